@@ -1,0 +1,299 @@
+//! Servers under measurement: started, asked whether they serve, and ended, each by its process id.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::http::Connection;
+use crate::machine;
+
+/// How long a server may take to serve, or a cluster to settle.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Shards of a cluster.
+const SHARDS: u64 = 1_024;
+
+/// Limits for every measure: one that never denies, one that always does, and one that counts exactly.
+const CONFIG: &str = r#"
+[cluster]
+ack = "ACK"
+
+[[limit]]
+name = "admit"
+algorithm = "gcra"
+limit = 2_000_000_000
+per = "1d"
+
+[[limit]]
+name = "deny"
+algorithm = "gcra"
+limit = 1
+per = "1d"
+
+[[limit]]
+name = "count"
+algorithm = "fixed_window"
+anchor = "first_hit"
+limit = 1_000_000
+per = "1d"
+"#;
+
+/// A process that is killed when this is dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    fn start(command: &mut Command, address: SocketAddr) -> Result<Self> {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let server = Self {
+            child: child.with_context(|| format!("starting {command:?}"))?,
+            address,
+        };
+        until("a server accepts connections", || {
+            Ok(TcpStream::connect(address).is_ok())
+        })?;
+        Ok(server)
+    }
+
+    pub(crate) fn throttlecrab() -> Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new("target/peers/bin/throttlecrab-server");
+        let port = address.port().to_string();
+        // Room for the keys from the start, and no logs: at its best.
+        command.args(["--http", "--http-host", "127.0.0.1", "--http-port", &port]);
+        command.args(["--store-capacity", "200000", "--log-level", "error"]);
+        Self::start(&mut command, address)
+    }
+
+    pub(crate) fn nginx(dir: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let config = include_str!("../nginx.conf");
+        let config = config
+            .replace("DIR", &dir.display().to_string())
+            .replace("PORT", &address.port().to_string());
+        let path = dir.join("nginx.conf");
+        fs::write(&path, config)?;
+        let mut command = Command::new("nginx");
+        // Debian installs it in sbin, which an ordinary user's PATH lacks.
+        command.env(
+            "PATH",
+            format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()),
+        );
+        command
+            .arg("-c")
+            .arg(&path)
+            .arg("-p")
+            .arg(dir)
+            .args(["-e", "/dev/null"]);
+        Self::start(&mut command, address)
+    }
+
+    pub(crate) fn axum_json() -> Result<Self> {
+        let address = free_address()?;
+        Self::start(
+            Command::new(sibling("axum-json")?).arg(address.to_string()),
+            address,
+        )
+    }
+
+    /// All its processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        machine::family(self.child.id())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        kill(self.child.id(), signal)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A master that is killed leaves its workers behind.
+        for pid in self.pids() {
+            let _gone = kill(pid, Signal::KILL);
+        }
+        let _status = self.child.wait();
+    }
+}
+
+fn kill(pid: u32, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(i32::try_from(pid)?).context("a process id is not zero")?;
+    kill_process(pid, signal).with_context(|| format!("signalling process {pid:?}"))
+}
+
+/// A node of Weir.
+pub(crate) struct Node {
+    server: Server,
+    pub(crate) name: String,
+    /// Where other nodes reach it.
+    pub(crate) cluster: String,
+}
+
+impl std::ops::Deref for Node {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+/// A cluster of nodes with a folder of its own, so that it meets no other.
+pub(crate) struct Nodes {
+    pub(crate) nodes: Vec<Node>,
+    // Last: removed when the processes are gone.
+    dir: tempfile::TempDir,
+}
+
+/// The cookie of all clusters here: they are told apart by their folders.
+pub(crate) const COOKIE: &str = "a cookie for measuring, not for keeping secrets";
+
+impl Nodes {
+    /// Starts `count` nodes and waits until each shard has its owner and its replicas.
+    pub(crate) fn start(count: usize, ack: &str) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        fs::write(dir.path().join("weir.toml"), CONFIG.replace("ACK", ack))?;
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            dir,
+        };
+        for name in ["oskar", "berta", "carla"].iter().take(count) {
+            let node = cluster.start_node(name)?;
+            cluster.nodes.push(node);
+        }
+        cluster.settle(count)?;
+        Ok(cluster)
+    }
+
+    fn start_node(&self, name: &str) -> Result<Node> {
+        let dir = self.dir.path();
+        let mut command = Command::new(sibling("weir")?);
+        command.args([
+            "node",
+            "--name",
+            name,
+            "--cookie",
+            COOKIE,
+            "--http",
+            "127.0.0.1:0",
+            "--log",
+            "json",
+        ]);
+        command
+            .arg("--config")
+            .arg(dir.join("weir.toml"))
+            .env("HOME", dir)
+            .env("XDG_RUNTIME_DIR", dir);
+        let log = File::create(dir.join(format!("{name}.log")))?;
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .context("starting weir")?;
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().context("stdout is piped")?).read_line(&mut ready)?;
+        let field = |label: &str| {
+            ready
+                .split_whitespace()
+                .find_map(|word| word.strip_prefix(label))
+                .map(str::to_owned)
+        };
+        let (Some(http), Some(cluster)) = (field("http="), field("cluster=")) else {
+            let log = fs::read_to_string(dir.join(format!("{name}.log"))).unwrap_or_default();
+            bail!("{name} is not ready: {ready}{log}");
+        };
+        let server = Server {
+            child,
+            address: http.parse()?,
+        };
+        Ok(Node {
+            server,
+            name: name.to_owned(),
+            cluster,
+        })
+    }
+
+    /// Waits until all of `count` members see each other and every shard has its copies.
+    fn settle(&self, count: usize) -> Result<()> {
+        for node in &self.nodes {
+            let mut connection = Connection::open(node.address)?;
+            until("the cluster has settled", || {
+                let cluster = connection.json("GET", "/v1/cluster", "")?;
+                let members = cluster["members"].as_array().context("members")?;
+                let alive = members.iter().filter(|member| member["status"] == "alive");
+                let mut owned = alive.map(|member| member["shards"].as_u64().unwrap_or(0));
+                // A newcomer that owns nothing yet has not been handed its share.
+                let is_shared = owned.clone().count() == count
+                    && owned.clone().sum::<u64>() == SHARDS
+                    && owned.all(|shards| SHARDS / (2 * count as u64) <= shards);
+                Ok(is_shared && cluster["under_replicated_shards"] == 0)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Keys of `limit` that the node named `owner` decides, found by asking `node`.
+    pub(crate) fn keys_of(
+        &self,
+        owner: &str,
+        limit: &str,
+        count: usize,
+        asked: &Node,
+    ) -> Result<Vec<String>> {
+        let mut connection = Connection::open(asked.address)?;
+        let mut keys = Vec::with_capacity(count);
+        for number in 0.. {
+            ensure!(number < 1_000 + 100 * count, "{owner} owns too few keys");
+            let key = key(number);
+            let found =
+                connection.json("GET", &format!("/v1/owner?limit={limit}&key={key}"), "")?;
+            if found["owner"] == owner {
+                keys.push(key);
+            }
+            if keys.len() == count {
+                break;
+            }
+        }
+        Ok(keys)
+    }
+}
+
+/// Keys have 14 bytes, as a short name of a user or an address.
+pub(crate) fn key(number: usize) -> String {
+    format!("user:{number:09}")
+}
+
+/// A program built beside this one.
+fn sibling(name: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    ensure!(
+        path.exists(),
+        "{} is missing: start this with cargo xtask bench",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// For servers that cannot tell which port they took: one that was free just now.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if holds()? {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    bail!("waited a minute in vain until {what}")
+}

@@ -1,0 +1,366 @@
+//! The control plane: questions and words between nodes, over `ractor_cluster`.
+//!
+//! Rare and small things travel here: introductions, configuration, status. One session per pair of nodes
+//! follows their data connection; the node whose name sorts first dials it, over and over while the data
+//! connection lasts. A newcomer, which has neither, asks with [`Control::introduce`].
+//!
+//! `ractor_cluster` gets a stream only after our own handshake, listens nowhere, dials nothing and
+//! elects nothing: an older session with a peer is closed, and gone, before a newer one is handed over.
+//! What it adds is remote actors: one gateway per node is visible to the others, and answers for it.
+
+mod gateway;
+mod line;
+mod sessions;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use delta_crdt::ReplicaId;
+use ractor::rpc::CallResult;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout_at};
+
+use crate::handshake::Hello;
+use crate::transport::{ControlStream, OpenError, Transport};
+
+use gateway::{Answer, Gateway, GatewayMessage};
+use sessions::{Session, Sessions};
+
+/// The longest question, answer or word, in bytes. The largest is a full copy of the configuration.
+pub const BODY_MAX: usize = 4 * 1024 * 1024;
+
+/// Questions under way from this node. Control traffic is a few a second; more than this is a loop.
+const ASKING_MAX: usize = 64;
+
+/// Bytes handed to a session and not seen written. `ractor_cluster` queues without bound, so that the bound is here.
+const UNWRITTEN_MAX: usize = 2 * BODY_MAX;
+
+/// Guests at a time: newcomers that ask to be let in. A whole rack that starts at once is fewer.
+const GUESTS_MAX: usize = 64;
+
+/// How long a guest may stay. Being let in takes up to 500 ms per question, and some are repeated.
+const GUEST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pause before a session is dialled again. Its data connection is up, so the peer is near.
+const REDIAL_PAUSE: Duration = Duration::from_millis(250);
+
+/// What a node does with what others ask and tell it.
+pub trait GatewayHandler: Send + Sync + 'static {
+    /// Answers a question. A newcomer's `from` has incarnation 0. The asker has a deadline, and is gone after it.
+    ///
+    /// `from` is what the asker claims: a holder of the cookie is believed.
+    fn asked(&self, from: Hello, question: Vec<u8>) -> impl Future<Output = Vec<u8>> + Send;
+
+    /// Hears a word: it may have been lost, but is not repeated. Must not block.
+    fn told(&self, from: Hello, word: Vec<u8>);
+}
+
+/// Why the control plane could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("starting the control plane")]
+pub struct ControlError(#[from] ractor::SpawnErr);
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Not asked: no session with the peer came about in time.
+    #[error("no control session with {0}")]
+    NotConnected(String),
+    /// Not asked: the address could not be opened.
+    #[error("not asked")]
+    Open(#[from] OpenError),
+    /// Not asked: this node has too much under way already, or the question is longer than [`BODY_MAX`].
+    #[error("not asked, too much is under way or it is too long")]
+    Full,
+    /// Not acted on: the peer has too many questions to answer.
+    #[error("the peer is too busy to answer")]
+    Busy,
+    /// Not acted on: the peer speaks another protocol.
+    #[error("the peer does not understand the question")]
+    NotUnderstood,
+    /// The peer may or may not have acted on it: no answer in time, or the session closed.
+    #[error("no answer")]
+    NoAnswer,
+}
+
+/// A handle on the control plane of one node. Clones share it.
+#[derive(Clone)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    transport: Transport,
+    sessions: Sessions,
+    gateway: ractor::ActorCell,
+    asking: Semaphore,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Control {
+    /// Starts the control plane of the node that `transport` belongs to.
+    ///
+    /// Start it before the transport, so that the first peers find it.
+    ///
+    /// # Errors
+    ///
+    /// When the actors cannot be spawned: no loopback interface, for example.
+    pub async fn start<H: GatewayHandler>(
+        transport: &Transport,
+        handler: Arc<H>,
+    ) -> Result<Self, ControlError> {
+        let sessions = Sessions::start(transport.cookie()).await?;
+        let gateway = Gateway::spawn(sessions.gateway_name(), handler).await?;
+        let inner = Arc::new(Inner {
+            transport: transport.clone(),
+            sessions,
+            gateway,
+            asking: Semaphore::new(ASKING_MAX),
+            tasks: Mutex::default(),
+        });
+        let streams = transport.take_control_streams();
+        let receiving = tokio::spawn(receive_sessions(inner.clone(), streams));
+        let dialling = tokio::spawn(dial_sessions(inner.clone()));
+        *lock(&inner.tasks) = vec![receiving.abort_handle(), dialling.abort_handle()];
+        Ok(Self { inner })
+    }
+
+    /// Asks the peer of that name, waiting up to `timeout` for a session and the answer.
+    ///
+    /// # Errors
+    ///
+    /// See [`AskError`]: each variant says whether the question was acted on.
+    pub async fn ask(
+        &self,
+        peer: &str,
+        question: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>, AskError> {
+        let deadline = Instant::now() + timeout;
+        let _asking = self.may_ask(question, deadline).await?;
+        let session = timeout_at(deadline, self.inner.sessions.with(peer))
+            .await
+            .map_err(|_| AskError::NotConnected(peer.to_owned()))?;
+        let me = self.inner.transport.me().ok_or(AskError::Full)?;
+        ask_over(&session, &me, question, deadline).await
+    }
+
+    /// Asks the node at `address` as a newcomer, over a session of its own that is closed afterwards.
+    ///
+    /// Returns who answered, and what.
+    ///
+    /// # Errors
+    ///
+    /// See [`AskError`]: each variant says whether the question was acted on.
+    pub async fn introduce(
+        &self,
+        address: &str,
+        question: &[u8],
+        timeout: Duration,
+    ) -> Result<(Hello, Vec<u8>), AskError> {
+        let deadline = Instant::now() + timeout;
+        let _asking = self.may_ask(question, deadline).await?;
+        let me = Hello {
+            incarnation: 0,
+            ..self.inner.transport.me().ok_or(AskError::Full)?
+        };
+        let asked = async {
+            let stream = self.inner.transport.open_control(address, &me).await?;
+            let peer = stream.peer.clone();
+            // A node server of its own: its name has no other session that this one could be confused with.
+            let sessions = Sessions::start(self.inner.transport.cookie())
+                .await
+                .map_err(|_| AskError::Full)?;
+            let running = sessions.open(stream).await;
+            let session = running
+                .as_ref()
+                .and_then(|running| running.session(peer.clone()));
+            let session = session.ok_or_else(|| AskError::NotConnected(peer.name.clone()))?;
+            let answer = ask_over(&session, &me, question, deadline).await?;
+            Ok((peer, answer))
+        };
+        timeout_at(deadline, asked)
+            .await
+            .unwrap_or(Err(AskError::NoAnswer))
+    }
+
+    async fn may_ask(
+        &self,
+        question: &[u8],
+        deadline: Instant,
+    ) -> Result<tokio::sync::SemaphorePermit<'_>, AskError> {
+        if BODY_MAX < question.len() {
+            return Err(AskError::Full);
+        }
+        let permit = timeout_at(deadline, self.inner.asking.acquire()).await;
+        permit.ok().and_then(Result::ok).ok_or(AskError::Full)
+    }
+
+    /// Tells every peer that has a session, and returns to how many the word is under way.
+    ///
+    /// A peer that does not keep up is left out. A word longer than [`BODY_MAX`] is told to nobody.
+    pub fn tell_all(&self, word: &[u8]) -> usize {
+        let Some(me) = self.inner.transport.me() else {
+            return 0;
+        };
+        if BODY_MAX < word.len() {
+            return 0;
+        }
+        let envelope = gateway::envelope(&me, word);
+        let told = |session: &Arc<Session>| {
+            session.may_write(envelope.len())
+                && session
+                    .gateway
+                    .cast(GatewayMessage::Tell(envelope.clone()))
+                    .is_ok()
+        };
+        self.inner
+            .sessions
+            .all()
+            .iter()
+            .filter(|session| told(session))
+            .count()
+    }
+
+    /// The names of the peers that have a session now, in order.
+    #[must_use]
+    pub fn peers(&self) -> Vec<String> {
+        let mut names: Vec<_> = self
+            .inner
+            .sessions
+            .all()
+            .iter()
+            .map(|session| session.peer.name.clone())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Closes every session and takes no more.
+    pub fn stop(&self) {
+        self.inner.transport.close_control();
+        for task in lock(&self.inner.tasks).drain(..) {
+            task.abort();
+        }
+        self.inner.sessions.stop();
+        self.inner.gateway.stop(None);
+    }
+}
+
+async fn ask_over(
+    session: &Session,
+    me: &Hello,
+    question: &[u8],
+    deadline: Instant,
+) -> Result<Vec<u8>, AskError> {
+    let envelope = gateway::envelope(me, question);
+    if !session.may_write(envelope.len()) {
+        return Err(AskError::Full);
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    let called = session
+        .gateway
+        .call(|reply| GatewayMessage::Ask(envelope, reply), Some(left))
+        .await;
+    // A timeout and a closed session cannot be told apart: the port is dropped in either case.
+    let Ok(CallResult::Success(answer)) = called else {
+        return Err(AskError::NoAnswer);
+    };
+    match Answer::from_wire(answer) {
+        Some(Answer::Body(body)) => Ok(body),
+        Some(Answer::Busy) => Err(AskError::Busy),
+        Some(Answer::NotUnderstood) | None => Err(AskError::NotUnderstood),
+    }
+}
+
+/// Takes over the sessions that others dial.
+async fn receive_sessions(inner: Arc<Inner>, mut streams: mpsc::Receiver<ControlStream>) {
+    let guests = Arc::new(Semaphore::new(GUESTS_MAX));
+    let mut running = JoinSet::new();
+    while let Some(stream) = streams.recv().await {
+        while running.try_join_next().is_some() {}
+        let inner = inner.clone();
+        if !stream.peer.is_newcomer() {
+            running.spawn(async move { inner.sessions.keep(stream, true).await });
+        } else if let Ok(permit) = guests.clone().try_acquire_owned() {
+            running.spawn(async move {
+                let _permit = permit;
+                inner.sessions.host(stream, GUEST_DEADLINE).await;
+            });
+        } else {
+            tracing::warn!(node = %stream.peer.name, "too many newcomers at once, closing the connection to this one");
+        }
+    }
+}
+
+/// Keeps a session with every connected peer whose name sorts after this node's.
+async fn dial_sessions(inner: Arc<Inner>) {
+    let mut peers = inner.transport.watch_peers();
+    let mut dialling = Dialling::default();
+    loop {
+        let connected = peers.borrow_and_update().clone();
+        dialling.0.retain(|replica, task| {
+            let stays = connected.iter().any(|peer| peer.replica == *replica);
+            if !stays {
+                task.abort();
+                inner.sessions.close(*replica);
+            }
+            stays
+        });
+        for peer in connected {
+            dialling
+                .0
+                .entry(peer.replica)
+                .or_insert_with(|| tokio::spawn(keep_session(inner.clone(), peer)).abort_handle());
+        }
+        if peers.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The tasks of [`dial_sessions`], which end with it.
+#[derive(Default)]
+struct Dialling(HashMap<ReplicaId, AbortHandle>);
+
+impl Drop for Dialling {
+    fn drop(&mut self) {
+        for task in self.0.values() {
+            task.abort();
+        }
+    }
+}
+
+async fn keep_session(inner: Arc<Inner>, peer: Hello) {
+    loop {
+        let Some(me) = inner.transport.me() else {
+            return;
+        };
+        if peer.name < me.name {
+            return;
+        }
+        match inner.transport.open_control(&peer.cluster, &me).await {
+            Ok(stream) if stream.peer.replica == peer.replica => {
+                inner.sessions.keep(stream, false).await
+            }
+            Ok(stream) => {
+                tracing::debug!(node = %stream.peer.name, "another node at that address, leaving it alone")
+            }
+            Err(error) => {
+                tracing::debug!(node = %peer.name, error = crate::chain(&error), "no control session")
+            }
+        }
+        tokio::time::sleep(REDIAL_PAUSE).await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests;

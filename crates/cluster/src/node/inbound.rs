@@ -1,0 +1,123 @@
+//! What other nodes say, handled where it is read.
+
+use bytes::Bytes;
+use delta_crdt::ReplicaId;
+use tokio::sync::mpsc;
+
+use super::Cluster;
+use super::liveness::member_of;
+use super::slots::Outbox;
+use crate::chain;
+use crate::transport::{Lane, TransportEvent};
+use crate::wire::{self, Frame};
+
+/// A frame of shard messages is cut at this size, so that a heartbeat behind it never waits long and a
+/// replica takes a big copy in pieces: 8 ms at 1 Gbit/s.
+const SHARD_FRAME_MAX: usize = 1024 * 1024;
+
+impl Cluster {
+    /// A frame of the data plane. Runs in the task that reads the connection.
+    pub(crate) fn on_frame(&self, from: ReplicaId, frame: &Bytes) {
+        let frame = match wire::decode(frame) {
+            Ok(frame) => frame,
+            Err(error) => {
+                metrics::counter!("weir_malformed_frames_total").increment(1);
+                tracing::warn!(peer = %from, error = %chain(&error), "malformed frame of a peer, ignored");
+                return;
+            }
+        };
+        match frame {
+            Frame::Membership(message) => {
+                self.with_membership(|membership, now| membership.on_message(now, from, message));
+            }
+            Frame::Shards(messages) => {
+                let now = self.inner.clock.now();
+                let mut out = Outbox::default();
+                for (shard, message) in messages {
+                    self.inner
+                        .slots
+                        .with(now, shard, &mut out, |shard, around| {
+                            shard.on_message(around, from, message)
+                        });
+                }
+                self.ship(out);
+            }
+            Frame::Hits(hits) => {
+                let verdicts = self.on_forwarded(from, hits);
+                if !verdicts.is_empty() {
+                    let _lost = self.inner.transport.send(
+                        from,
+                        Lane::Bulk,
+                        wire::encode(&Frame::Verdicts(verdicts)),
+                    );
+                }
+            }
+            Frame::Verdicts(verdicts) => self.inner.forwarder.on_verdicts(from, verdicts),
+            Frame::TimeAsked(asked) => {
+                let wall = self.inner.clock.now().wall;
+                let told = wire::encode(&Frame::TimeTold { asked, wall });
+                let _lost = self.inner.transport.send(from, Lane::Urgent, told);
+            }
+            Frame::TimeTold { asked, wall } => {
+                self.inner
+                    .skew
+                    .on_told(self.inner.clock.now(), from, asked, wall);
+            }
+        }
+    }
+
+    /// Sends what machines left behind. What a peer cannot take is lost: it is sent again when it stays
+    /// unconfirmed.
+    pub(crate) fn ship(&self, out: Outbox) {
+        for (to, messages) in out.shards {
+            for frame in wire::encode_shards_split(&messages, SHARD_FRAME_MAX) {
+                let _lost = self.inner.transport.send(to, Lane::Bulk, frame);
+            }
+        }
+        for (to, verdicts) in out.verdicts {
+            let _lost =
+                self.inner
+                    .transport
+                    .send(to, Lane::Bulk, wire::encode(&Frame::Verdicts(verdicts)));
+        }
+    }
+
+    /// Follows the connections until the transport ends.
+    pub(crate) async fn follow_connections(self, mut events: mpsc::Receiver<TransportEvent>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                TransportEvent::Connected { peer } => {
+                    tracing::info!(peer = %peer.name, replica = %peer.replica, "connected");
+                    self.with_membership(|membership, now| {
+                        membership.on_introduced(now, &member_of(&peer))
+                    });
+                }
+                TransportEvent::Disconnected { replica, goodbye } => {
+                    tracing::info!(%replica, goodbye, "disconnected");
+                    self.inner.forwarder.on_disconnected(replica);
+                    self.inner.skew.on_disconnected(replica);
+                    self.with_membership(|membership, _| membership.on_disconnected(replica));
+                }
+                TransportEvent::ProcessGone { replica } => {
+                    tracing::warn!(%replica, "its host refuses the connection: the process is gone");
+                    self.with_membership(|membership, _| membership.on_process_gone(replica));
+                }
+                TransportEvent::HelloRefused { address, reason } => {
+                    tracing::debug!(address, error = %chain(&reason), "refused");
+                    if matches!(
+                        reason,
+                        crate::handshake::HandshakeError::RefusedBy(
+                            crate::handshake::Refusal::Fenced
+                        )
+                    ) {
+                        self.inner.fenced.send_replace(true);
+                    }
+                }
+                TransportEvent::Superseded { by } => {
+                    tracing::error!(by = %by.replica, "a newer incarnation has this name");
+                    self.inner.fenced.send_replace(true);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! How a node comes into a cluster: it is given an incarnation by a live node, or founds a cluster.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use delta_crdt::ReplicaId;
+use membership::{Membership, Message, NameVerdict, Settings, Status};
+use quota::{BootNanos, KeyHasher};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
+use super::flush;
+use super::forward::Forwarder;
+use super::keeper::Keepers;
+use super::key_limits::KeyLimits;
+use super::liveness::member_of;
+use super::metrics::DecisionMetrics;
+use super::skew::Skew;
+use super::slots::{SHARDS, Slots};
+use super::{Cluster, ClusterConfig, Inner, WAITING_MAX};
+use crate::clock::Clock;
+use crate::control::{AskError, Control, ControlError, GatewayHandler};
+use crate::cookie::Cookie;
+use crate::discovery::{self, Announcement, Neighbours, Seed};
+use crate::handshake::{HandshakeError, Hello, Refusal};
+use crate::transport::{OpenError, Transport, TransportConfig};
+use crate::wire;
+
+/// How long one introduction may take: the old holder of a name is asked for half a second.
+const INTRODUCTION: Duration = Duration::from_millis(1_500);
+
+/// How long a node with nobody to be found looks before it founds a cluster. Nodes that are started at
+/// the same moment find each other in it.
+const LOOK_AROUND: Duration = Duration::from_millis(300);
+
+/// How long a node whose `--join` addresses are all silent waits for them before it goes on alone.
+const WAIT_FOR_SEEDS: Duration = Duration::from_secs(5);
+
+/// How long a node waits for every shard to have an owner before it says that it is ready anyway.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// Between two ticks of the membership machine: a quarter of a heartbeat.
+const HEARTBEAT_TICK: Duration = Duration::from_millis(25);
+
+/// Why a node could not join.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// Nothing was started.
+    #[error("listening on {address} for other nodes")]
+    Bind {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Nothing was joined.
+    #[error("starting the control plane")]
+    Control(#[from] ControlError),
+    /// Nothing was joined.
+    #[error("starting the shard keepers")]
+    Keepers(#[from] ractor::SpawnErr),
+    /// Nothing was joined: another node answers under this name.
+    #[error(
+        "a node named {name} is already in the cluster and answers, at {at}; choose another --name"
+    )]
+    NameTaken {
+        /// The name wanted.
+        name: String,
+        /// Who said so.
+        at: String,
+    },
+    /// Nothing was joined: the address given with `--join` belongs to another cluster.
+    #[error("the node at {at} refuses this one: {reason}")]
+    Refused {
+        /// The address.
+        at: String,
+        /// Why.
+        reason: Refusal,
+    },
+}
+
+/// What nodes ask each other on the control plane.
+#[derive(Serialize, Deserialize)]
+enum Question {
+    /// Let me in under this name.
+    Join { name: String },
+}
+
+#[derive(Serialize, Deserialize)]
+enum Answer {
+    /// Join under this incarnation; these belong, and these limits are set.
+    Granted {
+        incarnation: u64,
+        roster: Vec<u8>,
+        key_limits: Vec<u8>,
+    },
+    /// Somebody answers under the name.
+    Taken,
+    /// The old holder is being asked: ask again.
+    Asking,
+    /// The asked is a newcomer itself.
+    Joining,
+}
+
+/// What came of looking for a cluster.
+enum Found {
+    Granted {
+        incarnation: u64,
+        roster: Vec<u8>,
+        key_limits: Vec<u8>,
+    },
+    Nobody,
+}
+
+impl Cluster {
+    /// Starts a node: binds, joins whom it can find, and returns when every shard has an owner.
+    ///
+    /// # Errors
+    ///
+    /// See [`JoinError`].
+    pub async fn start(config: ClusterConfig) -> Result<Self, JoinError> {
+        let address = config.listen;
+        let transport = Transport::bind(TransportConfig {
+            listen: address,
+            advertise: Some(config.advertise.clone()),
+            cookie: config.cookie.clone(),
+        })
+        .await
+        .map_err(|source| JoinError::Bind { address, source })?;
+        let me = Hello {
+            name: config.name.clone(),
+            incarnation: 0,
+            replica: fresh_replica(),
+            cluster: transport.advertised().to_owned(),
+            http: config.http.clone(),
+            zone: config.zone.clone(),
+        };
+        let cluster = Self::assemble(config, transport.clone(), me.replica);
+        let control = Control::start(&transport, Arc::new(Gatekeeper(cluster.clone()))).await?;
+        let _first = cluster.inner.control.set(control);
+        let (admits, reads) = (cluster.clone(), cluster.clone());
+        let events = transport.start(
+            me.clone(),
+            Arc::new(move |peer: &Hello| admits.admit(peer)),
+            Arc::new(move |from: ReplicaId, frame: Bytes| reads.on_frame(from, &frame)),
+        );
+        tokio::spawn(cluster.clone().follow_connections(events));
+        let (neighbours, announcement) = announce(&cluster.inner.config.cookie, &me);
+        *cluster
+            .inner
+            .announcement
+            .lock()
+            .expect("nothing panics under this lock") = announcement;
+        let found = cluster
+            .look_for_cluster(neighbours.as_ref(), &me.cluster)
+            .await?;
+        cluster.take_part(me, found).await?;
+        cluster.settle().await;
+        Ok(cluster)
+    }
+
+    fn assemble(config: ClusterConfig, transport: Transport, me: ReplicaId) -> Self {
+        let secret = config.cookie.secret("keys");
+        let mut key_secret = [0; 16];
+        key_secret.copy_from_slice(&secret[..16]);
+        let inner = Inner {
+            clock: Clock::start(),
+            keys: KeyHasher::new(key_secret),
+            me,
+            slots: Slots::new(me, config.shards, config.acknowledge),
+            forwarder: Forwarder::new(transport.clone()),
+            decisions: DecisionMetrics::new(),
+            transport,
+            control: OnceLock::new(),
+            announcement: Mutex::new(None),
+            membership: Mutex::new(None),
+            keepers: OnceLock::new(),
+            key_limits: KeyLimits::default(),
+            skew: Skew::default(),
+            waiting: Semaphore::new(WAITING_MAX),
+            joined: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            fenced: watch::Sender::new(false),
+            config,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Asks every node that can be found to be let in.
+    async fn look_for_cluster(
+        &self,
+        neighbours: Option<&Neighbours>,
+        advertised: &str,
+    ) -> Result<Found, JoinError> {
+        let started = Instant::now();
+        let seeds = &self.inner.config.join;
+        let question = encode(&Question::Join {
+            name: self.inner.config.name.clone(),
+        });
+        loop {
+            let mut must_wait = !seeds.is_empty() && started.elapsed() < WAIT_FOR_SEEDS;
+            for address in discovery::candidates(seeds, neighbours, advertised).await {
+                let asked = self
+                    .control()
+                    .introduce(&address, &question, INTRODUCTION)
+                    .await;
+                let (peer, answer) = match asked {
+                    Ok((peer, answer)) => (peer, decode::<Answer>(&answer)),
+                    Err(error) => {
+                        tracing::debug!(address, error = %crate::chain(&error), "no answer to the introduction");
+                        // Somebody is there and slow: founding a second cluster beside it would have to be
+                        // mended, so it is waited for.
+                        must_wait |= !is_absent(&error) && started.elapsed() < WAIT_FOR_SEEDS;
+                        if let Some(reason) = refusal(&error)
+                            && matches!(reason, Refusal::WrongCookie)
+                            && seeds.contains(&Seed::Node(address.clone()))
+                        {
+                            return Err(JoinError::Refused {
+                                at: address,
+                                reason,
+                            });
+                        }
+                        continue;
+                    }
+                };
+                match answer {
+                    Some(Answer::Granted {
+                        incarnation,
+                        roster,
+                        key_limits,
+                    }) => {
+                        return Ok(Found::Granted {
+                            incarnation,
+                            roster,
+                            key_limits,
+                        });
+                    }
+                    Some(Answer::Taken) => {
+                        return Err(JoinError::NameTaken {
+                            name: self.inner.config.name.clone(),
+                            at: address,
+                        });
+                    }
+                    Some(Answer::Asking) => must_wait = true,
+                    // Of several newcomers the one whose name sorts first founds the cluster.
+                    Some(Answer::Joining) if peer.name < self.inner.config.name => must_wait = true,
+                    Some(Answer::Joining) => {}
+                    None => {
+                        tracing::warn!(address, "its answer to the introduction is not understood")
+                    }
+                }
+            }
+            if !must_wait && LOOK_AROUND <= started.elapsed() {
+                return Ok(Found::Nobody);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Becomes a member: from here on others hear of this node.
+    async fn take_part(&self, me: Hello, found: Found) -> Result<(), JoinError> {
+        let (incarnation, joins) = match &found {
+            Found::Granted { incarnation, .. } => (*incarnation, true),
+            Found::Nobody => (1, false),
+        };
+        let me = Hello { incarnation, ..me };
+        let now = self.inner.clock.now().boot;
+        let mut membership = Membership::new(now, member_of(&me), Settings::lan(), joins);
+        if let Found::Granted {
+            roster, key_limits, ..
+        } = &found
+        {
+            if let Ok(members) = wire::decode_roster(roster) {
+                membership.on_message(now, me.replica, Message::Roster(members));
+            }
+            self.inner.key_limits.join(key_limits);
+        }
+        self.inner.joined.store(!joins, Ordering::Release);
+        *self
+            .inner
+            .membership
+            .lock()
+            .expect("the machine does not panic") = Some(membership);
+        self.inner.transport.introduce(me);
+        for seed in &self.inner.config.join {
+            if let Seed::Node(address) = seed {
+                self.inner.transport.dial(address);
+            }
+        }
+        let keepers = Keepers::start(self.clone()).await?;
+        let _first = self.inner.keepers.set(keepers);
+        self.with_membership(|membership, now| membership.on_tick(now));
+        tokio::spawn(self.clone().tick_forever());
+        tokio::spawn(self.clone().keep_time());
+        tokio::spawn(flush::flush_forever(self.clone()));
+        Ok(())
+    }
+
+    async fn tick_forever(self) {
+        let mut timer = tokio::time::interval(HEARTBEAT_TICK);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !self.inner.is_stopped() {
+            timer.tick().await;
+            self.with_membership(|membership, now| membership.on_tick(now));
+        }
+    }
+
+    /// Waits until every member is heard of and every shard has a live owner.
+    async fn settle(&self) {
+        let started = Instant::now();
+        while started.elapsed() < SETTLE {
+            if SETTLE / 2 < started.elapsed() {
+                // Whoever let this node in has gone since: go on alone.
+                self.inner.joined.store(true, Ordering::Release);
+            }
+            let all_heard = self.with_membership(|membership, _| {
+                let known = membership.roster().iter().filter(|member| member.belongs());
+                known
+                    .filter(|member| membership.status(member.replica) == Some(Status::Dead))
+                    .count()
+                    == 0
+            });
+            let patience = started.elapsed() < Duration::from_secs(2);
+            let world = self.inner.slots.world.load();
+            let owned = (0..SHARDS).all(|shard| {
+                self.inner
+                    .slots
+                    .owner(shard::ShardId(shard))
+                    .is_some_and(|owner| world.view.contains(owner))
+            });
+            if owned && (all_heard == Some(true) || !patience) {
+                return;
+            }
+            tokio::time::sleep(PAUSE / 4).await;
+        }
+        tracing::warn!("not every shard has an owner yet, serving anyway");
+    }
+
+    fn admit(&self, peer: &Hello) -> Result<(), Refusal> {
+        let newer = self.with_membership(|membership, _| {
+            membership
+                .roster()
+                .get(&peer.name)
+                .is_some_and(|known| peer.incarnation < known.incarnation)
+        });
+        if newer == Some(true) {
+            Err(Refusal::Fenced)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn control(&self) -> &Control {
+        self.inner
+            .control
+            .get()
+            .expect("the control plane is started before anything uses it")
+    }
+}
+
+/// Answers on the control plane.
+struct Gatekeeper(Cluster);
+
+impl GatewayHandler for Gatekeeper {
+    async fn asked(&self, from: Hello, question: Vec<u8>) -> Vec<u8> {
+        let Some(Question::Join { name }) = decode(&question) else {
+            tracing::warn!(peer = %from.name, "a question that is not understood");
+            return Vec::new();
+        };
+        let cluster = &self.0;
+        let verdict = cluster
+            .with_membership(|membership, now: BootNanos| membership.on_name_wanted(now, &name));
+        encode(&match verdict {
+            None => Answer::Joining,
+            Some(NameVerdict::Taken) => Answer::Taken,
+            Some(NameVerdict::Asking) => Answer::Asking,
+            Some(NameVerdict::Granted { incarnation }) => {
+                tracing::info!(name, incarnation, "let in");
+                let roster = cluster.with_membership(|membership, _| {
+                    wire::encode_roster(membership.roster().iter())
+                });
+                let key_limits = cluster.inner.key_limits.encode();
+                Answer::Granted {
+                    incarnation,
+                    roster: roster.unwrap_or_default().to_vec(),
+                    key_limits,
+                }
+            }
+        })
+    }
+
+    fn told(&self, _from: Hello, word: Vec<u8>) {
+        self.0.inner.key_limits.join(&word);
+    }
+}
+
+/// Tells the nodes of this host where this one is. A node works without.
+fn announce(cookie: &Cookie, me: &Hello) -> (Option<Neighbours>, Option<Announcement>) {
+    let neighbours = match Neighbours::open(cookie) {
+        Ok(neighbours) => neighbours,
+        Err(error) => {
+            tracing::warn!(error = %error, "no directory of live nodes, so those of this host are not found without --join");
+            return (None, None);
+        }
+    };
+    match neighbours.announce(&me.name, &me.cluster) {
+        Ok(announcement) => (Some(neighbours), Some(announcement)),
+        Err(error) => {
+            tracing::warn!(error = %error, "could not announce this node to others of this host");
+            (Some(neighbours), None)
+        }
+    }
+}
+
+/// Whether there is no node of this cluster at the address.
+fn is_absent(error: &AskError) -> bool {
+    match error {
+        AskError::Open(OpenError::Connect { source, .. }) => {
+            source.kind() == std::io::ErrorKind::ConnectionRefused
+        }
+        _ => refusal(error) == Some(Refusal::WrongCookie),
+    }
+}
+
+fn refusal(error: &AskError) -> Option<Refusal> {
+    match error {
+        AskError::Open(OpenError::Handshake {
+            source: HandshakeError::RefusedBy(reason) | HandshakeError::Refused(reason),
+            ..
+        }) => Some(*reason),
+        _ => None,
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_allocvec(value).expect("these values have a serial form")
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    postcard::from_bytes(bytes).ok()
+}
+
+/// A replica id that no other incarnation of any node has: random, and never 0, which stands for nobody.
+fn fresh_replica() -> ReplicaId {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).expect("the operating system has randomness");
+    ReplicaId(u32::from_ne_bytes(bytes).max(1))
+}

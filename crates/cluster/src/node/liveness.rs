@@ -1,0 +1,141 @@
+//! Drives the membership machine, and tells the shards what it finds.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use delta_crdt::ReplicaId;
+use hash_ring::Ring;
+use membership::{Contact, Effect, Member, Membership, Standing, View};
+use quota::BootNanos;
+
+use super::Cluster;
+use super::slots::{SHARDS, World};
+use crate::handshake::Hello;
+use crate::transport::Lane;
+use crate::wire::{self, Frame};
+
+impl Cluster {
+    /// Lets the machine take something in, publishes what it then knows, and carries out its effects.
+    pub(crate) fn with_membership<R>(
+        &self,
+        act: impl FnOnce(&mut Membership, BootNanos) -> R,
+    ) -> Option<R> {
+        let now = self.inner.clock.now().boot;
+        let mut guard = self
+            .inner
+            .membership
+            .lock()
+            .expect("the machine does not panic");
+        let membership = guard.as_mut()?;
+        let result = act(membership, now);
+        let mut effects = Vec::new();
+        while let Some(effect) = membership.next_effect() {
+            effects.push(effect);
+        }
+        // Published before any answer leaves: a grant must be known here before it is used there.
+        let view_changed = effects.contains(&Effect::ViewChanged);
+        self.publish(membership, view_changed);
+        let unknown = effects
+            .contains(&Effect::RosterChanged)
+            .then(|| self.addresses(membership));
+        drop(guard);
+        for effect in effects {
+            match effect {
+                Effect::Send { to, message } => {
+                    // Lost without a connection; the next heartbeat repairs it.
+                    let _lost = self.inner.transport.send(
+                        to,
+                        Lane::Urgent,
+                        wire::encode(&Frame::Membership(message)),
+                    );
+                }
+                Effect::Fenced => {
+                    tracing::error!(node = %self.inner.config.name, "fenced by a newer incarnation, stopping");
+                    self.inner.stopped.store(true, Ordering::Relaxed);
+                    self.inner.fenced.send_replace(true);
+                }
+                Effect::ViewChanged | Effect::RosterChanged => {}
+            }
+        }
+        for address in unknown.into_iter().flatten() {
+            self.inner.transport.dial(&address);
+        }
+        if view_changed {
+            let world = self.inner.slots.world.load();
+            tracing::info!(view = %format_args!("{:016x}", world.view.digest()), members = world.view.members().len(), "view changed");
+            if let Some(keepers) = self.inner.keepers.get() {
+                keepers.view_changed();
+            }
+        }
+        Some(result)
+    }
+
+    fn publish(&self, membership: &Membership, view_changed: bool) {
+        let old = self.inner.slots.world.load();
+        let view = membership.view().clone();
+        if 1 < view.members().len() {
+            self.inner.joined.store(true, Ordering::Release);
+        }
+        if !self.inner.joined.load(Ordering::Acquire) {
+            // Whom it joined has not answered yet: a newcomer alone must not take every shard for its own.
+            return;
+        }
+        let orders = if view_changed || old.orders.is_empty() {
+            Arc::new(orders(&view))
+        } else {
+            Arc::clone(&old.orders)
+        };
+        let leases = membership.leases().clone();
+        self.inner.slots.world.store(Arc::new(World {
+            view,
+            leases,
+            orders,
+        }));
+    }
+
+    /// Where the other members are found.
+    fn addresses(&self, membership: &Membership) -> Vec<String> {
+        let others = membership
+            .roster()
+            .iter()
+            .filter(|member| member.belongs() && member.replica != self.inner.me);
+        others
+            .map(|member| member.contact.cluster.clone())
+            .collect()
+    }
+}
+
+/// The ring's preference for every shard among the live members that take shards.
+fn orders(view: &View) -> Vec<Vec<ReplicaId>> {
+    let members = view.members().iter().filter(|seen| seen.takes_shards);
+    let members = members.map(|seen| hash_ring::Member {
+        id: seen.replica.0,
+        name: &seen.name,
+        zone: seen.zone.as_deref(),
+    });
+    let placement = Ring::new(members).table(SHARDS);
+    (0..SHARDS)
+        .map(|shard| {
+            placement
+                .order(shard)
+                .iter()
+                .map(|&id| ReplicaId(id))
+                .collect()
+        })
+        .collect()
+}
+
+/// What a proven greeting says about belonging.
+pub(crate) fn member_of(hello: &Hello) -> Member {
+    Member {
+        name: hello.name.clone(),
+        incarnation: hello.incarnation,
+        replica: hello.replica,
+        standing: Standing::Joined,
+        contact: Contact {
+            cluster: hello.cluster.clone(),
+            http: hello.http.clone(),
+            zone: hello.zone.clone(),
+        },
+    }
+}

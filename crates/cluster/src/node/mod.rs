@@ -1,0 +1,121 @@
+//! One node of a cluster: the actors, tasks and handlers around its machines.
+//!
+//! [`Cluster`] is the handle that fronts hold. A hit of this node's fronts goes through `decide`; what
+//! other nodes say comes in through `inbound`; `liveness` and the `keeper` actors drive the machines
+//! in between; `join` and `leave` are the two ends of a node's life.
+
+mod coordinate;
+mod decide;
+mod flush;
+mod forward;
+mod inbound;
+mod join;
+mod keeper;
+mod key_limits;
+mod leave;
+mod liveness;
+mod metrics;
+mod skew;
+mod slots;
+mod status;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use delta_crdt::ReplicaId;
+use membership::Membership;
+use quota::KeyHasher;
+use tokio::sync::{Semaphore, watch};
+
+use crate::clock::Clock;
+use crate::control::Control;
+use crate::cookie::Cookie;
+use crate::discovery::{Announcement, Seed};
+use crate::transport::Transport;
+
+pub use join::JoinError;
+pub use slots::{Acknowledge, SHARDS};
+pub use status::{MemberStatus, Ownership, Status};
+
+use forward::Forwarder;
+use key_limits::KeyLimits;
+use metrics::DecisionMetrics;
+use skew::Skew;
+use slots::Slots;
+
+/// Hits of this node that wait for something at the same time: a forward, a claim, a replica.
+///
+/// Each holds some 2 KiB of task and buffers, so this bounds them at 64 MiB; at a round trip of a
+/// millisecond it is room for 32 million hits a second, beyond which the oldest are late anyway. The next
+/// hit is shed and told so.
+const WAITING_MAX: usize = 32_768;
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// Unique in the cluster.
+    pub name: String,
+    /// What all nodes share.
+    pub cookie: Cookie,
+    /// Where to listen for other nodes.
+    pub listen: std::net::SocketAddr,
+    /// What others dial.
+    pub advertise: String,
+    /// Where this node's HTTP front listens; told to others.
+    pub http: String,
+    /// Where the node stands.
+    pub zone: Option<String>,
+    /// Live nodes to join.
+    pub join: Vec<Seed>,
+    /// How shards behave.
+    pub shards: shard::Settings,
+    /// When admitted hits are answered.
+    pub acknowledge: Acknowledge,
+    /// Most keys that this node holds; beyond it the nearest to full are evicted.
+    pub max_keys: u64,
+}
+
+/// A handle on this node. Clones share it.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    config: ClusterConfig,
+    clock: Clock,
+    keys: KeyHasher,
+    me: ReplicaId,
+    slots: Slots,
+    forwarder: Forwarder,
+    decisions: DecisionMetrics,
+    transport: Transport,
+    control: OnceLock<Control>,
+    announcement: Mutex<Option<Announcement>>,
+    membership: Mutex<Option<Membership>>,
+    keepers: OnceLock<keeper::Keepers>,
+    key_limits: KeyLimits,
+    skew: Skew,
+    waiting: Semaphore,
+    /// Has seen another member, or founded the cluster: before, this node claims nothing.
+    joined: AtomicBool,
+    draining: AtomicBool,
+    stopped: AtomicBool,
+    /// Whether this node must stop at once.
+    fenced: watch::Sender<bool>,
+}
+
+impl Inner {
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+}
+
+impl Cluster {
+    /// Resolves when this node must stop at once: its name belongs to a newer incarnation, or an operator
+    /// has declared it gone. It decides nothing any more.
+    pub async fn fenced(&self) {
+        let mut fenced = self.inner.fenced.subscribe();
+        let _closed = fenced.wait_for(|&fenced| fenced).await;
+    }
+}

@@ -1,0 +1,394 @@
+//! The shards of this node behind their locks, and what their machines leave to be done.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+
+use arc_swap::ArcSwap;
+use delta_crdt::{ReplicaId, Term};
+use membership::{Leases, View};
+use quota::{BootNanos, Decision, KeyHash, Limit, Nanos, Now};
+use shard::{Effect, HitId, Note, Operation, Outcome, Role, Shard, ShardId, Surroundings};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, oneshot};
+
+use super::metrics::ShardMetrics;
+use crate::wire::ForwardVerdict;
+
+/// Shards of a cluster, fixed for its life: a key's shard is its hash modulo this.
+///
+/// 1 024 shards on the ten nodes that a full mesh of heartbeats carries leave a hundred for each, so that
+/// balance is a matter of the ring; and a takeover copies a thousandth of the keys at a time.
+pub const SHARDS: u16 = 1_024;
+
+/// What every shard must know of the world, replaced as a whole when any of it changes.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) view: View,
+    pub(crate) leases: Leases,
+    /// For each shard, the live members that take shards in the ring's order. Empty before joining.
+    pub(crate) orders: Arc<Vec<Vec<ReplicaId>>>,
+}
+
+impl World {
+    pub(crate) fn around(&self, now: Now, shard: ShardId) -> Surroundings<'_> {
+        let order = self
+            .orders
+            .get(usize::from(shard.0))
+            .map_or(&[][..], Vec::as_slice);
+        Surroundings {
+            now,
+            view: &self.view,
+            leases: &self.leases,
+            order,
+        }
+    }
+}
+
+/// When an admitted hit may be answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Acknowledge {
+    /// At once, as long as the oldest unconfirmed write is younger than `max_lag`. Zero never waits.
+    Fast {
+        /// Beyond it, answers wait for a replica.
+        max_lag: Nanos,
+    },
+    /// When a replica has it.
+    Replicated,
+}
+
+/// What became of a hit on this node.
+pub(crate) enum Here {
+    /// Decided; tell the client.
+    Answer(Decision),
+    /// Decided; the answer comes when a replica has confirmed it, or not.
+    Confirming(oneshot::Receiver<Option<Decision>>),
+    /// Decided for another node; its verdict goes out when a replica has confirmed it.
+    Later,
+    /// Not counted: somebody else owns the shard.
+    Elsewhere(Option<ReplicaId>),
+    /// Not counted: ask again when the slot changes.
+    Wait,
+}
+
+/// Who waits for a decision of this node.
+pub(crate) enum Asker {
+    /// A front of this node.
+    Local,
+    /// Another node, under its sequence number.
+    Remote(ReplicaId, u64),
+}
+
+enum Reply {
+    Local(oneshot::Sender<Option<Decision>>),
+    Remote(ReplicaId, u64),
+}
+
+/// A decided hit whose answer waits for a replica.
+struct Waiting {
+    term: Option<Term>,
+    written: u64,
+    decision: Decision,
+    reply: Reply,
+}
+
+struct State {
+    shard: Shard,
+    waiting: Vec<Waiting>,
+}
+
+struct Slot {
+    state: Mutex<State>,
+    /// The owner, the role or the confirmed writes changed.
+    changed: Notify,
+    /// Listed for the next flush.
+    dirty: AtomicBool,
+    /// The owner as far as is known here; 0: nobody.
+    owner: AtomicU32,
+}
+
+/// What machines leave behind, collected under a lock and sent after it.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    pub(crate) shards: BTreeMap<ReplicaId, Vec<(ShardId, shard::Message)>>,
+    pub(crate) verdicts: BTreeMap<ReplicaId, Vec<(u64, ForwardVerdict)>>,
+}
+
+/// Every shard of this node.
+pub(crate) struct Slots {
+    slots: Box<[Slot]>,
+    pub(crate) world: ArcSwap<World>,
+    acknowledge: Acknowledge,
+    /// Answers always wait: a majority must be able to go on without this node.
+    quorum: bool,
+    dirty: Mutex<Vec<ShardId>>,
+    pub(crate) has_dirty: Notify,
+    metrics: ShardMetrics,
+}
+
+impl Slots {
+    pub(crate) fn new(me: ReplicaId, settings: shard::Settings, acknowledge: Acknowledge) -> Self {
+        let slot = |id| Slot {
+            state: Mutex::new(State {
+                shard: Shard::new(ShardId(id), me, settings),
+                waiting: Vec::new(),
+            }),
+            changed: Notify::new(),
+            dirty: AtomicBool::new(false),
+            owner: AtomicU32::new(0),
+        };
+        Self {
+            slots: (0..SHARDS).map(slot).collect(),
+            world: ArcSwap::default(),
+            acknowledge,
+            quorum: settings.partition == shard::Partition::Quorum,
+            dirty: Mutex::new(Vec::new()),
+            has_dirty: Notify::new(),
+            metrics: ShardMetrics::new(),
+        }
+    }
+
+    /// Who owns the shard, as far as is known here. A table lookup: no lock.
+    pub(crate) fn owner(&self, shard: ShardId) -> Option<ReplicaId> {
+        let raw = self.slots[usize::from(shard.0)]
+            .owner
+            .load(Ordering::Acquire);
+        (raw != 0).then_some(ReplicaId(raw))
+    }
+
+    /// Resolves when the shard's owner, role or confirmed writes change after this call.
+    pub(crate) fn changed(&self, shard: ShardId) -> Notified<'_> {
+        self.slots[usize::from(shard.0)].changed.notified()
+    }
+
+    /// Whether answers are held until a replica has them, whatever its lag.
+    pub(crate) fn holds_answers(&self) -> bool {
+        self.quorum || self.acknowledge == Acknowledge::Replicated
+    }
+
+    /// Decides a hit if this node owns its shard.
+    #[allow(clippy::too_many_arguments, reason = "the fields of one hit")]
+    pub(crate) fn decide(
+        &self,
+        now: Now,
+        shard: ShardId,
+        key: KeyHash,
+        limit: &Limit,
+        operation: Operation,
+        id: Option<HitId>,
+        asker: Asker,
+    ) -> Here {
+        let world = self.world.load();
+        let slot = &self.slots[usize::from(shard.0)];
+        let Some(mut state) = self.lock(slot) else {
+            return Here::Wait;
+        };
+        match state
+            .shard
+            .on_hit(world.around(now, shard), key, limit, operation, id)
+        {
+            Outcome::NotHere { owner } => Here::Elsewhere(owner),
+            Outcome::Wait => Here::Wait,
+            Outcome::Decided {
+                decision,
+                written: None,
+            } => {
+                if operation != Operation::Hit(quota::Cost::PEEK) {
+                    self.metrics.unreplicated.increment(1);
+                }
+                Here::Answer(decision)
+            }
+            Outcome::Decided {
+                decision,
+                written: Some(written),
+            } => {
+                if !slot.dirty.swap(true, Ordering::AcqRel) {
+                    self.list_dirty(shard);
+                }
+                if !self.waits_for_replica(&state.shard, now.boot, written) {
+                    return Here::Answer(decision);
+                }
+                let term = state.shard.record().map(|record| record.term);
+                let (reply, here) = match asker {
+                    Asker::Remote(peer, sequence) => (Reply::Remote(peer, sequence), Here::Later),
+                    Asker::Local => {
+                        let (sender, receiver) = oneshot::channel();
+                        (Reply::Local(sender), Here::Confirming(receiver))
+                    }
+                };
+                state.waiting.push(Waiting {
+                    term,
+                    written,
+                    decision,
+                    reply,
+                });
+                here
+            }
+        }
+    }
+
+    /// Runs `act` on one shard and collects what it leaves behind. `None`: the shard is poisoned.
+    pub(crate) fn with<R>(
+        &self,
+        now: Now,
+        shard: ShardId,
+        out: &mut Outbox,
+        act: impl FnOnce(&mut Shard, Surroundings<'_>) -> R,
+    ) -> Option<R> {
+        let world = self.world.load();
+        if world.orders.is_empty() {
+            return None;
+        }
+        let slot = &self.slots[usize::from(shard.0)];
+        let mut state = self.lock(slot)?;
+        let result = act(&mut state.shard, world.around(now, shard));
+        self.settle(slot, &mut state, out);
+        Some(result)
+    }
+
+    /// A decision of this shard panicked: nothing of it is believed, a replica is asked.
+    pub(crate) fn recover_if_poisoned(&self, now: Now, shard: ShardId, out: &mut Outbox) -> bool {
+        let slot = &self.slots[usize::from(shard.0)];
+        if !slot.state.is_poisoned() {
+            return false;
+        }
+        let world = self.world.load();
+        slot.state.clear_poison();
+        let Some(mut state) = self.lock(slot) else {
+            return false;
+        };
+        state.shard.on_poisoned(world.around(now, shard));
+        self.settle(slot, &mut state, out);
+        true
+    }
+
+    /// The shards written since the last call.
+    pub(crate) fn take_dirty(&self) -> Vec<ShardId> {
+        let listed =
+            std::mem::take(&mut *self.dirty.lock().expect("nothing panics under this lock"));
+        for shard in &listed {
+            self.slots[usize::from(shard.0)]
+                .dirty
+                .store(false, Ordering::Release);
+        }
+        listed
+    }
+
+    /// Reads one shard, waiting for its lock.
+    pub(crate) fn read<R>(&self, shard: ShardId, read: impl FnOnce(&Shard) -> R) -> Option<R> {
+        self.lock(&self.slots[usize::from(shard.0)])
+            .map(|state| read(&state.shard))
+    }
+
+    /// Lets everybody look again, for instance because the node stops.
+    pub(crate) fn wake_all(&self) {
+        for slot in &self.slots {
+            slot.changed.notify_waiters();
+        }
+    }
+
+    fn list_dirty(&self, shard: ShardId) {
+        let mut listed = self.dirty.lock().expect("nothing panics under this lock");
+        listed.push(shard);
+        if listed.len() == 1 {
+            self.has_dirty.notify_one();
+        }
+    }
+
+    fn waits_for_replica(&self, shard: &Shard, now: BootNanos, written: u64) -> bool {
+        let must = match self.acknowledge {
+            _ if self.quorum => true,
+            Acknowledge::Replicated => true,
+            Acknowledge::Fast {
+                max_lag: Nanos::ZERO,
+            } => false,
+            Acknowledge::Fast { max_lag } => max_lag < shard.lag(now),
+        };
+        must && shard.has_replica() && shard.confirmed() < written
+    }
+
+    /// Takes the effects of a shard, and answers whoever waited for them.
+    fn settle(&self, slot: &Slot, state: &mut State, out: &mut Outbox) {
+        let mut changed = false;
+        while let Some(effect) = state.shard.next_effect() {
+            match effect {
+                Effect::Send { to, message } => out
+                    .shards
+                    .entry(to)
+                    .or_default()
+                    .push((state.shard.id(), message)),
+                Effect::Changed => changed = true,
+                Effect::Note(note) => self.note(&state.shard, note),
+            }
+        }
+        if !changed {
+            return;
+        }
+        let owner = state.shard.record().map_or(0, |record| record.owner().0);
+        slot.owner.store(owner, Ordering::Release);
+        let term = state.shard.record().map(|record| record.term);
+        let (confirmed, decides) = (state.shard.confirmed(), state.shard.role() != Role::Idle);
+        let nobody_to_wait_for = !state.shard.has_replica();
+        for waiting in std::mem::take(&mut state.waiting) {
+            if decides && waiting.term == term && confirmed < waiting.written && !nobody_to_wait_for
+            {
+                state.waiting.push(waiting);
+                continue;
+            }
+            // Without the term nobody knows here whether the write survives: its origin asks again.
+            let survives = decides && waiting.term == term;
+            match waiting.reply {
+                Reply::Local(sender) => {
+                    let _gone = sender.send(survives.then_some(waiting.decision));
+                }
+                Reply::Remote(peer, sequence) => {
+                    let verdict = if survives {
+                        ForwardVerdict::Decided(waiting.decision)
+                    } else {
+                        ForwardVerdict::Busy
+                    };
+                    out.verdicts
+                        .entry(peer)
+                        .or_default()
+                        .push((sequence, verdict));
+                }
+            }
+        }
+        slot.changed.notify_waiters();
+    }
+
+    fn note(&self, shard: &Shard, note: Note) {
+        let id = shard.id();
+        self.metrics.count(note);
+        match note {
+            Note::Opened {
+                term,
+                after,
+                handed_over,
+                taken_over,
+            } => {
+                let after_ms = after.ceil_millis();
+                tracing::debug!(shard = %id, term = term.number, after_ms, handed_over, taken_over, "shard opened");
+            }
+            Note::SteppedDown { by } => {
+                tracing::debug!(shard = %id, term = by.number, "higher term, stepping down")
+            }
+            Note::LeaseLapsed => tracing::debug!(shard = %id, "lease ran out, claiming again"),
+            Note::StateLost => {
+                tracing::warn!(shard = %id, "no holder is alive, counts of this shard are lost")
+            }
+            Note::Forked { keys } => {
+                tracing::info!(shard = %id, keys, "sides that counted apart were joined")
+            }
+        }
+    }
+
+    fn lock<'a>(&self, slot: &'a Slot) -> Option<MutexGuard<'a, State>> {
+        // The usual case first: nobody else is at this shard.
+        match slot.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(_)) => None,
+            Err(TryLockError::WouldBlock) => slot.state.lock().ok(),
+        }
+    }
+}

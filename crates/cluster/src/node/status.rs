@@ -1,0 +1,211 @@
+//! What an operator may ask a node.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use coordinator::Policy;
+use membership::Status as Liveness;
+use quota::Nanos;
+use shard::{Role, ShardId};
+
+use super::Cluster;
+use super::WAITING_MAX;
+use super::slots::SHARDS;
+
+/// The cluster as this node sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// This node.
+    pub name: String,
+    /// Names the view; equal on all nodes while the cluster is stable.
+    pub view: u64,
+    /// Everyone who belongs, and the dead.
+    pub members: Vec<MemberStatus>,
+    /// Shards without an owner, or with fewer copies than there should and could be.
+    pub under_replicated_shards: usize,
+    /// The oldest write of this node that no replica has confirmed.
+    pub replication_lag: Nanos,
+    /// Keys that this node holds, its own and its copies.
+    pub keys: usize,
+}
+
+/// One member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemberStatus {
+    /// Its name.
+    pub name: String,
+    /// What this node believes of it.
+    pub status: Liveness,
+    /// Under which start.
+    pub incarnation: u64,
+    /// Shards that it owns, as far as is known here.
+    pub shards: usize,
+    /// Its HTTP front.
+    pub http: String,
+    /// Its node-to-node address.
+    pub cluster: String,
+}
+
+/// Who decides for a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ownership {
+    /// The key's shard.
+    pub shard: u16,
+    /// The number of the owner's term.
+    pub term: u32,
+    /// The owner's name.
+    pub owner: String,
+    /// The names of the replicas.
+    pub replicas: Vec<String>,
+}
+
+impl Cluster {
+    /// What this node sees. Looks at every shard: for people and scripts, not for the path of a hit.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let now = self.inner.clock.now().boot;
+        let world = self.inner.slots.world.load_full();
+        let live = world.view.members().len();
+        let wanted = self
+            .inner
+            .config
+            .shards
+            .replicas
+            .min(live.saturating_sub(1));
+        let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
+        let (mut short, mut lag, mut keys) = (0, Nanos::ZERO, 0);
+        for shard in (0..SHARDS).map(ShardId) {
+            let seen = self.inner.slots.read(shard, |shard| {
+                keys += shard.cells().len();
+                lag = lag.max(shard.lag(now));
+                let record = shard.record()?;
+                let owner = world
+                    .view
+                    .contains(record.owner())
+                    .then_some(record.owner())?;
+                let copies = record
+                    .replicas()
+                    .filter(|&replica| world.view.contains(replica))
+                    .count();
+                let is_short = copies < wanted
+                    || shard.role() == Role::Claiming
+                    || shard.is_under_replicated(live);
+                Some((owner, is_short))
+            });
+            match seen.flatten() {
+                Some((owner, is_short)) => {
+                    *owned.entry(owner.0).or_default() += 1;
+                    short += usize::from(is_short);
+                }
+                None => short += 1,
+            }
+        }
+        let members = self.with_membership(|membership, _| {
+            let status = |member: &membership::Member| MemberStatus {
+                name: member.name.clone(),
+                status: membership.status(member.replica).unwrap_or(Liveness::Dead),
+                incarnation: member.incarnation,
+                shards: owned.get(&member.replica.0).copied().unwrap_or_default(),
+                http: member.contact.http.clone(),
+                cluster: member.contact.cluster.clone(),
+            };
+            let roster = membership.roster().iter();
+            roster
+                .filter(|member| member.belongs())
+                .map(status)
+                .collect()
+        });
+        Status {
+            name: self.inner.config.name.clone(),
+            view: world.view.digest(),
+            members: members.unwrap_or_default(),
+            under_replicated_shards: short,
+            replication_lag: lag,
+            keys,
+        }
+    }
+
+    /// Brings the gauges up to date, for whoever reads the metrics next.
+    pub fn measure(&self) {
+        use metrics::gauge;
+        let status = self.status();
+        let me = status
+            .members
+            .iter()
+            .find(|member| member.name == status.name);
+        gauge!("weir_keys").set(status.keys as f64);
+        gauge!("weir_key_bytes").set(self.key_bytes() as f64);
+        gauge!("weir_members").set(self.live_members() as f64);
+        gauge!("weir_shards_owned").set(me.map_or(0, |me| me.shards) as f64);
+        gauge!("weir_under_replicated_shards").set(status.under_replicated_shards as f64);
+        gauge!("weir_replication_lag_seconds")
+            .set(std::time::Duration::from(status.replication_lag).as_secs_f64());
+        gauge!("weir_forward_queue_hits").set(self.inner.forwarder.depth() as f64);
+        gauge!("weir_waiting_hits")
+            .set((WAITING_MAX - self.inner.waiting.available_permits()) as f64);
+    }
+
+    /// Bytes that the counts of this node's shards take.
+    fn key_bytes(&self) -> usize {
+        let bytes = |shard| {
+            self.inner
+                .slots
+                .read(ShardId(shard), |shard| shard.cells().bytes())
+        };
+        (0..SHARDS).filter_map(bytes).sum()
+    }
+
+    /// Live members, this node included.
+    #[must_use]
+    pub fn live_members(&self) -> usize {
+        self.inner.slots.world.load().view.members().len().max(1)
+    }
+
+    /// Whether this node hands its shards off.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.inner.draining.load(Ordering::Acquire)
+    }
+
+    /// Who decides for a key. `None`: nobody, as far as is known here.
+    #[must_use]
+    pub fn owner_of(&self, policy: &Policy, key: &str) -> Option<Ownership> {
+        let key = self.inner.keys.hash(&policy.namespace, &policy.name, key);
+        let shard = key.shard(SHARDS);
+        let record = self
+            .inner
+            .slots
+            .read(ShardId(shard), |shard| shard.record().cloned())
+            .flatten()?;
+        let name = |replica| {
+            self.with_membership(|membership, _| {
+                membership
+                    .roster()
+                    .by_replica(replica)
+                    .map(|member| member.name.clone())
+            })
+            .flatten()
+        };
+        let owner = name(record.owner())?;
+        let replicas = record.replicas().filter_map(name).collect();
+        Some(Ownership {
+            shard,
+            term: record.term.number,
+            owner,
+            replicas,
+        })
+    }
+
+    /// Declares a dead member gone for good. `Some(false)`: it is alive. `None`: nobody has that name.
+    #[must_use]
+    pub fn forget(&self, name: &str) -> Option<bool> {
+        self.with_membership(|membership, now| {
+            let known = membership
+                .roster()
+                .get(name)
+                .is_some_and(membership::Member::belongs);
+            known.then(|| membership.on_forget(now, name))
+        })
+        .flatten()
+    }
+}

@@ -1,0 +1,430 @@
+//! The data plane: one authenticated TCP stream per pair of nodes, carrying opaque frames both ways.
+//!
+//! Frames of one lane arrive in the order they were sent, at most once. A frame that [`Transport::send`]
+//! took is lost when the connection breaks before it is read; whoever needs more repeats it.
+//!
+//! A frame is a length (`u32`, big endian) and that many bytes. The empty frame says goodbye.
+
+mod dialer;
+mod link;
+mod listener;
+mod registry;
+mod stream;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use delta_crdt::ReplicaId;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+use crate::cookie::Cookie;
+use crate::handshake::{HandshakeError, HandshakeKey, Hello, Plane, Refusal};
+
+use dialer::Dial;
+pub use dialer::OpenError;
+use link::Link;
+use stream::Traffic;
+
+/// The longest frame, in bytes, that is read or sent. What is longer, the sender splits.
+///
+/// A quarter of the bulk lane, so that one frame never fills it; a frame of this size holds the stream
+/// for 130 ms at 1 Gbit/s, which a heartbeat behind it still survives.
+pub const FRAME_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes of bulk that wait for one peer before [`SendError::Full`].
+///
+/// Deltas and hits at 1 Gbit/s for half a second: longer than that a peer is not slow but silent, and
+/// what waits for it is better sent afresh than kept.
+pub const BULK_QUEUE_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of urgent frames that wait for one peer before [`SendError::Full`].
+///
+/// Heartbeats are some 50 bytes and a roster of a hundred nodes 20 KiB; a mebibyte of them is a peer
+/// that reads nothing.
+pub const URGENT_QUEUE_MAX: usize = 1024 * 1024;
+
+/// Connection events that wait for the driver. Beyond, opening and closing connections waits for it, too.
+const EVENTS_MAX: usize = 1024;
+
+/// Control streams that wait to be taken over. A node that restarts brings one per peer at once.
+const CONTROL_STREAMS_MAX: usize = 64;
+
+/// How long a shutdown waits for its goodbyes to be heard.
+const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where to listen and with which secret.
+#[derive(Clone, Debug)]
+pub struct TransportConfig {
+    /// Where to listen. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What others dial, `ADDR:PORT`; port 0 means the port bound. `None`: the address bound.
+    pub advertise: Option<String>,
+    /// What all nodes of the cluster share.
+    pub cookie: Cookie,
+}
+
+/// Which queue of a peer a frame joins.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Lane {
+    /// Overtakes everything in [`Lane::Bulk`]: heartbeats and their answers, bounded by [`URGENT_QUEUE_MAX`].
+    Urgent,
+    /// Everything else, bounded by [`BULK_QUEUE_MAX`].
+    Bulk,
+}
+
+/// What happens to connections. For one replica, `Connected` and `Disconnected` alternate.
+#[derive(Debug)]
+pub enum TransportEvent {
+    /// Frames can be sent to this peer. Its own may arrive before the event is looked at.
+    Connected {
+        /// Who it is; it has proven the cookie.
+        peer: Hello,
+    },
+    /// The last connection to the peer closed: a suspicion, and what was queued for it is gone.
+    /// It is being redialled.
+    Disconnected {
+        /// Which incarnation it was.
+        replica: ReplicaId,
+        /// Whether it said goodbye: it stopped in good order.
+        goodbye: bool,
+    },
+    /// A live host refused the redial of a peer lost before: its process is dead. Told once per loss.
+    ///
+    /// Evidence as good as the network between: a firewall that rejects instead of dropping says the same.
+    ProcessGone {
+        /// Which incarnation it was.
+        replica: ReplicaId,
+    },
+    /// A node that was dialled is none of this cluster, or does not want this node. Told on every attempt.
+    HelloRefused {
+        /// What was dialled.
+        address: String,
+        /// Why. [`Refusal::Fenced`] is proven: this node must stop.
+        reason: HandshakeError,
+    },
+    /// A proven newer incarnation of this node's own name appeared: this node must stop.
+    Superseded {
+        /// The newer one. It has been told [`Refusal::NameTaken`], and tries again.
+        by: Hello,
+    },
+}
+
+/// Why a frame was not taken. Nothing of it was or will be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SendError {
+    /// The peer's lane is full: it reads slower than this node writes, or not at all.
+    #[error("the queue of the peer is full")]
+    Full,
+    /// There is no connection to the peer now.
+    #[error("the peer is not connected")]
+    NotConnected,
+    /// Longer than [`FRAME_MAX`] (urgent: [`URGENT_QUEUE_MAX`]), or empty.
+    #[error("the frame is empty or too long")]
+    Unframeable,
+}
+
+/// Takes the frames of all peers, inline in the task that reads them: it must not block.
+///
+/// A frame shares its memory with its neighbours in the read buffer (up to 64 KiB): copy what is kept for long.
+pub type OnFrame = Arc<dyn Fn(ReplicaId, Bytes) + Send + Sync>;
+
+/// Says whether a peer that has proven the cookie may connect, beyond what the transport itself knows;
+/// asked of those that dial and of those that are dialled. The place to fence incarnations that
+/// membership has seen superseded, and to keep the forgotten away. Must not block.
+pub type Admit = Arc<dyn Fn(&Hello) -> Result<(), Refusal> + Send + Sync>;
+
+/// An authenticated stream of the control plane.
+#[derive(Debug)]
+pub(crate) struct ControlStream {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: Hello,
+}
+
+/// A handle on the data plane of one node. Clones share it.
+#[derive(Clone)]
+pub struct Transport {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    key: HandshakeKey,
+    cookie: Cookie,
+    address: SocketAddr,
+    advertised: String,
+    listener: Mutex<Option<TcpListener>>,
+    /// Who this node is. `None` before the start.
+    me: watch::Sender<Option<Hello>>,
+    started: OnceLock<Started>,
+    links: RwLock<HashMap<ReplicaId, Arc<Link>>>,
+    /// Held while links change and the change is told, so that events are told in the order they happened.
+    registry: tokio::sync::Mutex<()>,
+    /// The peers connected, for the control plane to follow.
+    peers: watch::Sender<Vec<Hello>>,
+    control: Mutex<Option<mpsc::Sender<ControlStream>>>,
+    dials: Mutex<HashMap<String, Dial>>,
+    attempts: AtomicU64,
+    connections: AtomicU64,
+    accepting: Mutex<Option<AbortHandle>>,
+    traffic: Traffic,
+}
+
+struct Started {
+    events: mpsc::Sender<TransportEvent>,
+    admit: Admit,
+    on_frame: OnFrame,
+}
+
+impl Transport {
+    /// Binds the address, so that it can be told before anything is answered on it.
+    ///
+    /// Install the metrics recorder before: counters are looked up here, once.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be bound.
+    pub async fn bind(config: TransportConfig) -> io::Result<Self> {
+        let listener = TcpListener::bind(config.listen).await?;
+        let address = listener.local_addr()?;
+        let advertised = match config.advertise {
+            None => address.to_string(),
+            Some(given) => match given.strip_suffix(":0") {
+                Some(host) => format!("{host}:{}", address.port()),
+                None => given,
+            },
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                key: HandshakeKey::new(&config.cookie),
+                cookie: config.cookie,
+                address,
+                advertised,
+                listener: Mutex::new(Some(listener)),
+                me: watch::Sender::new(None),
+                started: OnceLock::new(),
+                links: RwLock::default(),
+                registry: tokio::sync::Mutex::default(),
+                peers: watch::Sender::new(Vec::new()),
+                control: Mutex::default(),
+                dials: Mutex::default(),
+                attempts: AtomicU64::new(1),
+                connections: AtomicU64::new(1),
+                accepting: Mutex::default(),
+                traffic: Traffic::new(),
+            }),
+        })
+    }
+
+    /// The address bound.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.inner.address
+    }
+
+    /// What others dial, `ADDR:PORT`: the `cluster` of this node's [`Hello`].
+    #[must_use]
+    pub fn advertised(&self) -> &str {
+        &self.inner.advertised
+    }
+
+    /// Starts to accept and to dial, and returns what happens to connections.
+    ///
+    /// As a newcomer (incarnation 0) a node takes part in the control plane only; the data plane waits for
+    /// [`Self::introduce`].
+    ///
+    /// # Panics
+    ///
+    /// When called twice.
+    pub fn start(
+        &self,
+        me: Hello,
+        admit: Admit,
+        on_frame: OnFrame,
+    ) -> mpsc::Receiver<TransportEvent> {
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let first = self
+            .inner
+            .started
+            .set(Started {
+                events,
+                admit,
+                on_frame,
+            })
+            .is_ok();
+        assert!(first, "a transport starts once");
+        self.inner.me.send_replace(Some(me));
+        let listener = lock(&self.inner.listener)
+            .take()
+            .expect("the listener waits for the start");
+        let accepting = tokio::spawn(listener::accept_all(self.inner.clone(), listener));
+        *lock(&self.inner.accepting) = Some(accepting.abort_handle());
+        receiver
+    }
+
+    /// Says who this node is from now on: a newcomer was given its incarnation. Opens the data plane.
+    pub fn introduce(&self, me: Hello) {
+        self.inner.me.send_replace(Some(me));
+    }
+
+    /// Who this node says it is. `None` before the start and after the shutdown.
+    #[must_use]
+    pub fn me(&self) -> Option<Hello> {
+        self.inner.me()
+    }
+
+    /// Dials `address` (`ADDR:PORT`, or a host name instead of `ADDR`) and keeps redialling it whenever there is no
+    /// connection to the node found there, until told to [`Self::forget`]. Peers that connect by themselves
+    /// are redialled at the address they advertise.
+    pub fn dial(&self, address: &str) {
+        self.inner.dial(address);
+    }
+
+    /// Stops redialling `address`. A connection that is open stays.
+    pub fn forget(&self, address: &str) {
+        lock(&self.inner.dials).remove(address);
+    }
+
+    /// Closes the connections to `replica` at once and stops redialling the address it advertised. It may
+    /// come back by itself: to keep it away, refuse it in [`Admit`].
+    pub fn forget_replica(&self, replica: ReplicaId) {
+        if let Some(link) = self.inner.link(replica) {
+            self.forget(&link.peer.cluster);
+            link.cut();
+        }
+    }
+
+    /// Queues `frame` for `replica`, after what waits in the same lane.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]. Nothing of the frame was sent.
+    pub fn send(&self, replica: ReplicaId, lane: Lane, frame: Bytes) -> Result<(), SendError> {
+        let link = self.inner.link(replica).ok_or(SendError::NotConnected)?;
+        let sent = link.push(lane, frame);
+        if sent == Err(SendError::Full) {
+            self.inner.traffic.full.increment(1);
+        }
+        sent
+    }
+
+    /// Bytes that wait to be written to `replica`, in both lanes. Zero when it is not connected.
+    #[must_use]
+    pub fn queue_bytes(&self, replica: ReplicaId) -> usize {
+        self.inner
+            .link(replica)
+            .map_or(0, |link| link.queue_bytes())
+    }
+
+    /// The peers connected now.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Hello> {
+        self.inner.peers.borrow().clone()
+    }
+
+    /// Stops accepting and dialling, says goodbye to every peer after what waits for it, and returns when all
+    /// connections are closed or a second has passed.
+    pub async fn shutdown(&self) {
+        if let Some(accepting) = lock(&self.inner.accepting).take() {
+            accepting.abort();
+        }
+        lock(&self.inner.listener).take();
+        lock(&self.inner.dials).clear();
+        self.inner.me.send_replace(None);
+        let links: Vec<_> = self.inner.all_links();
+        for link in &links {
+            link.say_goodbye();
+        }
+        let mut peers = self.inner.peers.subscribe();
+        let all_gone = peers.wait_for(Vec::is_empty);
+        if tokio::time::timeout(GOODBYE_PATIENCE, all_gone)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                peers = self.peers().len(),
+                "goodbye not heard in time, closing connections"
+            );
+        }
+        for link in links {
+            link.cut();
+        }
+    }
+
+    /// The key material of this cluster, for other uses.
+    pub(crate) fn cookie(&self) -> &Cookie {
+        &self.inner.cookie
+    }
+
+    /// Takes over incoming control streams. The control plane is refused until this is called.
+    pub(crate) fn take_control_streams(&self) -> mpsc::Receiver<ControlStream> {
+        let (sender, receiver) = mpsc::channel(CONTROL_STREAMS_MAX);
+        *lock(&self.inner.control) = Some(sender);
+        receiver
+    }
+
+    /// Refuses the control plane from now on.
+    pub(crate) fn close_control(&self) {
+        lock(&self.inner.control).take();
+    }
+
+    /// Connects to `address` and shakes hands as `me`.
+    pub(crate) async fn open_control(
+        &self,
+        address: &str,
+        me: &Hello,
+    ) -> Result<ControlStream, OpenError> {
+        let (stream, proven) = self.inner.open(address, me, Plane::Control).await?;
+        Ok(ControlStream {
+            stream,
+            peer: proven.peer,
+        })
+    }
+
+    /// The peers connected, to follow.
+    pub(crate) fn watch_peers(&self) -> watch::Receiver<Vec<Hello>> {
+        self.inner.peers.subscribe()
+    }
+}
+
+impl Inner {
+    fn me(&self) -> Option<Hello> {
+        self.me.borrow().clone()
+    }
+
+    fn link(&self, replica: ReplicaId) -> Option<Arc<Link>> {
+        self.links
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .get(&replica)
+            .cloned()
+    }
+
+    fn all_links(&self) -> Vec<Arc<Link>> {
+        self.links
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    async fn tell(&self, event: TransportEvent) {
+        if let Some(started) = self.started.get() {
+            // An error means that the driver is gone, and with it whoever would act on the event.
+            let _ = started.events.send(event).await;
+        }
+    }
+}
+
+/// Locks a mutex whose holders never leave it half changed, so that a panic elsewhere does not spread.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}

@@ -1,0 +1,256 @@
+//! What travels between nodes once they trust each other: frames of domain values, as bytes and back.
+//!
+//! A frame is the version, its kind, and items up to its end. It comes whole or not at all; how long it is says the
+//! transport. Items are structs of this module in postcard's encoding (varints, no names), so that a rename inside
+//! never changes the wire. Whatever is only a list or a number is written by hand, in the same encoding: hits,
+//! verdicts and cells pass by the hundred thousand a second and are not copied on the way.
+//!
+//! Decoding trusts nothing. It builds values through their checked constructors, and reserves no more memory than
+//! the bytes at hand could fill: at most eleven times as much for what is inside of an item, and [`ITEMS_MAX`] items.
+
+mod cells;
+mod encoding;
+mod hits;
+mod members;
+mod shards;
+#[cfg(test)]
+mod tests;
+
+use bytes::{Bytes, BytesMut};
+use delta_crdt::ReplicaId;
+use quota::{BootNanos, Decision, KeyHash, Limit, UnixNanos};
+use shard::{Operation, ShardId};
+
+use self::encoding::{Reader, Writer};
+
+/// The version that this build speaks, the first byte of every frame.
+pub const VERSION: u8 = 1;
+
+/// Most items of one frame; a receiver refuses more.
+///
+/// The shortest shard message takes 4 bytes here and 200 in memory: without a bound, one frame of the transport's
+/// 16 MiB could fill a gigabyte. Twice as many as the hits that may wait for one node.
+pub const ITEMS_MAX: usize = 65_536;
+
+/// How many shards there are, for the whole life of a cluster.
+const SHARDS: u16 = 1024;
+
+/// What one node sends another. Lists have up to [`ITEMS_MAX`] items.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Frame {
+    /// Liveness, leases and the roster.
+    Membership(membership::Message),
+    /// What the holders of some shards say to each other, in the order in which it was said.
+    Shards(Vec<(ShardId, shard::Message)>),
+    /// Hits for the receiver to decide.
+    Hits(Vec<ForwardedHit>),
+    /// What became of the receiver's hits, by their sequence.
+    Verdicts(Vec<(u64, ForwardVerdict)>),
+    /// What time is it? Holds the asker's boot clock, which comes back in the answer.
+    TimeAsked(BootNanos),
+    /// The time, and what the question held.
+    TimeTold {
+        /// Of the question.
+        asked: BootNanos,
+        /// The sender's cluster time.
+        wall: UnixNanos,
+    },
+}
+
+/// A hit for another node to decide. It carries its limit, so that the decider needs no table of limits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ForwardedHit {
+    /// Counts the sender's forwarded hits. A retry repeats it.
+    pub sequence: u64,
+    /// The shard of the key.
+    pub shard: ShardId,
+    /// What is counted.
+    pub key: KeyHash,
+    /// How it is counted.
+    pub limit: Limit,
+    /// What to do.
+    pub operation: Operation,
+}
+
+/// What became of a forwarded hit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ForwardVerdict {
+    /// Decided, and counted if the decision says so.
+    Decided(Decision),
+    /// Not counted: the receiver does not own the shard. Who does, as far as it knows.
+    Elsewhere(Option<ReplicaId>),
+    /// Not counted: a claim or a handoff took longer than the hit was held.
+    Busy,
+    /// Not counted: the receiver sheds load.
+    Overloaded,
+}
+
+/// Why bytes are no frame. Nothing of the frame has been used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WireError {
+    /// The peer speaks another version: no frame of it will be understood.
+    #[error("frame has wire version {given}, accepted: {VERSION}")]
+    Version {
+        /// The version of the frame.
+        given: u8,
+    },
+    /// The bytes end early, go on too long, or hold a tag that does not exist.
+    #[error("frame is malformed at {what}")]
+    Malformed {
+        /// What was being read.
+        what: &'static str,
+    },
+    /// A value that this version can spell, but that cannot be.
+    #[error("frame holds an impossible {what}")]
+    OutOfBounds {
+        /// What was being read.
+        what: &'static str,
+    },
+}
+
+/// The second byte of a frame.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Kind {
+    Membership = 1,
+    Shards = 2,
+    Hits = 3,
+    Verdicts = 4,
+    Roster = 5,
+    TimeAsked = 6,
+    TimeTold = 7,
+}
+
+/// The bytes of `frame`.
+#[must_use]
+pub fn encode(frame: &Frame) -> Bytes {
+    let mut out = BytesMut::new();
+    encode_into(frame, &mut out);
+    out.freeze()
+}
+
+/// Appends the bytes of `frame` to `out`.
+pub fn encode_into(frame: &Frame, out: &mut BytesMut) {
+    let out = &mut Writer::new(out);
+    match frame {
+        Frame::Membership(message) => {
+            begin(out, Kind::Membership);
+            members::put_message(out, message);
+        }
+        Frame::Shards(messages) => {
+            begin(out, Kind::Shards);
+            for (shard, message) in messages {
+                shards::put(out, *shard, message);
+            }
+        }
+        Frame::Hits(hits) => {
+            begin(out, Kind::Hits);
+            hits::put_hits(out, hits);
+        }
+        Frame::Verdicts(verdicts) => {
+            begin(out, Kind::Verdicts);
+            hits::put_verdicts(out, verdicts);
+        }
+        Frame::TimeAsked(asked) => {
+            begin(out, Kind::TimeAsked);
+            out.varint(asked.get());
+        }
+        Frame::TimeTold { asked, wall } => {
+            begin(out, Kind::TimeTold);
+            out.varint(asked.get());
+            out.varint(wall.get());
+        }
+    }
+}
+
+/// The frame of exactly these bytes.
+///
+/// # Errors
+///
+/// [`WireError::Version`] for a peer of another version, otherwise for bytes that no node of this version sends.
+pub fn decode(bytes: &[u8]) -> Result<Frame, WireError> {
+    let (kind, mut input) = open(bytes)?;
+    let input = &mut input;
+    let frame = match kind {
+        kind if kind == Kind::Membership as u8 => Frame::Membership(members::message(input)?),
+        kind if kind == Kind::Shards as u8 => Frame::Shards(shards::messages(input)?),
+        kind if kind == Kind::Hits as u8 => Frame::Hits(hits::hits(input)?),
+        kind if kind == Kind::Verdicts as u8 => Frame::Verdicts(hits::verdicts(input)?),
+        kind if kind == Kind::TimeAsked as u8 => Frame::TimeAsked(boot(input)?),
+        kind if kind == Kind::TimeTold as u8 => Frame::TimeTold {
+            asked: boot(input)?,
+            wall: UnixNanos::new(input.varint("wall clock")?),
+        },
+        _ => return Err(WireError::Malformed { what: "kind" }),
+    };
+    input.end()?;
+    Ok(frame)
+}
+
+fn boot(input: &mut Reader<'_>) -> Result<BootNanos, WireError> {
+    Ok(BootNanos::new(input.varint("boot clock")?))
+}
+
+/// The bytes of as many [`Frame::Shards`] as it takes for none to pass `max_bytes` or [`ITEMS_MAX`], in order. A
+/// message that alone is longer gets a frame of its own.
+#[must_use]
+pub fn encode_shards_split(messages: &[(ShardId, shard::Message)], max_bytes: usize) -> Vec<Bytes> {
+    let mut frames = Vec::new();
+    let mut frame = BytesMut::new();
+    let mut items = 0;
+    for (shard, message) in messages {
+        if items == 0 {
+            begin(&mut Writer::new(&mut frame), Kind::Shards);
+        }
+        let before = frame.len();
+        shards::put(&mut Writer::new(&mut frame), *shard, message);
+        let is_too_much = max_bytes < frame.len() || items == ITEMS_MAX;
+        if is_too_much && items != 0 {
+            let last = frame.split_off(before);
+            frames.push(std::mem::take(&mut frame).freeze());
+            begin(&mut Writer::new(&mut frame), Kind::Shards);
+            frame.extend_from_slice(&last);
+            items = 0;
+        }
+        items += 1;
+    }
+    if items != 0 {
+        frames.push(frame.freeze());
+    }
+    frames
+}
+
+/// The bytes of a roster, for the control plane.
+#[must_use]
+pub fn encode_roster<'a>(members: impl IntoIterator<Item = &'a membership::Member>) -> Bytes {
+    let mut bytes = BytesMut::new();
+    let out = &mut Writer::new(&mut bytes);
+    begin(out, Kind::Roster);
+    members::put_roster(out, members);
+    bytes.freeze()
+}
+
+/// The members that [`encode_roster`] encoded.
+///
+/// # Errors
+///
+/// As for [`decode`].
+pub fn decode_roster(bytes: &[u8]) -> Result<Vec<membership::Member>, WireError> {
+    let (kind, mut input) = open(bytes)?;
+    if kind != Kind::Roster as u8 {
+        return Err(WireError::Malformed { what: "kind" });
+    }
+    members::roster(&mut input)
+}
+
+fn begin(out: &mut Writer<'_>, kind: Kind) {
+    out.raw(&[VERSION, kind as u8]);
+}
+
+fn open(bytes: &[u8]) -> Result<(u8, Reader<'_>), WireError> {
+    let mut input = Reader::new(bytes);
+    match input.byte("version")? {
+        VERSION => Ok((input.byte("kind")?, input)),
+        given => Err(WireError::Version { given }),
+    }
+}

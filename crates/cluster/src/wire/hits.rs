@@ -1,0 +1,249 @@
+//! Hits and verdicts: what nearly every frame holds, so the one place that counts nanoseconds.
+//!
+//! The limits of a frame are numbered from 0 as they come up. A hit gives the number of its limit; the next free
+//! number says that the limit itself follows.
+
+use std::collections::HashMap;
+
+use delta_crdt::ReplicaId;
+use quota::{Algorithm, Anchor, Cost, Decision, KeyHash, Limit, Nanos, Verdict};
+use serde::{Deserialize, Serialize};
+use shard::Operation;
+
+use super::encoding::{Reader, Writer};
+use super::shards::shard_id;
+use super::{ForwardVerdict, ForwardedHit, WireError};
+
+/// The least: only the key has a fixed length.
+const HIT_BYTES_MIN: usize = 1 + 1 + 16 + 1 + 1;
+/// A sequence of four bytes, shard, key, the number of a limit, and a cost.
+const HIT_BYTES_USUAL: usize = 4 + 2 + 16 + 1 + 2;
+/// A sequence of four bytes, the remaining units, and two waits of seconds.
+const VERDICT_BYTES_USUAL: usize = 4 + 1 + 3 + 5 + 5;
+
+pub(super) fn put_hits(out: &mut Writer<'_>, hits: &[ForwardedHit]) {
+    out.reserve(hits.len() * HIT_BYTES_USUAL);
+    let mut limits = Numbered::default();
+    for hit in hits {
+        out.varint(hit.sequence);
+        out.varint(hit.shard.0);
+        out.raw(&hit.key.get().to_le_bytes());
+        let (number, is_new) = limits.number(&hit.limit);
+        out.varint(number);
+        if is_new {
+            out.item(&WireLimit::from(&hit.limit));
+        }
+        put_operation(out, hit.operation);
+    }
+}
+
+pub(super) fn hits(input: &mut Reader<'_>) -> Result<Vec<ForwardedHit>, WireError> {
+    let mut limits: Vec<Limit> = Vec::new();
+    input.until_end(HIT_BYTES_MIN, |input| {
+        let sequence = input.varint("sequence")?;
+        let shard = shard_id(input)?;
+        let key = KeyHash::new(u128::from_le_bytes(input.raw("key")?));
+        let number: usize = input.varint("limit number")?;
+        if number == limits.len() {
+            limits.push(input.item::<WireLimit>("limit")?.try_into()?);
+        }
+        let what = "limit number";
+        let limit = *limits.get(number).ok_or(WireError::OutOfBounds { what })?;
+        let operation = operation(input)?;
+        Ok(ForwardedHit {
+            sequence,
+            shard,
+            key,
+            limit,
+            operation,
+        })
+    })
+}
+
+/// The numbers of the limits of one frame.
+#[derive(Default)]
+struct Numbered {
+    last: Option<(Limit, u32)>,
+    all: HashMap<Limit, u32>,
+}
+
+impl Numbered {
+    /// The number of `limit`, and whether it is new.
+    #[inline]
+    fn number(&mut self, limit: &Limit) -> (u32, bool) {
+        // Limits come in runs: most frames have one.
+        if let Some((last, number)) = &self.last
+            && last == limit
+        {
+            return (*number, false);
+        }
+        let next = self.all.len() as u32;
+        let number = *self.all.entry(*limit).or_insert(next);
+        self.last = Some((*limit, number));
+        (number, number == next)
+    }
+}
+
+#[inline]
+fn put_operation(out: &mut Writer<'_>, operation: Operation) {
+    match operation {
+        Operation::Hit(cost) => {
+            out.raw(&[0]);
+            out.varint(cost.units());
+        }
+        Operation::Refund(cost) => {
+            out.raw(&[1]);
+            out.varint(cost.units());
+        }
+        Operation::Reset => out.raw(&[2]),
+    }
+}
+
+#[inline]
+fn operation(input: &mut Reader<'_>) -> Result<Operation, WireError> {
+    let what = "operation";
+    match input.byte(what)? {
+        0 => Ok(Operation::Hit(Cost::new(input.varint("cost")?))),
+        1 => Ok(Operation::Refund(Cost::new(input.varint("cost")?))),
+        2 => Ok(Operation::Reset),
+        _ => Err(WireError::Malformed { what }),
+    }
+}
+
+pub(super) fn put_verdicts(out: &mut Writer<'_>, verdicts: &[(u64, ForwardVerdict)]) {
+    out.reserve(verdicts.len() * VERDICT_BYTES_USUAL);
+    for (sequence, verdict) in verdicts {
+        out.varint(*sequence);
+        match verdict {
+            ForwardVerdict::Decided(decision) => put_decision(out, decision),
+            ForwardVerdict::Elsewhere(None) => out.raw(&[3]),
+            ForwardVerdict::Elsewhere(Some(owner)) => {
+                out.raw(&[4]);
+                out.varint(owner.0);
+            }
+            ForwardVerdict::Busy => out.raw(&[5]),
+            ForwardVerdict::Overloaded => out.raw(&[6]),
+        }
+    }
+}
+
+pub(super) fn verdicts(input: &mut Reader<'_>) -> Result<Vec<(u64, ForwardVerdict)>, WireError> {
+    input.until_end(VERDICT_BYTES_USUAL, |input| {
+        Ok((input.varint("sequence")?, verdict(input)?))
+    })
+}
+
+#[inline]
+fn verdict(input: &mut Reader<'_>) -> Result<ForwardVerdict, WireError> {
+    let what = "verdict";
+    let verdict = match input.byte(what)? {
+        0 => Verdict::Allow,
+        1 => Verdict::Deny {
+            retry_after: nanos(input)?,
+        },
+        2 => Verdict::NeverConforms,
+        3 => return Ok(ForwardVerdict::Elsewhere(None)),
+        4 => {
+            let owner = ReplicaId(input.varint("owner")?);
+            return Ok(ForwardVerdict::Elsewhere(Some(owner)));
+        }
+        5 => return Ok(ForwardVerdict::Busy),
+        6 => return Ok(ForwardVerdict::Overloaded),
+        _ => return Err(WireError::Malformed { what }),
+    };
+    Ok(ForwardVerdict::Decided(Decision {
+        verdict,
+        remaining: input.varint("remaining units")?,
+        grows_after: nanos(input)?,
+        reset_after: nanos(input)?,
+    }))
+}
+
+#[inline]
+fn put_decision(out: &mut Writer<'_>, decision: &Decision) {
+    match decision.verdict {
+        Verdict::Allow => out.raw(&[0]),
+        Verdict::Deny { retry_after } => {
+            out.raw(&[1]);
+            out.varint(retry_after.get());
+        }
+        Verdict::NeverConforms => out.raw(&[2]),
+    }
+    out.varint(decision.remaining);
+    out.varint(decision.grows_after.get());
+    out.varint(decision.reset_after.get());
+}
+
+#[inline]
+fn nanos(input: &mut Reader<'_>) -> Result<Nanos, WireError> {
+    input.varint("span").map(Nanos::new)
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireLimit {
+    algorithm: WireAlgorithm,
+    anchor: WireAnchor,
+    units: u32,
+    period_ms: u64,
+    burst: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+enum WireAlgorithm {
+    Gcra,
+    SlidingLog,
+    SlidingCounter,
+    FixedWindow,
+    LeakyBucket,
+}
+
+#[derive(Serialize, Deserialize)]
+enum WireAnchor {
+    Epoch,
+    FirstHit,
+}
+
+impl From<&Limit> for WireLimit {
+    fn from(limit: &Limit) -> Self {
+        Self {
+            algorithm: match limit.algorithm() {
+                Algorithm::Gcra => WireAlgorithm::Gcra,
+                Algorithm::SlidingLog => WireAlgorithm::SlidingLog,
+                Algorithm::SlidingCounter => WireAlgorithm::SlidingCounter,
+                Algorithm::FixedWindow => WireAlgorithm::FixedWindow,
+                Algorithm::LeakyBucket => WireAlgorithm::LeakyBucket,
+            },
+            anchor: match limit.anchor() {
+                Anchor::Epoch => WireAnchor::Epoch,
+                Anchor::FirstHit => WireAnchor::FirstHit,
+            },
+            units: limit.units(),
+            period_ms: limit.period().ceil_millis(),
+            burst: limit.burst(),
+        }
+    }
+}
+
+impl TryFrom<WireLimit> for Limit {
+    type Error = WireError;
+
+    fn try_from(wire: WireLimit) -> Result<Self, WireError> {
+        let algorithm = match wire.algorithm {
+            WireAlgorithm::Gcra => Algorithm::Gcra,
+            WireAlgorithm::SlidingLog => Algorithm::SlidingLog,
+            WireAlgorithm::SlidingCounter => Algorithm::SlidingCounter,
+            WireAlgorithm::FixedWindow => Algorithm::FixedWindow,
+            WireAlgorithm::LeakyBucket => Algorithm::LeakyBucket,
+        };
+        Limit::new(algorithm, wire.units, Nanos::from_millis(wire.period_ms))
+            .and_then(|limit| match wire.burst {
+                burst if burst == limit.burst() => Ok(limit),
+                burst => limit.with_burst(burst),
+            })
+            .and_then(|limit| match wire.anchor {
+                WireAnchor::Epoch => Ok(limit),
+                WireAnchor::FirstHit => limit.with_anchor(Anchor::FirstHit),
+            })
+            .map_err(|_| WireError::OutOfBounds { what: "limit" })
+    }
+}

@@ -1,0 +1,328 @@
+//! Bytes written down once. When one of these fails, nodes of two builds no longer understand each other: raise the
+//! version, or undo.
+
+use delta_crdt::{Cell, Digest, Slot, Term, Version};
+use membership::{Contact, Member, Standing};
+use quota::{
+    Algorithm, BootNanos, Cost, Count, FixedWindow, Log, LogEntry, Nanos, SlidingCounter, Stamp,
+    Tat, UnixNanos, Verdict,
+};
+use shard::{Baseline, HitId, Message, Record};
+
+use super::super::*;
+use super::bytes_of;
+
+#[track_caller]
+fn check(frame: Frame, known: &str) {
+    let known = bytes_of(known);
+    assert_eq!(decode(&known), Ok(frame.clone()));
+    assert_eq!(encode(&frame)[..], known);
+}
+
+fn term(number: u32, replica: u32) -> Term {
+    Term {
+        number,
+        replica: ReplicaId(replica),
+    }
+}
+
+#[test]
+fn a_heartbeat() {
+    let message = membership::Message::Heartbeat {
+        sent: BootNanos::new(300),
+        roster: 0x0102_0304_0506_0708,
+    };
+    check(Frame::Membership(message), "0101 00 ac02 0807060504030201");
+}
+
+#[test]
+fn an_answer() {
+    let sent = BootNanos::new(300);
+    let message = membership::Message::Answer {
+        sent,
+        granted: true,
+    };
+    check(Frame::Membership(message), "0101 01 ac02 01");
+}
+
+#[test]
+fn a_roster() {
+    let a = Member {
+        name: "a".into(),
+        incarnation: 2,
+        replica: ReplicaId(0x80),
+        standing: Standing::Forgotten,
+        contact: Contact {
+            cluster: "b:1".into(),
+            http: "c:2".into(),
+            zone: Some("z".into()),
+        },
+    };
+    let b = Member {
+        name: "b".into(),
+        standing: Standing::Joined,
+        contact: Contact {
+            zone: None,
+            ..a.contact.clone()
+        },
+        ..a
+    };
+    let known = "0161 02 8001 03 03623a31 03633a32 01017a  0162 02 8001 00 03623a31 03633a32 00";
+    let members = vec![a, b];
+    assert_eq!(
+        encode_roster(&members)[..],
+        bytes_of(&format!("0105 {known}"))
+    );
+    check(
+        Frame::Membership(membership::Message::Roster(members)),
+        &format!("0101 02 {known}"),
+    );
+}
+
+#[test]
+fn hits() {
+    let gcra = Limit::new(Algorithm::Gcra, 100, Nanos::from_secs(1)).unwrap();
+    let bursty = gcra.with_burst(300).unwrap();
+    let hit = |sequence, limit, operation| ForwardedHit {
+        sequence,
+        shard: ShardId(1023),
+        key: KeyHash::new(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100),
+        limit,
+        operation,
+    };
+    let hits = vec![
+        hit(1, gcra, Operation::Hit(Cost::ONE)),
+        hit(128, bursty, Operation::Refund(Cost::new(2))),
+        hit(u64::MAX, gcra, Operation::Reset),
+    ];
+    check(
+        Frame::Hits(hits),
+        "0103
+         01 ff07 000102030405060708090a0b0c0d0e0f 00 00 00 64 e807 64 00 01
+         8001 ff07 000102030405060708090a0b0c0d0e0f 01 00 00 64 e807 ac02 01 02
+         ffffffffffffffffff01 ff07 000102030405060708090a0b0c0d0e0f 00 02",
+    );
+}
+
+#[test]
+fn limits_of_every_algorithm() {
+    let hits = Algorithm::ALL.into_iter().map(|algorithm| {
+        let limit = Limit::new(algorithm, 5, Nanos::from_millis(7)).unwrap();
+        ForwardedHit {
+            sequence: 1,
+            shard: ShardId(2),
+            key: KeyHash::new(0),
+            limit: limit.with_anchor(quota::Anchor::FirstHit).unwrap_or(limit),
+            operation: Operation::Reset,
+        }
+    });
+    check(
+        Frame::Hits(hits.collect()),
+        "0103
+         01 02 00000000000000000000000000000000 00 00 00 05 07 05 02
+         01 02 00000000000000000000000000000000 01 01 00 05 07 05 02
+         01 02 00000000000000000000000000000000 02 02 00 05 07 05 02
+         01 02 00000000000000000000000000000000 03 03 01 05 07 05 02
+         01 02 00000000000000000000000000000000 04 04 00 05 07 05 02",
+    );
+}
+
+#[test]
+fn verdicts() {
+    let decided = |verdict| {
+        ForwardVerdict::Decided(Decision {
+            verdict,
+            remaining: 1,
+            grows_after: Nanos::new(2),
+            reset_after: Nanos::new(300),
+        })
+    };
+    let retry_after = Nanos::new(128);
+    let verdicts = vec![
+        (1, decided(Verdict::Allow)),
+        (2, decided(Verdict::Deny { retry_after })),
+        (3, decided(Verdict::NeverConforms)),
+        (4, ForwardVerdict::Elsewhere(None)),
+        (5, ForwardVerdict::Elsewhere(Some(ReplicaId(128)))),
+        (6, ForwardVerdict::Busy),
+        (300, ForwardVerdict::Overloaded),
+    ];
+    check(
+        Frame::Verdicts(verdicts),
+        "0104  01 00 01 02 ac02  02 01 8001 01 02 ac02  03 02 01 02 ac02
+         04 03  05 04 8001  06 05  ac02 06",
+    );
+}
+
+#[test]
+fn the_short_messages_of_shards() {
+    let (t, digest) = (
+        term(1, 128),
+        Digest {
+            buckets: [0x0102; 16],
+        },
+    );
+    let record = Record {
+        term: t,
+        epoch: 3,
+        holders: vec![ReplicaId(4), ReplicaId(128)],
+    };
+    let messages = [
+        Message::Claim {
+            term: t,
+            consent: Some(term(2, 3)),
+            promised_by: vec![ReplicaId(3)],
+            record: Some(record.clone()),
+        },
+        Message::Promise {
+            term: t,
+            record: Some(record.clone()),
+            digest: Some(digest.clone()),
+        },
+        Message::Refuse {
+            term: t,
+            promised: term(2, 3),
+            record: None,
+            wait: true,
+        },
+        Message::Release { term: t },
+        Message::Announce {
+            record,
+            through: 300,
+            digest: None,
+        },
+        Message::Have {
+            term: t,
+            through: 300,
+            gap: false,
+        },
+        Message::Offer { term: t, digest },
+        Message::Pull {
+            term: t,
+            buckets: 0x8001,
+        },
+        Message::Synced { term: t },
+        Message::Handoff { term: t },
+        Message::Known {
+            term: t,
+            epoch: 300,
+        },
+    ];
+    let digest = "0201000000000000".repeat(16);
+    check(
+        Frame::Shards(
+            messages
+                .into_iter()
+                .map(|message| (ShardId(128), message))
+                .collect(),
+        ),
+        &format!(
+            "0102
+             8001 00 018001 01 0203 01 03 01 018001 03 02 04 8001
+             8001 01 018001 01 018001 03 02 04 8001 01 {digest}
+             8001 02 018001 0203 00 01
+             8001 03 018001
+             8001 04 018001 03 02 04 8001 ac02 00
+             8001 06 018001 ac02 00
+             8001 07 018001 {digest}
+             8001 08 018001 818002
+             8001 0a 018001
+             8001 0b 018001
+             8001 0c 018001 ac02"
+        ),
+    );
+}
+
+#[test]
+fn cells_of_every_algorithm() {
+    let (period, end) = (Nanos::from_millis(7), UnixNanos::new(300));
+    let entry = |at, seq| LogEntry {
+        at: UnixNanos::new(at),
+        cost: 1,
+        stamp: Stamp { term: 1 << 32, seq },
+    };
+    let log = Log::from_entries(period, [entry(300, 1), entry(428, 2)]).unwrap();
+    let tat = Tat::new(end, 2, 5, period).unwrap();
+    let counts = [
+        Count::Gcra(tat),
+        Count::LeakyBucket(tat),
+        Count::FixedWindow(FixedWindow::new(end, 5, period).unwrap()),
+        Count::SlidingCounter(SlidingCounter::new(end, 5, 6, period).unwrap()),
+        Count::SlidingLog(Box::new(log)),
+        Count::Reset { until: end },
+    ];
+    let slot = |term, seq, added| Slot { term, seq, added };
+    let mut cells: Vec<_> = counts
+        .into_iter()
+        .map(|count| Version::new(count, [slot(term(1, 2), 3, 4)], []).unwrap())
+        .map(|version| (KeyHash::new(1), Cell::from(version)))
+        .collect();
+    let fork = [
+        Version::new(Count::Reset { until: end }, [slot(term(1, 2), 3, 4)], []),
+        Version::new(
+            Count::Reset { until: end },
+            [slot(term(5, 6), 1, -1)],
+            [slot(term(1, 2), 2, 2)],
+        ),
+    ];
+    cells.push((
+        KeyHash::new(2),
+        Cell::new(fork.map(Option::unwrap)).unwrap(),
+    ));
+    let admitted = vec![HitId {
+        origin: ReplicaId(128),
+        sequence: 300,
+    }];
+    let delta = Message::Delta {
+        term: term(1, 2),
+        baseline: Baseline::After(300),
+        through: 301,
+        cells,
+        admitted: admitted.clone(),
+    };
+    let record = Record {
+        term: term(1, 2),
+        epoch: 0,
+        holders: vec![],
+    };
+    let whole = Message::Delta {
+        term: term(1, 2),
+        baseline: Baseline::Whole { buckets: 3, record },
+        through: 4,
+        cells: vec![],
+        admitted: vec![],
+    };
+    let state = Message::State {
+        term: term(1, 2),
+        buckets: 3,
+        cells: vec![],
+        admitted,
+    };
+    let messages = [delta, whole, state].map(|message| (ShardId(0), message));
+    check(
+        Frame::Shards(messages.into()),
+        "0102
+         00 05 0102 00ac02 ad02
+         07
+         01000000000000000000000000000000 01  00 ac02 02 05 07  01 01020308 00
+         01000000000000000000000000000000 01  01 ac02 02 05 07  01 01020308 00
+         01000000000000000000000000000000 01  02 ac02 05 07     01 01020308 00
+         01000000000000000000000000000000 01  03 ac02 05 06 07  01 01020308 00
+         01000000000000000000000000000000 01  04 07
+             02 ac02 01 8080808010 01 8001 01 8080808010 02     01 01020308 00
+         01000000000000000000000000000000 01  05 ac02           01 01020308 00
+         02000000000000000000000000000000 02  05 ac02           01 01020308 00
+                                              05 ac02           01 05060101 01 01020204
+         01 8001 ac02
+         00 05 0102 01 03 0102 00 00 04 00 00
+         00 09 0102 03 00 01 8001 ac02",
+    );
+}
+
+#[test]
+fn the_time_is_asked_and_told() {
+    let asked = quota::BootNanos::new(300);
+    check(Frame::TimeAsked(asked), "0106 ac02");
+    let wall = quota::UnixNanos::new(1);
+    check(Frame::TimeTold { asked, wall }, "0107 ac02 01");
+}

@@ -1,0 +1,85 @@
+//! What a limit answers when no decision can be had.
+
+use quota::{Cost, Decision, Limit, Nanos, Verdict};
+
+use crate::{Answer, NoDecision};
+
+/// What a limit answers when no decision can be had.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FailMode {
+    /// Fail-closed: the client is told that there is no decision. For limits that protect something.
+    Deny,
+    /// Fail-open: the hit passes, uncounted or not known to be counted.
+    Allow,
+}
+
+impl FailMode {
+    /// The answer to a hit of `cost` that ended in `error`.
+    ///
+    /// Allowing tells nothing about the state: `remaining` is 0 and the spans are zero. A cost above the burst never
+    /// conforms, whether or not anybody can be asked.
+    ///
+    /// # Errors
+    ///
+    /// Gives `error` back if the limit fails closed.
+    pub const fn answer(
+        self,
+        limit: &Limit,
+        cost: Cost,
+        error: NoDecision,
+    ) -> Result<Answer, NoDecision> {
+        let verdict = match self {
+            Self::Deny => return Err(error),
+            Self::Allow if limit.burst() < cost.units() => Verdict::NeverConforms,
+            Self::Allow => Verdict::Allow,
+        };
+        Ok(Answer {
+            decision: Decision {
+                verdict,
+                remaining: 0,
+                grows_after: Nanos::ZERO,
+                reset_after: Nanos::ZERO,
+            },
+            by_fail_mode: true,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quota::Algorithm;
+
+    use super::*;
+
+    const ERROR: NoDecision = NoDecision::Unavailable {
+        retry_after: Nanos::from_secs(1),
+    };
+
+    fn limit() -> Limit {
+        Limit::new(Algorithm::Gcra, 5, Nanos::from_secs(1)).unwrap()
+    }
+
+    #[test]
+    fn failing_closed_gives_the_error_back() {
+        assert_eq!(
+            FailMode::Deny.answer(&limit(), Cost::ONE, ERROR),
+            Err(ERROR)
+        );
+    }
+
+    #[test]
+    fn failing_open_lets_pass_what_could_ever_pass() {
+        for (cost, verdict) in [
+            (Cost::PEEK, Verdict::Allow),
+            (Cost::new(5), Verdict::Allow),
+            (Cost::new(6), Verdict::NeverConforms),
+        ] {
+            let answer = FailMode::Allow.answer(&limit(), cost, ERROR).unwrap();
+            assert_eq!(
+                (answer.decision.verdict, answer.by_fail_mode),
+                (verdict, true),
+                "{cost:?}"
+            );
+        }
+    }
+}

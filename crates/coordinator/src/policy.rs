@@ -1,0 +1,33 @@
+//! A limit with all that identifies it.
+
+use std::sync::Arc;
+
+use quota::{Cost, Limit};
+
+use crate::FailMode;
+
+/// A whole limit as a front selects it: whose, called what, how many, and what happens when nobody can tell.
+///
+/// Cheap to clone. `(namespace, name)` and a key identify a counter; the rest says how it counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// The tenant. Counters of two namespaces never meet.
+    pub namespace: Arc<str>,
+    /// The limit's name, unique in its namespace.
+    pub name: Arc<str>,
+    /// How many units, how often, counted how.
+    pub limit: Limit,
+    /// What to answer when no decision can be had.
+    pub on_failure: FailMode,
+}
+
+/// One hit of a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hit {
+    /// The limit that it counts under.
+    pub policy: Policy,
+    /// What is counted. Not empty, at most 1 KiB.
+    pub key: String,
+    /// The units it consumes; 0 peeks.
+    pub cost: Cost,
+}

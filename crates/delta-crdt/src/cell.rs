@@ -1,0 +1,123 @@
+//! A cell in the form that is joined, sent to peers and persisted.
+
+use std::cmp::Ordering;
+
+use crdts::{CvRDT, VClock};
+use quota::UnixNanos;
+use smallvec::SmallVec;
+
+use crate::term::Term;
+use crate::version::Version;
+
+/// What is known about one key: one version, or several that know of writes which the others do not.
+///
+/// Never empty; no version knows of everything that another knows of. Equal cells compare equal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cell {
+    /// By context, in any fixed order.
+    versions: SmallVec<[Version; 1]>,
+}
+
+impl Cell {
+    /// The cell of these versions, in any order, less those that others include. `None` without versions.
+    #[must_use]
+    pub fn new(versions: impl IntoIterator<Item = Version>) -> Option<Self> {
+        let mut versions = versions.into_iter();
+        let mut cell = Self::from(versions.next()?);
+        for version in versions {
+            cell.admit(version);
+        }
+        Some(cell)
+    }
+
+    /// The versions. Never empty; in the same order for equal cells.
+    #[must_use]
+    pub fn versions(&self) -> &[Version] {
+        &self.versions
+    }
+
+    /// Every write that any of the versions knows of.
+    #[must_use]
+    pub fn context(&self) -> VClock<Term> {
+        let mut context = VClock::new();
+        for version in &self.versions {
+            context.merge(version.context());
+        }
+        context
+    }
+
+    /// From then on the key is full again: the latest of its versions.
+    #[must_use]
+    pub fn expires_at(&self) -> UnixNanos {
+        let ends = self.versions.iter().map(|v| v.count().expires_at());
+        ends.max().unwrap_or(UnixNanos::ZERO)
+    }
+
+    /// Takes in what `other` knows. Commutes, associates, and twice is once.
+    pub(crate) fn join(&mut self, other: Self) {
+        for version in other.versions {
+            self.admit(version);
+        }
+    }
+
+    /// Leaves out versions that are expired at `now` beside one that is not: they say nothing any more.
+    pub(crate) fn prune(&mut self, now: UnixNanos) {
+        if 1 < self.versions.len() && self.versions.iter().any(|v| v.is_live(now)) {
+            self.versions.retain(|v| v.is_live(now));
+        }
+    }
+
+    pub(crate) fn into_versions(self) -> impl Iterator<Item = Version> {
+        self.versions.into_iter()
+    }
+
+    /// The only version, or the cell back.
+    pub(crate) fn into_only(mut self) -> Result<Version, Self> {
+        match self.versions.len() {
+            1 => Ok(self.versions.remove(0)),
+            _ => Err(self),
+        }
+    }
+
+    fn admit(&mut self, version: Version) {
+        for known in &mut self.versions {
+            match (known.dominates(&version), version.dominates(known)) {
+                (true, true) => {
+                    settle_tie(known, version);
+                    return;
+                }
+                (true, false) => return,
+                (false, _) => {}
+            }
+        }
+        self.versions.retain(|known| !version.dominates(known));
+        let place = self
+            .versions
+            .partition_point(|known| known.slots() < version.slots());
+        self.versions.insert(place, version);
+    }
+}
+
+impl From<Version> for Cell {
+    fn from(version: Version) -> Self {
+        Self {
+            versions: SmallVec::from_buf([version]),
+        }
+    }
+}
+
+/// Keeps one of two versions with one context.
+///
+/// A dot is written once, so they are equal, unless a peer is broken. Then every replica must still keep the same one.
+fn settle_tie(known: &mut Version, other: Version) {
+    if *known == other {
+        return;
+    }
+    let ours = known.count().expires_at();
+    let order = ours
+        .cmp(&other.count().expires_at())
+        .then_with(|| format!("{known:?}").cmp(&format!("{other:?}")));
+    if order == Ordering::Less {
+        *known = other;
+    }
+}

@@ -1,0 +1,398 @@
+//! The map.
+
+use quota::{Cost, Count, Decision, KeyHash, Limit, Taken, UnixNanos};
+use smallvec::SmallVec;
+
+use crate::cell::Cell;
+use crate::digest::{Digest, slot_hash};
+use crate::expiry::Sweep;
+use crate::fold::{Folded, fold, fold_context};
+use crate::store::Store;
+use crate::term::{Dot, stamp};
+use crate::version::{SLOTS_MAX, Slot, Slots, Version};
+
+/// What one replica knows about the keys of one shard: a delta-CRDT map of key to [`Cell`].
+///
+/// Reads take `now` and change nothing. Writes carry a [`Dot`], which only a write that changed something uses up. What
+/// a write changed is sent by [`get`](Self::get), at once or later: a cell holds everything that earlier deltas of
+/// its key said, so deltas may be lost, repeated and reordered, and a whole map is a delta.
+///
+/// Whoever calls must see to it that a dot is used once, that the writes of a term come in order, and that the sides of a
+/// fork write under terms of their own.
+///
+/// A key that is full again is the same as one that is not there; [`expire`](Self::expire) removes it. So what a side
+/// of a fork counted is forgotten when that side alone would be full again.
+#[derive(Default)]
+pub struct Cells {
+    pub(crate) store: Store,
+    pub(crate) digest: Digest,
+    pub(crate) sweep: Sweep,
+    fault: Option<Fault>,
+}
+
+/// What a write came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Written {
+    /// The answer.
+    pub decision: Decision,
+    /// Whether the cell changed, which used up the dot, and has to be sent to the replicas.
+    pub changed: bool,
+}
+
+/// What a join came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Joined {
+    /// Whether the cell changed: it said something new.
+    pub changed: bool,
+    /// Whether the cell is now one of several sides, each with writes that the others lack.
+    pub forked: bool,
+}
+
+/// A mistake to make on purpose, for showing that tests notice it.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// What was counted before a fork is counted again for each side.
+    FoldCountsPastTwice,
+}
+
+impl Cells {
+    /// No keys.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No keys, and a mistake to make with those to come.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_fault(fault: Fault) -> Self {
+        Self {
+            fault: Some(fault),
+            ..Self::default()
+        }
+    }
+
+    /// How many keys are held, those among them that have expired and were not removed yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    /// Whether no keys are held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.store.len() == 0
+    }
+
+    /// Bytes on the heap, give or take what the allocator adds. Looks at every key: for a slow timer.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.store.bytes()
+    }
+
+    /// What is held, in short. Costs nothing, and differs with cells that have expired: see [`expire`](Self::expire).
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest.clone()
+    }
+
+    /// The cell of `key`, to be sent as a delta.
+    #[must_use]
+    pub fn get(&self, key: KeyHash) -> Option<Cell> {
+        let place = self.store.place_of(key)?;
+        Some(self.store.cell(place))
+    }
+
+    /// All cells, in any order.
+    pub fn iter(&self) -> impl Iterator<Item = (KeyHash, Cell)> {
+        let entries = self.store.entries().iter().enumerate();
+        entries.map(|(place, entry)| (entry.key, self.store.cell(place)))
+    }
+
+    /// The cells of one bucket of the [`Digest`], in any order. Looks at every key.
+    pub fn bucket(&self, bucket: u8) -> impl Iterator<Item = (KeyHash, Cell)> {
+        let entries = self.store.entries().iter().enumerate();
+        let inside = entries.filter(move |(_, entry)| Digest::bucket_of(entry.key) == bucket);
+        inside.map(|(place, entry)| (entry.key, self.store.cell(place)))
+    }
+
+    /// Where `key` stands. The verdict says whether a hit of one unit would pass.
+    #[must_use]
+    pub fn peek(&self, now: UnixNanos, key: KeyHash, limit: &Limit) -> Decision {
+        let Some(place) = self.store.place_of(key) else {
+            return limit.peek(now, None);
+        };
+        if let Some(count) = &self.store.entry(place).count {
+            return limit.peek(now, Some(count));
+        }
+        let folded = fold(self.store.cell(place), limit, now, self.fault);
+        limit.peek(now, folded.map(|folded| folded.count).as_ref())
+    }
+
+    /// Decides one hit, and counts it if it passes.
+    pub fn hit(
+        &mut self,
+        now: UnixNanos,
+        key: KeyHash,
+        limit: &Limit,
+        cost: Cost,
+        dot: Dot,
+    ) -> Written {
+        match self.store.place_of(key) {
+            None => self.hit_afresh(now, key, None, limit, cost, dot),
+            Some(place) if self.store.entry(place).is_last_written_by(dot.actor) => {
+                self.hit_again(now, place, limit, cost, dot)
+            }
+            Some(_) => self.write(now, key, limit, dot, |count| {
+                limit.hit(now, count, cost, stamp(dot))
+            }),
+        }
+    }
+
+    /// Gives back up to `cost` units, the newest first. The verdict is that of a [`peek`](Self::peek) after it.
+    pub fn refund(
+        &mut self,
+        now: UnixNanos,
+        key: KeyHash,
+        limit: &Limit,
+        cost: Cost,
+        dot: Dot,
+    ) -> Written {
+        self.write(now, key, limit, dot, |count| limit.refund(now, count, cost))
+    }
+
+    /// Makes `key` full. The verdict is that of a [`peek`](Self::peek) after it, for which alone `limit` is needed.
+    ///
+    /// Forgives everything known here, on whichever side it was added, and leaves a tombstone until that would have
+    /// expired. What another side of a fork added unknown to this one is not forgiven.
+    pub fn reset(&mut self, now: UnixNanos, key: KeyHash, limit: &Limit, dot: Dot) -> Written {
+        let decision = limit.peek(now, None);
+        let known = self.get(key);
+        // What was refunded whole has a tombstone too, but the refund may be half of a pair that a fork makes.
+        let is_forgiven = |v: &Version| v.forgiven() == v.slots();
+        let known = known.filter(|cell| !cell.versions().iter().all(is_forgiven));
+        let Some((mut slots, until)) = known.and_then(|cell| fold_context(cell, now)) else {
+            return Written {
+                decision,
+                changed: false,
+            };
+        };
+        record(&mut slots, dot, 0);
+        let forgiven = slots.to_vec();
+        self.put(
+            key,
+            Version::of(Count::Reset { until }, slots, forgiven).into(),
+        );
+        Written {
+            decision,
+            changed: true,
+        }
+    }
+
+    /// Takes in a delta: what some replica, at some time, knew about `key`.
+    ///
+    /// Commutes, associates, and twice is once, as long as nothing expires. A cell that has expired adds no key.
+    pub fn join(&mut self, now: UnixNanos, key: KeyHash, cell: Cell) -> Joined {
+        let Some(place) = self.store.place_of(key) else {
+            let changed = now < cell.expires_at();
+            let mut cell = cell;
+            cell.prune(now);
+            let forked = changed && 1 < cell.versions().len();
+            if changed {
+                self.put(key, cell);
+            }
+            return Joined { changed, forked };
+        };
+        let known = self.store.entry(place);
+        if let ([version], true) = (cell.versions(), known.is_whole())
+            && let [slot] = version.slots()
+            && version.forgiven().is_empty()
+            && slot.term == known.newest().term
+            && slot.seq != known.newest().seq
+        {
+            return self.join_newer(key, place, cell);
+        }
+        let known = self.store.cell(place);
+        let mut joined = known.clone();
+        joined.join(cell);
+        joined.prune(now);
+        let forked = 1 < joined.versions().len();
+        let changed = joined != known;
+        if changed {
+            self.put(key, joined);
+        }
+        Joined { changed, forked }
+    }
+
+    /// Both sides are whole and of one term, as nearly always on a replica: the later write has the earlier.
+    fn join_newer(&mut self, key: KeyHash, place: usize, cell: Cell) -> Joined {
+        let entry = self.store.entry_mut(place);
+        let known = entry.newest();
+        let version = cell.into_only().expect("one version");
+        let (count, slots, _) = version.into_parts();
+        let changed = known.seq < slots[0].seq;
+        if changed {
+            self.sweep.note(count.expires_at());
+            self.digest.subtract(key, slot_hash(key, &known));
+            self.digest.add(key, slot_hash(key, &slots[0]));
+            entry.replace(count, slots[0]);
+        }
+        Joined {
+            changed,
+            forked: false,
+        }
+    }
+
+    /// A hit for a key that was last written under the same term: the usual path.
+    #[inline]
+    fn hit_again(
+        &mut self,
+        now: UnixNanos,
+        place: usize,
+        limit: &Limit,
+        cost: Cost,
+        dot: Dot,
+    ) -> Written {
+        let entry = self.store.entry_mut(place);
+        let key = entry.key;
+        let is_full = |count: &Count| count.expires_at() <= now;
+        if entry.count.as_ref().is_none_or(is_full) {
+            return self.hit_afresh(now, key, Some(place), limit, cost, dot);
+        }
+        let known = entry.newest();
+        let taken = limit.hit(now, &mut entry.count, cost, stamp(dot));
+        let changed = taken.added != 0;
+        if changed {
+            entry.advance(dot.counter, taken.added);
+            let written = entry.newest();
+            if let Some(count) = &entry.count {
+                self.sweep.note(count.expires_at());
+            }
+            self.digest.subtract(key, slot_hash(key, &known));
+            self.digest.add(key, slot_hash(key, &written));
+        }
+        Written {
+            decision: taken.decision,
+            changed,
+        }
+    }
+
+    /// A hit for a key that is new, or full again in the one version that stands at `place`.
+    fn hit_afresh(
+        &mut self,
+        now: UnixNanos,
+        key: KeyHash,
+        place: Option<usize>,
+        limit: &Limit,
+        cost: Cost,
+        dot: Dot,
+    ) -> Written {
+        let mut count = None;
+        let Taken { decision, added } = limit.hit(now, &mut count, cost, stamp(dot));
+        let Some(count) = count else {
+            return Written {
+                decision,
+                changed: false,
+            };
+        };
+        let slot = Slot {
+            term: dot.actor,
+            seq: dot.counter,
+            added,
+        };
+        self.sweep.note(count.expires_at());
+        self.digest.add(key, slot_hash(key, &slot));
+        match place {
+            None => self.store.insert(key, count, slot),
+            Some(place) => {
+                self.digest.subtract(key, self.store.hash(place));
+                self.store.forget_aside(place);
+                self.store.entry_mut(place).replace(count, slot);
+            }
+        }
+        Written {
+            decision,
+            changed: true,
+        }
+    }
+
+    /// Any write of any cell: what is live is folded, `operation` applied, and one version put in its place.
+    ///
+    /// A key with nothing live starts over: its only slot is the writer's, so that what a slot says was added is what
+    /// was added since the key was last full.
+    fn write(
+        &mut self,
+        now: UnixNanos,
+        key: KeyHash,
+        limit: &Limit,
+        dot: Dot,
+        operation: impl FnOnce(&mut Option<Count>) -> Taken,
+    ) -> Written {
+        let known = self.get(key);
+        let (mut count, mut slots, mut forgiven) =
+            match known.and_then(|cell| fold(cell, limit, now, self.fault)) {
+                Some(Folded {
+                    count,
+                    slots,
+                    forgiven,
+                }) => (Some(count), slots, forgiven),
+                None => (None, SmallVec::new(), Vec::new()),
+            };
+        let before = count.clone();
+        let Taken { decision, added } = operation(&mut count);
+        let Some(count) = count.filter(|count| before.as_ref() != Some(count)) else {
+            return Written {
+                decision,
+                changed: false,
+            };
+        };
+        record(&mut slots, dot, added);
+        forgiven.retain(|old| slots[0].term <= old.term);
+        self.put(key, Version::of(count, slots, forgiven).into());
+        Written {
+            decision,
+            changed: true,
+        }
+    }
+
+    pub(crate) fn put(&mut self, key: KeyHash, cell: Cell) {
+        if let Some(place) = self.store.place_of(key) {
+            self.digest.subtract(key, self.store.hash(place));
+        }
+        self.sweep.note(cell.expires_at());
+        self.digest.add(key, crate::digest::cell_hash(key, &cell));
+        self.store.put(key, cell);
+    }
+}
+
+/// Enters a write into the slots; beyond [`SLOTS_MAX`] the oldest goes.
+fn record(slots: &mut Slots, dot: Dot, added: i64) {
+    match slots.binary_search_by_key(&dot.actor, |slot| slot.term) {
+        Ok(place) => {
+            let slot = &mut slots[place];
+            slot.seq = dot.counter;
+            slot.added = slot.added.saturating_add(added);
+        }
+        Err(place) => slots.insert(
+            place,
+            Slot {
+                term: dot.actor,
+                seq: dot.counter,
+                added,
+            },
+        ),
+    }
+    if SLOTS_MAX < slots.len() {
+        let oldest = usize::from(slots[0].term == dot.actor);
+        slots.remove(oldest);
+    }
+}
+
+impl std::fmt::Debug for Cells {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,275 @@
+//! Several versions of one cell, counted as one.
+//!
+//! Versions of a fork share a past and differ in what each side added since. Each version's count is brought up to
+//! date with what the others added beyond it, and the strictest of these counts is the answer. What the others added
+//! is told by the slots: of each term the newest slot of all versions, less what this version has of that term.
+//!
+//! - Fixed windows: exact. The units left are the limit less the past, less what each side added.
+//! - Logs unite by stamp: exact. An entry that one side knew and no longer has was given back, and stays so; of an
+//!   entry that two sides gave back in part, the smaller rest counts.
+//! - GCRA and leaky bucket: `max(TAT_a + b, TAT_b + a)`, what either side added while the other drained. That is never
+//!   less than a single node would count that knew all hits, as long as each side's count lives; when it is longer
+//!   than a heal takes, a side that was full again by itself is forgotten. Both sides drained at the full rate, so
+//!   after a long partition the sum would be a debt as long as the partition: at most one burst is counted for each
+//!   further side. Refunds on both sides that together exceed what the past left count in full.
+//! - Sliding counters: as GCRA, but what another side added since the fork is no more than what its two windows hold,
+//!   and what its current window does not hold goes into the previous. Exact for hits.
+//! - Versions of different algorithms or periods, after a change of the limit during the fork: what the others added
+//!   counts as added now.
+
+use quota::{Algorithm, Count, Limit, Log, LogEntry, SlidingCounter, Stamp, UnixNanos};
+use smallvec::SmallVec;
+
+use crate::cell::Cell;
+use crate::cells::Fault;
+use crate::term::Term;
+use crate::version::{Slot, Slots, Version, find};
+
+/// A cell as one version would say it.
+pub(crate) struct Folded {
+    pub(crate) count: Count,
+    pub(crate) slots: Slots,
+    pub(crate) forgiven: Vec<Slot>,
+}
+
+/// The live versions of `cell` as one; `None` if none is live.
+pub(crate) fn fold(
+    cell: Cell,
+    limit: &Limit,
+    now: UnixNanos,
+    fault: Option<Fault>,
+) -> Option<Folded> {
+    let live: SmallVec<[Version; 1]> = live(cell, now);
+    if let [_] = live.as_slice() {
+        let (count, slots, forgiven) = live.into_iter().next()?.into_parts();
+        return Some(Folded {
+            count,
+            slots,
+            forgiven,
+        });
+    }
+    let merged = Merged::of(&live);
+    let count = unite_logs(&live).or_else(|| {
+        let counts = live.iter().map(|version| {
+            let units = match fault {
+                Some(Fault::FoldCountsPastTwice) => total(&live, version),
+                None => merged.missing_from(version),
+            };
+            with_missing(version, &live, units, limit, now)
+        });
+        counts.reduce(|a, b| a.stricter(b, limit, now))
+    })?;
+    Some(Folded {
+        count,
+        slots: merged.slots,
+        forgiven: merged.forgiven,
+    })
+}
+
+/// The live versions' contexts as one, and until when the last of them lives. `None` if none is live.
+pub(crate) fn fold_context(cell: Cell, now: UnixNanos) -> Option<(Slots, UnixNanos)> {
+    let live = live(cell, now);
+    let until = live.iter().map(|v| v.count().expires_at()).max()?;
+    Some((Merged::of(&live).slots, until))
+}
+
+fn live(cell: Cell, now: UnixNanos) -> SmallVec<[Version; 1]> {
+    cell.into_versions().filter(|v| v.is_live(now)).collect()
+}
+
+/// Of each term the newest slot.
+fn newest<'s>(slots: impl Iterator<Item = &'s Slot>) -> Slots {
+    let mut newest: Slots = SmallVec::new();
+    for slot in slots {
+        match newest.binary_search_by_key(&slot.term, |known| known.term) {
+            Ok(place) if newest[place].seq < slot.seq => newest[place] = *slot,
+            Ok(_) => {}
+            Err(place) => newest.insert(place, *slot),
+        }
+    }
+    newest
+}
+
+/// What all versions of a fork know together.
+struct Merged {
+    slots: Slots,
+    forgiven: Vec<Slot>,
+    /// Whether there was a reset that not every version knows of.
+    has_fresh_reset: bool,
+}
+
+impl Merged {
+    fn of(live: &[Version]) -> Self {
+        let slots = newest(live.iter().flat_map(Version::slots));
+        let forgiven = newest(live.iter().flat_map(Version::forgiven)).into_vec();
+        let has_fresh_reset = live.iter().any(|version| version.forgiven() != forgiven);
+        Self {
+            slots,
+            forgiven,
+            has_fresh_reset,
+        }
+    }
+
+    /// Units that only others than `version` added, less what they gave back or forgave.
+    fn missing_from(&self, version: &Version) -> i64 {
+        self.slots.iter().fold(0_i64, |sum, slot| {
+            let all = self.net(&self.slots, &self.forgiven, slot.term);
+            let known = self.net(version.slots(), version.forgiven(), slot.term);
+            let mut missing = all.saturating_sub(known);
+            if version.may_have_dropped(slot.term) {
+                missing = missing.max(0);
+            }
+            sum.saturating_add(missing)
+        })
+    }
+
+    /// What `term` added and nobody forgave.
+    ///
+    /// If one side reset the cell, a term that gave back more than it took counts for nothing: what it gave back may
+    /// be what the other side forgave.
+    fn net(&self, slots: &[Slot], forgiven: &[Slot], term: Term) -> i64 {
+        let added = |slots| find(slots, term).map_or(0, |slot| slot.added);
+        let net = added(slots).saturating_sub(added(forgiven));
+        if self.has_fresh_reset {
+            net.max(0)
+        } else {
+            net
+        }
+    }
+}
+
+/// The fault: everything that the others ever added.
+fn total(live: &[Version], version: &Version) -> i64 {
+    let others = live.iter().filter(|other| *other != version);
+    others.flat_map(Version::slots).map(|slot| slot.added).sum()
+}
+
+/// The count of `version` with `units` that only the others have.
+fn with_missing(
+    version: &Version,
+    live: &[Version],
+    units: i64,
+    limit: &Limit,
+    now: UnixNanos,
+) -> Count {
+    let count = version.count();
+    if let (Algorithm::Gcra | Algorithm::LeakyBucket, 0..) = (limit.algorithm(), units) {
+        let others = live.len() as i64 - 1;
+        let most = others.saturating_mul(i64::from(limit.burst()));
+        return count.plus(limit, now, units.min(most));
+    }
+    let Some((theirs, end)) = windows_of_others(version, live) else {
+        return count.plus(limit, now, units);
+    };
+    let Ok(units) = u64::try_from(units) else {
+        return count.plus(limit, now, units);
+    };
+    let to_current = units.min(theirs.current);
+    let to_previous = (units - to_current).min(theirs.previous);
+    match count {
+        Count::SlidingCounter(counter) => {
+            let ours = Windows::at(counter, end);
+            let current = narrow(ours.current + to_current);
+            let previous = narrow(ours.previous + to_previous);
+            let counter = SlidingCounter::new(end, current, previous, counter.period());
+            Count::SlidingCounter(counter.expect("the period comes from a counter"))
+        }
+        _ => {
+            let units = i64::from(narrow(to_current + to_previous));
+            count.plus(limit, now, units)
+        }
+    }
+}
+
+/// Units in the current window and in the one before.
+#[derive(Default)]
+struct Windows {
+    current: u64,
+    previous: u64,
+}
+
+impl Windows {
+    /// What `counter` has in the window that ends at `end`, its own or a later one, and in the one before.
+    fn at(counter: &SlidingCounter, end: UnixNanos) -> Self {
+        let (current, previous) = (u64::from(counter.current()), u64::from(counter.previous()));
+        let (current, previous) = match (end - counter.end()).get() / counter.period().get() {
+            0 => (current, previous),
+            1 => (0, current),
+            _ => (0, 0),
+        };
+        Self { current, previous }
+    }
+}
+
+fn narrow(units: u64) -> u32 {
+    u32::try_from(units).unwrap_or(u32::MAX)
+}
+
+/// What the other versions' sliding counters hold, told from the newest window, and where that ends.
+///
+/// `None` unless all that is not a reset is a sliding counter, of one period, and some other version's is.
+fn windows_of_others(version: &Version, live: &[Version]) -> Option<(Windows, UnixNanos)> {
+    let counters: Vec<(&Version, SlidingCounter)> = live
+        .iter()
+        .filter(|side| !matches!(side.count(), Count::Reset { .. }))
+        .map(|side| match side.count() {
+            Count::SlidingCounter(counter) => Some((side, *counter)),
+            _ => None,
+        })
+        .collect::<Option<_>>()?;
+    let period = counters.first()?.1.period();
+    if counters
+        .iter()
+        .any(|(_, counter)| counter.period() != period)
+    {
+        return None;
+    }
+    let end = counters.iter().map(|(_, counter)| counter.end()).max()?;
+    let others = counters.iter().filter(|(side, _)| *side != version);
+    let theirs = others.fold(Windows::default(), |sum, (_, counter)| {
+        let windows = Windows::at(counter, end);
+        Windows {
+            current: sum.current + windows.current,
+            previous: sum.previous + windows.previous,
+        }
+    });
+    Some((theirs, end))
+}
+
+/// The logs of all versions as one; `None` unless each is a log or a reset, and one is a log.
+fn unite_logs(live: &[Version]) -> Option<Count> {
+    let logs: Vec<(&Version, Option<&Log>)> = live
+        .iter()
+        .map(|version| match version.count() {
+            Count::SlidingLog(log) => Some((version, Some(&**log))),
+            Count::Reset { .. } => Some((version, None)),
+            _ => None,
+        })
+        .collect::<Option<_>>()?;
+    let period = logs
+        .iter()
+        .filter_map(|(_, log)| Some(log.as_ref()?.period()))
+        .max()?;
+
+    let mut entries: Vec<(Stamp, usize, LogEntry)> = Vec::new();
+    for (side, (_, log)) in logs.iter().enumerate() {
+        let own = log.iter().flat_map(|log| log.entries());
+        entries.extend(own.map(|&entry| (entry.stamp, side, entry)));
+    }
+    entries.sort_unstable_by_key(|&(stamp, side, _)| (stamp, side));
+    let united = entries.chunk_by(|a, b| a.0 == b.0).filter_map(|copies| {
+        let stamp = copies[0].0;
+        let gone = |(side, (version, _)): (usize, &(&Version, _))| {
+            version.knows(stamp) && copies.iter().all(|copy| copy.1 != side)
+        };
+        if logs.iter().enumerate().any(gone) {
+            return None;
+        }
+        copies
+            .iter()
+            .map(|copy| copy.2)
+            .min_by_key(|entry| entry.cost)
+    });
+    let log = Log::from_entries(period, united).expect("the period comes from a log");
+    Some(Count::SlidingLog(Box::new(log)))
+}

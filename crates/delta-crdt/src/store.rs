@@ -1,0 +1,336 @@
+//! How cells are kept: small where there are many, as they come where there are few.
+//!
+//! A key costs 64 bytes in a dense list and about 10 in the index over it. The index holds places, not keys, so that
+//! its empty buckets cost 5 bytes each. What does not fit into 64 bytes stands aside.
+
+use hashbrown::HashTable;
+use quota::{Count, KeyHash, UnixNanos};
+use smallvec::SmallVec;
+
+use crate::cell::Cell;
+use crate::digest::{cell_hash, slot_hash, slots_hash};
+use crate::term::Term;
+use crate::version::{Slot, Slots, Version};
+
+/// One key.
+pub(crate) struct Entry {
+    pub(crate) key: KeyHash,
+    /// `None`: the cell has several versions and stands aside.
+    pub(crate) count: Option<Count>,
+    term: Term,
+    /// The sequence, and in [`AGED`] whether more of the version stands aside.
+    seq: u64,
+    added: i64,
+}
+
+/// A million keys are the yardstick: 80 bytes each, with their share of the index and of the list's spare room.
+const _: () = assert!(size_of::<Entry>() == 64);
+
+const AGED: u64 = 1 << 63;
+
+/// What does not fit into an entry.
+struct Aside {
+    key: KeyHash,
+    rest: Rest,
+}
+
+enum Rest {
+    /// The rest of an aged version.
+    Past {
+        /// All slots but the newest.
+        older: Slots,
+        forgiven: Vec<Slot>,
+    },
+    /// A whole cell, of several versions. Boxed: a past is what nearly every key has after a takeover, a fork is rare.
+    Siblings(Box<Cell>),
+}
+
+#[derive(Default)]
+pub(crate) struct Store {
+    entries: Vec<Entry>,
+    /// Places in `entries`.
+    index: HashTable<u32>,
+    asides: HashTable<Box<Aside>>,
+}
+
+impl Entry {
+    /// The slot of the newest term that wrote.
+    #[inline]
+    pub(crate) fn newest(&self) -> Slot {
+        Slot {
+            term: self.term,
+            seq: self.seq & !AGED,
+            added: self.added,
+        }
+    }
+
+    /// Whether this is all there is about the key.
+    #[inline]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.count.is_some() && self.seq & AGED == 0
+    }
+
+    /// Whether the cell is one version whose newest slot is of `term`.
+    #[inline]
+    pub(crate) fn is_last_written_by(&self, term: Term) -> bool {
+        self.count.is_some() && self.term == term
+    }
+
+    /// A further write under the newest term.
+    #[inline]
+    pub(crate) fn advance(&mut self, seq: u64, added: i64) {
+        self.seq = self.seq & AGED | seq;
+        self.added = self.added.saturating_add(added);
+    }
+
+    /// Replaces all of an entry that is whole.
+    #[inline]
+    pub(crate) fn replace(&mut self, count: Count, slot: Slot) {
+        self.count = Some(count);
+        (self.term, self.seq, self.added) = (slot.term, slot.seq, slot.added);
+    }
+}
+
+/// Where the index looks for a key: bits that choose neither the shard nor the bucket of a digest.
+#[inline]
+fn index_hash(key: KeyHash) -> u64 {
+    (key.get() >> 64) as u64
+}
+
+impl Store {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    #[inline]
+    pub(crate) fn place_of(&self, key: KeyHash) -> Option<usize> {
+        let place = self.index.find(index_hash(key), |&place| {
+            self.entries[place as usize].key == key
+        })?;
+        Some(*place as usize)
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, place: usize) -> &Entry {
+        &self.entries[place]
+    }
+
+    #[inline]
+    pub(crate) fn entry_mut(&mut self, place: usize) -> &mut Entry {
+        &mut self.entries[place]
+    }
+
+    /// The cell at `place` in its exchange form.
+    pub(crate) fn cell(&self, place: usize) -> Cell {
+        let entry = &self.entries[place];
+        let newest = entry.newest();
+        match (&entry.count, self.rest(entry)) {
+            (_, Some(Rest::Siblings(cell))) => Cell::clone(cell),
+            (Some(count), Some(Rest::Past { older, forgiven })) => {
+                let slots = older.iter().copied().chain([newest]).collect();
+                Version::of(count.clone(), slots, forgiven.clone()).into()
+            }
+            (Some(count), None) => {
+                Version::of(count.clone(), SmallVec::from_buf([newest]), Vec::new()).into()
+            }
+            (None, _) => unreachable!("an entry without a count has its siblings aside"),
+        }
+    }
+
+    /// When the last version at `place` expires.
+    #[inline]
+    pub(crate) fn expires_at(&self, place: usize) -> UnixNanos {
+        let entry = &self.entries[place];
+        match (&entry.count, self.rest(entry)) {
+            (Some(count), _) => count.expires_at(),
+            (None, Some(Rest::Siblings(cell))) => cell.expires_at(),
+            (None, _) => UnixNanos::ZERO,
+        }
+    }
+
+    /// What the cell at `place` adds to the digest.
+    pub(crate) fn hash(&self, place: usize) -> u64 {
+        let entry = &self.entries[place];
+        match self.rest(entry) {
+            None => slot_hash(entry.key, &entry.newest()),
+            Some(Rest::Past { older, .. }) => {
+                let newest = slot_hash(entry.key, &entry.newest());
+                newest.wrapping_add(slots_hash(entry.key, older))
+            }
+            Some(Rest::Siblings(cell)) => cell_hash(entry.key, cell),
+        }
+    }
+
+    /// Adds a key that is not there.
+    pub(crate) fn insert(&mut self, key: KeyHash, count: Count, slot: Slot) {
+        self.reserve();
+        let place = u32::try_from(self.entries.len()).expect("4 billion keys of a shard");
+        self.entries.push(Entry {
+            key,
+            count: Some(count),
+            term: slot.term,
+            seq: slot.seq,
+            added: slot.added,
+        });
+        let entries = &self.entries;
+        self.index.insert_unique(index_hash(key), place, |&other| {
+            index_hash(entries[other as usize].key)
+        });
+    }
+
+    /// Puts a cell in place of what `key` had, if it had any.
+    pub(crate) fn put(&mut self, key: KeyHash, cell: Cell) {
+        let newest = |version: &Version| *version.slots().last().expect("never empty");
+        let first = &cell.versions()[0];
+        let place = self.place_of(key).unwrap_or_else(|| {
+            self.insert(
+                key,
+                Count::Reset {
+                    until: UnixNanos::ZERO,
+                },
+                newest(first),
+            );
+            self.entries.len() - 1
+        });
+        self.forget_aside(place);
+        match cell.into_only() {
+            Ok(version) => {
+                let slot = newest(&version);
+                let (count, mut older, forgiven) = version.into_parts();
+                older.pop();
+                self.entries[place].replace(count, slot);
+                if !older.is_empty() || !forgiven.is_empty() {
+                    self.entries[place].seq |= AGED;
+                    self.set_aside(key, Rest::Past { older, forgiven });
+                }
+            }
+            Err(cell) => {
+                self.entries[place].count = None;
+                self.set_aside(key, Rest::Siblings(Box::new(cell)));
+            }
+        }
+    }
+
+    /// Removes the key at `place`; the last one moves there.
+    pub(crate) fn remove(&mut self, place: usize) {
+        self.forget_aside(place);
+        let removed = self.entries[place].key;
+        let found = self
+            .index
+            .find_entry(index_hash(removed), |&other| other as usize == place);
+        if let Ok(found) = found {
+            found.remove();
+        }
+        self.entries.swap_remove(place);
+        if let Some(moved) = self.entries.get(place) {
+            let last = self.entries.len();
+            let known = self
+                .index
+                .find_mut(index_hash(moved.key), |&other| other as usize == last);
+            *known.expect("every entry is in the index") = place as u32;
+        }
+    }
+
+    /// Makes a version at `place` whole again: all that stood aside goes.
+    pub(crate) fn forget_aside(&mut self, place: usize) {
+        let entry = &mut self.entries[place];
+        if entry.is_whole() {
+            return;
+        }
+        entry.seq &= !AGED;
+        let key = entry.key;
+        let found = self
+            .asides
+            .find_entry(index_hash(key), |aside| aside.key == key);
+        if let Ok(found) = found {
+            found.remove();
+        }
+    }
+
+    /// Gives memory back when three quarters of it are empty.
+    pub(crate) fn shrink(&mut self) {
+        let room = 2 * self.entries.len() + 16;
+        if 2 * room <= self.entries.capacity() {
+            self.entries.shrink_to(room);
+            let entries = &self.entries;
+            self.index
+                .shrink_to(room, |&place| index_hash(entries[place as usize].key));
+        }
+        if 2 * (2 * self.asides.len() + 16) <= self.asides.capacity() {
+            let room = 2 * self.asides.len() + 16;
+            self.asides.shrink_to(room, |aside| index_hash(aside.key));
+        }
+    }
+
+    /// Bytes on the heap, give or take what the allocator adds. Looks at every key.
+    pub(crate) fn bytes(&self) -> usize {
+        let tables = self.entries.capacity() * size_of::<Entry>()
+            + self.index.allocation_size()
+            + self.asides.allocation_size();
+        let logs: usize = self
+            .entries
+            .iter()
+            .map(|e| log_bytes(e.count.as_ref()))
+            .sum();
+        let asides: usize = self
+            .asides
+            .iter()
+            .map(|aside| {
+                size_of::<Aside>()
+                    + match &aside.rest {
+                        Rest::Past { older, forgiven } => slots_bytes(older, forgiven),
+                        Rest::Siblings(cell) => cell.versions().iter().map(version_bytes).sum(),
+                    }
+            })
+            .sum();
+        tables + logs + asides
+    }
+
+    fn rest(&self, entry: &Entry) -> Option<&Rest> {
+        if entry.is_whole() {
+            return None;
+        }
+        let found = self
+            .asides
+            .find(index_hash(entry.key), |aside| aside.key == entry.key);
+        found.map(|aside| &aside.rest)
+    }
+
+    fn set_aside(&mut self, key: KeyHash, rest: Rest) {
+        let aside = Box::new(Aside { key, rest });
+        self.asides
+            .insert_unique(index_hash(key), aside, |aside| index_hash(aside.key));
+    }
+
+    /// Grows by a sixteenth, where `Vec` would double: half of a doubled list would be empty.
+    ///
+    /// Each key is then moved 16 times on average, which is 1 KiB of copying, some 50 ns.
+    fn reserve(&mut self) {
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact((self.entries.len() / 16).max(8));
+        }
+    }
+}
+
+fn version_bytes(version: &Version) -> usize {
+    size_of::<Version>()
+        + slots_bytes(version.slots(), version.forgiven())
+        + log_bytes(Some(version.count()))
+}
+
+/// The first slot is kept in place.
+fn slots_bytes(slots: &[Slot], forgiven: &[Slot]) -> usize {
+    let spilled = if 1 < slots.len() { slots.len() } else { 0 };
+    (spilled + forgiven.len()) * size_of::<Slot>()
+}
+
+fn log_bytes(count: Option<&Count>) -> usize {
+    match count {
+        Some(Count::SlidingLog(log)) => size_of::<quota::Log>() + size_of_val(log.entries()),
+        _ => 0,
+    }
+}

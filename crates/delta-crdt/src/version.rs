@@ -1,0 +1,154 @@
+//! One version of a cell: a count, and the writes that it knows of.
+
+use crdts::VClock;
+use quota::{Count, Stamp, UnixNanos};
+use smallvec::SmallVec;
+
+use crate::term::{Dot, Term};
+
+/// What one term wrote into a cell.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Slot {
+    /// Under which term.
+    pub term: Term,
+    /// The last write of that term to this cell. From 1, below 2^63.
+    pub seq: u64,
+    /// Units that the term added in all since the key was last full. Negative if it gave back more than it took.
+    pub added: i64,
+}
+
+const _: () = assert!(size_of::<Slot>() == 24);
+
+/// Nearly every cell was written under one term only since it was last full.
+pub(crate) type Slots = SmallVec<[Slot; 1]>;
+
+/// Most slots of a version that is written here.
+///
+/// One more is due each time that the shard's owner changes while the key is not full. Beyond sixteen changes the
+/// oldest slot is dropped: this version then no longer says that it includes what that term added. A copy that
+/// is older than all sixteen, should one turn up, is then counted again, never left out.
+pub(crate) const SLOTS_MAX: usize = 16;
+
+/// A count together with its causal context.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Version {
+    count: Count,
+    /// By term ascending, never empty.
+    slots: Slots,
+    /// What was in the slots at the last reset, by term ascending; usually empty.
+    forgiven: Vec<Slot>,
+}
+
+impl Version {
+    /// The version with these parts, as read from a peer. Slots may come in any order.
+    ///
+    /// `slots` say what each term wrote; `forgiven` what they said when the cell was last reset, none if it was not.
+    /// `None` when there are no slots, two of one term, or a sequence of 0 or from 2^63.
+    #[must_use]
+    pub fn new(
+        count: Count,
+        slots: impl IntoIterator<Item = Slot>,
+        forgiven: impl IntoIterator<Item = Slot>,
+    ) -> Option<Self> {
+        let mut slots: Slots = slots.into_iter().collect();
+        let mut forgiven: Vec<Slot> = forgiven.into_iter().collect();
+        let sorted = sort_by_term(&mut slots) && sort_by_term(&mut forgiven);
+        (sorted && !slots.is_empty()).then_some(Self {
+            count,
+            slots,
+            forgiven,
+        })
+    }
+
+    /// A version of parts that are known to be in order.
+    pub(crate) fn of(count: Count, slots: Slots, forgiven: Vec<Slot>) -> Self {
+        debug_assert!(!slots.is_empty() && slots.is_sorted_by_key(|slot| slot.term));
+        Self {
+            count,
+            slots,
+            forgiven,
+        }
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub const fn count(&self) -> &Count {
+        &self.count
+    }
+
+    /// What each term wrote, by term ascending. Never empty.
+    #[must_use]
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// What the slots were when the cell was last reset, by term ascending. Empty if it was not.
+    ///
+    /// What a reset forgives is told apart from what others added meanwhile by this, and two sides that reset the
+    /// same past forgive it once.
+    #[must_use]
+    pub fn forgiven(&self) -> &[Slot] {
+        &self.forgiven
+    }
+
+    /// The writes that this version knows of: for each term, up to and including the newest.
+    #[must_use]
+    pub fn context(&self) -> VClock<Term> {
+        let dots = self.slots.iter().map(|slot| (slot.term, slot.seq));
+        dots.map(Dot::from).collect()
+    }
+
+    pub(crate) fn into_parts(self) -> (Count, Slots, Vec<Slot>) {
+        (self.count, self.slots, self.forgiven)
+    }
+
+    pub(crate) fn is_live(&self, now: UnixNanos) -> bool {
+        now < self.count.expires_at()
+    }
+
+    pub(crate) fn slot(&self, term: Term) -> Option<&Slot> {
+        find(&self.slots, term)
+    }
+
+    /// Whether this version knows of every write that `other` knows of: as contexts, that it is not less.
+    ///
+    /// Slots that were dropped here are taken for known if the newest that `other` has is: who knows a write knows
+    /// what its writer knew.
+    pub(crate) fn dominates(&self, other: &Self) -> bool {
+        let has =
+            |theirs: &Slot| matches!(self.slot(theirs.term), Some(ours) if theirs.seq <= ours.seq);
+        let newest = other.slots.last().expect("never empty");
+        let is_known = |theirs| has(theirs) || self.may_have_dropped(theirs.term);
+        has(newest) && other.slots.iter().all(is_known)
+    }
+
+    /// Whether this version knows of the write with this stamp.
+    pub(crate) fn knows(&self, stamp: Stamp) -> bool {
+        self.slot(Term::from_u64(stamp.term))
+            .is_some_and(|slot| stamp.seq <= slot.seq)
+    }
+
+    /// Whether a slot of `term` may have been dropped: [`SLOTS_MAX`].
+    pub(crate) fn may_have_dropped(&self, term: Term) -> bool {
+        SLOTS_MAX <= self.slots.len() && term < self.slots[0].term
+    }
+}
+
+/// The slot of `term` among slots sorted by term.
+pub(crate) fn find(slots: &[Slot], term: Term) -> Option<&Slot> {
+    match slots {
+        [] => None,
+        [slot] => (slot.term == term).then_some(slot),
+        _ => {
+            let place = slots.binary_search_by_key(&term, |slot| slot.term).ok()?;
+            Some(&slots[place])
+        }
+    }
+}
+
+/// Sorts by term; whether they are slots of different terms, each within its range.
+fn sort_by_term(slots: &mut [Slot]) -> bool {
+    slots.sort_unstable_by_key(|slot| slot.term);
+    let distinct = slots.windows(2).all(|pair| pair[0].term != pair[1].term);
+    distinct && slots.iter().all(|slot| (1..1 << 63).contains(&slot.seq))
+}

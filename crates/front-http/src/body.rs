@@ -1,0 +1,132 @@
+//! Reading request bodies, bounded in size and time.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+
+use crate::problem::{Kind, Problem};
+
+/// Largest body of a request. A key of 1 KiB, escaped six times over, fits ten times.
+pub(crate) const BODY_MAX: usize = 64 * 1024;
+/// Largest body of a batch: 1 000 checks of 4 KiB.
+pub(crate) const BATCH_BODY_MAX: usize = 4 * 1024 * 1024;
+/// How long a body may take to arrive. 4 MiB in ten seconds is 3.4 Mbit/s.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// What is read and thrown away of a body that is too large, so that a client which only listens once it has sent
+/// everything hears why it is refused. Beyond, the connection is closed on it.
+const DISCARDED_MAX: u64 = 16 * 1024 * 1024;
+/// How long that may take.
+const DISCARDED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Reads a JSON body of at most `max` bytes. Does not look whether it is JSON, only whether it says so.
+pub(crate) async fn read_json(
+    headers: &HeaderMap,
+    mut body: Body,
+    max: usize,
+) -> Result<Bytes, Problem> {
+    if !says_json(headers) {
+        return Err(Problem::new(
+            Kind::UnsupportedMediaType,
+            "the body must be JSON and say so",
+        )
+        .at("Content-Type")
+        .given(
+            headers
+                .get(CONTENT_TYPE)
+                .map_or("", |value| value.to_str().unwrap_or("?")),
+        )
+        .accepted("application/json"));
+    }
+    if (max as u64) < body.size_hint().lower() {
+        return Err(too_large(body, max).await);
+    }
+    // Small bodies come with their headers: then no timer has to be set.
+    let first = match poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await {
+        Poll::Ready(None) => return Ok(Bytes::new()),
+        Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        Poll::Ready(Some(Err(_))) => return Err(broken()),
+        Poll::Pending => Bytes::new(),
+    };
+    if body.is_end_stream() && first.len() <= max {
+        return Ok(first);
+    }
+    match tokio::time::timeout(BODY_WITHIN, read_rest(first, &mut body, max)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => Err(too_large(body, max).await),
+        Ok(Err(_)) => Err(broken()),
+        Err(_) => Err(Problem::invalid("the body did not arrive within 10 s")),
+    }
+}
+
+/// `None` when it grows above `max`.
+async fn read_rest(
+    first: Bytes,
+    body: &mut Body,
+    max: usize,
+) -> Result<Option<Bytes>, axum::Error> {
+    let mut read = BytesMut::from(first);
+    while read.len() <= max {
+        match body.frame().await {
+            None => return Ok(Some(read.freeze())),
+            Some(frame) => {
+                if let Ok(data) = frame?.into_data() {
+                    read.extend_from_slice(&data);
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn says_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        // Nothing else could be meant.
+        return true;
+    };
+    if value == "application/json" {
+        return true;
+    }
+    let essence = value
+        .to_str()
+        .unwrap_or("")
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+async fn too_large(mut body: Body, max: usize) -> Problem {
+    if body.size_hint().lower() <= DISCARDED_MAX {
+        let discard = async {
+            let mut discarded = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                discarded += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if DISCARDED_MAX < discarded {
+                    break;
+                }
+            }
+        };
+        // Late or not, the answer is the same.
+        let _ = tokio::time::timeout(DISCARDED_WITHIN, discard).await;
+    }
+    Problem::new(
+        Kind::TooLarge,
+        format!("a body here has at most {max} bytes"),
+    )
+    .accepted(format!("at most {max} bytes"))
+}
+
+fn broken() -> Problem {
+    Problem::invalid("the body ended before it was complete")
+}

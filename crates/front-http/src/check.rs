@@ -1,0 +1,289 @@
+//! `/v1/check`, `/v1/refund`, `/v1/check/batch` and `DELETE /v1/keys`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use bytes::{BufMut as _, BytesMut};
+use coordinator::{Answer, Hit};
+use quota::{Cost, Verdict};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
+use serde_json::value::RawValue;
+
+use crate::app::{App, Selected, Shared};
+use crate::body::{BATCH_BODY_MAX, BODY_MAX, read_json};
+use crate::decided;
+use crate::explain::{Field, Kind, Shape, explain};
+use crate::headers::RateHeaders;
+use crate::key;
+use crate::node::Node;
+use crate::problem::{self, Problem};
+use crate::query;
+use crate::rule::{RULE, Rule};
+
+/// Most checks in one batch: enough for the limits of one request of a client many times over.
+const BATCH_CHECKS_MAX: usize = 1_000;
+
+/// One hit as bodies tell it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Check<'b> {
+    #[serde(borrow, default)]
+    limit: Option<Text<'b>>,
+    #[serde(default)]
+    rule: Option<Box<Rule>>,
+    #[serde(borrow)]
+    key: Text<'b>,
+    #[serde(default = "one")]
+    cost: u32,
+}
+
+const CHECK: Shape = Shape {
+    fields: &[
+        Field {
+            name: "limit",
+            required: false,
+            kind: Kind::Text,
+            accepted: LIMIT_ACCEPTED,
+        },
+        Field {
+            name: "rule",
+            required: false,
+            kind: Kind::Object(&RULE),
+            accepted: "an object with algorithm, limit, per and perhaps burst",
+        },
+        Field {
+            name: "key",
+            required: true,
+            kind: Kind::Text,
+            accepted: "1 to 1024 bytes of text",
+        },
+        Field {
+            name: "cost",
+            required: false,
+            kind: Kind::Count,
+            accepted: "a whole number from 0 to 4294967295",
+        },
+    ],
+};
+
+const LIMIT_ACCEPTED: &str = "the name of a limit; or give a rule in its place";
+
+const BATCH: Shape = Shape {
+    fields: &[Field {
+        name: "checks",
+        required: true,
+        kind: Kind::Array,
+        accepted: "an array of at most 1000 checks",
+    }],
+};
+
+/// Many hits, each still to be parsed: what is wrong with one is told in its place.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch<'b> {
+    #[serde(borrow)]
+    checks: Vec<&'b RawValue>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Text that is borrowed from the body unless it has escapes. Serde borrows a `Cow` only where it stands alone.
+struct Text<'b>(Cow<'b, str>);
+
+impl<'de: 'b, 'b> Deserialize<'de> for Text<'b> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrow;
+        impl<'de> Visitor<'de> for Borrow {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Borrow)
+    }
+}
+
+/// A check whose every part is known to be good.
+struct Asked<'a> {
+    selected: Cow<'a, Selected>,
+    key: Cow<'a, str>,
+    cost: Cost,
+}
+
+impl<N> App<N> {
+    fn read_check<'a>(&'a self, body: &'a [u8]) -> Result<Asked<'a>, Problem> {
+        let check: Check<'a> =
+            serde_json::from_slice(body).map_err(|error| explain(body, &CHECK, &error))?;
+        key::check(&check.key.0, "key")?;
+        let selected = match (&check.limit, &check.rule) {
+            (Some(name), None) => Cow::Borrowed(self.limit(&name.0)?),
+            (None, Some(rule)) => {
+                let policy = rule.policy(&self.namespace)?;
+                let headers = RateHeaders::new("rule", &policy.limit);
+                Cow::Owned(Selected { policy, headers })
+            }
+            (None, None) => return Err(Problem::missing("limit", LIMIT_ACCEPTED)),
+            (Some(_), Some(_)) => {
+                return Err(Problem::invalid("give either limit or rule").at("rule"));
+            }
+        };
+        Ok(Asked {
+            selected,
+            key: check.key.0,
+            cost: Cost::new(check.cost),
+        })
+    }
+}
+
+impl Asked<'_> {
+    /// Refuses what can never pass, without asking anybody.
+    fn check_cost(&self) -> Result<(), Problem> {
+        if self.selected.policy.limit.burst() < self.cost.units() {
+            return Err(Problem::never_conforms(&self.selected.policy, self.cost));
+        }
+        Ok(())
+    }
+}
+
+/// `POST /v1/check`
+pub(crate) async fn check<N: Node>(
+    State(app): Shared<N>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = read_json(&parts.headers, body, BODY_MAX).await?;
+    let asked = app.read_check(&body)?;
+    asked.check_cost()?;
+    let policy = &asked.selected.policy;
+    let answer = app.node.hit(policy, &asked.key, asked.cost).await?;
+    decided::respond(policy, &asked.selected.headers, asked.cost, &answer)
+}
+
+/// `POST /v1/refund`
+pub(crate) async fn refund<N: Node>(
+    State(app): Shared<N>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = read_json(&parts.headers, body, BODY_MAX).await?;
+    let asked = app.read_check(&body)?;
+    let policy = &asked.selected.policy;
+    let answer = app.node.refund(policy, &asked.key, asked.cost).await?;
+    // The state after: told like that of a peek.
+    decided::respond(policy, &asked.selected.headers, Cost::PEEK, &answer)
+}
+
+/// `POST /v1/check/batch`
+pub(crate) async fn batch<N: Node>(
+    State(app): Shared<N>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = read_json(&parts.headers, body, BATCH_BODY_MAX).await?;
+    let batch: Batch<'_> =
+        serde_json::from_slice(&body).map_err(|error| explain(&body, &BATCH, &error))?;
+    if BATCH_CHECKS_MAX < batch.checks.len() {
+        return Err(Problem::new(
+            problem::Kind::TooLarge,
+            "a batch has at most 1000 checks; none was counted",
+        )
+        .at("checks")
+        .given(batch.checks.len())
+        .accepted("at most 1000"));
+    }
+    let checks: Vec<_> = batch
+        .checks
+        .iter()
+        .map(|check| {
+            let asked = app.read_check(check.get().as_bytes())?;
+            asked.check_cost()?;
+            Ok(asked)
+        })
+        .collect();
+    let asked = checks
+        .iter()
+        .filter_map(|check: &Result<_, Problem>| check.as_ref().ok());
+    let hits = asked.map(|asked| Hit {
+        policy: asked.selected.policy.clone(),
+        key: asked.key.to_string(),
+        cost: asked.cost,
+    });
+    let answers = app.node.hits(hits.collect()).await;
+    Ok(decided::json(batch_json(checks, answers).freeze()))
+}
+
+/// Puts the answers into the places of the checks that were asked.
+fn batch_json<E: Into<Problem>>(
+    checks: Vec<Result<Asked<'_>, Problem>>,
+    answers: Vec<Result<Answer, E>>,
+) -> BytesMut {
+    let mut answers = answers.into_iter();
+    let mut results = BytesMut::with_capacity(checks.len() * 100);
+    let mut allowed = true;
+    for check in checks {
+        let decided = check.and_then(|asked| {
+            let answer = answers
+                .next()
+                .expect("a coordinator answers every hit")
+                .map_err(Into::into)?;
+            match answer.decision.verdict {
+                Verdict::NeverConforms => {
+                    Err(Problem::never_conforms(&asked.selected.policy, asked.cost))
+                }
+                _ => Ok((asked, answer)),
+            }
+        });
+        if !results.is_empty() {
+            results.put_u8(b',');
+        }
+        match decided {
+            Ok((asked, answer)) => {
+                allowed &= answer.decision.is_allowed();
+                decided::write_json(&asked.selected.policy, &answer, &mut results);
+            }
+            Err(problem) => {
+                allowed = false;
+                results.put_slice(br#"{"error":"#);
+                results.put_slice(problem.json().as_bytes());
+                results.put_u8(b'}');
+            }
+        }
+    }
+    let mut json = BytesMut::with_capacity(results.len() + 40);
+    json.put_slice(if allowed {
+        br#"{"allowed":true,"results":["#
+    } else {
+        br#"{"allowed":false,"results":["#
+    });
+    json.put_slice(&results);
+    json.put_slice(b"]}");
+    json
+}
+
+/// `DELETE /v1/keys/{limit}/{key}`
+pub(crate) async fn reset<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<StatusCode, Problem> {
+    let path = uri.path().strip_prefix("/v1/keys/").unwrap_or_default();
+    let (limit, key) = path.split_once('/').unwrap_or((path, ""));
+    let decode = |text, field| {
+        query::decode(text, false).ok_or_else(|| Problem::field(field, text, query::ENCODED))
+    };
+    let (limit, key) = (decode(limit, "limit")?, decode(key, "key")?);
+    key::check(&key, "key")?;
+    app.node.reset(&app.limit(&limit)?.policy, &key).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,111 @@
+//! How the node and its cluster are: `/v1/cluster`, `/v1/owner`, `/health`, `/ready`, `/metrics`.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use quota::Nanos;
+use serde_json::{Value, json};
+
+use crate::app::Shared;
+use crate::decided;
+use crate::key_limits::key_parameter;
+use crate::node::{Forgotten, Node, Readiness};
+use crate::problem::{Kind, Problem};
+use crate::query;
+
+/// `GET /v1/cluster`
+pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Response {
+    let status = app.node.cluster();
+    let members: Vec<Value> = status
+        .members
+        .iter()
+        .map(|member| {
+            json!({
+                "name": member.name,
+                "status": member.status.name(),
+                "incarnation": member.incarnation,
+                "shards": member.shards,
+                "http": member.http,
+                "cluster": member.cluster,
+            })
+        })
+        .collect();
+    let json = json!({
+        "node": status.node,
+        "view": status.view,
+        "members": members,
+        "under_replicated_shards": status.under_replicated_shards,
+        "replication_lag_ms": status.replication_lag.get() as f64 / 1e6,
+    });
+    decided::json(json.to_string())
+}
+
+/// `DELETE /v1/members/{name}`
+pub(crate) async fn forget<N: Node>(
+    State(app): Shared<N>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    match app.node.forget(&name) {
+        Forgotten::Done => Ok(StatusCode::NO_CONTENT),
+        Forgotten::Alive => Err(Problem::new(
+            Kind::MemberAlive,
+            "only a dead member can be forgotten; stop it to make it leave",
+        )),
+        Forgotten::Unknown => Err(Problem::new(
+            Kind::NotFound,
+            "no member of the cluster has this name",
+        )),
+    }
+}
+
+/// `GET /v1/owner`
+pub(crate) async fn owner<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
+    let limit = query::parameter(uri.query().unwrap_or_default(), "limit")?
+        .ok_or_else(|| Problem::missing("limit", "the name of a limit"))?;
+    let policy = &app.limit(&limit)?.policy;
+    let key = key_parameter(&uri, "key")?;
+    let ownership = app.node.owner_of(policy, &key).ok_or_else(|| {
+        Problem::new(
+            Kind::NoDecision,
+            "nobody is known to own the shard of this key yet",
+        )
+        .retry_after(Nanos::from_secs(1))
+    })?;
+    let json = json!({
+        "shard": ownership.shard,
+        "term": ownership.term,
+        "owner": ownership.owner,
+        "replicas": ownership.replicas,
+    });
+    Ok(decided::json(json.to_string()))
+}
+
+/// `GET /health`
+pub(crate) async fn health() -> Response {
+    decided::json(r#"{"status":"ok"}"#)
+}
+
+/// `GET /ready`
+pub(crate) async fn ready<N: Node>(State(app): Shared<N>) -> Response {
+    let json = match app.node.readiness() {
+        Readiness::Ready => return decided::json(r#"{"status":"ready"}"#),
+        Readiness::Joining => r#"{"status":"joining"}"#,
+        Readiness::Draining => r#"{"status":"draining"}"#,
+    };
+    let mut response = decided::json(json);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// `GET /metrics`
+pub(crate) async fn metrics<N: Node>(State(app): Shared<N>) -> Response {
+    let mut response = Response::new(Body::from(app.node.metrics()));
+    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    response
+}

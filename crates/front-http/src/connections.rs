@@ -1,0 +1,288 @@
+//! Open connections: how many, which of them are idle, and which go first.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// Most connections. An idle one costs 10 to 14 KiB, most of it buffers, as measured: 280 MiB at the bound.
+const CONNECTIONS_MAX: usize = 20_000;
+/// File descriptors left for everything else: peers, files, the runtime.
+const RESERVED_FILES: u64 = 256;
+/// How often idle connections are looked at: it is how much too long they may be kept.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks that a connection may be idle: a minute, as most servers have it. Also all the time that a request's head
+/// may take to arrive, and an answer to be taken.
+const IDLE_TICKS_MAX: u32 = 60;
+/// One in so many idle connections goes when room is needed, so that a flood does not search them all each time.
+const EVICTED_FRACTION: usize = 64;
+
+/// The connections of one server.
+pub(crate) struct Connections {
+    tasks: JoinSet<()>,
+    open: HashMap<Id, Open>,
+    clock: Arc<Clock>,
+    ticks: Interval,
+    max: usize,
+}
+
+struct Open {
+    seat: Arc<Seat>,
+    task: AbortHandle,
+}
+
+/// Read by every connection for every request: a whole second will do, and needs no system call.
+struct Clock {
+    tick: AtomicU32,
+    is_draining: AtomicBool,
+}
+
+/// What one connection is doing.
+pub(crate) struct Seat {
+    clock: Arc<Clock>,
+    /// The tick since which it is idle, or one of the values below.
+    idle_since: AtomicU32,
+}
+
+/// A request is being answered.
+const BUSY: u32 = 0;
+/// The last answer has been given; the connection ends by itself once that is written.
+const LAST: u32 = u32::MAX;
+
+/// What follows after an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    Stay,
+    Close,
+}
+
+impl Then {
+    pub(crate) fn is_last(self) -> bool {
+        self == Self::Close
+    }
+}
+
+impl Seat {
+    pub(crate) fn begin_request(&self) {
+        self.idle_since.store(BUSY, Relaxed);
+    }
+
+    pub(crate) fn end_request(&self) -> Then {
+        if self.clock.is_draining.load(Relaxed) {
+            self.idle_since.store(LAST, Relaxed);
+            return Then::Close;
+        }
+        self.idle_since
+            .store(self.clock.tick.load(Relaxed), Relaxed);
+        Then::Stay
+    }
+
+    /// The tick since which the connection is idle. `None` while it is not.
+    fn idle_since(&self) -> Option<u32> {
+        match self.idle_since.load(Relaxed) {
+            BUSY | LAST => None,
+            tick => Some(tick),
+        }
+    }
+}
+
+impl Connections {
+    pub(crate) fn new() -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let max = usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX);
+        // A process that may open next to nothing still serves somebody.
+        Self::with_max(max.clamp(16, CONNECTIONS_MAX))
+    }
+
+    fn with_max(max: usize) -> Self {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Zero means busy.
+        let clock = Clock {
+            tick: AtomicU32::new(1),
+            is_draining: AtomicBool::new(false),
+        };
+        Self {
+            tasks: JoinSet::new(),
+            open: HashMap::new(),
+            clock: Arc::new(clock),
+            ticks,
+            max,
+        }
+    }
+
+    /// A seat for a new connection. `None` if all are taken and busy.
+    pub(crate) fn seat(&mut self) -> Option<Arc<Seat>> {
+        if self.max <= self.open.len() {
+            self.make_room();
+        }
+        (self.open.len() < self.max).then(|| {
+            let idle_since = AtomicU32::new(self.clock.tick.load(Relaxed));
+            Arc::new(Seat {
+                clock: Arc::clone(&self.clock),
+                idle_since,
+            })
+        })
+    }
+
+    /// Runs a connection on its seat.
+    pub(crate) fn spawn(
+        &mut self,
+        seat: Arc<Seat>,
+        connection: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let task = self.tasks.spawn(connection);
+        self.open.insert(task.id(), Open { seat, task });
+    }
+
+    /// Closes those that have been idle for longest.
+    pub(crate) fn make_room(&mut self) {
+        let mut idle: Vec<_> = self
+            .open
+            .iter()
+            .filter_map(|(id, open)| Some((open.seat.idle_since()?, *id)))
+            .collect();
+        if idle.is_empty() {
+            tracing::warn!(
+                connections = self.open.len(),
+                "all connections are busy, refusing more"
+            );
+            return;
+        }
+        let evicted = idle.len().div_ceil(EVICTED_FRACTION);
+        idle.select_nth_unstable_by_key(evicted - 1, |(since, _)| *since);
+        for (_, id) in &idle[..evicted] {
+            self.close(*id);
+        }
+        tracing::debug!(
+            evicted,
+            connections = self.open.len(),
+            "closed idle connections to make room"
+        );
+    }
+
+    /// Waits until something happens, and takes account of it.
+    pub(crate) async fn changed(&mut self) {
+        tokio::select! {
+            Some(ended) = self.tasks.join_next_with_id() => {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                self.open.remove(&id);
+            }
+            _ = self.ticks.tick() => self.tick(),
+        }
+    }
+
+    fn tick(&mut self) {
+        let tick = self
+            .clock
+            .tick
+            .load(Relaxed)
+            .wrapping_add(1)
+            .clamp(BUSY + 1, LAST - 1);
+        self.clock.tick.store(tick, Relaxed);
+        self.close_if(|since| IDLE_TICKS_MAX < tick.saturating_sub(since));
+    }
+
+    /// From now on every answer is the last of its connection.
+    pub(crate) fn begin_drain(&mut self) {
+        self.clock.is_draining.store(true, Relaxed);
+    }
+
+    /// Closes everybody who waits for nothing.
+    pub(crate) fn close_idle(&mut self) {
+        self.close_if(|_| true);
+    }
+
+    /// Waits until nobody is left.
+    pub(crate) async fn closed(&mut self) {
+        while !self.tasks.is_empty() {
+            self.changed().await;
+        }
+    }
+
+    fn close_if(&mut self, is_over: impl Fn(u32) -> bool) {
+        let over = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.seat.idle_since().is_some_and(&is_over));
+        let over: Vec<_> = over.map(|(id, _)| *id).collect();
+        for id in over {
+            self.close(id);
+        }
+    }
+
+    fn close(&mut self, id: Id) {
+        if let Some(open) = self.open.remove(&id) {
+            // Nothing is lost: no request has begun.
+            open.task.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seats `count` connections that never end.
+    fn fill(connections: &mut Connections, count: usize) -> Vec<Arc<Seat>> {
+        let seat = |_| {
+            let seat = connections.seat().expect("there is room");
+            connections.spawn(Arc::clone(&seat), std::future::pending());
+            seat
+        };
+        (0..count).map(seat).collect()
+    }
+
+    #[tokio::test]
+    async fn the_longest_idle_make_room() {
+        let mut connections = Connections::with_max(3);
+        let seats = fill(&mut connections, 3);
+        connections.tick();
+        seats[0].begin_request();
+        seats[0].end_request();
+        seats[1].begin_request();
+
+        fill(&mut connections, 1);
+        let left = |seat: &Arc<Seat>| {
+            connections
+                .open
+                .values()
+                .any(|open| Arc::ptr_eq(&open.seat, seat))
+        };
+        assert_eq!(
+            [left(&seats[0]), left(&seats[1]), left(&seats[2])],
+            [true, true, false]
+        );
+    }
+
+    #[tokio::test]
+    async fn busy_connections_stay() {
+        let mut connections = Connections::with_max(2);
+        for seat in fill(&mut connections, 2) {
+            seat.begin_request();
+        }
+        assert!(connections.seat().is_none());
+        for _ in 0..100 {
+            connections.tick();
+        }
+        connections.close_idle();
+        assert_eq!(connections.open.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_minute_of_silence_ends_a_connection() {
+        let mut connections = Connections::with_max(1);
+        fill(&mut connections, 1);
+        for _ in 0..60 {
+            connections.tick();
+        }
+        assert_eq!(connections.open.len(), 1);
+        connections.tick();
+        assert_eq!(connections.open.len(), 0);
+    }
+}

@@ -1,0 +1,135 @@
+//! Says what is wrong with a body, after the fast parser has refused it.
+//!
+//! The fast parser borrows from the body and stops with a sentence. Here the body is read again, slowly, and every
+//! field is held against a table, to tell the field, the value and what would be accepted.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::problem::Problem;
+
+/// The fields of an object.
+pub(crate) struct Shape {
+    pub(crate) fields: &'static [Field],
+}
+
+/// One field of an object.
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) required: bool,
+    pub(crate) kind: Kind,
+    /// Finishes the sentence "this field must be".
+    pub(crate) accepted: &'static str,
+}
+
+/// What a field holds.
+pub(crate) enum Kind {
+    Text,
+    /// A whole number that fits 32 bits.
+    Count,
+    Object(&'static Shape),
+    Array,
+}
+
+/// The problem with `body`, which the fast parser refused with `error`.
+pub(crate) fn explain(body: &[u8], shape: &Shape, error: &serde_json::Error) -> Problem {
+    match explain_object(body, shape, "") {
+        Some(problem) => problem,
+        // Cannot happen while shapes and structs agree. If they do not, this is still a true answer.
+        None => Problem::invalid(error.to_string()),
+    }
+}
+
+fn explain_object(body: &[u8], shape: &Shape, path: &str) -> Option<Problem> {
+    let fields: Fields = match serde_json::from_slice(body) {
+        Ok(fields) => fields,
+        Err(error) => {
+            return Some(match serde_json::from_slice::<Value>(body) {
+                Ok(given) => Problem::invalid("the body must be an object")
+                    .given(given)
+                    .accepted(names(shape)),
+                Err(_) => Problem::invalid(format!("the body is not JSON: {error}")),
+            });
+        }
+    };
+    let place = |name: &str| format!("{path}{name}");
+    for (index, (name, raw)) in fields.0.iter().enumerate() {
+        let Some(field) = shape.fields.iter().find(|field| field.name == name) else {
+            return Some(
+                Problem::invalid("there is no such field")
+                    .at(place(name))
+                    .accepted(names(shape)),
+            );
+        };
+        if fields.0[..index].iter().any(|(earlier, _)| earlier == name) {
+            return Some(Problem::invalid("a field is given twice").at(place(name)));
+        }
+        // Numbers beyond all bounds and halves of surrogate pairs are JSON by its grammar, but no value.
+        let Ok(value) = serde_json::from_str::<Value>(raw.get()) else {
+            return Some(Problem::field(place(name), raw.get(), field.accepted));
+        };
+        let problem = match &field.kind {
+            Kind::Object(shape) if value.is_object() => {
+                explain_object(raw.get().as_bytes(), shape, &format!("{}.", place(name)))
+            }
+            kind => {
+                (!kind.takes(&value)).then(|| Problem::field(place(name), value, field.accepted))
+            }
+        };
+        if problem.is_some() {
+            return problem;
+        }
+    }
+    let missing = shape
+        .fields
+        .iter()
+        .find(|field| field.required && !fields.0.iter().any(|(name, _)| name == field.name))?;
+    Some(Problem::missing(place(missing.name), missing.accepted))
+}
+
+impl Kind {
+    fn takes(&self, value: &Value) -> bool {
+        match self {
+            Self::Text => value.is_string(),
+            Self::Count => value
+                .as_u64()
+                .is_some_and(|number| u32::try_from(number).is_ok()),
+            Self::Object(_) => value.is_object(),
+            Self::Array => value.is_array(),
+        }
+    }
+}
+
+fn names(shape: &Shape) -> String {
+    let names: Vec<_> = shape.fields.iter().map(|field| field.name).collect();
+    names.join(", ")
+}
+
+/// The fields of an object as they stand in the text, those given twice as well.
+struct Fields(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}

@@ -1,0 +1,134 @@
+//! What this front asks of the node behind it.
+
+use std::future::Future;
+
+use coordinator::{Coordinator, NoDecision, Policy};
+use quota::{Limit, Nanos};
+
+/// A node as seen from its HTTP front: it decides hits, and tells how it and its cluster are.
+///
+/// Everything but [`put_key_limit`](Self::put_key_limit) answers from what the node knows already, without waiting.
+pub trait Node: Coordinator {
+    /// The cluster as this node sees it.
+    fn cluster(&self) -> ClusterStatus;
+
+    /// Who decides for a key. `None` while nobody is known to.
+    fn owner_of(&self, policy: &Policy, key: &str) -> Option<Ownership>;
+
+    /// Whether this node takes hits.
+    fn readiness(&self) -> Readiness;
+
+    /// All metrics, in Prometheus' text format, version 0.0.4.
+    fn metrics(&self) -> String;
+
+    /// Declares a dead member gone for good.
+    fn forget(&self, name: &str) -> Forgotten;
+
+    /// The limit that was set for this one key, under the name [`KEY_LIMITS`].
+    fn key_limit(&self, key: &str) -> Option<Policy>;
+
+    /// Sets a limit for this one key, replacing an earlier one. Every node knows it once this is answered.
+    ///
+    /// # Errors
+    ///
+    /// [`NoDecision`] when it could not be told to the cluster. Setting it again is safe.
+    fn put_key_limit(
+        &self,
+        key: &str,
+        limit: Limit,
+    ) -> impl Future<Output = Result<(), NoDecision>> + Send;
+}
+
+/// Name under which limits of single keys count. No file can define it: names there have no `@`.
+pub const KEY_LIMITS: &str = "@key";
+
+/// The cluster as one node sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClusterStatus {
+    /// This node's name.
+    pub node: String,
+    /// Digest of the members that this node believes alive.
+    pub view: String,
+    /// Everybody known, this node included.
+    pub members: Vec<Member>,
+    /// Shards with fewer live replicas than configured.
+    pub under_replicated_shards: u32,
+    /// Age of the oldest write of this node that no replica has confirmed.
+    pub replication_lag: Nanos,
+}
+
+/// One member of the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// Unique in the cluster.
+    pub name: String,
+    /// What this node believes of it.
+    pub status: MemberStatus,
+    /// Grows with every start of the member.
+    pub incarnation: u64,
+    /// Shards that it owns.
+    pub shards: u32,
+    /// `ADDR:PORT` of its HTTP front. Empty while unknown.
+    pub http: String,
+    /// `ADDR:PORT` of its node-to-node traffic. Empty while unknown.
+    pub cluster: String,
+}
+
+/// What came of forgetting a member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Forgotten {
+    /// It no longer counts.
+    Done,
+    /// It answers: nothing was changed.
+    Alive,
+    /// Nobody has that name.
+    Unknown,
+}
+
+/// What a node believes of a member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemberStatus {
+    /// Answers.
+    Alive,
+    /// Silent, but not for long enough to be called dead.
+    Suspect,
+    /// Is handing off its shards.
+    Leaving,
+    /// Gone without a word.
+    Dead,
+}
+
+impl MemberStatus {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Leaving => "leaving",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// Who holds a shard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ownership {
+    /// The shard.
+    pub shard: u16,
+    /// Number of the term that the owner holds it under.
+    pub term: u64,
+    /// Name of the node that decides.
+    pub owner: String,
+    /// Names of the other nodes that hold its state.
+    pub replicas: Vec<String>,
+}
+
+/// Whether a node takes hits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Readiness {
+    /// Has joined and serves.
+    Ready,
+    /// Is still joining.
+    Joining,
+    /// Is stopping.
+    Draining,
+}

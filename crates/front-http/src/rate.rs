@@ -1,0 +1,37 @@
+//! `/rate/increment` and `/rate/check`: one limit for all clients, told by `client_id`.
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+use quota::Cost;
+
+use crate::app::Shared;
+use crate::decided;
+use crate::key_limits::key_parameter;
+use crate::node::Node;
+use crate::problem::Problem;
+
+/// `POST /rate/increment`
+pub(crate) async fn increment<N: Node>(
+    State(app): Shared<N>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let key = key_parameter(&uri, "client_id")?;
+    let policy = &app.limit(&app.rate_limit)?.policy;
+    let answer = app.node.hit(policy, &key, Cost::ONE).await?;
+    Ok(decided::json(match answer.decision.is_allowed() {
+        true => r#"{"result":true}"#,
+        false => r#"{"result":false}"#,
+    }))
+}
+
+/// `GET /rate/check`
+pub(crate) async fn check<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
+    let key = key_parameter(&uri, "client_id")?;
+    let policy = &app.limit(&app.rate_limit)?.policy;
+    let decision = app.node.hit(policy, &key, Cost::PEEK).await?.decision;
+    let (remaining, result) = (decision.remaining, decision.is_allowed());
+    Ok(decided::json(format!(
+        r#"{{"remaining_quota":{remaining},"result":{result}}}"#
+    )))
+}

@@ -1,0 +1,208 @@
+//! What is served where.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
+use axum::middleware;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{self, MethodRouter};
+use bytes::Bytes;
+
+use crate::app::{App, Shared};
+use crate::config::{HttpConfig, Route};
+use crate::node::Node;
+use crate::routes::Protected;
+use crate::{check, cluster, decided, docs, key_limits, limits, openapi, problem, rate, token};
+
+/// Method, path and handler.
+type Endpoint<N> = (&'static str, &'static str, MethodRouter<Arc<App<N>>>);
+
+/// Everything that is served for `node`.
+///
+/// Peers' addresses are read from the extension [`PeerAddr`](crate::PeerAddr), which [`serve`](crate::serve) adds.
+///
+/// # Panics
+///
+/// If two routes have the same path, or one has a path of the API.
+pub fn router<N: Node>(node: Arc<N>, config: HttpConfig) -> Router {
+    let app = Arc::new(App::new(node, &config));
+    let mut router = Router::new();
+    for (_, path, handler) in endpoints().into_iter().chain(descriptions(&config)) {
+        router = router.route(path, handler);
+    }
+    for route in &config.routes {
+        // Braces would be a pattern; a route is matched as it stands.
+        let path = route.path.replace('{', "{{").replace('}', "}}");
+        router = router.without_v07_checks().route(&path, protected(route));
+    }
+    let router = router
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .with_state(app);
+    match config.api_token {
+        Some(token) => {
+            let token: Arc<str> = token.into();
+            router.layer(middleware::from_fn_with_state(token, token::guard))
+        }
+        None => router,
+    }
+}
+
+/// The API.
+fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
+    vec![
+        ("post", "/v1/check", routing::post(check::check)),
+        ("post", "/v1/refund", routing::post(check::refund)),
+        ("post", "/v1/check/batch", routing::post(check::batch)),
+        (
+            "delete",
+            "/v1/keys/{limit}/{*key}",
+            routing::delete(check::reset),
+        ),
+        // The pattern above leaves out the empty key, which deserves to hear why it is refused.
+        ("delete", "/v1/keys/{limit}/", routing::delete(check::reset)),
+        ("get", "/v1/limits", routing::get(limits::list)),
+        ("get", "/v1/limits/{name}", routing::get(limits::get)),
+        ("put", "/v1/limits/{name}", routing::put(limits::put)),
+        (
+            "delete",
+            "/v1/limits/{name}",
+            routing::delete(limits::delete),
+        ),
+        ("get", "/v1/cluster", routing::get(cluster::cluster)),
+        ("get", "/v1/owner", routing::get(cluster::owner)),
+        (
+            "delete",
+            "/v1/members/{name}",
+            routing::delete(cluster::forget),
+        ),
+        ("post", "/api/limits", routing::post(key_limits::put)),
+        ("get", "/api/check", routing::get(key_limits::check)),
+        ("post", "/rate/increment", routing::post(rate::increment)),
+        ("get", "/rate/check", routing::get(rate::check)),
+        ("get", "/health", routing::get(cluster::health)),
+        ("get", "/ready", routing::get(cluster::ready)),
+        ("get", "/metrics", routing::get(cluster::metrics)),
+    ]
+}
+
+/// The API described, for programs and for people.
+fn descriptions<N: Node>(config: &HttpConfig) -> [Endpoint<N>; 2] {
+    let api = openapi::describe(config);
+    let page = Bytes::from(docs::render(&api));
+    let json = Bytes::from(api.to_string());
+    let serve_json = async move || decided::json(json.clone());
+    let serve_page = async move || {
+        let mut response = Response::new(Body::from(page.clone()));
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+        response.headers_mut().insert(CONTENT_TYPE, html);
+        response
+            .headers_mut()
+            .insert(CONTENT_SECURITY_POLICY, policy);
+        response
+    };
+    [
+        ("get", "/openapi.json", routing::get(serve_json)),
+        ("get", "/docs", routing::get(serve_page)),
+    ]
+}
+
+fn protected<N: Node>(route: &Route) -> MethodRouter<Arc<App<N>>> {
+    let route = Arc::new(Protected::new(route));
+    routing::get(async move |State(app): Shared<N>, request: Request| {
+        route.serve(app, request).await.into_response()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy};
+    use quota::{Cost, Limit};
+
+    use super::*;
+    use crate::node::{ClusterStatus, Forgotten, Ownership, Readiness};
+
+    /// A node that cannot be: endpoints are listed without one.
+    enum Nobody {}
+
+    impl Coordinator for Nobody {
+        async fn hit(&self, _: &Policy, _: &str, _: Cost) -> Result<Answer, NoDecision> {
+            match *self {}
+        }
+        async fn hits(&self, _: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+            match *self {}
+        }
+        async fn refund(&self, _: &Policy, _: &str, _: Cost) -> Result<Answer, NoDecision> {
+            match *self {}
+        }
+        async fn reset(&self, _: &Policy, _: &str) -> Result<(), NoDecision> {
+            match *self {}
+        }
+    }
+
+    impl Node for Nobody {
+        fn cluster(&self) -> ClusterStatus {
+            match *self {}
+        }
+        fn owner_of(&self, _: &Policy, _: &str) -> Option<Ownership> {
+            match *self {}
+        }
+        fn forget(&self, _: &str) -> Forgotten {
+            match *self {}
+        }
+        fn readiness(&self) -> Readiness {
+            match *self {}
+        }
+        fn metrics(&self) -> String {
+            match *self {}
+        }
+        fn key_limit(&self, _: &str) -> Option<Policy> {
+            match *self {}
+        }
+        async fn put_key_limit(&self, _: &str, _: Limit) -> Result<(), NoDecision> {
+            match *self {}
+        }
+    }
+
+    fn config() -> HttpConfig {
+        HttpConfig {
+            namespace: "default".into(),
+            limits: Default::default(),
+            rate_limit: "client".into(),
+            routes: vec![],
+            api_token: None,
+            trusted_proxies: vec![],
+            browser_key: [0; 32],
+        }
+    }
+
+    #[test]
+    fn the_api_is_described_completely() {
+        let endpoints = endpoints::<Nobody>()
+            .into_iter()
+            .chain(descriptions(&config()));
+        let served: BTreeSet<_> = endpoints
+            .map(|(method, path, _)| (path.replace('*', ""), method.to_owned()))
+            // The empty key of a path is part of the pattern beside it.
+            .filter(|(path, _)| !path.ends_with('/'))
+            .collect();
+        let api = openapi::describe(&config());
+        let paths = api["paths"].as_object().unwrap().iter();
+        let described: BTreeSet<_> = paths
+            .flat_map(|(path, methods)| {
+                methods
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .map(|method| (path.clone(), method.clone()))
+            })
+            .collect();
+        assert_eq!(served, described);
+    }
+}

@@ -1,0 +1,189 @@
+//! The server: accepts connections, bounds them, and drains them at the end.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Request;
+use axum::http::header::{CONNECTION, HeaderValue};
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use tokio::net::{TcpListener, TcpStream};
+use tower_service::Service as _;
+
+use crate::connections::{Connections, Seat};
+
+/// The address that a request came from, as an extension of the request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// Most of a request's head: a key of 1 KiB fits every way it can be given, and so do the cookies of a browser.
+const HEAD_MAX: usize = 64 * 1024;
+/// Pause after the system refused to accept, most likely for want of file descriptors.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(10);
+/// How long idle connections are kept when draining: a request that is on its way is answered, with
+/// `Connection: close`, rather than cut off. A quarter of a second covers a round trip around the world.
+const LINGER: Duration = Duration::from_millis(250);
+/// How long requests in flight may take to finish when draining. Decisions have shorter deadlines of their own.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Answered to a connection that there is no room for.
+const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/problem+json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 144\r\n\r\n\
+    {\"type\":\"/problems/overloaded\",\"title\":\"Too much is waiting already\",\"status\":503,\
+    \"detail\":\"too many connections are busy; nothing was counted\"}";
+
+/// Serves `router` on `listener` until `shutdown`, and then until everybody who asked has been answered.
+///
+/// HTTP/1.1, with keep-alive and pipelining. Connections are bounded by what the process may open, at most 20 000: at the
+/// bound, those that have been idle for longest make room for new ones, so that idle ones never stop others. A
+/// connection on which no request begins or is completed for 60 s is closed.
+///
+/// After `shutdown` nobody is accepted any more, answers carry `Connection: close`, idle connections end within 250 ms,
+/// and what has not been answered after ten seconds is cut off.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+    // Turns handlers into services once, not for every request.
+    let router = router.with_state(());
+    let mut connections = Connections::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => admit(&mut connections, stream, peer, &router),
+                Err(error) => recover(&mut connections, &error).await,
+            },
+            () = connections.changed() => {}
+            () = &mut shutdown => break,
+        }
+    }
+    connections.begin_drain();
+    // Who is in the queue of the listener has been told that the connection stands.
+    while let Poll::Ready(Ok((stream, peer))) = accept_now(&listener).await {
+        admit(&mut connections, stream, peer, &router);
+    }
+    drop(listener);
+    if tokio::time::timeout(LINGER, connections.closed())
+        .await
+        .is_err()
+    {
+        connections.close_idle();
+        // What is cut off after this has been waiting for longer than any decision takes.
+        let _ = tokio::time::timeout(DRAIN_WITHIN, connections.closed()).await;
+    }
+}
+
+async fn accept_now(listener: &TcpListener) -> Poll<std::io::Result<(TcpStream, SocketAddr)>> {
+    poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await
+}
+
+fn admit(connections: &mut Connections, stream: TcpStream, peer: SocketAddr, router: &Router) {
+    let Some(seat) = connections.seat() else {
+        // Best effort: the kernel's buffer of a fresh connection has room for this.
+        let _ = stream.try_write(NO_ROOM);
+        return;
+    };
+    // Answers are small and complete: waiting to fill a packet would only delay them.
+    let _ = stream.set_nodelay(true);
+    let service = Answer {
+        router: router.clone(),
+        peer: PeerAddr(peer),
+        seat: Arc::clone(&seat),
+    };
+    connections.spawn(seat, async move {
+        let served = http1::Builder::new()
+            // Idle connections are closed by `Connections`, without a timer for each request.
+            .header_read_timeout(None)
+            // A client that has said all it will is still owed its answer.
+            .half_close(true)
+            .pipeline_flush(true)
+            .max_buf_size(HEAD_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "connection ended early");
+        }
+    });
+}
+
+async fn recover(connections: &mut Connections, error: &std::io::Error) {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset};
+    if matches!(error.kind(), ConnectionAborted | ConnectionReset) {
+        // The client changed its mind.
+        return;
+    }
+    tracing::warn!(%error, "accepting failed, closing idle connections");
+    connections.make_room();
+    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+}
+
+/// Answers the requests of one connection.
+struct Answer {
+    router: Router,
+    peer: PeerAddr,
+    seat: Arc<Seat>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Answer {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, mut request: Request<Incoming>) -> Answering {
+        self.seat.begin_request();
+        request.extensions_mut().insert(self.peer);
+        let answer = self.router.clone().call(request);
+        Answering {
+            answer,
+            seat: Arc::clone(&self.seat),
+        }
+    }
+}
+
+pin_project! {
+    struct Answering {
+        #[pin]
+        answer: RouteFuture<Infallible>,
+        seat: Arc<Seat>,
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(mut response) = ready!(this.answer.poll(cx));
+        if this.seat.end_request().is_last() {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NO_ROOM;
+
+    #[test]
+    fn the_answer_to_one_too_many_is_complete() {
+        let text = std::str::from_utf8(NO_ROOM).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{}",
+            body.len()
+        );
+        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+    }
+}

@@ -1,0 +1,72 @@
+//! Limits of single keys, and the quota of clients.
+
+use quota::Nanos;
+use serde_json::json;
+
+use crate::client::front;
+
+#[tokio::test]
+async fn a_key_has_the_limit_it_was_given() {
+    let front = front();
+    front
+        .get("/api/check?key=user123")
+        .await
+        .problem(404, "not-found");
+    let limit =
+        json!({"key": "user123", "limit": 2, "interval": "1m", "algorithm": "token_bucket"});
+    let reply = front.post("/api/limits", limit.to_string()).await;
+    assert_eq!((reply.status.as_u16(), reply.json()), (201, limit));
+
+    for remaining in [1, 0] {
+        let reply = front.get("/api/check?key=user123").await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.json()["remaining"].clone()),
+            (200, json!(remaining))
+        );
+    }
+    let reply = front.get("/api/check?key=user123").await;
+    assert_eq!(reply.status, 429);
+    assert_eq!(reply.json()["retry_after_ms"], 30_000);
+    assert_eq!(reply.header("retry-after"), "30");
+    assert_eq!(reply.header("ratelimit-policy"), r#""key";q=2;w=60"#);
+    front
+        .get("/api/check?key=user124")
+        .await
+        .problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_limit_is_told_as_it_is_stored() {
+    let limit =
+        json!({"key": "u", "limit": 2, "interval": "120s", "algorithm": "gcra", "burst": 5});
+    let reply = front().post("/api/limits", limit.to_string()).await;
+    let stored = json!({"key": "u", "limit": 2, "interval": "2m", "algorithm": "gcra", "burst": 5});
+    assert_eq!(reply.json(), stored);
+}
+
+#[tokio::test]
+async fn a_client_spends_its_quota() {
+    let front = front();
+    for left in (0..10).rev() {
+        let reply = front.method("POST", "/rate/increment?client_id=c").await;
+        assert_eq!(
+            (reply.status.as_u16(), &*reply.body),
+            (200, r#"{"result":true}"#)
+        );
+        let quota = front.get("/rate/check?client_id=c").await;
+        assert_eq!(
+            quota.json(),
+            json!({"remaining_quota": left, "result": 0 < left})
+        );
+    }
+    let reply = front.method("POST", "/rate/increment?client_id=c").await;
+    assert_eq!(
+        (reply.status.as_u16(), &*reply.body),
+        (200, r#"{"result":false}"#)
+    );
+    let another = front.get("/rate/check?client_id=d").await;
+    assert_eq!(another.body, r#"{"remaining_quota":10,"result":true}"#);
+    front.node.advance(Nanos::from_secs(60));
+    let later = front.get("/rate/check?client_id=c").await;
+    assert_eq!(later.json()["remaining_quota"], 10);
+}

@@ -1,0 +1,12 @@
+//! The front as clients see it, over a node that counts in memory.
+
+mod check;
+mod client;
+mod described;
+mod example;
+mod fake_node;
+mod key_limits;
+mod node_state;
+mod refusals;
+mod server;
+mod token;

@@ -1,0 +1,172 @@
+//! The server on real sockets.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::client::front;
+
+struct Server {
+    address: SocketAddr,
+    shutdown: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+async fn start() -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (shutdown, stopped) = oneshot::channel();
+    let stopped = async move { stopped.await.unwrap_or_default() };
+    let task = tokio::spawn(front_http::serve(listener, front().router, stopped));
+    Server {
+        address,
+        shutdown,
+        task,
+    }
+}
+
+const CHECK: &str = "POST /v1/check HTTP/1.1\r\nhost: a\r\ncontent-length: 27\r\n\r\n{\"limit\":\"login\",\"key\":\"a\"}";
+
+/// Reads until `end` has been seen.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = String::new();
+    let mut buffer = [0; 4_096];
+    while !text.contains(end) {
+        let count = stream.read(&mut buffer).await.unwrap();
+        assert_ne!(count, 0, "the connection ended after {text:?}");
+        text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+    }
+    text
+}
+
+async fn read_all(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    // A reset after the answer is as good an end as any.
+    let _ = stream.read_to_string(&mut text).await;
+    text
+}
+
+#[tokio::test]
+async fn one_connection_takes_many_requests() {
+    let server = start().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    for remaining in [9, 8] {
+        stream.write_all(CHECK.as_bytes()).await.unwrap();
+        read_until(&mut stream, &format!("\"remaining\":{remaining},")).await;
+    }
+    // Two at once.
+    stream.write_all(CHECK.repeat(2).as_bytes()).await.unwrap();
+    read_until(&mut stream, "\"remaining\":6,").await;
+}
+
+#[tokio::test]
+async fn a_body_may_come_in_pieces() {
+    let server = start().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    for piece in CHECK.as_bytes().chunks(20) {
+        stream.write_all(piece).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    read_until(&mut stream, "\"remaining\":9,").await;
+}
+
+#[tokio::test]
+async fn the_address_of_the_peer_is_counted() {
+    let server = start().await;
+    for remaining in [9, 8] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream
+            .write_all(b"GET /api/data HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        read_until(&mut stream, &format!("\"remaining\":{remaining},")).await;
+    }
+}
+
+#[tokio::test]
+async fn who_says_no_more_is_still_answered() {
+    let server = start().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(CHECK.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert!(read_all(&mut stream).await.contains("\"remaining\":9,"));
+}
+
+#[tokio::test]
+async fn who_sends_too_much_hears_why() {
+    let server = start().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let size = 1_000_000;
+    let head = format!("POST /v1/check HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b' '; size]).await.unwrap();
+    read_until(&mut stream, "/problems/too-large").await;
+}
+
+#[tokio::test]
+async fn nonsense_ends_a_connection_and_nothing_else() {
+    let server = start().await;
+    for nonsense in [
+        "\r\n\r\nhello\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01",
+        "GET /\0 HTTP/1.1\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(nonsense.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let text = read_all(&mut stream).await;
+        assert!(
+            text.is_empty() || text.starts_with("HTTP/1.1 400"),
+            "{text}"
+        );
+    }
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(CHECK.as_bytes()).await.unwrap();
+    read_until(&mut stream, "\"remaining\":9,").await;
+}
+
+#[tokio::test]
+async fn a_drain_answers_who_has_asked_and_lets_nobody_else_in() {
+    let server = start().await;
+    let mut asking = TcpStream::connect(server.address).await.unwrap();
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    // The head is here, the body is not: this request is in flight.
+    let (head, body) = CHECK.split_at(CHECK.len() - 5);
+    asking.write_all(head.as_bytes()).await.unwrap();
+    idle.write_all(CHECK.as_bytes()).await.unwrap();
+    read_until(&mut idle, "\"remaining\":9,").await;
+
+    server.shutdown.send(()).unwrap();
+    // Still within what is kept open for requests on their way.
+    idle.write_all(CHECK.as_bytes()).await.unwrap();
+    let last = read_all(&mut idle).await;
+    assert!(
+        last.contains("\"remaining\":8,") && last.contains("connection: close"),
+        "{last}"
+    );
+
+    asking.write_all(body.as_bytes()).await.unwrap();
+    let answer = read_all(&mut asking).await;
+    assert!(
+        answer.contains("\"remaining\":7,") && answer.contains("connection: close"),
+        "{answer}"
+    );
+    server.task.await.unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_the_idle() {
+    let server = start().await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(CHECK.as_bytes()).await.unwrap();
+    read_until(&mut idle, "\"remaining\":9,").await;
+    server.shutdown.send(()).unwrap();
+    server.task.await.unwrap();
+    assert_eq!(read_all(&mut idle).await, "");
+}

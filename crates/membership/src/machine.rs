@@ -1,0 +1,486 @@
+//! The state machine: heartbeats out, evidence in, leases and a view as the result.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use delta_crdt::ReplicaId;
+use quota::{BootNanos, Nanos};
+
+use crate::leases::Leases;
+use crate::roster::{Member, Roster, Standing};
+use crate::view::{Seen, Status, View};
+
+/// The spans that liveness is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Between two heartbeat rounds. A tenth of the lease, so that nine may be lost before one runs out.
+    pub heartbeat_every: Nanos,
+    /// What an acknowledged heartbeat grants its sender, from the moment that it was *sent*.
+    pub lease: Nanos,
+    /// Added to a grant by the one who gives it: covers clocks that run at different speeds.
+    /// 10 ms in a second is a hundred times what a bad quartz drifts.
+    pub drift: Nanos,
+    /// Silence after which a member is shown as suspect.
+    pub suspect_after: Nanos,
+    /// How long the old holder of a name is asked before a newcomer gets it.
+    pub name_patience: Nanos,
+}
+
+impl Settings {
+    /// For nodes whose round trips stay well below 100 ms.
+    #[must_use]
+    pub const fn lan() -> Self {
+        Self {
+            heartbeat_every: Nanos::from_millis(100),
+            lease: Nanos::from_millis(1_000),
+            drift: Nanos::from_millis(10),
+            suspect_after: Nanos::from_millis(350),
+            name_patience: Nanos::from_millis(500),
+        }
+    }
+}
+
+/// What members say to each other. Every message may be lost, repeated and reordered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// Asks for an answer, and for a lease.
+    Heartbeat {
+        /// When it was sent, by the sender's clock: it comes back in the answer.
+        sent: BootNanos,
+        /// Digest of the sender's roster; a receiver with another one sends its own.
+        roster: u64,
+    },
+    /// Answers a heartbeat.
+    Answer {
+        /// Of the heartbeat answered.
+        sent: BootNanos,
+        /// Whether the answer is a lease, too. A node that holds the sender for dead answers without.
+        granted: bool,
+    },
+    /// Everything the sender knows of who belongs. Idempotent.
+    Roster(Vec<Member>),
+}
+
+/// Work for the driver, to be done in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Send to a member; losing it is repaired by the next heartbeat.
+    Send {
+        /// Where to.
+        to: ReplicaId,
+        /// What.
+        message: Message,
+    },
+    /// The view changed: look at every shard again.
+    ViewChanged,
+    /// A fact of the roster is new: dial whoever is unknown.
+    RosterChanged,
+    /// Another incarnation has this node's name, or it was forgotten: stop at once, decide nothing.
+    Fenced,
+}
+
+/// The answer to a newcomer who wants a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NameVerdict {
+    /// The name is free, or its old holder did not answer: join under this incarnation.
+    Granted {
+        /// Higher than any seen under the name.
+        incarnation: u64,
+    },
+    /// The old holder answers.
+    Taken,
+    /// It is being asked: ask again in a moment.
+    Asking,
+}
+
+#[derive(Debug)]
+struct Peer {
+    status: Status,
+    /// Send time of the newest heartbeat of ours that it answered.
+    answered: Option<BootNanos>,
+    /// Dead only when silent since then: when it was met, or when this node woke from a pause.
+    heard_from: BootNanos,
+}
+
+/// One node's knowledge of its cluster.
+///
+/// Call [`Membership::on_tick`] at least every half heartbeat, any `on_*` whenever something comes in,
+/// and drain [`Membership::next_effect`] after each. `now` must never go back.
+#[derive(Debug)]
+pub struct Membership {
+    me: Member,
+    settings: Settings,
+    roster: Roster,
+    peers: BTreeMap<ReplicaId, Peer>,
+    leases: Leases,
+    view: View,
+    last_tick: BootNanos,
+    last_heartbeat: Option<BootNanos>,
+    names_asked: BTreeMap<String, BootNanos>,
+    effects: VecDeque<Effect>,
+}
+
+impl Membership {
+    /// A node that starts. `joins` says that it enters a cluster that exists: it then promises
+    /// nothing for the span of a lease, since it cannot know what an earlier incarnation of it granted.
+    #[must_use]
+    pub fn new(now: BootNanos, me: Member, settings: Settings, joins: bool) -> Self {
+        let mut roster = Roster::default();
+        roster.join(&me);
+        let mut leases = Leases::default();
+        if joins {
+            leases.silent_until = now + settings.lease + settings.drift;
+        }
+        let mut membership = Self {
+            me,
+            settings,
+            roster,
+            peers: BTreeMap::new(),
+            leases,
+            view: View::default(),
+            last_tick: now,
+            last_heartbeat: None,
+            names_asked: BTreeMap::new(),
+            effects: VecDeque::new(),
+        };
+        membership.refresh_view();
+        membership
+    }
+
+    /// Takes the next effect. Drain to `None` after every `on_*` call.
+    #[must_use]
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn me(&self) -> &Member {
+        &self.me
+    }
+
+    /// Who belongs.
+    #[must_use]
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Who is alive.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Leases and grants as they are now.
+    #[must_use]
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// What this node believes of a member. `None`: not of this roster.
+    #[must_use]
+    pub fn status(&self, replica: ReplicaId) -> Option<Status> {
+        if replica == self.me.replica {
+            return Some(if self.me.standing == Standing::Leaving {
+                Status::Leaving
+            } else {
+                Status::Alive
+            });
+        }
+        let member = self.roster.by_replica(replica)?;
+        let status = self
+            .peers
+            .get(&replica)
+            .map_or(Status::Dead, |peer| peer.status);
+        Some(match (status, member.standing) {
+            (Status::Dead, _) | (_, Standing::Left | Standing::Forgotten) => Status::Dead,
+            (_, Standing::Leaving) => Status::Leaving,
+            (status, _) => status,
+        })
+    }
+
+    /// Time has passed.
+    pub fn on_tick(&mut self, now: BootNanos) {
+        // A node that was paused has heard nobody, and that says nothing about them.
+        let slept = now - self.last_tick;
+        if self.settings.suspect_after < slept {
+            for peer in self.peers.values_mut() {
+                peer.heard_from = now;
+            }
+        }
+        self.last_tick = now;
+        let due = self
+            .last_heartbeat
+            .is_none_or(|last| self.settings.heartbeat_every <= now - last);
+        if due {
+            self.last_heartbeat = Some(now);
+            let heartbeat = Message::Heartbeat {
+                sent: now,
+                roster: self.roster.digest(),
+            };
+            for &to in self.peers.keys() {
+                self.effects.push_back(Effect::Send {
+                    to,
+                    message: heartbeat.clone(),
+                });
+            }
+        }
+        let mut changed = false;
+        for (replica, peer) in &mut self.peers {
+            let heard = peer.answered.unwrap_or_default().max(peer.heard_from);
+            let silent_for = now - heard;
+            let status = if self
+                .leases
+                .peers
+                .get(replica)
+                .is_some_and(|exchange| exchange.gone)
+                || self.settings.lease <= silent_for
+            {
+                Status::Dead
+            } else if peer.status == Status::Alive && self.settings.suspect_after < silent_for {
+                Status::Suspect
+            } else {
+                peer.status
+            };
+            changed |= status.in_view() != peer.status.in_view();
+            peer.status = status;
+        }
+        if changed {
+            self.refresh_view();
+        }
+    }
+
+    /// A proven connection to `member` stands: learn of it and greet it.
+    pub fn on_introduced(&mut self, now: BootNanos, member: &Member) {
+        self.join_fact(now, member);
+        if self.peers.contains_key(&member.replica) {
+            self.send(
+                member.replica,
+                Message::Roster(self.roster.iter().cloned().collect()),
+            );
+            self.send(
+                member.replica,
+                Message::Heartbeat {
+                    sent: now,
+                    roster: self.roster.digest(),
+                },
+            );
+        }
+    }
+
+    /// The connection to a member closed. A suspicion, no evidence.
+    pub fn on_disconnected(&mut self, replica: ReplicaId) {
+        if let Some(peer) = self.peers.get_mut(&replica)
+            && peer.status == Status::Alive
+        {
+            peer.status = Status::Suspect;
+        }
+    }
+
+    /// A live host refused the connection to a member's address: its process is gone.
+    pub fn on_process_gone(&mut self, replica: ReplicaId) {
+        if let Some(peer) = self.peers.get_mut(&replica) {
+            self.leases.peers.entry(replica).or_default().gone = true;
+            if peer.status != Status::Dead {
+                peer.status = Status::Dead;
+                self.refresh_view();
+            }
+        }
+    }
+
+    /// A message of a member came in.
+    pub fn on_message(&mut self, now: BootNanos, from: ReplicaId, message: Message) {
+        match message {
+            Message::Heartbeat { sent, roster } => self.on_heartbeat(now, from, sent, roster),
+            Message::Answer { sent, granted } => self.on_answer(now, from, sent, granted),
+            Message::Roster(members) => {
+                for member in &members {
+                    self.join_fact(now, member);
+                }
+            }
+        }
+    }
+
+    /// This node will hand everything off and go.
+    pub fn on_leave(&mut self, now: BootNanos) {
+        self.change_standing(now, Standing::Leaving);
+    }
+
+    /// This node owns nothing any more and goes.
+    pub fn on_left(&mut self, now: BootNanos) {
+        self.change_standing(now, Standing::Left);
+    }
+
+    /// An operator says that a dead member will not come back. Whether there was such a member;
+    /// one that is alive is not forgotten.
+    pub fn on_forget(&mut self, now: BootNanos, name: &str) -> bool {
+        let Some(member) = self.roster.get(name) else {
+            return false;
+        };
+        if self.status(member.replica) != Some(Status::Dead) {
+            return false;
+        }
+        let forgotten = Member {
+            standing: Standing::Forgotten,
+            ..member.clone()
+        };
+        self.join_fact(now, &forgotten);
+        true
+    }
+
+    /// A newcomer asks for a name. Poll until it is no longer [`NameVerdict::Asking`].
+    pub fn on_name_wanted(&mut self, now: BootNanos, name: &str) -> NameVerdict {
+        let Some(holder) = self.roster.get(name) else {
+            return NameVerdict::Granted { incarnation: 1 };
+        };
+        let (incarnation, replica) = (holder.incarnation, holder.replica);
+        if replica == self.me.replica {
+            return NameVerdict::Taken;
+        }
+        let gone = self
+            .leases
+            .peers
+            .get(&replica)
+            .is_some_and(|exchange| exchange.gone);
+        if gone || !holder.belongs() {
+            self.names_asked.remove(name);
+            return NameVerdict::Granted {
+                incarnation: incarnation + 1,
+            };
+        }
+        let asked = match self.names_asked.get(name) {
+            // An old question, of an earlier newcomer, says nothing about now.
+            Some(&asked) if now - asked < self.settings.name_patience.times(4) => asked,
+            _ => {
+                self.names_asked.insert(name.into(), now);
+                self.send(
+                    replica,
+                    Message::Heartbeat {
+                        sent: now,
+                        roster: self.roster.digest(),
+                    },
+                );
+                now
+            }
+        };
+        let answered = self.peers.get(&replica).and_then(|peer| peer.answered);
+        if answered.is_some_and(|answered| asked <= answered) {
+            self.names_asked.remove(name);
+            NameVerdict::Taken
+        } else if self.settings.name_patience <= now - asked {
+            self.names_asked.remove(name);
+            NameVerdict::Granted {
+                incarnation: incarnation + 1,
+            }
+        } else {
+            NameVerdict::Asking
+        }
+    }
+
+    fn on_heartbeat(&mut self, now: BootNanos, from: ReplicaId, sent: BootNanos, roster: u64) {
+        if roster != self.roster.digest() {
+            self.send(from, Message::Roster(self.roster.iter().cloned().collect()));
+        }
+        let Some(peer) = self.peers.get(&from) else {
+            return;
+        };
+        // Whoever is held for dead gets no lease: its shards may be promised to others by now.
+        let granted = peer.status != Status::Dead;
+        if granted {
+            let grant = &mut self.leases.peers.entry(from).or_default().granted_until;
+            *grant = (*grant).max(now + self.settings.lease + self.settings.drift);
+        }
+        self.send(from, Message::Answer { sent, granted });
+    }
+
+    fn on_answer(&mut self, now: BootNanos, from: ReplicaId, sent: BootNanos, granted: bool) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        if now < sent || peer.answered.is_some_and(|newest| sent < newest) {
+            return;
+        }
+        peer.answered = Some(sent);
+        let fresh = now - sent < self.settings.lease;
+        let exchange = self.leases.peers.entry(from).or_default();
+        if granted {
+            exchange.lease.renew(now, sent + self.settings.lease);
+        }
+        if fresh && !exchange.gone && peer.status != Status::Alive {
+            let was_dead = peer.status == Status::Dead;
+            peer.status = Status::Alive;
+            if was_dead {
+                self.refresh_view();
+            }
+        }
+    }
+
+    fn change_standing(&mut self, now: BootNanos, standing: Standing) {
+        self.me.standing = standing;
+        let me = self.me.clone();
+        self.join_fact(now, &me);
+        let roster: Vec<Member> = self.roster.iter().cloned().collect();
+        let peers: Vec<ReplicaId> = self.peers.keys().copied().collect();
+        for to in peers {
+            self.send(to, Message::Roster(roster.clone()));
+        }
+    }
+
+    fn join_fact(&mut self, now: BootNanos, member: &Member) {
+        if !self.roster.join(member) {
+            return;
+        }
+        self.effects.push_back(Effect::RosterChanged);
+        if member.name == self.me.name
+            && (member.replica != self.me.replica || member.standing == Standing::Forgotten)
+        {
+            self.effects.push_back(Effect::Fenced);
+            return;
+        }
+        let roster = &self.roster;
+        self.peers
+            .retain(|&replica, _| roster.by_replica(replica).is_some());
+        if member.replica != self.me.replica {
+            self.peers.entry(member.replica).or_insert(Peer {
+                // Not believed alive before it has answered once.
+                status: Status::Dead,
+                answered: None,
+                heard_from: now,
+            });
+            if !member.belongs() {
+                // It said itself that it decides nothing any more, or an operator said so.
+                self.leases.peers.entry(member.replica).or_default().gone = true;
+                if let Some(peer) = self.peers.get_mut(&member.replica) {
+                    peer.status = Status::Dead;
+                }
+            }
+        }
+        self.refresh_view();
+    }
+
+    fn refresh_view(&mut self) {
+        let seen = |member: &Member, takes_shards: bool| Seen {
+            replica: member.replica,
+            name: member.name.clone(),
+            zone: member.contact.zone.clone(),
+            takes_shards,
+        };
+        let mut members = vec![seen(&self.me, self.me.standing == Standing::Joined)];
+        for (&replica, peer) in &self.peers {
+            if let Some(member) = self.roster.by_replica(replica)
+                && peer.status.in_view()
+                && member.belongs()
+            {
+                members.push(seen(member, member.standing == Standing::Joined));
+            }
+        }
+        let view = View::new(members, self.roster.belonging());
+        if view != self.view {
+            self.view = view;
+            self.effects.push_back(Effect::ViewChanged);
+        }
+    }
+
+    fn send(&mut self, to: ReplicaId, message: Message) {
+        self.effects.push_back(Effect::Send { to, message });
+    }
+}

@@ -1,0 +1,98 @@
+//! A claim under way: who was asked, and what they said.
+
+use std::collections::BTreeMap;
+
+use delta_crdt::{Digest, ReplicaId, Term};
+use quota::BootNanos;
+
+use crate::message::Buckets;
+use crate::record::Record;
+use crate::reign::ALL_BUCKETS;
+
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Has not promised yet.
+    Waiting,
+    /// Has promised. Whether what it holds counts is known when a majority has ([`Partition::Quorum`]).
+    ///
+    /// [`Partition::Quorum`]: crate::Partition::Quorum
+    Promised { digest: Option<Digest> },
+    /// Has promised; holds buckets that we must join first.
+    Pulling { digest: Digest, buckets: Buckets },
+    /// Has promised, and has nothing that we lack.
+    Ready { digest: Option<Digest> },
+}
+
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) term: Term,
+    pub(crate) consent: Option<Term>,
+    pub(crate) asked: BTreeMap<ReplicaId, Asked>,
+    /// Leases as they were when the claim was made: one that lapses before the end does not count.
+    pub(crate) lease_epochs: Vec<(ReplicaId, u64)>,
+    pub(crate) ask_again_at: BootNanos,
+    /// Under `quorum`: the record, by term and epoch, whose holders are pulled from.
+    pub(crate) gathers_for: Option<(Term, u32)>,
+}
+
+impl Claim {
+    pub(crate) fn is_ready(&self) -> bool {
+        self.asked
+            .values()
+            .all(|asked| matches!(asked, Asked::Ready { .. }))
+    }
+
+    /// Who has promised.
+    pub(crate) fn promised_by(&self) -> Vec<ReplicaId> {
+        let promised = self
+            .asked
+            .iter()
+            .filter(|(_, asked)| !matches!(asked, Asked::Waiting));
+        promised.map(|(&other, _)| other).collect()
+    }
+
+    /// Whom to pull which buckets from, when only what the holders of `record` have counts.
+    pub(crate) fn gather(&mut self, record: &Record, mine: &Digest) -> Vec<(ReplicaId, Buckets)> {
+        let newest = (record.term, record.epoch);
+        let is_other = self.gathers_for.replace(newest) != Some(newest);
+        let mut pulls = Vec::new();
+        for (&other, asked) in &mut self.asked {
+            let digest = match asked {
+                Asked::Promised { digest } => digest.take(),
+                Asked::Ready { digest } if is_other => digest.take(),
+                Asked::Pulling { digest, .. } if is_other => Some(digest.clone()),
+                _ => continue,
+            };
+            let counts = digest.filter(|_| record.held_by(other));
+            let buckets = counts
+                .as_ref()
+                .map_or(0, |theirs| worth_pulling(mine, theirs));
+            *asked = match counts {
+                Some(digest) if buckets != 0 => {
+                    pulls.push((other, buckets));
+                    Asked::Pulling { digest, buckets }
+                }
+                digest => Asked::Ready { digest },
+            };
+        }
+        pulls
+    }
+
+    pub(crate) fn ready(&self) -> usize {
+        self.asked
+            .values()
+            .filter(|asked| matches!(asked, Asked::Ready { .. }))
+            .count()
+    }
+}
+
+/// The buckets in which `theirs` has something that differs from `mine`: what is worth pulling.
+pub(crate) fn worth_pulling(mine: &Digest, theirs: &Digest) -> Buckets {
+    let empty = Digest::default();
+    mine.differing(theirs) & empty.differing(theirs)
+}
+
+/// The buckets that must be sent to somebody who holds `theirs`.
+pub(crate) fn worth_sending(mine: &Digest, theirs: Option<&Digest>) -> Buckets {
+    theirs.map_or(ALL_BUCKETS, |theirs| mine.differing(theirs))
+}

@@ -1,0 +1,409 @@
+//! How a node comes to own a shard: it claims a higher term, and others promise it.
+
+use delta_crdt::{Digest, ReplicaId, Term};
+use quota::{BootNanos, Nanos, Now};
+
+use super::{CLAIM_TURN, Effect, Note, Shard, State, Surroundings, YIELD_TO_PLEDGE, owner_term};
+use crate::claim::{Asked, Claim, worth_pulling, worth_sending};
+use crate::message::Message;
+use crate::record::Record;
+use crate::reign::Reign;
+use crate::settings::{Fault, Partition};
+
+impl Shard {
+    pub(super) fn on_claim(
+        &mut self,
+        around: Surroundings<'_>,
+        from: ReplicaId,
+        term: Term,
+        consent: Option<Term>,
+        promised_by: &[ReplicaId],
+    ) {
+        let now = around.now.boot;
+        if term < self.promised {
+            return self.refuse(from, term, false);
+        }
+        if term > self.promised {
+            let me = self.me;
+            let consents = |owner_term: Term| consent == Some(owner_term);
+            let free = |owner: Term| {
+                owner.replica == from
+                    || owner.replica == me
+                    || consents(owner)
+                    || promised_by.contains(&owner.replica)
+                    || owner == Record::NO_TERM
+                    || around.leases.may_promise_against(now, owner.replica)
+            };
+            if let State::Open(reign) = &self.state {
+                let mine = owner_term(self.record.as_ref());
+                let handing = reign
+                    .handoff
+                    .is_some_and(|handoff| handoff.successor == from);
+                if !(handing && consents(mine)) {
+                    return self.refuse(from, term, false);
+                }
+                if self.settings.has(Fault::HandoffForgets) {
+                    self.forget();
+                }
+                self.step_down(term);
+            }
+            // A claimant that already has our promise may raise it: the old owner was looked at then.
+            let is_free = match self.pledged {
+                Some((pledge, _)) if pledge.replica == from => true,
+                Some((pledge, _)) => free(pledge) && free(owner_term(self.record.as_ref())),
+                None => free(owner_term(self.record.as_ref())),
+            };
+            if !is_free {
+                return self.refuse(from, term, true);
+            }
+            if matches!(self.state, State::Claiming(..)) {
+                self.abandon(now);
+            }
+            self.promised = term;
+            self.pledged = Some((term, now));
+        }
+        let digest = (!self.cells.is_empty()).then(|| self.cells.digest());
+        let record = self.record.clone();
+        self.send(
+            from,
+            Message::Promise {
+                term,
+                record,
+                digest,
+            },
+        );
+        // What this node holds is known to the claimant from here on; whatever comes from elsewhere
+        // before it opens is refused.
+        self.synced = Some(term);
+    }
+
+    pub(super) fn on_promise(
+        &mut self,
+        from: ReplicaId,
+        term: Term,
+        record: Option<Record>,
+        digest: Option<Digest>,
+    ) {
+        let State::Claiming(claim, _) = &mut self.state else {
+            return;
+        };
+        let Some(asked) = claim.asked.get_mut(&from) else {
+            return;
+        };
+        if claim.term != term || !matches!(asked, Asked::Waiting) {
+            return;
+        }
+        if self.settings.partition == Partition::Quorum {
+            *asked = Asked::Promised { digest };
+            return self.learn(record);
+        }
+        let buckets = digest
+            .as_ref()
+            .map_or(0, |theirs| worth_pulling(&self.cells.digest(), theirs));
+        *asked = match digest {
+            Some(digest) if buckets != 0 => Asked::Pulling { digest, buckets },
+            digest => Asked::Ready { digest },
+        };
+        if buckets != 0 {
+            self.send(from, Message::Pull { term, buckets });
+        }
+        self.learn(record);
+    }
+
+    pub(super) fn on_refuse(
+        &mut self,
+        now: Now,
+        term: Term,
+        promised: Term,
+        record: Option<Record>,
+        wait: bool,
+    ) {
+        self.learn(record);
+        match &mut self.state {
+            State::Claiming(claim, _) if claim.term == term && !wait => {
+                // The promise went to a higher term, or the owner lives and decides.
+                self.promised = self.promised.max(promised);
+                self.abandon(now.boot);
+            }
+            State::Open(_) if owner_term(self.record.as_ref()) == term && term < promised => {
+                // A holder is fenced off by a claim that has not come to an end: claim above it.
+                self.promised = self.promised.max(promised);
+                self.step_down(promised);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn step_idle(&mut self, around: Surroundings<'_>) {
+        let now = around.now.boot;
+        let owner = self.record.as_ref().map(Record::owner);
+        if let (Some(owner), Some(term)) = (owner, self.record.as_ref().map(|record| record.term))
+            && owner != self.me
+            && around.view.contains(owner)
+        {
+            self.ownerless_since = None;
+            self.offer(around, owner, term);
+            return;
+        }
+        let since = *self.ownerless_since.get_or_insert(now);
+        let yields = self.pledged.is_some_and(|(pledge, at)| {
+            pledge.replica != self.me
+                && around.view.contains(pledge.replica)
+                && now - at < YIELD_TO_PLEDGE
+        });
+        if now < self.claim_not_before || yields {
+            return;
+        }
+        let holders = self
+            .record
+            .as_ref()
+            .map_or(&[][..], |record| &record.holders);
+        let is_candidate = |replica: &&ReplicaId| holders.contains(replica);
+        let first_holder = around.order.iter().find(is_candidate);
+        let live_holder = holders.iter().find(|&&holder| around.view.contains(holder));
+        let first = first_holder
+            .or(live_holder)
+            .or(around.order.first())
+            .copied();
+        // When the first in line does not claim, views differ: the others take their turns.
+        let rank = around
+            .order
+            .iter()
+            .position(|&replica| replica == self.me)
+            .unwrap_or(around.order.len());
+        let turn = CLAIM_TURN.times(1 + rank as u64);
+        if first == Some(self.me) || turn <= now - since {
+            self.start_claim(around, None);
+        }
+    }
+
+    pub(super) fn start_claim(&mut self, around: Surroundings<'_>, consent: Option<Term>) {
+        let now = around.now.boot;
+        let known = self.promised.max(owner_term(self.record.as_ref()));
+        let owner = owner_term(self.record.as_ref());
+        let free = consent == Some(owner)
+            || owner == Record::NO_TERM
+            || owner.replica == self.me
+            || around.leases.may_promise_against(now, owner.replica);
+        let pledge_is_free = self.pledged.is_none_or(|(pledge, _)| {
+            pledge.replica == self.me || around.leases.may_promise_against(now, pledge.replica)
+        });
+        let settled = consent.is_some() || around.leases.has_settled(now);
+        if !settled || !free || !pledge_is_free || !self.may_be_leased(around) {
+            return;
+        }
+        let term = Term {
+            number: known.number + 1,
+            replica: self.me,
+        };
+        self.promised = term;
+        self.pledged = Some((term, now));
+        self.synced = None;
+        let claim = Claim {
+            term,
+            consent,
+            asked: around
+                .view
+                .others(self.me)
+                .map(|other| (other, Asked::Waiting))
+                .collect(),
+            lease_epochs: lease_epochs(around, self.me),
+            ask_again_at: now,
+            gathers_for: None,
+        };
+        self.state = State::Claiming(claim, now);
+        self.effects.push_back(Effect::Changed);
+        self.step_claiming(around);
+    }
+
+    pub(super) fn step_claiming(&mut self, around: Surroundings<'_>) {
+        let now = around.now.boot;
+        let known = owner_term(self.record.as_ref());
+        let State::Claiming(claim, _) = &mut self.state else {
+            return;
+        };
+        if claim.term < known {
+            return self.abandon(now);
+        }
+        claim.asked.retain(|&other, _| around.view.contains(other));
+        for other in around.view.others(self.me) {
+            claim.asked.entry(other).or_insert(Asked::Waiting);
+        }
+        if self.settings.partition == Partition::Quorum {
+            self.gather(around);
+        }
+        let State::Claiming(claim, started) = &mut self.state else {
+            return;
+        };
+        let one_is_enough = self.settings.has(Fault::AsksOneHolder) && 0 < claim.ready();
+        let enough = match self.settings.partition {
+            Partition::Available => true,
+            // The counts must be there, too: an answered hit is on every holder.
+            Partition::Quorum => {
+                let held = |record: &Record| {
+                    record
+                        .holders
+                        .iter()
+                        .any(|&holder| around.view.contains(holder))
+                };
+                around.view.majority() <= claim.ready() + 1 && self.record.as_ref().is_none_or(held)
+            }
+        };
+        if (claim.is_ready() && enough) || one_is_enough {
+            let State::Claiming(claim, started) = std::mem::replace(&mut self.state, State::Idle)
+            else {
+                return;
+            };
+            return self.open(around, claim, started);
+        }
+        if now < claim.ask_again_at {
+            return;
+        }
+        claim.ask_again_at = now + self.settings.ask_again_after;
+        let (term, consent, started) = (claim.term, claim.consent, *started);
+        let promised_by = claim.promised_by();
+        let mut out = Vec::new();
+        for (&to, asked) in &claim.asked {
+            match asked {
+                Asked::Waiting => out.push((
+                    to,
+                    Message::Claim {
+                        term,
+                        consent,
+                        promised_by: promised_by.clone(),
+                        record: self.record.clone(),
+                    },
+                )),
+                // The pull or its answer may have been lost; whole buckets are asked for sparingly.
+                Asked::Pulling { buckets, .. } if self.settings.resend_after <= now - started => {
+                    out.push((
+                        to,
+                        Message::Pull {
+                            term,
+                            buckets: *buckets,
+                        },
+                    ));
+                }
+                Asked::Promised { .. } | Asked::Pulling { .. } | Asked::Ready { .. } => {}
+            }
+        }
+        for (to, message) in out {
+            self.send(to, message);
+        }
+    }
+
+    /// Under `quorum`, once a majority and all who live have promised: joins what the holders of the newest
+    /// record have, and nothing else.
+    ///
+    /// Each of them has every answered hit. What others have, this node included, comes from owners that
+    /// were deposed, and was never answered. It must not be joined: the fold of a fork may count a hit on one
+    /// side for less than it was, once that side alone would be full again.
+    pub(super) fn gather(&mut self, around: Surroundings<'_>) {
+        let (State::Claiming(claim, _), Some(record)) = (&self.state, &self.record) else {
+            return;
+        };
+        let promised = claim.promised_by().len();
+        if promised < claim.asked.len() || promised + 1 < around.view.majority() {
+            return;
+        }
+        let is_begun = claim.gathers_for == Some((record.term, record.epoch));
+        if !record.held_by(self.me) && !is_begun {
+            self.forget();
+        }
+        let mine = self.cells.digest();
+        let (State::Claiming(claim, _), Some(record)) = (&mut self.state, &self.record) else {
+            return;
+        };
+        let term = claim.term;
+        for (to, buckets) in claim.gather(record, &mine) {
+            self.send(to, Message::Pull { term, buckets });
+        }
+    }
+
+    pub(super) fn open(&mut self, around: Surroundings<'_>, claim: Claim, started: BootNanos) {
+        let now = around.now.boot;
+        let term = claim.term;
+        let mut reign = Reign::new(now, claim.lease_epochs, around.view.majority());
+        let mut holders = vec![self.me];
+        let old = self.record.take();
+        let mine = self.cells.digest();
+        for (other, asked) in claim.asked {
+            if let Asked::Ready { digest } = asked
+                && old.as_ref().is_some_and(|old| old.held_by(other))
+            {
+                holders.push(other);
+                reign.follow(other, worth_sending(&mine, digest.as_ref()));
+            }
+        }
+        let lost = old
+            .as_ref()
+            .is_some_and(|old| !old.held_by(self.me) && holders.len() == 1);
+        if lost {
+            self.effects.push_back(Effect::Note(Note::StateLost));
+        }
+        let taken_over = old.as_ref().is_some_and(|old| old.owner() != self.me);
+        let note = Note::Opened {
+            term,
+            after: now - started,
+            handed_over: claim.consent.is_some(),
+            taken_over,
+        };
+        self.effects.push_back(Effect::Note(note));
+        self.record = Some(Record {
+            term,
+            epoch: 0,
+            holders,
+        });
+        self.pledged = None;
+        self.ownerless_since = None;
+        self.state = State::Open(reign);
+        self.effects.push_back(Effect::Changed);
+        self.announce(around);
+        self.step_open(around);
+    }
+
+    /// Whether those give a lease now who must give it to an owner: claiming without would be in vain.
+    pub(super) fn may_be_leased(&self, around: Surroundings<'_>) -> bool {
+        let runs = |other: ReplicaId| around.now.boot < around.leases.from_holder(other).until;
+        match self.settings.partition {
+            Partition::Available => {
+                let holders = self
+                    .record
+                    .as_ref()
+                    .map_or(&[][..], |record| &record.holders);
+                let others = holders
+                    .iter()
+                    .filter(|&&holder| holder != self.me && around.view.contains(holder));
+                others.copied().all(runs)
+            }
+            Partition::Quorum => {
+                let votes = around
+                    .view
+                    .others(self.me)
+                    .filter(|&other| runs(other))
+                    .count();
+                around.view.majority() <= votes + 1
+            }
+        }
+    }
+
+    /// Gives the claim up, and lets those who promised promise to another.
+    pub(super) fn abandon(&mut self, now: BootNanos) {
+        let State::Claiming(claim, _) = std::mem::replace(&mut self.state, State::Idle) else {
+            return;
+        };
+        if self.pledged.is_some_and(|(pledge, _)| pledge == claim.term) {
+            self.pledged = None;
+        }
+        // Two claimants who met wait for different spans before they try again.
+        self.claim_not_before = now + Nanos::from_millis(25 + u64::from(self.me.0 % 64) * 4);
+        for &other in claim.asked.keys() {
+            self.send(other, Message::Release { term: claim.term });
+        }
+    }
+}
+
+fn lease_epochs(around: Surroundings<'_>, me: ReplicaId) -> Vec<(ReplicaId, u64)> {
+    let runs = |other: ReplicaId| (other, around.leases.from_holder(other).epoch);
+    around.view.others(me).map(runs).collect()
+}

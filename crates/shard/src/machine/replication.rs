@@ -1,0 +1,301 @@
+//! How the holders of a shard come to hold the same: deltas, copies, announcements and offers.
+
+use delta_crdt::{Cell, Digest, ReplicaId, Term};
+use quota::{KeyHash, Nanos, Now};
+
+use super::{Effect, Have, Note, Shard, State, Surroundings, owner_term};
+use crate::admitted::HitId;
+use crate::claim::{Asked, worth_pulling};
+use crate::message::{Baseline, Buckets, Message};
+use crate::record::Record;
+use crate::reign::ALL_BUCKETS;
+use crate::settings::Partition;
+
+impl Shard {
+    pub(super) fn on_announce(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        record: Record,
+        through: u64,
+        digest: Option<Digest>,
+    ) {
+        // Not even a change of the holders: the claimant that has our promise must not find an older record
+        // with us than one that the owner believes known.
+        if record.term < self.promised {
+            return self.refuse(from, record.term, false);
+        }
+        let (term, epoch) = (record.term, record.epoch);
+        self.learn(Some(record));
+        self.send(from, Message::Known { term, epoch });
+        let Some(theirs) =
+            digest.filter(|_| self.have.term == term && self.have.through == through)
+        else {
+            return;
+        };
+        self.cells.expire(now.wall, usize::MAX);
+        let mine = self.cells.digest();
+        if mine == theirs {
+            return;
+        }
+        // Something was missed.
+        match self.settings.partition {
+            Partition::Available => {
+                self.synced = None;
+                self.offered_at = None;
+            }
+            // Only the owner is right.
+            Partition::Quorum => match worth_pulling(&mine, &theirs) {
+                0 => {}
+                buckets => self.send(from, Message::Pull { term, buckets }),
+            },
+        }
+    }
+
+    pub(super) fn on_known(&mut self, from: ReplicaId, term: Term, epoch: u32) {
+        if let (State::Open(reign), Some(record)) = (&mut self.state, &self.record)
+            && (record.term, record.epoch) == (term, epoch)
+            && !reign.known_by.contains(&from)
+        {
+            reign.known_by.push(from);
+            self.effects.push_back(Effect::Changed);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the fields of one message")]
+    pub(super) fn on_delta(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        term: Term,
+        baseline: Baseline,
+        through: u64,
+        cells: Vec<(KeyHash, Cell)>,
+        admitted: &[HitId],
+    ) {
+        if term < self.promised || term.replica != from {
+            return self.refuse(from, term, false);
+        }
+        let epoch = match &baseline {
+            Baseline::Whole { record, .. } => {
+                self.learn(Some(record.clone()));
+                record.epoch
+            }
+            Baseline::After(_) => self.have.epoch,
+        };
+        if owner_term(self.record.as_ref()) != term {
+            // Its announcement has not come yet; the owner sends this again.
+            return self.send(
+                from,
+                Message::Have {
+                    term,
+                    through: 0,
+                    gap: true,
+                },
+            );
+        }
+        let is_newer = self.have.term != term || self.have.through < through;
+        let (connects, is_copy) = match baseline {
+            Baseline::Whole { buckets, .. } => (true, buckets == ALL_BUCKETS),
+            Baseline::After(after) => (self.have.term == term && after <= self.have.through, false),
+        };
+        if self.settings.partition == Partition::Quorum && is_copy && is_newer {
+            // What this node wrote or copied outside this line of owners was never answered.
+            self.forget();
+        }
+        if connects || self.settings.partition == Partition::Available {
+            self.join_cells(now, cells);
+            self.remember(now, admitted);
+        }
+        if connects {
+            let known = if self.have.term == term {
+                self.have.through
+            } else {
+                0
+            };
+            self.have = Have {
+                term,
+                epoch,
+                through: through.max(known),
+            };
+        }
+        let through = if self.have.term == term {
+            self.have.through
+        } else {
+            0
+        };
+        self.send(
+            from,
+            Message::Have {
+                term,
+                through,
+                gap: !connects,
+            },
+        );
+    }
+
+    pub(super) fn on_have(&mut self, from: ReplicaId, term: Term, through: u64, gap: bool) {
+        if let State::Open(reign) = &mut self.state
+            && owner_term(self.record.as_ref()) == term
+            && reign.on_have(from, through, gap)
+        {
+            self.effects.push_back(Effect::Changed);
+        }
+    }
+
+    pub(super) fn on_offer(&mut self, from: ReplicaId, term: Term, digest: &Digest) {
+        if !matches!(self.state, State::Open(_)) || owner_term(self.record.as_ref()) != term {
+            return self.refuse(from, term, false);
+        }
+        match worth_pulling(&self.cells.digest(), digest) {
+            0 => self.send(from, Message::Synced { term }),
+            buckets => self.send(from, Message::Pull { term, buckets }),
+        }
+    }
+
+    pub(super) fn on_state(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        term: Term,
+        buckets: Buckets,
+        cells: Vec<(KeyHash, Cell)>,
+        admitted: &[HitId],
+    ) {
+        let owner_says = owner_term(self.record.as_ref()) == term
+            && term.replica == from
+            && self.promised <= term;
+        let asked_for = match &self.state {
+            State::Idle => self.settings.partition == Partition::Quorum && owner_says,
+            State::Claiming(claim, _) => claim.term == term,
+            State::Open(_) => owner_term(self.record.as_ref()) == term,
+        };
+        if !asked_for {
+            return;
+        }
+        let changed = self.join_cells(now, cells);
+        self.remember(now, admitted);
+        match &mut self.state {
+            State::Idle => {}
+            State::Claiming(claim, _) => {
+                if let Some(asked) = claim.asked.get_mut(&from)
+                    && let Asked::Pulling {
+                        digest,
+                        buckets: wanted,
+                    } = asked
+                    && *wanted == buckets
+                {
+                    *asked = Asked::Ready {
+                        digest: Some(digest.clone()),
+                    };
+                }
+            }
+            State::Open(reign) => {
+                // What an outsider brought goes to the replicas like any other write.
+                for key in changed {
+                    reign.wrote(now.boot, key, None);
+                }
+                self.send(from, Message::Synced { term });
+            }
+        }
+    }
+
+    pub(super) fn announce(&mut self, around: Surroundings<'_>) {
+        let now = around.now.boot;
+        let (State::Open(reign), Some(record)) = (&mut self.state, &self.record) else {
+            return;
+        };
+        if now < reign.announce_at {
+            return;
+        }
+        // Whoever has said that it knows is told again on the slow timer only.
+        let others = || around.view.others(self.me);
+        let mut to: Vec<ReplicaId> = others()
+            .filter(|other| !reign.known_by.contains(other))
+            .collect();
+        let all_know = to.is_empty();
+        if all_know {
+            to = others().collect();
+        }
+        // Spread over the shards, so that they do not all speak at once.
+        let spread = Nanos::from_millis(u64::from(self.id.0) % 1_000);
+        let again = match self.settings.partition {
+            // No answer leaves before a majority has taken note.
+            Partition::Quorum if !reign.is_known() => self.settings.ask_again_after,
+            _ if !all_know => self.settings.resend_after,
+            _ => self.settings.anti_entropy_every + spread,
+        };
+        reign.announce_at = now + again;
+        let (record, through) = (record.clone(), reign.seq());
+        self.cells.expire(around.now.wall, usize::MAX);
+        let digest = self.cells.digest();
+        for other in to {
+            let digest = record.held_by(other).then(|| digest.clone());
+            self.send(
+                other,
+                Message::Announce {
+                    record: record.clone(),
+                    through,
+                    digest,
+                },
+            );
+        }
+    }
+
+    /// Offers what this node holds to the owner, until it is known to have it.
+    pub(super) fn offer(&mut self, around: Surroundings<'_>, owner: ReplicaId, term: Term) {
+        let now = around.now.boot;
+        let quorum = self.settings.partition == Partition::Quorum;
+        if quorum || self.synced == Some(term) || self.cells.is_empty() {
+            return self.drop_if_outside();
+        }
+        if self
+            .offered_at
+            .is_some_and(|at| now - at < self.settings.resend_after)
+        {
+            return;
+        }
+        self.offered_at = Some(now);
+        self.cells.expire(around.now.wall, usize::MAX);
+        let digest = self.cells.digest();
+        self.send(owner, Message::Offer { term, digest });
+    }
+
+    /// A node outside the holders keeps its state only until the owner has it.
+    pub(super) fn drop_if_outside(&mut self) {
+        let Some(record) = &self.record else { return };
+        let is_copied_to = self.have.term == record.term && record.epoch <= self.have.epoch;
+        let outside =
+            !record.held_by(self.me) && !is_copied_to && matches!(self.state, State::Idle);
+        // Under `quorum` every answered hit is with the holders, and what only an outsider has was never answered.
+        let spared =
+            self.settings.partition == Partition::Quorum || self.synced == Some(record.term);
+        if outside && spared && !self.cells.is_empty() {
+            self.forget();
+        }
+    }
+
+    pub(super) fn join_cells(&mut self, now: Now, cells: Vec<(KeyHash, Cell)>) -> Vec<KeyHash> {
+        let mut changed = Vec::new();
+        let mut forks = 0;
+        for (key, cell) in cells {
+            let joined = self.cells.join(now.wall, key, cell);
+            if joined.changed {
+                changed.push(key);
+            }
+            forks += usize::from(joined.changed && joined.forked);
+        }
+        if 0 < forks {
+            self.effects
+                .push_back(Effect::Note(Note::Forked { keys: forks }));
+        }
+        changed
+    }
+
+    pub(super) fn remember(&mut self, now: Now, admitted: &[HitId]) {
+        for &id in admitted {
+            self.admitted
+                .insert(now.boot, now.boot + self.settings.remember_ids, id);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What the nodes of a cluster say to each other about one shard.
+
+use delta_crdt::{Cell, Digest, ReplicaId, Term};
+use quota::KeyHash;
+
+use crate::admitted::HitId;
+use crate::record::Record;
+
+/// The buckets of a shard, as a set of bits; bucket n is bit n.
+pub type Buckets = u16;
+
+/// What a delta adds to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Baseline {
+    /// Everything of the term up to and including this write.
+    After(u64),
+    /// Nothing: these buckets are sent whole, and the others are known to be equal.
+    Whole {
+        /// The buckets that are sent.
+        buckets: Buckets,
+        /// Who holds the shard; a receiver that is to become a holder learns it here.
+        record: Record,
+    },
+}
+
+/// Every message may be lost, repeated, delayed and reordered; each says what repairs a loss.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// The sender wants to own the shard under `term`. Asked again until answered.
+    Claim {
+        /// Higher than any term that the sender knows.
+        term: Term,
+        /// The term whose owner agrees to hand the shard over.
+        consent: Option<Term>,
+        /// Who has promised this term already: under lower terms they decide nothing any more.
+        promised_by: Vec<ReplicaId>,
+        /// What the claimant knows of the ownership: the asked may know less.
+        record: Option<Record>,
+    },
+    /// Lower terms are refused from here on. Answers a claim.
+    Promise {
+        /// The claim's.
+        term: Term,
+        /// What the promiser knew of the ownership.
+        record: Option<Record>,
+        /// What it holds. `None`: nothing.
+        digest: Option<Digest>,
+    },
+    /// Answers a claim, a delta or an announcement of a term that is too low, or too early.
+    Refuse {
+        /// The refused message's.
+        term: Term,
+        /// The highest term that the refuser has promised.
+        promised: Term,
+        /// What the refuser knows of the ownership.
+        record: Option<Record>,
+        /// A promise may come later: what was granted to the last owner has not run out.
+        wait: bool,
+    },
+    /// The sender gives its claim up, so that another may have the promise. A loss is repaired by the
+    /// claimant's grants running out.
+    Release {
+        /// The claim's.
+        term: Term,
+    },
+    /// The owner says that it decides, and what it holds. Said again until answered, and on the
+    /// anti-entropy timer.
+    Announce {
+        /// The ownership.
+        record: Record,
+        /// The newest write that `digest` covers.
+        through: u64,
+        /// What the owner holds; only compared by who has joined up to exactly `through`.
+        digest: Option<Digest>,
+    },
+    /// The sender has taken note of the ownership. Answers an announcement.
+    Known {
+        /// The record's.
+        term: Term,
+        /// The record's.
+        epoch: u32,
+    },
+    /// Writes of the owner. Sent again until confirmed by [`Message::Have`].
+    Delta {
+        /// The owner's.
+        term: Term,
+        /// What the receiver must have.
+        baseline: Baseline,
+        /// What the receiver has afterwards.
+        through: u64,
+        /// The cells as they are now.
+        cells: Vec<(KeyHash, Cell)>,
+        /// Forwarded hits that were admitted by these writes.
+        admitted: Vec<HitId>,
+    },
+    /// The sender has joined every write of the term up to `through`.
+    Have {
+        /// The delta's.
+        term: Term,
+        /// Inclusive. 0: nothing yet.
+        through: u64,
+        /// The delta did not connect to what the sender had: send what follows `through`.
+        gap: bool,
+    },
+    /// The sender holds state that the owner may lack. Repeated until [`Message::Synced`].
+    Offer {
+        /// The owner's.
+        term: Term,
+        /// What the sender holds.
+        digest: Digest,
+    },
+    /// Send me these buckets. A claimant and an owner ask; repeated with the claim or the offer.
+    Pull {
+        /// The asker's.
+        term: Term,
+        /// Which.
+        buckets: Buckets,
+    },
+    /// Whole buckets, as asked.
+    State {
+        /// The pull's.
+        term: Term,
+        /// Which.
+        buckets: Buckets,
+        /// Their cells.
+        cells: Vec<(KeyHash, Cell)>,
+        /// Every admitted hit that the sender remembers.
+        admitted: Vec<HitId>,
+    },
+    /// The owner has everything that was offered.
+    Synced {
+        /// The owner's.
+        term: Term,
+    },
+    /// The owner has frozen the shard and sent all of it: claim it with my consent.
+    Handoff {
+        /// The owner's, to be given as the consent.
+        term: Term,
+    },
+}

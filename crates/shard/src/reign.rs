@@ -1,0 +1,360 @@
+//! What an owner keeps while it owns: its writes, and how far each peer has confirmed them.
+
+use std::collections::VecDeque;
+
+use delta_crdt::{Cell, Cells, Digest, ReplicaId};
+use quota::{BootNanos, KeyHash, Nanos};
+
+use crate::admitted::{AdmittedHits, HitId};
+use crate::message::{Baseline, Buckets, Message};
+use crate::record::Record;
+use crate::settings::Partition;
+
+/// Every bucket of a digest.
+pub(crate) const ALL_BUCKETS: Buckets = Buckets::MAX;
+
+/// Writes kept for peers that have not confirmed them; a peer further behind gets whole buckets.
+///
+/// At 40 bytes a write this is 2.6 MiB for one shard at worst; it covers a quarter of a second (the
+/// default `max_lag`, after which answers wait anyhow) of 260 000 hits a second on this one shard.
+const RECENT_MAX: usize = 65_536;
+
+#[derive(Debug)]
+struct Write {
+    key: KeyHash,
+    admitted: Option<HitId>,
+    at: BootNanos,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Needs these buckets whole as they are after write `from` or later, and then every write after it.
+    ///
+    /// The other buckets were equal at `from`: a write in one of them must be streamed, however soon it came.
+    Base {
+        buckets: Buckets,
+        from: u64,
+        sent_at: Option<BootNanos>,
+    },
+    /// Follows the writes.
+    Streaming {
+        acked: u64,
+        sent: u64,
+        sent_at: BootNanos,
+    },
+}
+
+/// How far one peer has confirmed.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) peer: ReplicaId,
+    stage: Stage,
+}
+
+impl Progress {
+    /// The newest write that it has confirmed, and all before. `None`: it has not confirmed its base.
+    pub(crate) fn acked(&self) -> Option<u64> {
+        match self.stage {
+            Stage::Base { .. } => None,
+            Stage::Streaming { acked, .. } => Some(acked),
+        }
+    }
+}
+
+/// A planned move of the shard to `successor`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handoff {
+    pub(crate) successor: ReplicaId,
+    pub(crate) since: BootNanos,
+    pub(crate) said_at: Option<BootNanos>,
+}
+
+/// The state of an owner that decides, or is handing off.
+#[derive(Debug)]
+pub(crate) struct Reign {
+    /// The newest write.
+    seq: u64,
+    /// The write before `recent`'s first.
+    trimmed: u64,
+    recent: VecDeque<Write>,
+    pub(crate) peers: Vec<Progress>,
+    /// The lease epochs under which the shard was claimed: a lease of another epoch does not count.
+    pub(crate) lease_epochs: Vec<(ReplicaId, u64)>,
+    pub(crate) majority: usize,
+    pub(crate) handoff: Option<Handoff>,
+    pub(crate) announce_at: BootNanos,
+    /// Who has taken note of the record as it is now.
+    pub(crate) known_by: Vec<ReplicaId>,
+}
+
+impl Reign {
+    pub(crate) fn new(
+        now: BootNanos,
+        lease_epochs: Vec<(ReplicaId, u64)>,
+        majority: usize,
+    ) -> Self {
+        // The first position is the state at the start of the term; writes follow it.
+        Self {
+            seq: 1,
+            trimmed: 1,
+            recent: VecDeque::new(),
+            peers: Vec::new(),
+            lease_epochs,
+            majority,
+            handoff: None,
+            announce_at: now,
+            known_by: Vec::new(),
+        }
+    }
+
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The sequence number that the next write will have.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.seq + 1
+    }
+
+    /// Counts a write of `key`; peers get it with the next flush.
+    pub(crate) fn wrote(&mut self, at: BootNanos, key: KeyHash, admitted: Option<HitId>) {
+        self.seq += 1;
+        if self.peers.is_empty() {
+            self.trimmed = self.seq;
+            return;
+        }
+        if RECENT_MAX <= self.recent.len() {
+            self.recent.pop_front();
+            self.trimmed += 1;
+        }
+        self.recent.push_back(Write { key, admitted, at });
+    }
+
+    pub(crate) fn progress(&self, peer: ReplicaId) -> Option<&Progress> {
+        self.peers.iter().find(|progress| progress.peer == peer)
+    }
+
+    /// Begins to copy to `peer`; `buckets` are those in which it differs.
+    pub(crate) fn follow(&mut self, peer: ReplicaId, buckets: Buckets) {
+        if self.progress(peer).is_none() {
+            self.peers.push(Progress {
+                peer,
+                stage: Stage::Base {
+                    buckets,
+                    from: self.seq,
+                    sent_at: None,
+                },
+            });
+        }
+    }
+
+    pub(crate) fn unfollow(&mut self, peer: ReplicaId) {
+        self.peers.retain(|progress| progress.peer != peer);
+        self.trim();
+    }
+
+    /// The newest write that a holder besides the owner has confirmed; where a majority can take over
+    /// with any one holder, every holder.
+    pub(crate) fn confirmed(&self, record: &Record, partition: Partition) -> u64 {
+        let holders = self
+            .peers
+            .iter()
+            .filter(|progress| record.held_by(progress.peer));
+        let acked = holders.map(|progress| progress.acked().unwrap_or_default());
+        match partition {
+            Partition::Available => acked.max().unwrap_or_default(),
+            // A majority that goes on without this node must know which holders to ask.
+            Partition::Quorum if !self.is_known() => 0,
+            Partition::Quorum => acked.min().unwrap_or(self.seq),
+        }
+    }
+
+    /// Whether a majority has taken note of the record as it is now.
+    pub(crate) fn is_known(&self) -> bool {
+        self.majority <= self.known_by.len() + 1
+    }
+
+    /// How long the oldest write has waited that no holder has confirmed.
+    pub(crate) fn lag(&self, now: BootNanos, record: &Record, partition: Partition) -> Nanos {
+        let unconfirmed = self.confirmed(record, partition).max(self.trimmed) - self.trimmed;
+        let index = usize::try_from(unconfirmed).unwrap_or(usize::MAX);
+        self.recent
+            .get(index)
+            .map_or(Nanos::ZERO, |write| now - write.at)
+    }
+
+    /// Whether a peer has not been sent everything.
+    pub(crate) fn wants_flush(&self) -> bool {
+        self.peers.iter().any(|progress| match progress.stage {
+            Stage::Base { sent_at, .. } => sent_at.is_none(),
+            Stage::Streaming { sent, .. } => sent < self.seq,
+        })
+    }
+
+    /// What `peer` said that it has. Whether anything was confirmed.
+    pub(crate) fn on_have(&mut self, peer: ReplicaId, through: u64, gap: bool) -> bool {
+        let seq = self.seq;
+        let Some(progress) = self.peers.iter_mut().find(|progress| progress.peer == peer) else {
+            return false;
+        };
+        let confirmed = match &mut progress.stage {
+            Stage::Base {
+                from,
+                sent_at: Some(at),
+                ..
+            } if *from <= through && through <= seq => {
+                progress.stage = Stage::Streaming {
+                    acked: through,
+                    sent: through,
+                    sent_at: *at,
+                };
+                true
+            }
+            Stage::Base { .. } => false,
+            Stage::Streaming { acked, sent, .. } => {
+                let newer = *acked < through && through <= seq;
+                if newer {
+                    *acked = through;
+                    *sent = (*sent).max(through);
+                }
+                if gap && through == 0 {
+                    // It has lost what it had confirmed.
+                    progress.stage = Stage::Base {
+                        buckets: ALL_BUCKETS,
+                        from: seq,
+                        sent_at: None,
+                    };
+                } else if gap {
+                    *sent = *acked;
+                }
+                newer
+            }
+        };
+        self.trim();
+        confirmed
+    }
+
+    /// Makes the deltas and copies that are due.
+    pub(crate) fn flush(
+        &mut self,
+        now: BootNanos,
+        resend_after: Nanos,
+        record: &Record,
+        cells: &Cells,
+        ids: &AdmittedHits,
+    ) -> Vec<(ReplicaId, Message)> {
+        let mut out = Vec::new();
+        for progress in &mut self.peers {
+            if let Stage::Streaming {
+                acked,
+                sent,
+                sent_at,
+            } = &mut progress.stage
+            {
+                if *acked < *sent && resend_after <= now - *sent_at {
+                    *sent = *acked;
+                }
+                if *sent < self.trimmed {
+                    progress.stage = Stage::Base {
+                        buckets: ALL_BUCKETS,
+                        from: self.seq,
+                        sent_at: None,
+                    };
+                }
+            }
+            let (baseline, through, written, admitted) = match &mut progress.stage {
+                Stage::Base {
+                    buckets,
+                    from,
+                    sent_at,
+                } => {
+                    if sent_at.is_some_and(|at| now - at < resend_after) {
+                        continue;
+                    }
+                    if *from < self.trimmed {
+                        *buckets = ALL_BUCKETS;
+                    }
+                    if *buckets == ALL_BUCKETS {
+                        *from = self.seq;
+                    }
+                    *sent_at = Some(now);
+                    let cells = whole(cells, *buckets);
+                    (
+                        Baseline::Whole {
+                            buckets: *buckets,
+                            record: record.clone(),
+                        },
+                        *from,
+                        cells,
+                        ids.iter().collect(),
+                    )
+                }
+                Stage::Streaming { sent, sent_at, .. } => {
+                    if *sent == self.seq {
+                        continue;
+                    }
+                    let skip = usize::try_from(*sent - self.trimmed).unwrap_or(usize::MAX);
+                    let writes = || self.recent.iter().skip(skip);
+                    let mut keys: Vec<KeyHash> = writes().map(|write| write.key).collect();
+                    keys.sort_unstable();
+                    keys.dedup();
+                    let changed = keys
+                        .into_iter()
+                        .filter_map(|key| Some((key, cells.get(key)?)))
+                        .collect();
+                    let after = *sent;
+                    (*sent, *sent_at) = (self.seq, now);
+                    (
+                        Baseline::After(after),
+                        self.seq,
+                        changed,
+                        writes().filter_map(|write| write.admitted).collect(),
+                    )
+                }
+            };
+            let term = record.term;
+            let message = Message::Delta {
+                term,
+                baseline,
+                through,
+                cells: written,
+                admitted,
+            };
+            out.push((progress.peer, message));
+        }
+        out
+    }
+
+    /// Forgets the writes that every following peer has confirmed.
+    fn trim(&mut self) {
+        let needed = self
+            .peers
+            .iter()
+            .filter_map(|progress| match progress.stage {
+                // A copy of everything starts from the write at which it is sent.
+                Stage::Base {
+                    buckets: ALL_BUCKETS,
+                    sent_at: None,
+                    ..
+                } => None,
+                // What comes after a copy is streamed once the copy is confirmed.
+                Stage::Base { from, .. } => Some(from),
+                Stage::Streaming { acked, .. } => Some(acked),
+            });
+        let through = needed.min().unwrap_or(self.seq);
+        while self.trimmed < through && self.recent.pop_front().is_some() {
+            self.trimmed += 1;
+        }
+    }
+}
+
+/// All cells of some buckets.
+pub(crate) fn whole(cells: &Cells, buckets: Buckets) -> Vec<(KeyHash, Cell)> {
+    match buckets {
+        0 => Vec::new(),
+        _ => cells
+            .iter()
+            .filter(|&(key, _)| buckets & (1 << Digest::bucket_of(key)) != 0)
+            .collect(),
+    }
+}

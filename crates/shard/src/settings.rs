@@ -1,0 +1,73 @@
+//! The spans and numbers that a shard works by.
+
+use quota::Nanos;
+
+/// What a side does that cannot hear the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Partition {
+    /// Every side goes on by itself: with p sides, at most p times the limit.
+    Available,
+    /// Only a side with a majority of all members decides.
+    Quorum,
+}
+
+/// A bug to switch on, so that a checker can be seen to catch it. For the simulator alone.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// An owner decides although its lease has run out.
+    IgnoresLease,
+    /// A takeover opens after the first promise.
+    AsksOneHolder,
+    /// A retried hit is counted again.
+    RetryCountsTwice,
+    /// A handoff sends no tail, and the old owner forgets at once.
+    HandoffForgets,
+    /// The common past is added again when the sides of a fork meet.
+    CommonPastTwice,
+}
+
+/// How a shard behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Copies besides the owner's.
+    pub replicas: usize,
+    /// What to do without the others.
+    pub partition: Partition,
+    /// A delta or copy that is not confirmed for so long is sent again. Longer than a round trip under
+    /// load, shorter than a lease.
+    pub resend_after: Nanos,
+    /// A claim asks again whoever has not promised. A promise that waits for a grant to run out, or for
+    /// evidence of a death, is given this much later at the most.
+    pub ask_again_after: Nanos,
+    /// A handoff whose successor does not claim is called off. A claim takes two round trips.
+    pub handoff_patience: Nanos,
+    /// How often an owner says its record and digest again.
+    pub anti_entropy_every: Nanos,
+    /// How long the ids of admitted hits are remembered: longer than an origin retries.
+    pub remember_ids: Nanos,
+    /// A bug to switch on.
+    #[doc(hidden)]
+    pub fault: Option<Fault>,
+}
+
+impl Settings {
+    /// For nodes whose round trips stay well below 100 ms.
+    #[must_use]
+    pub const fn lan(replicas: usize, partition: Partition) -> Self {
+        Self {
+            replicas,
+            partition,
+            resend_after: Nanos::from_millis(250),
+            ask_again_after: Nanos::from_millis(20),
+            handoff_patience: Nanos::from_millis(1_500),
+            anti_entropy_every: Nanos::from_secs(30),
+            remember_ids: Nanos::from_secs(8),
+            fault: None,
+        }
+    }
+
+    pub(crate) fn has(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+}

@@ -1,0 +1,29 @@
+//! A whole Weir cluster in one thread, from one seed.
+//!
+//! Runs the very state machines of the product, [`membership`] and [`shard`], in nodes joined by a
+//! network that loses, delays, repeats and reorders, while the world kills, pauses, partitions,
+//! restarts and drains them. The oracle checks the promises P1 to P5 over all that is decided and
+//! answered. No branch in the product knows of any of it.
+
+//!
+//! Each checker has been seen to catch a bug put in on purpose; `--bugs` plays them all again:
+//!
+//! | bug | caught by | since |
+//! | --- | --- | --- |
+//! | an owner decides although its lease has run out | P1 | its count meets its successor's, and denies too much |
+//! | a takeover opens after the first promise | P1/P2, P2/P3 | an answered hit is forgotten |
+//! | a retried hit is counted again | P1 | a hit is denied although there is room |
+//! | a handoff sends no tail | P1/P2, P2/P3 | answered hits are forgotten |
+//! | the common past of a fork is added again | P1 | a hit is denied although there is room |
+//! | a restarted node reuses its replica id | convergence, P4 | its old terms and dots are taken for new |
+
+mod bug;
+mod network;
+mod node;
+mod oracle;
+mod workload;
+mod world;
+
+pub use bug::Bug;
+pub use oracle::{SimTime, Violation};
+pub use world::{Report, Scenario, run};

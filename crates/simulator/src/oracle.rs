@@ -1,0 +1,486 @@
+//! The promises as checks over everything that was decided and answered.
+//!
+//! The oracle sees each decision at the moment it is made, with the clock reading it was made at, and
+//! each answer at the moment its client gets it. For every key it keeps two models, both plain replays
+//! through `quota`:
+//!
+//! - the *lower* one counts only hits whose clients were told that they passed. A decision that
+//!   admits although the lower model denies has forgotten something (P1, P2, P3, P5);
+//! - the *upper* one counts every hit that was admitted by anybody, answered or not. A denial that the
+//!   upper model would have admitted has counted something twice (P1).
+
+use std::collections::{HashMap, VecDeque};
+
+use delta_crdt::{ReplicaId, Term};
+use quota::{
+    Algorithm, Cost, Count, Decision, Limit, Log, LogEntry, Nanos, Stamp, UnixNanos, Verdict,
+};
+use shard::Operation;
+
+/// True time of the simulation: nanoseconds since its start.
+pub type SimTime = u64;
+
+/// One request of one client, however often it is forwarded.
+pub(crate) type RequestId = u64;
+
+/// After this long an answered hit has reached a replica, even with `ack = "fast"`: `max_lag`, and the
+/// messages that were under way.
+const FAST_LAG: SimTime = 300_000_000;
+
+/// Most by which two nodes' wall clocks differ in the simulation. Exactness is in cluster time, give or take this.
+pub(crate) const SKEW: u64 = 100_000_000;
+
+/// A hit that nobody answered for so long never will be: longer than clients retry.
+const UNANSWERED: SimTime = 12_000_000_000;
+
+/// Marks the stamp of a hit's second count in a log, which knows entries by their stamps.
+const COUNTED_AGAIN: RequestId = 1 << 48;
+
+/// What a violated promise looks like.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// `P1` to `P5`.
+    pub promise: &'static str,
+    /// When.
+    pub at: SimTime,
+    /// What happened.
+    pub story: String,
+}
+
+#[derive(Debug)]
+struct Entry {
+    request: RequestId,
+    owner: ReplicaId,
+    term: Option<Term>,
+    decided: SimTime,
+    wall: UnixNanos,
+    cost: u32,
+    answered: bool,
+    /// The owner was lost before a replica needs to have had it.
+    excused: bool,
+}
+
+#[derive(Debug)]
+struct Key {
+    limit: Limit,
+    /// Everything answered and settled.
+    settled: Option<Count>,
+    recent: VecDeque<Entry>,
+    upper: Option<Count>,
+    /// A write that cannot be replayed exactly; nothing is checked from there on.
+    tainted: bool,
+    /// The sides of a partition count apart, or have just met.
+    apart: bool,
+    /// Sides have counted apart once, and the fold of this algorithm may be stricter than the truth.
+    forked: bool,
+    per_side: HashMap<usize, Option<Count>>,
+}
+
+/// The checkers' memory of one run.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    keys: Vec<Key>,
+    violations: Vec<Violation>,
+    /// Admissions and denials that break a promise if their clients ever hear of them.
+    over_admitted: HashMap<RequestId, Violation>,
+    denied_for_nothing: HashMap<RequestId, Violation>,
+    /// Whether answers wait for a replica.
+    replicated: bool,
+    /// How many decisions were checked.
+    pub(crate) decisions: u64,
+    /// How many of them admitted.
+    pub(crate) admitted: u64,
+}
+
+/// A decision as the oracle is told of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decided {
+    /// Whose request.
+    pub(crate) request: RequestId,
+    /// Index of the key.
+    pub(crate) key: usize,
+    /// What was asked.
+    pub(crate) operation: Operation,
+    /// Who decided.
+    pub(crate) owner: ReplicaId,
+    /// Under which term.
+    pub(crate) term: Option<Term>,
+    /// The side of a partition that the owner is on.
+    pub(crate) side: usize,
+    /// The owner's wall clock.
+    pub(crate) wall: UnixNanos,
+    /// What it decided.
+    pub(crate) decision: Decision,
+}
+
+impl Oracle {
+    /// An oracle for keys under these limits.
+    #[must_use]
+    pub(crate) fn new(limits: &[Limit], replicated: bool) -> Self {
+        let keys = limits.iter().map(|&limit| Key {
+            limit,
+            settled: None,
+            recent: VecDeque::new(),
+            upper: None,
+            tainted: false,
+            apart: false,
+            forked: false,
+            per_side: HashMap::new(),
+        });
+        Self {
+            keys: keys.collect(),
+            violations: Vec::new(),
+            over_admitted: HashMap::new(),
+            denied_for_nothing: HashMap::new(),
+            replicated,
+            decisions: 0,
+            admitted: 0,
+        }
+    }
+
+    /// The promises broken so far.
+    #[must_use]
+    pub(crate) fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// A promise was seen broken from outside.
+    pub(crate) fn report(&mut self, promise: &'static str, at: SimTime, story: String) {
+        self.violations.push(Violation { promise, at, story });
+    }
+
+    /// A node decided.
+    pub(crate) fn decided(&mut self, at: SimTime, decided: Decided) {
+        self.decisions += 1;
+        let key = &mut self.keys[decided.key];
+        key.settle(at);
+        let Operation::Hit(cost) = decided.operation else {
+            key.tainted = true;
+            return;
+        };
+        if key.tainted || cost == Cost::PEEK {
+            return;
+        }
+        match decided.decision.verdict {
+            Verdict::Allow => {
+                self.admitted += 1;
+                let again = key
+                    .recent
+                    .iter_mut()
+                    .find(|entry| entry.request == decided.request);
+                if let Some(entry) = again {
+                    // A retry: the next owner repeats the verdict, or counts a hit that died with the old one. That one
+                    // may only have been paused, and then both counts meet: the upper model has both. Within one
+                    // term, and once answered, a hit must not be counted again.
+                    if (key.apart || !entry.answered) && entry.term != decided.term {
+                        let again = decided.request | COUNTED_AGAIN;
+                        force(
+                            &key.limit,
+                            decided.wall,
+                            &mut key.upper,
+                            cost.units(),
+                            again,
+                        );
+                    }
+                    entry.owner = decided.owner;
+                    entry.term = decided.term;
+                    entry.decided = at;
+                    entry.excused = false;
+                    return;
+                }
+                if key.apart {
+                    key.check_side(at, &decided, cost, &mut self.violations);
+                } else {
+                    let lower = key.lower();
+                    let verdict = judge(
+                        &key.limit,
+                        decided.wall + Nanos::new(SKEW),
+                        lower.as_ref(),
+                        cost,
+                    );
+                    if let Verdict::Deny { retry_after } = verdict {
+                        let story = format!(
+                            "key {} ({:?}): request {} was admitted by {:?}, although answered hits alone deny it for {retry_after}",
+                            decided.key, key.limit, decided.request, decided.owner
+                        );
+                        self.over_admitted.insert(
+                            decided.request,
+                            Violation {
+                                promise: "P1/P2",
+                                at,
+                                story,
+                            },
+                        );
+                    }
+                }
+                force(
+                    &key.limit,
+                    decided.wall,
+                    &mut key.upper,
+                    cost.units(),
+                    decided.request,
+                );
+                key.recent.push_back(Entry {
+                    request: decided.request,
+                    owner: decided.owner,
+                    term: decided.term,
+                    decided: at,
+                    wall: decided.wall,
+                    cost: cost.units(),
+                    answered: false,
+                    excused: false,
+                });
+            }
+            Verdict::Deny { .. } if !key.apart && !key.forked => {
+                let verdict = judge(
+                    &key.limit,
+                    decided.wall - Nanos::new(SKEW),
+                    key.upper.as_ref(),
+                    cost,
+                );
+                if verdict == Verdict::Allow {
+                    let story = format!(
+                        "key {} ({:?}): request {} was denied by {:?}, although everything ever admitted leaves room",
+                        decided.key, key.limit, decided.request, decided.owner
+                    );
+                    self.denied_for_nothing.insert(
+                        decided.request,
+                        Violation {
+                            promise: "P1",
+                            at,
+                            story,
+                        },
+                    );
+                }
+            }
+            Verdict::Deny { .. } | Verdict::NeverConforms => {}
+        }
+    }
+
+    /// A client got its answer. A hit that an owner admitted before it died may be denied by the next one:
+    /// what counts is what the client was told.
+    pub(crate) fn answered(&mut self, request: RequestId, key: usize, verdict: Verdict) {
+        if verdict != Verdict::Allow {
+            self.denied(request);
+        } else if let Some(entry) = self.keys[key]
+            .recent
+            .iter_mut()
+            .rev()
+            .find(|entry| entry.request == request)
+        {
+            entry.answered = true;
+            if let Some(violation) = self.over_admitted.remove(&request) {
+                self.violations.push(violation);
+            }
+        }
+    }
+
+    fn denied(&mut self, request: RequestId) {
+        if let Some(violation) = self.denied_for_nothing.remove(&request) {
+            self.violations.push(violation);
+        }
+    }
+
+    /// A node was lost, or cut off, without a warning.
+    pub(crate) fn lost(&mut self, at: SimTime, owner: ReplicaId) {
+        if self.replicated {
+            return;
+        }
+        for key in &mut self.keys {
+            for entry in &mut key.recent {
+                entry.excused |= entry.owner == owner && at < entry.decided + FAST_LAG;
+            }
+        }
+    }
+
+    /// The last node was lost: what was answered before is forgotten, and nobody promised otherwise.
+    pub(crate) fn all_lost(&mut self) {
+        for key in &mut self.keys {
+            key.settled = None;
+            key.recent.clear();
+        }
+    }
+
+    /// The cluster splits: until [`Oracle::healed`] every side counts by itself.
+    pub(crate) fn split(&mut self, at: SimTime) {
+        for key in &mut self.keys {
+            key.settle(at);
+            key.apart = true;
+            key.forked = !is_exact(&key.limit);
+            key.per_side.clear();
+        }
+    }
+
+    /// The sides have met, and their counts have been joined.
+    ///
+    /// Counters and logs must add up from here on. What a draining key owes after two sides have drained
+    /// it at once is a matter of the fold, whose own laws bound it: such keys start anew here.
+    pub(crate) fn healed(&mut self) {
+        for key in &mut self.keys {
+            key.apart = false;
+            if !is_exact(&key.limit) {
+                key.settled = None;
+                key.recent.clear();
+            }
+        }
+    }
+
+    /// An owner's view of a key must hold at least what was answered.
+    pub(crate) fn owner_sees(
+        &mut self,
+        at: SimTime,
+        key: usize,
+        owner: ReplicaId,
+        wall: UnixNanos,
+        seen: Decision,
+    ) {
+        let index = key;
+        let key = &mut self.keys[key];
+        key.settle(at);
+        if key.tainted || key.apart {
+            return;
+        }
+        let known = key
+            .limit
+            .peek(wall + Nanos::new(SKEW), key.lower().as_ref());
+        if known.remaining < seen.remaining {
+            let story = format!(
+                "key {index} ({:?}): {owner:?} sees {} remaining, answered hits leave {}",
+                key.limit, seen.remaining, known.remaining
+            );
+            self.violations.push(Violation {
+                promise: "P2/P3",
+                at,
+                story,
+            });
+        }
+    }
+}
+
+impl Key {
+    /// Folds what can no longer be excused into the settled count.
+    fn settle(&mut self, at: SimTime) {
+        while let Some(entry) = self.recent.front() {
+            let settled = entry.answered && entry.decided + FAST_LAG < at;
+            let never = entry.decided + UNANSWERED < at;
+            if !(settled || never) {
+                return;
+            }
+            if let Some(entry) = self.recent.pop_front()
+                && entry.answered
+                && !entry.excused
+            {
+                force(
+                    &self.limit,
+                    entry.wall,
+                    &mut self.settled,
+                    entry.cost,
+                    entry.request,
+                );
+            }
+        }
+    }
+
+    /// What the answered hits alone amount to.
+    fn lower(&self) -> Option<Count> {
+        let mut count = self.settled.clone();
+        for entry in self
+            .recent
+            .iter()
+            .filter(|entry| entry.answered && !entry.excused)
+        {
+            force(
+                &self.limit,
+                entry.wall,
+                &mut count,
+                entry.cost,
+                entry.request,
+            );
+        }
+        count
+    }
+
+    /// P5, `available`: no side admits more than the limit by itself.
+    fn check_side(
+        &mut self,
+        at: SimTime,
+        decided: &Decided,
+        cost: Cost,
+        violations: &mut Vec<Violation>,
+    ) {
+        let count = self.per_side.entry(decided.side).or_default();
+        if let Verdict::Deny { .. } = judge(
+            &self.limit,
+            decided.wall + Nanos::new(SKEW),
+            count.as_ref(),
+            cost,
+        ) {
+            let story = format!(
+                "key {} ({:?}): side {} alone admitted more than the limit (request {})",
+                decided.key, self.limit, decided.side, decided.request
+            );
+            violations.push(Violation {
+                promise: "P5",
+                at,
+                story,
+            });
+        }
+        force(
+            &self.limit,
+            decided.wall,
+            count,
+            cost.units(),
+            decided.request,
+        );
+    }
+}
+
+/// Whether the fold of what two sides counted is neither stricter nor laxer than one node's count.
+fn is_exact(limit: &Limit) -> bool {
+    matches!(
+        limit.algorithm(),
+        Algorithm::FixedWindow | Algorithm::SlidingLog
+    )
+}
+
+fn judge(limit: &Limit, wall: UnixNanos, count: Option<&Count>, cost: Cost) -> Verdict {
+    limit
+        .hit(wall, &mut count.cloned(), cost, Stamp { term: 1, seq: 1 })
+        .decision
+        .verdict
+}
+
+/// Counts a hit that was admitted, whether or not it fits.
+fn force(
+    limit: &Limit,
+    wall: UnixNanos,
+    count: &mut Option<Count>,
+    units: u32,
+    request: RequestId,
+) {
+    let stamp = Stamp {
+        term: u64::MAX,
+        seq: request + 1,
+    };
+    if limit
+        .hit(wall, count, Cost::new(units), stamp)
+        .decision
+        .verdict
+        == Verdict::Allow
+    {
+        return;
+    }
+    *count = match (limit.algorithm(), count.take()) {
+        (Algorithm::SlidingLog, Some(Count::SlidingLog(log))) => {
+            let forced = LogEntry {
+                at: wall,
+                cost: units,
+                stamp,
+            };
+            let entries = log.entries().iter().copied().chain([forced]);
+            Log::from_entries(limit.period(), entries).map(|log| Count::SlidingLog(Box::new(log)))
+        }
+        (_, Some(count)) => Some(count.plus(limit, wall, i64::from(units))),
+        (_, None) => None,
+    };
+}

@@ -1,0 +1,254 @@
+//! A running node, asked over HTTP.
+
+use std::io;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cli::ApiArgs;
+
+/// How long a node may take. Longer than the 2 s within which another takes over a silent node's keys, so that an
+/// answer given then still arrives.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A node's API.
+pub(crate) struct Api {
+    agent: ureq::Agent,
+    url: String,
+    token: Option<String>,
+}
+
+/// An answer, whatever its status.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+/// Why a node's answer cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("--url {0:?} is no address of a node; accepted: http://HOST:PORT")]
+    Url(String),
+    #[error("no node answers at {0}; is one running there? Another is named with --url")]
+    Refused(String),
+    #[error("{url} did not answer within {} s; whether a hit was counted is not known", DEADLINE.as_secs())]
+    Silent { url: String },
+    #[error("asking {url}")]
+    Failed { url: String, source: ureq::Error },
+    #[error("{url} answered something that no node says (status {status}); is it a node?")]
+    Strange { url: String, status: u16 },
+    /// The node said why.
+    #[error("{0}")]
+    Problem(String),
+}
+
+impl Api {
+    /// The API of the node that `args` name.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Url`] if there can be none.
+    pub(crate) fn new(args: &ApiArgs) -> Result<Self, ApiError> {
+        let url = args.url.trim_end_matches('/').to_owned();
+        let host = url.strip_prefix("http://").unwrap_or_default();
+        let is_plain = !host.is_empty()
+            && !host.contains(|char: char| "/?#@".contains(char) || char.is_whitespace());
+        if !is_plain {
+            return Err(ApiError::Url(args.url.clone()));
+        }
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(DEADLINE))
+            .max_redirects(0)
+            // Nodes are asked directly: a proxy for the web knows no 127.0.0.1 of ours.
+            .proxy(None)
+            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self {
+            agent: config.into(),
+            url,
+            token: args.api_token.clone(),
+        })
+    }
+
+    /// Gets `path`.
+    pub(crate) fn get(&self, path: &str) -> Result<Answer, ApiError> {
+        let request = self.agent.get(self.at(path));
+        self.answer(match self.bearer() {
+            Some(bearer) => request.header("Authorization", bearer).call(),
+            None => request.call(),
+        })
+    }
+
+    /// Deletes `path`.
+    pub(crate) fn delete(&self, path: &str) -> Result<Answer, ApiError> {
+        let request = self.agent.delete(self.at(path));
+        self.answer(match self.bearer() {
+            Some(bearer) => request.header("Authorization", bearer).call(),
+            None => request.call(),
+        })
+    }
+
+    /// Posts `body` to `path`.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Answer, ApiError> {
+        let mut request = self
+            .agent
+            .post(self.at(path))
+            .header("Content-Type", "application/json");
+        if let Some(bearer) = self.bearer() {
+            request = request.header("Authorization", bearer);
+        }
+        self.answer(request.send(body.to_string()))
+    }
+
+    /// The answer as JSON, if its status is one of `expected`.
+    ///
+    /// # Errors
+    ///
+    /// What the node says is wrong, or that this is no answer of a node.
+    pub(crate) fn expect(&self, answer: &Answer, expected: &[u16]) -> Result<Value, ApiError> {
+        let strange = || ApiError::Strange {
+            url: self.url.clone(),
+            status: answer.status,
+        };
+        let body: Value = match answer.body.as_str() {
+            "" => Value::Null,
+            body => serde_json::from_str(body).map_err(|_| strange())?,
+        };
+        if expected.contains(&answer.status) {
+            return Ok(body);
+        }
+        let title = body["title"].as_str().ok_or_else(strange)?;
+        let mut message = title.to_owned();
+        if let Some(detail) = body["detail"].as_str() {
+            message = format!("{message}: {detail}");
+        }
+        if let Some(accepted) = body["accepted"].as_str() {
+            message = format!("{message}; accepted: {accepted}");
+        }
+        if answer.status == 401 && self.token.is_none() {
+            message = format!("{message}; give the token with --api-token or WEIR_API_TOKEN");
+        }
+        Err(ApiError::Problem(message))
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    fn bearer(&self) -> Option<String> {
+        self.token
+            .as_ref()
+            .map(|token| format!("Bearer {}", token.trim()))
+    }
+
+    fn answer(
+        &self,
+        result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Answer, ApiError> {
+        let read = result.and_then(|mut response| {
+            Ok(Answer {
+                status: response.status().as_u16(),
+                body: response.body_mut().read_to_string()?,
+            })
+        });
+        let url = self.url.clone();
+        read.map_err(|error| match error {
+            ureq::Error::Timeout(_) => ApiError::Silent { url },
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                ApiError::Refused(url)
+            }
+            ureq::Error::ConnectionFailed => ApiError::Refused(url),
+            source => ApiError::Failed { url, source },
+        })
+    }
+}
+
+/// `text` as one segment of a path.
+pub(crate) fn segment(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api(url: &str) -> Result<Api, ApiError> {
+        Api::new(&ApiArgs {
+            url: url.to_owned(),
+            api_token: None,
+        })
+    }
+
+    #[test]
+    fn only_the_address_of_a_node_is_a_url() {
+        for url in [
+            "http://127.0.0.1:4000",
+            "http://127.0.0.1:4000/",
+            "http://[::1]:4000",
+            "http://weir",
+        ] {
+            assert!(api(url).is_ok(), "{url}");
+        }
+        for url in [
+            "",
+            "127.0.0.1:4000",
+            "https://weir",
+            "http://",
+            "http://weir/v1",
+            "http://a b",
+            "http://u@weir",
+        ] {
+            assert!(matches!(api(url), Err(ApiError::Url(_))), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_problem_is_told_in_one_line() {
+        let body = r#"{"type":"/problems/unknown-limit","title":"unknown limit","status":404,"detail":"no limit \"x\"","accepted":"api, page"}"#;
+        let answer = Answer {
+            status: 404,
+            body: body.to_owned(),
+        };
+        let error = api("http://weir")
+            .unwrap()
+            .expect(&answer, &[200])
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unknown limit: no limit \"x\"; accepted: api, page"
+        );
+    }
+
+    #[test]
+    fn an_answer_that_no_node_gives_is_told_as_such() {
+        for body in ["<html>", "", "{}", "[1]"] {
+            let answer = Answer {
+                status: 502,
+                body: body.to_owned(),
+            };
+            let error = api("http://weir")
+                .unwrap()
+                .expect(&answer, &[200])
+                .unwrap_err();
+            assert!(
+                matches!(error, ApiError::Strange { status: 502, .. }),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_segment_holds_any_text() {
+        assert_eq!(segment("a.b-c_d~9"), "a.b-c_d~9");
+        assert_eq!(segment("a/b?ü"), "a%2Fb%3F%C3%BC");
+    }
+}

@@ -1,0 +1,307 @@
+//! The command line, as its help explains it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A rate limiting service that needs no other server
+///
+/// Named nodes that share a cookie form a cluster. Any of them answers for any key; each hit is counted once,
+/// by the node that owns the key, and copied to others, so that what was counted survives the loss of a node.
+#[derive(Parser, Debug)]
+#[command(name = "weir", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+A cluster in two terminals, and a hit allowed and denied:
+  weir node --name oskar
+  PORT=4001 weir node --name oskar2
+  weir check u1 --limit user_home       allowed
+  weir check u1 --limit user_home --url http://127.0.0.1:4001
+                                        denied, by the other node
+
+weir COMMAND --help tells more.";
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Node(Box<NodeArgs>),
+    Demo(DemoArgs),
+    /// Show the members of a running cluster, their shards and the lag of their replicas
+    Status(StatusArgs),
+    /// Ask for one decision: exit 0 allowed, 1 denied, 2 error
+    Check(CheckArgs),
+    /// Show the limits of a running node
+    #[command(subcommand)]
+    Limits(LimitsCommand),
+    /// Say that a dead member will not come back
+    Forget(ForgetArgs),
+}
+
+/// Start a node
+///
+/// It finds the other nodes of this host, user and cookie by itself, and those of other hosts through --join.
+/// Once it serves, it prints one line: weir NAME ready http=ADDR:PORT cluster=ADDR:PORT members=N.
+/// Ctrl-C or SIGTERM hands its shards over and stops it; a second one stops it at once.
+#[derive(Args, Debug, Default)]
+#[command(after_help = NODE_AFTER_HELP)]
+pub(crate) struct NodeArgs {
+    /// Name of this node, unique in the cluster [default: the host name]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Shared secret of the cluster; other users of this machine can see it here, so prefer the file
+    #[arg(long)]
+    pub(crate) cookie: Option<String>,
+    /// File with the shared secret [default: ~/.weir.cookie, made on first start]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cookie_file: Option<String>,
+    /// Where to serve HTTP; PORT=4001 in the environment changes just the port [default: 127.0.0.1:4000]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) http: Option<String>,
+    /// Where to serve other nodes; port 0 takes any [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) cluster: Option<String>,
+    /// What other nodes dial to reach this one [default: the --cluster address]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) advertise: Option<String>,
+    /// A live node, any one is enough; also dns:NAME:PORT. May be repeated
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) join: Vec<String>,
+    /// Zone of this node: replicas prefer another one
+    #[arg(long)]
+    pub(crate) zone: Option<String>,
+    /// Limits, routes and settings [default: a built-in example]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Named so that it can be refused: not in this version
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) data_dir: Option<String>,
+    /// What clients must send as `Authorization: Bearer TOKEN`
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) api_token: Option<String>,
+    /// File with the token
+    #[arg(long, value_name = "FILE")]
+    pub(crate) api_token_file: Option<String>,
+    /// Serve HTTP to other machines without a token
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// How to log, to stderr: text or json [default: text on a terminal, else json]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log: Option<String>,
+}
+
+const NODE_AFTER_HELP: &str = "\
+Each option has a variable, WEIR_HTTP for --http (WEIR_JOIN takes several, between commas), and most a key of
+the same name under [node] in the file. An option wins over its variable, that over the file.
+
+Examples:
+  weir node                                         the built-in example on http://127.0.0.1:4000
+  PORT=4001 weir node --name oskar2                 a second node on the same machine finds the first
+  weir node --name b --cluster 10.0.0.2:4100 --join 10.0.0.1:4100 --cookie-file /etc/weir/cookie
+                                                    a node on another machine
+  weir node --config weir.toml --http 0.0.0.0:4000 --api-token-file /etc/weir/token
+                                                    limits of one's own, for clients of other machines
+  WEIR_LOG_FILTER=debug weir node                   tell more; or cluster=trace, for one part of it";
+
+impl NodeArgs {
+    /// What the flag of that name says, in the file's spelling.
+    pub(crate) fn value_of(&self, key: &str) -> Option<&str> {
+        let value = match key {
+            "name" => &self.name,
+            "cookie" => &self.cookie,
+            "cookie_file" => &self.cookie_file,
+            "http" => &self.http,
+            "cluster" => &self.cluster,
+            "advertise" => &self.advertise,
+            "zone" => &self.zone,
+            "data_dir" => &self.data_dir,
+            "api_token" => &self.api_token,
+            "api_token_file" => &self.api_token_file,
+            "log" => &self.log,
+            _ => unreachable!("no flag is called {key}"),
+        };
+        value.as_deref()
+    }
+}
+
+/// Watch three nodes lose one, and forget nothing
+///
+/// Starts three nodes on this machine, sends hits through all of them, kills the owner of most keys with kill -9,
+/// compares what was admitted with what the others remember, starts it again and watches it come back. Takes half a
+/// minute, and touches nothing outside a temporary directory. Exit 0: nothing was forgotten or over-admitted, and
+/// the node came back; 1 otherwise.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  weir demo              live, in this terminal; q quits
+  weir demo --plain      the same as lines, and ends by itself")]
+pub(crate) struct DemoArgs {
+    /// Print lines; without a terminal this is so by itself
+    #[arg(long)]
+    pub(crate) plain: bool,
+}
+
+/// How to reach a running node.
+#[derive(Args, Debug)]
+pub(crate) struct ApiArgs {
+    /// Any node of the cluster
+    #[arg(long, env = "WEIR_URL", default_value = "http://127.0.0.1:4000")]
+    pub(crate) url: String,
+    /// The token that the node wants, if it wants one
+    #[arg(
+        long,
+        env = "WEIR_API_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub(crate) api_token: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  weir status\n  weir status --json | jq .under_replicated_shards"
+)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+    /// Print the node's answer as it is
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  weir check u1 --limit user_home              count one hit of u1
+  weir check u1 --limit user_home --cost 0     count nothing, ask whether a hit would pass
+  weir check u1 --limit user_home && deploy    the exit code is the answer")]
+pub(crate) struct CheckArgs {
+    /// Who or what is counted
+    pub(crate) key: String,
+    /// Name of the limit
+    #[arg(long, value_name = "NAME")]
+    pub(crate) limit: String,
+    /// Units to take; 0 takes none and asks whether 1 would pass
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) cost: u32,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+    /// Print the node's answer as it is
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum LimitsCommand {
+    /// All limits
+    List {
+        #[command(flatten)]
+        api: ApiArgs,
+        /// Print the node's answer as it is
+        #[arg(long)]
+        json: bool,
+    },
+    /// One limit
+    Get {
+        /// Name of the limit
+        name: String,
+        #[command(flatten)]
+        api: ApiArgs,
+        /// Print the node's answer as it is
+        #[arg(long)]
+        json: bool,
+    },
+    /// Not in this version: limits come from the file
+    #[command(hide = true)]
+    Set {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+    /// Not in this version: limits come from the file
+    #[command(hide = true)]
+    Delete {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+With partition = \"quorum\" the dead count towards the majority until they are forgotten. A live member is not
+forgotten; stop it first.
+
+Example:
+  weir forget oskar2")]
+pub(crate) struct ForgetArgs {
+    /// Name of the member
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command)
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_check_names_key_limit_and_cost() {
+        let Ok(Command::Check(args)) =
+            parse("weir check u1 --limit user_home --cost 0 --url http://h:1 --json")
+        else {
+            panic!("is a check");
+        };
+        assert_eq!(
+            (args.key.as_str(), args.limit.as_str(), args.cost),
+            ("u1", "user_home", 0)
+        );
+        assert_eq!((args.api.url.as_str(), args.json), ("http://h:1", true));
+    }
+
+    #[test]
+    fn join_may_be_repeated() {
+        let Ok(Command::Node(args)) = parse("weir node --join 10.0.0.1:1 --join dns:weir:2") else {
+            panic!("starts a node");
+        };
+        assert_eq!(args.join, ["10.0.0.1:1", "dns:weir:2"]);
+    }
+
+    #[test]
+    fn what_is_missing_or_unknown_exits_with_2() {
+        for line in [
+            "weir",
+            "weir check u1",
+            "weir check --limit a",
+            "weir check u1 --limit a --cost -1",
+            "weir nodes",
+            "weir node x",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_flag_of_a_node_can_be_asked_for_by_its_key() {
+        let node = Cli::command().find_subcommand("node").unwrap().clone();
+        let elsewhere = ["join", "config", "insecure", "help", "version"];
+        for flag in node
+            .get_arguments()
+            .map(|arg| arg.get_id().as_str())
+            .filter(|id| !elsewhere.contains(id))
+        {
+            assert_eq!(NodeArgs::default().value_of(flag), None, "{flag}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! `[cluster]`: what holds for the whole cluster, and should be the same on every node.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use shard::Partition;
+
+use super::problem::{Given, Problems};
+use super::span;
+use super::table::Table;
+
+/// What holds for the whole cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ClusterConfig {
+    /// Copies of a shard besides the owner's.
+    ///
+    /// Each survives one more simultaneous death and costs every write once more. Default 2: a node may die while
+    /// another is being replaced. At most 7, since every copy has to confirm what the owner sends.
+    pub(crate) replicas: u8,
+    /// When an admitted hit is answered. Default fast.
+    pub(crate) ack: Ack,
+    /// With [`Ack::Fast`]: answers wait when no replica has confirmed for longer.
+    ///
+    /// The most that a death can make forgotten. Zero never waits. Default 250 ms: far above a flush of 5 ms, so that
+    /// nobody waits while replicas are well, and well under the lease of a second.
+    pub(crate) max_lag: Duration,
+    /// What a side does that cannot hear the others. Default available.
+    pub(crate) partition: Partition,
+    /// Networks whose `X-Forwarded-For` is believed. Default none: anybody can write that header.
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// Keys that a node keeps at most; at the cap, what is nearest to full goes first.
+    ///
+    /// Default 20 million: 1.6 GB at the 80 bytes that a key may cost.
+    pub(crate) max_keys: u64,
+}
+
+/// When an admitted hit is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ack {
+    /// At once; replicas hear of it within a flush.
+    Fast,
+    /// When one replica has it; at once if none lives.
+    Replicated,
+}
+
+/// A network in CIDR notation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Network {
+    pub(crate) address: IpAddr,
+    /// Leading bits that count: 0 to 32 or 128.
+    pub(crate) prefix: u8,
+}
+
+const REPLICAS_DEFAULT: u8 = 2;
+const REPLICAS_MAX: u8 = 7;
+const MAX_LAG_DEFAULT: Duration = Duration::from_millis(250);
+const MAX_KEYS_DEFAULT: u64 = 20_000_000;
+
+/// Reads `[cluster]`; everything has a default.
+pub(super) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> ClusterConfig {
+    let mut config = ClusterConfig {
+        replicas: REPLICAS_DEFAULT,
+        ack: Ack::Fast,
+        max_lag: MAX_LAG_DEFAULT,
+        partition: Partition::Available,
+        trusted_proxies: Vec::new(),
+        max_keys: MAX_KEYS_DEFAULT,
+    };
+    let Some(mut table) = table else {
+        return config;
+    };
+    if let Some(replicas) = table.integer("replicas", 0, REPLICAS_MAX.into(), problems) {
+        config.replicas =
+            u8::try_from(replicas.value).expect("the reader keeps it within REPLICAS_MAX");
+    }
+    if let Some(ack) = table.string("ack", problems) {
+        let chosen = problems.choose(
+            &ack,
+            &[("fast", Ack::Fast), ("replicated", Ack::Replicated)],
+        );
+        config.ack = chosen.unwrap_or(config.ack);
+    }
+    if let Some(max_lag) = table.string("max_lag", problems) {
+        let accepted = format!("{}; \"0s\" never waits", span::ACCEPTED);
+        config.max_lag = problems
+            .parse(&max_lag, &accepted, span::parse)
+            .unwrap_or(config.max_lag);
+    }
+    if let Some(partition) = table.string("partition", problems) {
+        let words = [
+            ("available", Partition::Available),
+            ("quorum", Partition::Quorum),
+        ];
+        config.partition = problems
+            .choose(&partition, &words)
+            .unwrap_or(config.partition);
+    }
+    let proxies = table.strings("trusted_proxies", problems);
+    config.trusted_proxies = proxies
+        .iter()
+        .filter_map(|proxy| read_network(proxy, problems))
+        .collect();
+    if let Some(max_keys) = table.integer("max_keys", 1, i64::MAX as u64, problems) {
+        config.max_keys = max_keys.value;
+    }
+    table.finish(problems);
+    config
+}
+
+fn read_network(given: &Given<String>, problems: &mut Problems) -> Option<Network> {
+    problems.parse(
+        given,
+        "a network such as \"10.0.0.0/8\" or \"fd00::/8\", or an address",
+        |text| {
+            let (address, prefix) = text
+                .split_once('/')
+                .map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+            let address: IpAddr = address.parse().ok()?;
+            let bits = if address.is_ipv4() { 32 } else { 128 };
+            let prefix = match prefix {
+                Some(digits) => digits.parse().ok().filter(|&prefix: &u8| prefix <= bits)?,
+                None => bits,
+            };
+            Some(Network { address, prefix })
+        },
+    )
+}

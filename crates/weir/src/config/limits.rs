@@ -1,0 +1,165 @@
+//! `[[limit]]`: the named limits.
+
+use std::collections::HashMap;
+
+use coordinator::{FailMode, Policy};
+use quota::{Algorithm, Anchor, Limit, LimitError, Nanos};
+
+use super::problem::{Given, Problems};
+use super::table::Table;
+use super::{NAME_ACCEPTED, NAMESPACE, span, valid_name};
+
+const ALGORITHMS: &str = quota::UnknownAlgorithm::ACCEPTED;
+/// As far as a limit's number goes: what fits a signed 32-bit integer. Single algorithms take less.
+const UNITS_MAX: u64 = i32::MAX as u64;
+
+/// Reads every `[[limit]]`. What is returned is complete only if there was no problem.
+///
+/// The second list has the names of all limits, those with problems too, so that a route is not blamed for them.
+pub(super) fn read(tables: Vec<Table<'_>>, problems: &mut Problems) -> (Vec<Policy>, Vec<String>) {
+    let mut places: HashMap<String, String> = HashMap::new();
+    let mut limits = Vec::new();
+    for mut table in tables {
+        let name = table.string("name", problems);
+        table.missing("name", NAME_ACCEPTED, problems);
+        if let Some(name) = &name {
+            problems.parse(name, NAME_ACCEPTED, valid_name);
+            if let Some(first) = places.get(&name.value) {
+                problems.bad_value(
+                    name,
+                    format!("a name of its own; this one is taken at {first}"),
+                );
+            }
+            places
+                .entry(name.value.clone())
+                .or_insert_with(|| name.place.clone());
+        }
+        let limit = read_limit(&mut table, problems);
+        let on_failure = match table.string("on_failure", problems) {
+            Some(given) => problems.choose(
+                &given,
+                &[("deny", FailMode::Deny), ("allow", FailMode::Allow)],
+            ),
+            // A limit that protects something should not open because the cluster is in trouble.
+            None => Some(FailMode::Deny),
+        };
+        check_strategy(&mut table, problems);
+        table.finish(problems);
+        if let (Some(name), Some(limit), Some(on_failure)) = (name, limit, on_failure) {
+            limits.push(Policy {
+                namespace: NAMESPACE.into(),
+                name: name.value.into(),
+                limit,
+                on_failure,
+            });
+        }
+    }
+    (limits, places.into_keys().collect())
+}
+
+/// The arithmetic of one limit. Each value is checked by itself before they are checked together, so that one
+/// mistake does not hide another.
+fn read_limit(table: &mut Table<'_>, problems: &mut Problems) -> Option<Limit> {
+    let algorithm = read_algorithm(table, problems);
+    let units = table.integer("limit", 1, UNITS_MAX, problems).map(to_u32);
+    table.missing("limit", "units per period, at least 1", problems);
+    let per = table.string("per", problems).and_then(|given| {
+        let per = problems.parse(&given, span::ACCEPTED, span::parse)?;
+        Some(Given {
+            value: Nanos::from(per),
+            place: given.place,
+        })
+    });
+    table.missing("per", span::ACCEPTED, problems);
+    let burst = table.integer("burst", 1, UNITS_MAX, problems).map(to_u32);
+    let anchor = table.string("anchor", problems).and_then(|given| {
+        let anchor = problems.choose(
+            &given,
+            &[("epoch", Anchor::Epoch), ("first_hit", Anchor::FirstHit)],
+        )?;
+        Some(Given {
+            value: anchor,
+            place: given.place,
+        })
+    });
+    table.not_yet("calendar", problems);
+    table.not_yet("zone", problems);
+
+    let algorithm = algorithm?;
+    let second = Nanos::from_secs(1);
+    let simplest = Limit::new(algorithm, 1, second).ok()?;
+    let mut note = |result: Result<Limit, LimitError>, place: &str| {
+        result
+            .map_err(|error| {
+                problems.add(place, format!("found {}", error.given()), error.accepted())
+            })
+            .ok()
+    };
+    let units_fit = units
+        .as_ref()
+        .and_then(|units| note(Limit::new(algorithm, units.value, second), &units.place));
+    let per_fits = per
+        .as_ref()
+        .and_then(|per| note(Limit::new(algorithm, 1, per.value), &per.place));
+    let burst_fits = burst
+        .as_ref()
+        .is_none_or(|burst| note(simplest.with_burst(burst.value), &burst.place).is_some());
+    let anchor_fits = anchor
+        .as_ref()
+        .is_none_or(|anchor| note(simplest.with_anchor(anchor.value), &anchor.place).is_some());
+    if units_fit.is_none() || per_fits.is_none() || !burst_fits || !anchor_fits {
+        return None;
+    }
+
+    let mut limit = note(
+        Limit::new(algorithm, units?.value, per.as_ref()?.value),
+        &per?.place,
+    )?;
+    if let Some(burst) = burst {
+        limit = note(limit.with_burst(burst.value), &burst.place)?;
+    }
+    if let Some(anchor) = anchor {
+        limit = note(limit.with_anchor(anchor.value), &anchor.place)?;
+    }
+    Some(limit)
+}
+
+fn read_algorithm(table: &mut Table<'_>, problems: &mut Problems) -> Option<Algorithm> {
+    table.missing("algorithm", ALGORITHMS, problems);
+    let given = table.string("algorithm", problems)?;
+    if given.value == "concurrency" {
+        problems.add(
+            &given.place,
+            "\"concurrency\" is not in this version",
+            ALGORITHMS,
+        );
+        return None;
+    }
+    problems.parse(&given, ALGORITHMS, |name| name.parse().ok())
+}
+
+/// `owner` is the only strategy of this version, and so nothing to keep.
+fn check_strategy(table: &mut Table<'_>, problems: &mut Problems) {
+    let Some(given) = table.string("strategy", problems) else {
+        return;
+    };
+    match given.value.as_str() {
+        "owner" => {}
+        later @ ("local" | "redis" | "raft") => {
+            problems.add(
+                &given.place,
+                format!("{later:?} is not in this version"),
+                "\"owner\"",
+            );
+        }
+        _ => problems.bad_value(&given, "\"owner\""),
+    }
+}
+
+fn to_u32(given: Given<u64>) -> Given<u32> {
+    let value = u32::try_from(given.value).expect("the reader keeps it within UNITS_MAX");
+    Given {
+        value,
+        place: given.place,
+    }
+}

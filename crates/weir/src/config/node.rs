@@ -1,0 +1,367 @@
+//! `[node]`, its flags and its variables: what differs from node to node.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::problem::{Given, Problems};
+use super::table::Table;
+use super::{NAME_ACCEPTED, Surroundings, valid_name};
+use crate::cli::NodeArgs;
+use crate::secret::Secret;
+
+/// What one node was told about itself.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeConfig {
+    /// Unique in the cluster. Default: the host name.
+    pub(crate) name: String,
+    /// Where the cluster's shared secret comes from.
+    pub(crate) cookie: SecretSource,
+    /// Where HTTP is served. Beyond loopback only with a token, unless the operator insists. Port 0: any.
+    pub(crate) http: SocketAddr,
+    /// Where other nodes are served. Port 0: any.
+    pub(crate) cluster: SocketAddr,
+    /// What other nodes dial. Port 0: the port that `cluster` was bound to. Never an unspecified address.
+    pub(crate) advertise: SocketAddr,
+    /// Live nodes to ask for the others; any one is enough.
+    pub(crate) join: Vec<Seed>,
+    /// Replicas prefer another zone.
+    pub(crate) zone: Option<String>,
+    /// What clients must prove, if anything.
+    pub(crate) api_token: Option<SecretSource>,
+    /// How to log. `None`: as fits where stderr goes.
+    pub(crate) log: Option<LogFormat>,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum SecretSource {
+    /// A flag or variable. Not blank.
+    Given(Secret),
+    /// A file that the operator named.
+    File(PathBuf),
+    /// A file of our own, made when it does not exist.
+    Default(PathBuf),
+}
+
+/// Where another node might be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Seed {
+    Address(SocketAddr),
+    /// A name to resolve, anew at every attempt: all its addresses are nodes.
+    Dns {
+        name: String,
+        port: u16,
+    },
+}
+
+/// How to log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+const ADDRESS_ACCEPTED: &str = "an IP address and a port, such as 127.0.0.1:4000 or [::1]:4000";
+const HTTP_PORT_DEFAULT: u16 = 4000;
+
+/// Flags, variables and `[node]`, in falling order of who wins.
+struct Layers<'a> {
+    args: &'a NodeArgs,
+    around: &'a Surroundings<'a>,
+    file: Option<Table<'a>>,
+}
+
+impl Layers<'_> {
+    /// What a flag says.
+    fn flag(&self, key: &str) -> Option<Given<String>> {
+        let value = self.args.value_of(key)?.to_owned();
+        Some(Given {
+            value,
+            place: format!("--{}", key.replace('_', "-")),
+        })
+    }
+
+    /// What a variable says.
+    fn variable(&self, key: &str) -> Option<Given<String>> {
+        let name = format!("WEIR_{}", key.to_uppercase());
+        Some(Given {
+            value: (self.around.variable)(&name)?,
+            place: name,
+        })
+    }
+
+    /// What wins. The file is read in any case, so that a mistake in it shows.
+    fn pick(&mut self, key: &'static str, problems: &mut Problems) -> Option<Given<String>> {
+        let in_file = self
+            .file
+            .as_mut()
+            .and_then(|file| file.string(key, problems));
+        self.flag(key).or_else(|| self.variable(key)).or(in_file)
+    }
+
+    /// A secret given as it is or by its file; `file_key` is the file's key, and `key` no key of the file.
+    fn pick_secret(
+        &mut self,
+        key: &'static str,
+        file_key: &'static str,
+        problems: &mut Problems,
+    ) -> Option<SecretSource> {
+        let in_file = self
+            .file
+            .as_mut()
+            .and_then(|file| file.string(file_key, problems));
+        let pairs = [
+            (self.flag(key), self.flag(file_key)),
+            (self.variable(key), self.variable(file_key)),
+        ];
+        for (value, file) in pairs {
+            match (value, file) {
+                (Some(value), Some(file)) => {
+                    problems.add(
+                        &value.place,
+                        format!("given together with {}", file.place),
+                        "one of them",
+                    );
+                    return None;
+                }
+                // The value is not shown: it may be most of a secret.
+                (Some(value), None) => {
+                    let secret = Secret::new(&value.value);
+                    if secret.is_none() {
+                        problems.add(&value.place, "found nothing", "a secret that is not blank");
+                    }
+                    return secret.map(SecretSource::Given);
+                }
+                (None, Some(file)) => return Some(SecretSource::File(file.value.into())),
+                (None, None) => {}
+            }
+        }
+        in_file.map(|file| SecretSource::File(file.value.into()))
+    }
+
+    fn pick_address(
+        &mut self,
+        key: &'static str,
+        problems: &mut Problems,
+    ) -> Result<Option<Given<SocketAddr>>, Refused> {
+        let Some(given) = self.pick(key, problems) else {
+            return Ok(None);
+        };
+        let value = problems
+            .parse(&given, ADDRESS_ACCEPTED, |text| text.parse().ok())
+            .ok_or(Refused)?;
+        Ok(Some(Given {
+            value,
+            place: given.place,
+        }))
+    }
+}
+
+/// A value was refused, and the problem is noted.
+struct Refused;
+
+/// Reads everything about this node. `None` only if there were problems.
+pub(super) fn read(
+    args: &NodeArgs,
+    around: &Surroundings<'_>,
+    file: Option<Table<'_>>,
+    problems: &mut Problems,
+) -> Option<NodeConfig> {
+    let mut layers = Layers { args, around, file };
+    let name = read_name(&mut layers, problems);
+    let cookie = read_cookie(&mut layers, problems);
+    let api_token = layers.pick_secret("api_token", "api_token_file", problems);
+    let http = read_http(&mut layers, api_token.is_some(), problems);
+    let addresses = read_addresses(&mut layers, problems);
+    let join = read_join(&mut layers, problems);
+    let zone = layers
+        .pick("zone", problems)
+        .map(|given| problems.parse(&given, NAME_ACCEPTED, valid_name));
+    let log = layers.pick("log", problems).map(|given| {
+        problems.choose(
+            &given,
+            &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+        )
+    });
+    refuse_data_dir(&mut layers, problems);
+    if let Some(file) = layers.file {
+        file.finish(problems);
+    }
+
+    let (cluster, advertise) = addresses?;
+    let zone = zone.map_or(Some(None), |zone| zone.map(Some))?;
+    let log = log.map_or(Some(None), |log| log.map(Some))?;
+    Some(NodeConfig {
+        name: name?,
+        cookie: cookie?,
+        http: http?,
+        cluster,
+        advertise,
+        join,
+        zone,
+        api_token,
+        log,
+    })
+}
+
+fn read_name(layers: &mut Layers<'_>, problems: &mut Problems) -> Option<String> {
+    let name = layers.pick("name", problems).unwrap_or_else(|| Given {
+        value: layers.around.host_name.clone(),
+        place: "--name, by default the host name".to_owned(),
+    });
+    problems.parse(&name, NAME_ACCEPTED, valid_name)
+}
+
+fn read_cookie(layers: &mut Layers<'_>, problems: &mut Problems) -> Option<SecretSource> {
+    let before = problems.count();
+    let cookie = layers.pick_secret("cookie", "cookie_file", problems);
+    if cookie.is_some() || problems.count() != before {
+        return cookie;
+    }
+    let Some(home) = &layers.around.home else {
+        problems.add(
+            "--cookie-file",
+            "this user has no home folder to keep a cookie in",
+            "a file or --cookie",
+        );
+        return None;
+    };
+    Some(SecretSource::Default(home.join(".weir.cookie")))
+}
+
+fn read_http(
+    layers: &mut Layers<'_>,
+    has_token: bool,
+    problems: &mut Problems,
+) -> Option<SocketAddr> {
+    let insecure = read_insecure(layers, problems);
+    let http = layers.pick_address("http", problems).ok()?;
+    let Some(http) = http else {
+        let port = match (layers.around.variable)("PORT") {
+            Some(value) => {
+                let given = Given {
+                    value,
+                    place: "PORT".to_owned(),
+                };
+                problems.parse(&given, "a port, 0 to 65535", |text| text.parse().ok())?
+            }
+            None => HTTP_PORT_DEFAULT,
+        };
+        return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    };
+    if !http.value.ip().is_loopback() && !has_token && !insecure {
+        let what = format!("{} is open to other machines, without a token", http.value);
+        problems.add(
+            &http.place,
+            what,
+            "a loopback address; or --api-token-file, --api-token or --insecure with it",
+        );
+    }
+    Some(http.value)
+}
+
+fn read_insecure(layers: &Layers<'_>, problems: &mut Problems) -> bool {
+    if layers.args.insecure {
+        return true;
+    }
+    let Some(given) = layers.variable("insecure") else {
+        return false;
+    };
+    problems
+        .choose(
+            &given,
+            &[("1", true), ("true", true), ("0", false), ("false", false)],
+        )
+        .unwrap_or(false)
+}
+
+/// The addresses to bind for other nodes and to tell them.
+fn read_addresses(
+    layers: &mut Layers<'_>,
+    problems: &mut Problems,
+) -> Option<(SocketAddr, SocketAddr)> {
+    let cluster = layers.pick_address("cluster", problems);
+    let advertise = layers.pick_address("advertise", problems);
+    let cluster = cluster.ok()?.unwrap_or_else(|| Given {
+        value: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        place: "--cluster".to_owned(),
+    });
+    let advertise = advertise.ok()?;
+    let dialled = advertise.as_ref().unwrap_or(&cluster);
+    if dialled.value.ip().is_unspecified() {
+        let what = format!("other nodes cannot dial {}", dialled.value);
+        problems.add(
+            &dialled.place,
+            what,
+            "--advertise with an address of this machine",
+        );
+        return None;
+    }
+    Some((cluster.value, dialled.value))
+}
+
+fn read_join(layers: &mut Layers<'_>, problems: &mut Problems) -> Vec<Seed> {
+    let in_file = layers
+        .file
+        .as_mut()
+        .map(|file| file.strings("join", problems))
+        .unwrap_or_default();
+    let flags: Vec<Given<String>> = layers
+        .args
+        .join
+        .iter()
+        .map(|seed| given(seed, "--join"))
+        .collect();
+    let variable = layers.variable("join");
+    let seeds = if !flags.is_empty() {
+        flags
+    } else if let Some(list) = &variable {
+        list.value
+            .split(',')
+            .map(|seed| given(seed.trim(), &list.place))
+            .collect()
+    } else {
+        in_file
+    };
+    let accepted = "ADDR:PORT with an IP address, or dns:NAME:PORT";
+    seeds
+        .iter()
+        .filter_map(|seed| problems.parse(seed, accepted, parse_seed))
+        .collect()
+}
+
+fn parse_seed(text: &str) -> Option<Seed> {
+    let Some(name_and_port) = text.strip_prefix("dns:") else {
+        let dialable = |address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
+        return text.parse().ok().filter(dialable).map(Seed::Address);
+    };
+    let (name, port) = name_and_port.rsplit_once(':')?;
+    let plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    let port: u16 = port.parse().ok().filter(|&port| port != 0)?;
+    (!name.is_empty() && plain).then(|| Seed::Dns {
+        name: name.to_owned(),
+        port,
+    })
+}
+
+/// Keeping state across a restart of the whole cluster is to come; a folder that is ignored would be a lie.
+fn refuse_data_dir(layers: &mut Layers<'_>, problems: &mut Problems) {
+    if let Some(given) = layers
+        .flag("data_dir")
+        .or_else(|| layers.variable("data_dir"))
+    {
+        problems.add(&given.place, "not in this version", "leave it out");
+    }
+    if let Some(file) = &mut layers.file {
+        file.not_yet("data_dir", problems);
+    }
+}
+
+fn given(value: &str, place: &str) -> Given<String> {
+    Given {
+        value: value.to_owned(),
+        place: place.to_owned(),
+    }
+}

@@ -1,0 +1,81 @@
+//! The `weir` command: reads what it is told, starts a node or asks one.
+
+mod api;
+mod cli;
+mod commands;
+mod config;
+mod demo;
+mod node;
+mod secret;
+mod served;
+mod telemetry;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::cli::{Cli, Command};
+use self::config::{Config, Problems, Surroundings};
+
+/// Exit code of what cannot be started as it was asked for; the code of `clap`, too.
+const MISUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let failed = match command {
+        Command::Check(_) => ExitCode::from(MISUSED),
+        _ => ExitCode::FAILURE,
+    };
+    let outcome = match command {
+        Command::Node(args) => {
+            demo::end_with_the_demo();
+            return start_node(&args);
+        }
+        Command::Demo(args) => return play_demo(&args),
+        Command::Status(args) => commands::status(&args).map_err(anyhow::Error::from),
+        Command::Check(args) => commands::check(&args).map_err(anyhow::Error::from),
+        Command::Limits(command) => commands::limits(&command),
+        Command::Forget(args) => commands::forget(&args).map_err(anyhow::Error::from),
+    };
+    match outcome {
+        Ok(outcome) => {
+            // Whoever reads may have left, as `head` does: that is no failure of the command.
+            let _ = std::io::stdout().write_all(outcome.text.as_bytes());
+            outcome.exit
+        }
+        Err(error) => {
+            eprintln!("weir: {error:#}");
+            failed
+        }
+    }
+}
+
+fn start_node(args: &cli::NodeArgs) -> ExitCode {
+    let around = Surroundings {
+        variable: &|name| std::env::var(name).ok(),
+        host_name: rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
+    };
+    match Config::load(args, &around).and_then(node::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Problems>() => {
+            eprintln!("{error}");
+            ExitCode::from(MISUSED)
+        }
+        Err(error) => {
+            eprintln!("weir: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play_demo(args: &cli::DemoArgs) -> ExitCode {
+    demo::demo(args).unwrap_or_else(|error| {
+        eprintln!("weir: {error:#}");
+        ExitCode::FAILURE
+    })
+}

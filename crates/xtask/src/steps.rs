@@ -1,0 +1,265 @@
+//! The one command that checks everything and changes nothing.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::tally::Tally;
+use crate::tools::{self, cargo};
+
+/// Simulated clusters, one per seed: a minute or two in a release build on two cores.
+const SEEDS: &str = "1000";
+const SEEDS_QUICK: &str = "100";
+
+/// What to check, in this order: what fails fastest and most often comes first.
+const STEPS: &[Step] = &[
+    Step {
+        name: "format",
+        slow: false,
+        run: format,
+    },
+    Step {
+        name: "clippy",
+        slow: false,
+        run: clippy,
+    },
+    Step {
+        name: "docs",
+        slow: false,
+        run: docs,
+    },
+    Step {
+        name: "tests",
+        slow: false,
+        run: unit_tests,
+    },
+    Step {
+        name: "doctests",
+        slow: false,
+        run: doctests,
+    },
+    Step {
+        name: "simulation",
+        slow: false,
+        run: simulation,
+    },
+    Step {
+        name: "end-to-end",
+        slow: true,
+        run: end_to_end,
+    },
+];
+
+/// Programs that the end-to-end tests call, to give nodes hosts of their own, each with the Debian package that
+/// brings it.
+const END_TO_END_PACKAGES: &[(&str, &str)] = &[
+    ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("sysctl", "procps"),
+];
+
+struct Step {
+    name: &'static str,
+    /// Left out by `--quick`.
+    slow: bool,
+    run: fn(&Selection, &mut Tally) -> Result<()>,
+}
+
+/// Which steps to take, and how thoroughly.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    quick: bool,
+    /// Empty: all of them.
+    only: Vec<String>,
+}
+
+impl Selection {
+    /// Reads the arguments of `cargo xtask test`.
+    ///
+    /// # Errors
+    ///
+    /// Names the first argument that is neither an option nor a step.
+    pub(crate) fn parse(args: Vec<String>) -> Result<Self> {
+        let mut selection = Self::default();
+        for arg in args {
+            match arg.as_str() {
+                "--quick" => selection.quick = true,
+                name if STEPS.iter().any(|step| step.name == name) => selection.only.push(arg),
+                _ => {
+                    let steps: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+                    bail!(
+                        "unknown argument {arg:?}; accepted: --quick, {}",
+                        steps.join(", ")
+                    );
+                }
+            }
+        }
+        Ok(selection)
+    }
+
+    fn includes(&self, step: &Step) -> bool {
+        let named = self.only.iter().any(|name| name == step.name);
+        named || (self.only.is_empty() && !(self.quick && step.slow))
+    }
+}
+
+/// Takes the selected steps, stops at the first that fails, and ends with a line `N passed, N failed`.
+pub(crate) fn test(selection: &Selection) -> Result<bool> {
+    let start = Instant::now();
+    let mut tally = Tally::default();
+    let mut failure = None;
+    for step in STEPS.iter().filter(|step| selection.includes(step)) {
+        println!("\n== {}", step.name);
+        let step_start = Instant::now();
+        let result = (step.run)(selection, &mut tally);
+        let took = seconds(step_start.elapsed());
+        if let Err(error) = result {
+            println!("== {} FAILED after {took}: {error:#}", step.name);
+            failure = Some(step.name);
+            break;
+        }
+        println!("== {} ok, {took}", step.name);
+    }
+    println!("\ntotal {}", seconds(start.elapsed()));
+    if let Some(step) = failure {
+        println!("failed at: {step}");
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(failure.is_none())
+}
+
+fn format(_: &Selection, _: &mut Tally) -> Result<()> {
+    must(cargo(["fmt", "--all", "--check"]))
+}
+
+fn clippy(_: &Selection, _: &mut Tally) -> Result<()> {
+    must(cargo([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn docs(_: &Selection, _: &mut Tally) -> Result<()> {
+    let mut command = cargo(["doc", "--locked", "--workspace", "--no-deps"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    must(command)
+}
+
+fn unit_tests(_: &Selection, tally: &mut Tally) -> Result<()> {
+    let runner: &[&str] = if tools::has_nextest() {
+        &["nextest", "run", "--no-fail-fast"]
+    } else {
+        &["test", "--no-fail-fast"]
+    };
+    let mut command = cargo([]);
+    command.args(runner).args([
+        "--locked",
+        "--workspace",
+        "--exclude",
+        "e2e",
+        "--all-targets",
+    ]);
+    must_counting(command, tally)
+}
+
+fn doctests(_: &Selection, tally: &mut Tally) -> Result<()> {
+    must_counting(cargo(["test", "--locked", "--workspace", "--doc"]), tally)
+}
+
+fn simulation(selection: &Selection, tally: &mut Tally) -> Result<()> {
+    let mut command = tools::simulator();
+    command.args([
+        "--seeds",
+        if selection.quick { SEEDS_QUICK } else { SEEDS },
+        "--bugs",
+    ]);
+    must_counting(command, tally)
+}
+
+/// Real `weir` processes, black box. The binary is built here, once, and handed over by path: what is tested is
+/// what people run.
+fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
+    tools::install_missing(END_TO_END_PACKAGES)?;
+    must(cargo([
+        "build",
+        "--locked",
+        "--release",
+        "--package",
+        "weir",
+    ]))?;
+    // One at a time: each test starts several nodes and counts exactly what they answer under load on few cores.
+    let mut command = cargo([
+        "test",
+        "--locked",
+        "--package",
+        "e2e",
+        "--no-fail-fast",
+        "--",
+        "--test-threads=1",
+    ]);
+    command.env("WEIR_BIN", target_dir().join("release").join("weir"));
+    must_counting(command, tally)
+}
+
+fn target_dir() -> std::path::PathBuf {
+    let configured = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| "target".into(), std::path::PathBuf::from);
+    std::path::absolute(&configured).unwrap_or(configured)
+}
+
+/// Runs `command` with its output passed through.
+fn must(mut command: Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("starting {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?}: {status}");
+    }
+    Ok(())
+}
+
+/// Runs `command` with its output passed through, and adds up the summaries in it.
+///
+/// `cargo test` reports on stdout, `cargo nextest` on stderr: both are read, each by a thread of its own, since a
+/// full pipe would stop the runner.
+fn must_counting(mut command: Command, tally: &mut Tally) -> Result<()> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("starting {command:?}"))?;
+    let stderr = child.stderr.take().expect("stderr is piped");
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let err_reader = thread::spawn(move || {
+        let mut seen = Tally::default();
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            eprintln!("{line}");
+            seen.read(&line);
+        }
+        seen
+    });
+    let mut seen = Tally::default();
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        println!("{line}");
+        seen.read(&line);
+    }
+    let status = child.wait()?;
+    let seen_err = err_reader.join().expect("the reader does not panic");
+    tally.passed += seen.passed + seen_err.passed;
+    tally.failed += seen.failed + seen_err.failed;
+    if !status.success() {
+        bail!("{command:?}: {status}");
+    }
+    Ok(())
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}

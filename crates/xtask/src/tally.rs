@@ -1,0 +1,112 @@
+//! Counting what the test runners report.
+
+/// Tests passed and failed, summed over runners.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+}
+
+impl Tally {
+    /// Adds what `line` reports, if it is a summary: of `cargo nextest`, of `cargo test`, or a plain
+    /// `N passed, N failed` as the simulator prints it.
+    pub(crate) fn read(&mut self, line: &str) {
+        let line = without_colour(line);
+        let line = line.trim();
+        let is_summary =
+            line.starts_with("Summary [") || line.starts_with("test result:") || is_plain(line);
+        if !is_summary {
+            return;
+        }
+        self.passed += count_before(line, "passed");
+        self.failed +=
+            count_before(line, "failed") + count_before(line, "timed") + count_before(line, "exec");
+    }
+}
+
+fn is_plain(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let mut count_of = |what: &str| {
+        words
+            .next()
+            .is_some_and(|count| count.parse::<u64>().is_ok())
+            && words.next() == Some(what)
+    };
+    count_of("passed,") && count_of("failed")
+}
+
+/// The number just before the word `what`, or 0.
+fn count_before(line: &str, what: &str) -> u64 {
+    let words: Vec<&str> = line
+        .split([' ', ',', ';', '(', ')'])
+        .filter(|word| !word.is_empty())
+        .collect();
+    words
+        .windows(2)
+        .find(|pair| pair[1] == what)
+        .and_then(|pair| pair[0].parse().ok())
+        .unwrap_or(0)
+}
+
+fn without_colour(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(char) = chars.next() {
+        if char == '\u{1b}' {
+            chars.by_ref().find(char::is_ascii_alphabetic);
+        } else {
+            plain.push(char);
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    fn check(output: &str, passed: u64, failed: u64) {
+        let mut tally = Tally::default();
+        output.lines().for_each(|line| tally.read(line));
+        assert_eq!(tally, Tally { passed, failed }, "{output}");
+    }
+
+    #[test]
+    fn summaries_of_every_runner_are_counted() {
+        check(
+            "     Summary [   0.021s] 12 tests run: 12 passed, 0 skipped",
+            12,
+            0,
+        );
+        check(
+            "     Summary [   1.1s] 12 tests run: 10 passed (2 slow), 2 failed, 3 skipped",
+            10,
+            2,
+        );
+        check(
+            "     Summary [   1.1s] 4/12 tests run: 1 passed, 1 failed, 1 timed out, 1 exec failed",
+            1,
+            3,
+        );
+        check(
+            "\u{1b}[32;1m     Summary\u{1b}[0m [   0.02s] \u{1b}[1m3\u{1b}[0m tests run: \u{1b}[1m3\u{1b}[0m passed",
+            3,
+            0,
+        );
+        check(
+            "test result: ok. 5 passed; 0 failed; 1 ignored\ntest result: FAILED. 1 passed; 2 failed",
+            6,
+            2,
+        );
+        check("1000 passed, 0 failed", 1000, 0);
+    }
+
+    #[test]
+    fn other_lines_count_nothing() {
+        check(
+            "test a_spent_burst_comes_back ... ok\n3 passed by\nseed 7 passed, 9 failed to matter",
+            0,
+            0,
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! Finding the workspace and the programs that the chores call.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The folder of the virtual manifest, however deep the command was typed.
+pub(crate) fn workspace_root() -> Result<PathBuf> {
+    let crate_dir =
+        env::var("CARGO_MANIFEST_DIR").context("xtask is started by cargo: cargo xtask COMMAND")?;
+    let root = Path::new(&crate_dir)
+        .ancestors()
+        .nth(2)
+        .context("xtask lives in crates/xtask")?;
+    Ok(root.to_owned())
+}
+
+/// The cargo that started us, so that a `+toolchain` on the command line holds for every step.
+pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args);
+    command
+}
+
+/// The simulator, ready for its arguments.
+pub(crate) fn simulator() -> Command {
+    cargo([
+        "run",
+        "--quiet",
+        "--locked",
+        "--profile",
+        "simulation",
+        "--package",
+        "simulator",
+        "--",
+    ])
+}
+
+/// Whether `cargo nextest` can be called.
+pub(crate) fn has_nextest() -> bool {
+    cargo(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Installs the Debian packages whose programs are missing, each given as `(program, package)`. Does nothing when none is.
+///
+/// # Errors
+///
+/// When one is missing and this user may not install it, or apt-get fails.
+pub(crate) fn install_missing(programs: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> = programs
+        .iter()
+        .filter(|(program, _)| !on_path(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages = missing.join(" ");
+    println!("installing {packages}");
+    let install =
+        format!("apt-get update -qq && apt-get install -y -qq --no-install-recommends {packages}");
+    let status = Command::new("sh")
+        .args(["-c", &install])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status()?;
+    if !status.success() {
+        bail!("cannot install {packages}: as root, run apt-get install {packages}");
+    }
+    Ok(())
+}
+
+fn on_path(program: &str) -> bool {
+    // Root's tools live in sbin, which an ordinary user's PATH lacks.
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|dir| dir.join(program).is_file())
+}

@@ -1,0 +1,267 @@
+//! Several nodes of one home, user and cookie, which therefore find each other.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use tempfile::TempDir;
+
+use crate::network::{Network, address};
+use crate::node::{Node, Options};
+use crate::wait::eventually;
+
+/// Shards of every cluster.
+const SHARDS: u64 = 1024;
+
+/// A cluster of its own: no other test's nodes can meet these.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The nodes that were started and not taken out.
+    pub nodes: Vec<Node>,
+    config: Option<PathBuf>,
+    home: TempDir,
+}
+
+/// What a node says about the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct View {
+    /// Digest of who lives.
+    pub digest: String,
+    /// By name.
+    pub members: BTreeMap<String, MemberView>,
+    /// Shards with fewer copies than wanted.
+    pub under_replicated: u64,
+}
+
+/// What a node says about a member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemberView {
+    /// `alive`, `suspect`, `leaving` or `dead`.
+    pub status: String,
+    /// Grows with every start under this name.
+    pub incarnation: u64,
+    /// Shards that it owns.
+    pub shards: u64,
+}
+
+impl Cluster {
+    /// The cookie of every node, unless a test says otherwise.
+    pub const COOKIE: &str = "wojtyra-of-the-tests";
+
+    /// No node yet; the built-in configuration.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            nodes: Vec::new(),
+            config: None,
+            home: TempDir::with_prefix("weir-e2e-").expect("a temporary folder"),
+        }
+    }
+
+    /// No node yet; this configuration.
+    #[must_use]
+    pub fn with_config(config: &str) -> Self {
+        let mut cluster = Self::new();
+        let path = cluster.home.path().join("weir.toml");
+        fs::write(&path, config).expect("writing a configuration");
+        cluster.config = Some(path);
+        cluster
+    }
+
+    /// Starts nodes of these names and waits until they agree.
+    #[must_use]
+    pub fn started(mut self, names: &[&str]) -> Self {
+        for name in names {
+            self.start(name);
+        }
+        self.settle();
+        self
+    }
+
+    /// Where its nodes live.
+    #[must_use]
+    pub fn home(&self) -> &std::path::Path {
+        self.home.path()
+    }
+
+    /// Starts one more node and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// If it does not get there.
+    #[track_caller]
+    pub fn start(&mut self, name: &str) {
+        let started = self.try_start(name, Self::COOKIE, &[]);
+        if let Err((status, log)) = started {
+            panic!("{name} ended before it was ready, {status}:\n{log}");
+        }
+    }
+
+    /// Starts one more node, if it lives long enough to be ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::start`].
+    pub fn try_start(
+        &mut self,
+        name: &str,
+        cookie: &str,
+        args: &[&str],
+    ) -> Result<(), (ExitStatus, String)> {
+        self.launch(name, cookie, args, None)
+    }
+
+    /// Starts a node of that name on every host of `network`, and waits until they agree.
+    ///
+    /// # Panics
+    ///
+    /// If they do not get there.
+    #[must_use]
+    pub fn started_on(mut self, network: &Network, names: &[&str]) -> Self {
+        for (host, name) in names.iter().enumerate() {
+            let host = (network.namespace(host), address(host));
+            self.launch(name, Self::COOKIE, &[], Some(host))
+                .unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
+        }
+        self.settle();
+        self
+    }
+
+    fn launch(
+        &mut self,
+        name: &str,
+        cookie: &str,
+        args: &[&str],
+        host: Option<(String, String)>,
+    ) -> Result<(), (ExitStatus, String)> {
+        let mut args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        if let Some(config) = &self.config {
+            args.extend(["--config".to_owned(), config.display().to_string()]);
+        }
+        let options = Options {
+            name: name.to_owned(),
+            cookie: cookie.to_owned(),
+            args,
+            host,
+        };
+        let node = Node::start(self.home.path(), &options)?;
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// The node of that name.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    pub fn node(&self, name: &str) -> &Node {
+        let mut named = self.nodes.iter().filter(|node| node.name == name);
+        named.next().expect("a node of that name")
+    }
+
+    /// Takes the node of that name out: [`Self::settle`] no longer asks it, nor expects it alive.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    pub fn take(&mut self, name: &str) -> Node {
+        let named = self.nodes.iter().position(|node| node.name == name);
+        self.nodes.remove(named.expect("a node of that name"))
+    }
+
+    /// Waits until every node reports the same view, in which exactly these nodes live and own all shards, and no
+    /// shard lacks a copy.
+    ///
+    /// # Panics
+    ///
+    /// If that does not come to pass.
+    #[track_caller]
+    pub fn settle(&self) {
+        eventually("every node reports the same view, fully replicated", || {
+            let views: Vec<View> = self.nodes.iter().map(View::of).collect();
+            let agreed = views.iter().all(|view| self.is_settled(view, &views[0]));
+            agreed.then_some(()).ok_or_else(|| format!("{views:#?}"))
+        });
+    }
+
+    fn is_settled(&self, view: &View, first: &View) -> bool {
+        let alive = |name: &str| {
+            let member = view.members.get(name);
+            member.is_some_and(|member| member.status == "alive")
+        };
+        let living = view
+            .members
+            .values()
+            .filter(|member| member.status != "dead");
+        let shards: u64 = view.members.values().map(|member| member.shards).sum();
+        view.digest == first.digest
+            && view.under_replicated == 0
+            && shards == SHARDS
+            && living.count() == self.nodes.len()
+            && self.nodes.iter().all(|node| alive(&node.name))
+    }
+
+    /// The owner of `key`, as the first node says.
+    #[must_use]
+    #[track_caller]
+    pub fn owner(&self, limit: &str, key: &str) -> String {
+        let path = format!("/v1/owner?limit={limit}&key={key}");
+        let answer = self.nodes[0].get(&path, &[]);
+        let owner = answer.json()["owner"].as_str().map(str::to_owned);
+        owner.unwrap_or_else(|| panic!("{answer:?}"))
+    }
+
+    /// `count` keys that `owner` owns.
+    #[must_use]
+    pub fn keys_of(&self, owner: &str, limit: &str, count: usize) -> Vec<String> {
+        let keys = (0..).map(|number| format!("{owner}-{number}"));
+        let owned = keys.filter(|key| self.owner(limit, key) == owner);
+        owned.take(count).collect()
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl View {
+    /// What `node` says now.
+    ///
+    /// # Panics
+    ///
+    /// If it does not say it as promised.
+    #[must_use]
+    #[track_caller]
+    pub fn of(node: &Node) -> Self {
+        let answer = node.get("/v1/cluster", &[]);
+        let json = answer.json();
+        let text = |value: &serde_json::Value| {
+            value
+                .as_str()
+                .map(str::to_owned)
+                .unwrap_or_else(|| panic!("{answer:?}"))
+        };
+        let number =
+            |value: &serde_json::Value| value.as_u64().unwrap_or_else(|| panic!("{answer:?}"));
+        let members = json["members"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{answer:?}"));
+        let member = |member: &serde_json::Value| {
+            let view = MemberView {
+                status: text(&member["status"]),
+                incarnation: number(&member["incarnation"]),
+                shards: number(&member["shards"]),
+            };
+            (text(&member["name"]), view)
+        };
+        Self {
+            digest: text(&json["view"]),
+            members: members.iter().map(member).collect(),
+            under_replicated: number(&json["under_replicated_shards"]),
+        }
+    }
+}

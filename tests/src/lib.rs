@@ -1,0 +1,20 @@
+//! Starts real `weir` processes, asks them over real sockets, and kills them.
+//!
+//! Knows only what users know: the command line, the ready line and the HTTP API. Nothing here links the product.
+//! Tests wait for conditions with a deadline ([`eventually`]), never for durations. Read [`Cluster`] first.
+
+mod account;
+mod cluster;
+mod http;
+mod load;
+mod network;
+mod node;
+mod wait;
+
+pub use self::account::{Account, account};
+pub use self::cluster::{Cluster, MemberView, View};
+pub use self::http::{Client, Response};
+pub use self::load::{Hit, Load, Outcome, Target, at_once, spend};
+pub use self::network::{Network, address};
+pub use self::node::{Node, Options, weir};
+pub use self::wait::{DEADLINE, eventually};

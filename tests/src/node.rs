@@ -1,0 +1,331 @@
+//! One `weir node` process.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::http::{Client, Response};
+use crate::wait::{DEADLINE, eventually};
+
+/// Lines of a node's log that a failed test shows.
+const TAIL: usize = 40;
+
+/// How a node is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--name`
+    pub name: String,
+    /// `--cookie`
+    pub cookie: String,
+    /// More arguments.
+    pub args: Vec<String>,
+    /// The network namespace that is its host, and the address there. `None`: this host.
+    pub host: Option<(String, String)>,
+}
+
+/// A running node. Killed and reaped when dropped.
+#[derive(Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Where it serves HTTP.
+    pub http: SocketAddr,
+    /// Where it serves other nodes.
+    pub cluster: SocketAddr,
+    /// Live members when it was ready, itself included.
+    pub members: usize,
+    process: Process,
+}
+
+/// A child that does not outlive its test, and whose log a failed test shows.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    log: PathBuf,
+    /// What was asked for is not always a surprise: the log of a node that a test killed is shown, too.
+    name: String,
+}
+
+/// The `weir` command in the world of a test: its home is `home`, and no variable of ours reaches it.
+///
+/// # Panics
+///
+/// Without `WEIR_BIN`, the path of the program under test.
+#[must_use]
+pub fn weir(home: &Path) -> Command {
+    let mut command = Command::new(program());
+    isolate(&mut command, home);
+    command
+}
+
+fn program() -> OsString {
+    let program = std::env::var_os("WEIR_BIN").expect(
+        "WEIR_BIN names the weir program to test; `cargo xtask test end-to-end` builds it and sets this",
+    );
+    assert!(
+        Path::new(&program).is_file(),
+        "WEIR_BIN={program:?} is no file"
+    );
+    program
+}
+
+fn isolate(command: &mut Command, home: &Path) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", home)
+        .env("XDG_RUNTIME_DIR", home)
+        .stdin(Stdio::null());
+}
+
+impl Node {
+    /// Starts a node and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// If it ends before it is ready: how, and what it said on stderr.
+    ///
+    /// # Panics
+    ///
+    /// If it is not ready within the deadline, or its ready line is not as promised.
+    pub fn start(home: &Path, options: &Options) -> Result<Self, (ExitStatus, String)> {
+        let mut command = match &options.host {
+            None => weir(home),
+            Some((namespace, _)) => {
+                // Replaces itself with what it starts, so that the child is the node.
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(program());
+                isolate(&mut command, home);
+                command
+            }
+        };
+        command.args(["node", "--name", &options.name, "--cookie", &options.cookie]);
+        match &options.host {
+            None => command.args(["--http", "127.0.0.1:0"]),
+            Some((_, address)) => {
+                let any = format!("{address}:0");
+                command.args(["--http", &any, "--cluster", &any, "--insecure"])
+            }
+        };
+        command.args(["--log", "text"]).args(&options.args);
+        let log = unused(home, &options.name);
+        command
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).expect("creating a log"));
+        let mut child = command.spawn().expect("starting weir");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut process = Process {
+            child,
+            log,
+            name: options.name.clone(),
+        };
+        let (told, line) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            // An error reads as the end, which the process explains.
+            let _ = BufReader::new(stdout).read_line(&mut line);
+            let _ = told.send(line);
+        });
+        let line = line
+            .recv_timeout(DEADLINE)
+            .unwrap_or_else(|_| panic!("{} was not ready within {DEADLINE:?}", options.name));
+        if line.is_empty() {
+            let status = process.child.wait().expect("waiting for weir");
+            return Err((status, process.log()));
+        }
+        let ready = |key: &str| {
+            line.split_whitespace()
+                .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+                .unwrap_or_else(|| panic!("no {key} in the ready line {line:?}"))
+        };
+        let prefix = format!("weir {} ready ", options.name);
+        assert!(line.starts_with(&prefix), "{line:?}");
+        Ok(Self {
+            name: options.name.clone(),
+            http: ready("http").parse().expect("an address"),
+            cluster: ready("cluster").parse().expect("an address"),
+            members: ready("members").parse().expect("a number"),
+            process,
+        })
+    }
+
+    /// A new connection to it.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be reached.
+    #[must_use]
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.http)
+            .unwrap_or_else(|error| panic!("connecting to {}: {error}", self.name))
+    }
+
+    /// One `GET` on a connection of its own.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    #[track_caller]
+    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        self.ask("GET", path, headers, None)
+    }
+
+    /// One request on a connection of its own.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    #[track_caller]
+    pub fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Response {
+        self.client()
+            .request(method, path, headers, body)
+            .unwrap_or_else(|error| panic!("{method} {path} of {}: {error}", self.name))
+    }
+
+    /// Counts one hit of `cost`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    #[track_caller]
+    pub fn check(&self, limit: &str, key: &str, cost: u32) -> Response {
+        let checked = self.client().check(limit, key, cost);
+        checked.unwrap_or_else(|error| panic!("a check by {}: {error}", self.name))
+    }
+
+    /// Units of `key` that are counted now. Waits for an answer where none could be had.
+    #[must_use]
+    #[track_caller]
+    pub fn counted(&self, limit: &str, key: &str) -> u64 {
+        eventually("a peek is answered", || {
+            let peek = self.check(limit, key, 0);
+            let units = |name: &str| peek.json()[name].as_u64();
+            match (peek.status, units("limit"), units("remaining")) {
+                (200, Some(limit), Some(remaining)) => Ok(limit - remaining),
+                _ => Err(format!("{peek:?}")),
+            }
+        })
+    }
+
+    /// Waits until a replica has everything that this node has counted.
+    pub fn replicated(&self) {
+        eventually("everything counted is replicated", || {
+            let cluster = self.get("/v1/cluster", &[]);
+            match cluster.json()["replication_lag_ms"].as_f64() {
+                Some(0.0) => Ok(()),
+                lag => Err(format!("{lag:?} ms")),
+            }
+        });
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.process.child.kill().expect("killing a child");
+        self.process.child.wait().expect("waiting for a child");
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// SIGSTOP, and waits until the kernel has stopped all of its threads.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+        let stat = format!("/proc/{}/stat", self.pid());
+        eventually("a node is stopped", || {
+            let stat = fs::read_to_string(&stat).map_err(|error| error.to_string())?;
+            // The state follows the name, which is in parentheses.
+            match stat.rsplit(')').next().map(str::trim_start) {
+                Some(rest) if rest.starts_with('T') => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let name = self.name.clone();
+        eventually(&format!("{name} ends"), || {
+            let status = self.process.child.try_wait().expect("waiting for a child");
+            status.ok_or_else(|| "it runs".to_owned())
+        })
+    }
+
+    /// Resident memory in bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).expect("VmRSS") * 1024
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("the id of a child"), signal).expect("signalling a child");
+    }
+}
+
+impl Process {
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails when it has ended and been reaped, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(TAIL)..];
+            eprintln!(
+                "--- the end of the log of {}\n{}",
+                self.name,
+                tail.join("\n")
+            );
+        }
+    }
+}
+
+/// A file for the log of a node which may have been started before under this name.
+fn unused(home: &Path, name: &str) -> PathBuf {
+    (0..)
+        .map(|start| home.join(format!("{name}-{start}.log")))
+        .find(|path| !path.exists())
+        .expect("numbers do not end")
+}
