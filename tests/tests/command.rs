@@ -2,8 +2,9 @@
 
 use std::net::TcpListener;
 use std::process::Output;
+use std::thread;
 
-use e2e::{Cluster, weir};
+use e2e::{Cluster, Node, Options, weir};
 
 #[track_caller]
 fn run(cluster: &Cluster, args: &[&str]) -> Output {
@@ -95,6 +96,32 @@ fn a_name_that_is_taken_is_refused_while_its_holder_answers() {
     assert!(!log.contains("panicked"), "{log}");
     cluster.settle();
     assert_eq!(cluster.nodes[1].check("user_home", "u1", 1).status, 200);
+}
+
+/// They waited for each other to go, and after five seconds ran both, each for itself.
+#[test]
+fn of_two_nodes_started_at_once_under_one_name_one_runs() {
+    let cluster = Cluster::new();
+    let options = Options {
+        name: "oskar".to_owned(),
+        cookie: Cluster::COOKIE.to_owned(),
+        args: Vec::new(),
+        host: None,
+    };
+    let start = || Node::start(cluster.home(), &options);
+    let started = thread::scope(|scope| {
+        let twins = [scope.spawn(start), scope.spawn(start)];
+        twins.map(|twin| twin.join().expect("neither start panics"))
+    });
+    let refused: Vec<_> = started
+        .iter()
+        .filter_map(|twin| twin.as_ref().err())
+        .collect();
+    let [(status, log)] = refused[..] else {
+        panic!("{} of two were refused", refused.len());
+    };
+    assert!(!status.success());
+    assert!(log.contains("a node named oskar is already"), "{log}");
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub enum JoinError {
     /// Nothing was joined.
     #[error("starting the shard keepers")]
     Keepers(#[from] ractor::SpawnErr),
-    /// Nothing was joined: another node answers under this name.
+    /// Nothing was joined: another node answers under this name, or was started with it at the same moment.
     #[error(
         "a node named {name} is already in the cluster and answers, at {at}; choose another --name"
     )]
@@ -159,7 +159,15 @@ impl Cluster {
             .expect("nothing panics under this lock") = announcement;
         let found = cluster
             .look_for_cluster(neighbours.as_ref(), &me.cluster)
-            .await?;
+            .await;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                // Others must not wait for a node that has given up.
+                cluster.go_silent().await;
+                return Err(error);
+            }
+        };
         cluster.take_part(me, found).await?;
         cluster.settle().await;
         Ok(cluster)
@@ -220,16 +228,19 @@ impl Cluster {
                         // Somebody is there and slow: founding a second cluster beside it would have to be
                         // mended, so it is waited for.
                         must_wait |= !is_absent(&error) && started.elapsed() < WAIT_FOR_SEEDS;
-                        if let Some(reason) = refusal(&error)
-                            && matches!(reason, Refusal::WrongCookie)
-                            && seeds.contains(&Seed::Node(address.clone()))
-                        {
-                            return Err(JoinError::Refused {
-                                at: address,
-                                reason,
-                            });
+                        match refusal(&error) {
+                            Some(reason @ Refusal::WrongCookie)
+                                if seeds.contains(&Seed::Node(address.clone())) =>
+                            {
+                                return Err(JoinError::Refused {
+                                    at: address,
+                                    reason,
+                                });
+                            }
+                            // Another newcomer of this name, and it has precedence.
+                            Some(Refusal::NameTaken) => return Err(self.name_taken(address)),
+                            _ => continue,
                         }
-                        continue;
                     }
                 };
                 match answer {
@@ -244,12 +255,7 @@ impl Cluster {
                             key_limits,
                         });
                     }
-                    Some(Answer::Taken) => {
-                        return Err(JoinError::NameTaken {
-                            name: self.inner.config.name.clone(),
-                            at: address,
-                        });
-                    }
+                    Some(Answer::Taken) => return Err(self.name_taken(address)),
                     Some(Answer::Asking) => must_wait = true,
                     // Of several newcomers the one whose name sorts first founds the cluster.
                     Some(Answer::Joining) if peer.name < self.inner.config.name => must_wait = true,
@@ -264,6 +270,11 @@ impl Cluster {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    fn name_taken(&self, at: String) -> JoinError {
+        let name = self.inner.config.name.clone();
+        JoinError::NameTaken { name, at }
     }
 
     /// Becomes a member: from here on others hear of this node.

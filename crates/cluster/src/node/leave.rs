@@ -56,6 +56,11 @@ impl Cluster {
         if let Some(keepers) = self.inner.keepers.get() {
             keepers.stop();
         }
+        self.go_silent().await;
+    }
+
+    /// Cannot be found any more, and closes every connection.
+    pub(super) async fn go_silent(&self) {
         drop(
             self.inner
                 .announcement

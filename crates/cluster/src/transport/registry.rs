@@ -52,8 +52,9 @@ impl Inner {
             return Refusal::Itself;
         }
         if me.is_newcomer() {
-            // Who of the two has the name is for the cluster to say, not for this node.
-            return if peer.is_newcomer() {
+            // Two that start at once must not both found a cluster: both ends agree on which of them gives up.
+            // Between a newcomer and a member the cluster says who has the name, not this node.
+            return if peer.is_newcomer() && me.replica < peer.replica {
                 Refusal::NameTaken
             } else {
                 Refusal::NotReady

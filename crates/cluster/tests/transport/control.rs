@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster::control::{AskError, BODY_MAX, Control, GatewayHandler};
-use cluster::handshake::Hello;
+use cluster::handshake::{HandshakeError, Hello, Refusal};
+use cluster::transport::OpenError;
+use delta_crdt::ReplicaId;
 
 use crate::node::{Node, bind, hello, soon, until};
 
@@ -46,13 +48,21 @@ struct Talker {
 
 impl Talker {
     async fn start(name: &'static str, incarnation: u64) -> Self {
+        Self::start_with(name, incarnation, |hello| hello).await
+    }
+
+    async fn start_with(
+        name: &'static str,
+        incarnation: u64,
+        change: impl FnOnce(Hello) -> Hello,
+    ) -> Self {
         let transport = bind("cookie").await;
         let echo = Arc::new(Echo {
             name,
             words: Mutex::default(),
         });
         let control = Control::start(&transport, echo.clone()).await.unwrap();
-        let hello = hello(&transport, name, incarnation);
+        let hello = change(hello(&transport, name, incarnation));
         Self {
             node: Node::start_on(transport, hello),
             control,
@@ -134,6 +144,28 @@ async fn a_newcomer_asks_before_it_has_an_incarnation() {
         .await
         .unwrap();
     assert_eq!(answer, b"anna to anna: ?");
+}
+
+/// Each refused the other and waited for it to go; after five seconds both founded a cluster.
+#[tokio::test]
+async fn of_two_newcomers_with_one_name_exactly_one_is_told_that_it_is_taken() {
+    let newcomer = async |replica| {
+        let replica = ReplicaId(replica);
+        Talker::start_with("bert", 0, |hello| Hello { replica, ..hello }).await
+    };
+    let twins = [newcomer(7).await, newcomer(8).await];
+    for (asker, asked, told) in [(0, 1, Refusal::NotReady), (1, 0, Refusal::NameTaken)] {
+        let address = &twins[asked].node.hello.cluster;
+        let answer = soon(twins[asker].control.introduce(address, b"?", TIMEOUT)).await;
+        let Err(AskError::Open(OpenError::Handshake {
+            source: HandshakeError::RefusedBy(refusal),
+            ..
+        })) = answer
+        else {
+            panic!("let in: {answer:?}");
+        };
+        assert_eq!(refusal, told);
+    }
 }
 
 async fn newcomer_too() -> String {
