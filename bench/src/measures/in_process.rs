@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use cluster::clock::Clock;
 use cluster::node::{Acknowledge, Cluster, ClusterConfig, SHARDS};
-use coordinator::{Coordinator as _, FailMode, Policy};
+use coordinator::{Coordinator as _, FailMode, Policy, Strategy};
 use delta_crdt::{Cells, Dot, ReplicaId, Term};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use quota::{Algorithm, Cost, KeyHasher, Limit, Nanos, Verdict};
@@ -182,6 +182,7 @@ pub(crate) fn policy() -> Result<Policy> {
         namespace: "default".into(),
         name: "admit".into(),
         limit,
+        strategy: Strategy::Owner,
         on_failure: FailMode::Deny,
     })
 }

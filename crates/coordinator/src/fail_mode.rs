@@ -11,6 +11,11 @@ pub enum FailMode {
     Deny,
     /// Fail-open: the hit passes, uncounted or not known to be counted.
     Allow,
+    /// For a limit that is counted in Redis: the cluster counts, by its own strategy `owner`, until Redis is back.
+    ///
+    /// No count is carried over in either direction, so a key may get its limit twice in the window of each switch.
+    /// When the owner cannot decide either, this fails closed.
+    Owner,
 }
 
 impl FailMode {
@@ -21,7 +26,7 @@ impl FailMode {
     ///
     /// # Errors
     ///
-    /// Gives `error` back if the limit fails closed.
+    /// Gives `error` back if the limit fails closed, and for [`FailMode::Owner`], after the owner was asked.
     pub const fn answer(
         self,
         limit: &Limit,
@@ -29,7 +34,7 @@ impl FailMode {
         error: NoDecision,
     ) -> Result<Answer, NoDecision> {
         let verdict = match self {
-            Self::Deny => return Err(error),
+            Self::Deny | Self::Owner => return Err(error),
             Self::Allow if limit.burst() < cost.units() => Verdict::NeverConforms,
             Self::Allow => Verdict::Allow,
         };
@@ -61,10 +66,9 @@ mod tests {
 
     #[test]
     fn failing_closed_gives_the_error_back() {
-        assert_eq!(
-            FailMode::Deny.answer(&limit(), Cost::ONE, ERROR),
-            Err(ERROR)
-        );
+        for mode in [FailMode::Deny, FailMode::Owner] {
+            assert_eq!(mode.answer(&limit(), Cost::ONE, ERROR), Err(ERROR));
+        }
     }
 
     #[test]

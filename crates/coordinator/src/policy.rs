@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quota::{Cost, Limit};
 
-use crate::FailMode;
+use crate::{FailMode, Strategy};
 
 /// A whole limit as a front selects it: whose, called what, how many, and what happens when nobody can tell.
 ///
@@ -17,6 +17,8 @@ pub struct Policy {
     pub name: Arc<str>,
     /// How many units, how often, counted how.
     pub limit: Limit,
+    /// Who counts.
+    pub strategy: Strategy,
     /// What to answer when no decision can be had.
     pub on_failure: FailMode,
 }

@@ -1,12 +1,12 @@
 //! The map.
 
-use quota::{Cost, Count, Decision, KeyHash, Limit, Taken, UnixNanos};
+use quota::{Cost, Count, Decision, KeyHash, Limit, Nanos, Taken, UnixNanos};
 use smallvec::SmallVec;
 
 use crate::cell::Cell;
 use crate::digest::{Digest, slot_hash};
 use crate::expiry::Sweep;
-use crate::fold::{Folded, fold, fold_context};
+use crate::fold::{Folded, fold, fold_context, whole_context};
 use crate::store::Store;
 use crate::term::{Dot, stamp};
 use crate::version::{SLOTS_MAX, Slot, Slots, Version};
@@ -27,6 +27,10 @@ pub struct Cells {
     pub(crate) store: Store,
     pub(crate) digest: Digest,
     pub(crate) sweep: Sweep,
+    /// Contexts outlive counts by this: [`Cells::of_many_writers`]. `None`: they end together.
+    pub(crate) linger: Option<Nanos>,
+    /// No hit was admitted later than this by a clock that is right: [`Cells::bound_stamps`].
+    pub(crate) latest: Option<UnixNanos>,
     fault: Option<Fault>,
 }
 
@@ -63,6 +67,21 @@ impl Cells {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No keys, for replicas that all write at once, as a rule and not because they were parted.
+    ///
+    /// Then a key is nearly always full again for one replica a moment before or after it is for another. So that what
+    /// one knows of the other's writes is not taken for new because of that, contexts outlive counts: a cell is kept
+    /// for `linger` after it is full again, which should be longer than a delta takes, and [`Slot::added`] goes on
+    /// from one fill to the next. A delta later than that may count what has long come back as added now, up to
+    /// one burst, and never too little.
+    #[must_use]
+    pub fn of_many_writers(linger: Nanos) -> Self {
+        Self {
+            linger: Some(linger),
+            ..Self::default()
+        }
     }
 
     /// No keys, and a mistake to make with those to come.
@@ -132,6 +151,19 @@ impl Cells {
         limit.peek(now, folded.map(|folded| folded.count).as_ref())
     }
 
+    /// Units counted for `key`, a started one counted whole. More than the burst: sides of a fork overshot it.
+    #[must_use]
+    pub fn used(&self, now: UnixNanos, key: KeyHash, limit: &Limit) -> u64 {
+        let Some(place) = self.store.place_of(key) else {
+            return 0;
+        };
+        if let Some(count) = &self.store.entry(place).count {
+            return count.used(limit, now);
+        }
+        let folded = fold(self.store.cell(place), limit, now, self.fault);
+        folded.map_or(0, |folded| folded.count.used(limit, now))
+    }
+
     /// Decides one hit, and counts it if it passes.
     pub fn hit(
         &mut self,
@@ -174,12 +206,17 @@ impl Cells {
         // What was refunded whole has a tombstone too, but the refund may be half of a pair that a fork makes.
         let is_forgiven = |v: &Version| v.forgiven() == v.slots();
         let known = known.filter(|cell| !cell.versions().iter().all(is_forgiven));
+        let context = known.as_ref().filter(|_| self.linger.is_some());
+        let context = context.map(whole_context);
         let Some((mut slots, until)) = known.and_then(|cell| fold_context(cell, now)) else {
             return Written {
                 decision,
                 changed: false,
             };
         };
+        if let Some((whole, _)) = context {
+            slots = whole;
+        }
         record(&mut slots, dot, 0);
         let forgiven = slots.to_vec();
         self.put(
@@ -199,7 +236,7 @@ impl Cells {
         let Some(place) = self.store.place_of(key) else {
             let changed = now < cell.expires_at();
             let mut cell = cell;
-            cell.prune(now);
+            self.prune_cell(&mut cell, now);
             let forked = changed && 1 < cell.versions().len();
             if changed {
                 self.put(key, cell);
@@ -218,7 +255,7 @@ impl Cells {
         let known = self.store.cell(place);
         let mut joined = known.clone();
         joined.join(cell);
-        joined.prune(now);
+        self.prune_cell(&mut joined, now);
         let forked = 1 < joined.versions().len();
         let changed = joined != known;
         if changed {
@@ -256,10 +293,11 @@ impl Cells {
         cost: Cost,
         dot: Dot,
     ) -> Written {
+        let starts_over = self.linger.is_none();
         let entry = self.store.entry_mut(place);
         let key = entry.key;
         let is_full = |count: &Count| count.expires_at() <= now;
-        if entry.count.as_ref().is_none_or(is_full) {
+        if starts_over && entry.count.as_ref().is_none_or(is_full) {
             return self.hit_afresh(now, key, Some(place), limit, cost, dot);
         }
         let known = entry.newest();
@@ -322,7 +360,7 @@ impl Cells {
     /// Any write of any cell: what is live is folded, `operation` applied, and one version put in its place.
     ///
     /// A key with nothing live starts over: its only slot is the writer's, so that what a slot says was added is what
-    /// was added since the key was last full.
+    /// was added since the key was last full. With [many writers](Self::of_many_writers) the context stays.
     fn write(
         &mut self,
         now: UnixNanos,
@@ -332,6 +370,8 @@ impl Cells {
         operation: impl FnOnce(&mut Option<Count>) -> Taken,
     ) -> Written {
         let known = self.get(key);
+        let context = known.as_ref().filter(|_| self.linger.is_some());
+        let context = context.map(whole_context);
         let (mut count, mut slots, mut forgiven) =
             match known.and_then(|cell| fold(cell, limit, now, self.fault)) {
                 Some(Folded {
@@ -341,6 +381,11 @@ impl Cells {
                 }) => (Some(count), slots, forgiven),
                 None => (None, SmallVec::new(), Vec::new()),
             };
+        if let Some(context) = context {
+            (slots, forgiven) = context;
+        }
+        let sides = slots.len() as u32;
+        count = count.map(|count| self.bounded(count, limit, sides));
         let before = count.clone();
         let Taken { decision, added } = operation(&mut count);
         let Some(count) = count.filter(|count| before.as_ref() != Some(count)) else {
@@ -355,6 +400,13 @@ impl Cells {
         Written {
             decision,
             changed: true,
+        }
+    }
+
+    /// Leaves out the versions of `cell` that say nothing any more. With many writers each says what it knows of.
+    pub(crate) fn prune_cell(&self, cell: &mut Cell, now: UnixNanos) {
+        if self.linger.is_none() {
+            cell.prune(now);
         }
     }
 

@@ -55,7 +55,7 @@ impl Sweep {
 }
 
 impl Cells {
-    /// Removes the keys that are full again among the next `budget` keys; how many went.
+    /// Removes the keys that are full again, and have been for as long as their context lingers, among the next `budget` keys; how many went.
     ///
     /// Goes through the keys pass by pass, and ends with the pass. A budget of [`len`](Self::len) or more is a whole pass
     /// of its own: afterwards every key that is left is live. Costs nothing while nothing can have expired since the
@@ -74,7 +74,7 @@ impl Cells {
             if self.len() <= place {
                 break;
             }
-            let expires_at = self.store.expires_at(place);
+            let expires_at = self.store.expires_at(place) + self.linger.unwrap_or_default();
             if expires_at <= now {
                 self.remove(place);
             } else {
@@ -116,7 +116,7 @@ impl Cells {
         }
         let key = self.store.entry(place).key;
         let mut cell = self.store.cell(place);
-        cell.prune(now);
+        self.prune_cell(&mut cell, now);
         if cell.versions().len() == 1 {
             self.put(key, cell);
         }

@@ -73,6 +73,12 @@ pub(crate) fn fold_context(cell: Cell, now: UnixNanos) -> Option<(Slots, UnixNan
     Some((Merged::of(&live).slots, until))
 }
 
+/// All that the versions of `cell` know of, those that are full again too, and what was forgiven of it.
+pub(crate) fn whole_context(cell: &Cell) -> (Slots, Vec<Slot>) {
+    let merged = Merged::of(cell.versions());
+    (merged.slots, merged.forgiven)
+}
+
 fn live(cell: Cell, now: UnixNanos) -> SmallVec<[Version; 1]> {
     cell.into_versions().filter(|v| v.is_live(now)).collect()
 }

@@ -79,10 +79,11 @@ fn limit_json(policy: &Policy) -> Value {
         "algorithm": limit.algorithm().name(),
         "limit": limit.units(),
         "per": span::format(limit.period()),
-        "strategy": "owner",
+        "strategy": policy.strategy.name(),
         "on_failure": match policy.on_failure {
             FailMode::Deny => "deny",
             FailMode::Allow => "allow",
+            FailMode::Owner => "owner",
         },
     });
     match limit.algorithm() {

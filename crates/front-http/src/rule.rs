@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coordinator::{FailMode, Policy};
+use coordinator::{FailMode, Policy, Strategy};
 use quota::{Algorithm, Anchor, Limit, LimitError, UnknownAlgorithm};
 use serde::Deserialize;
 
@@ -135,6 +135,7 @@ impl Rule {
             namespace: Arc::clone(namespace),
             name: name.into(),
             limit,
+            strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
         })
     }

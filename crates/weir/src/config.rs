@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 mod limits;
 pub(crate) mod node;
 mod problem;
+pub(crate) mod redis;
 pub(crate) mod routes;
 mod span;
 mod table;
@@ -21,6 +22,7 @@ use coordinator::Policy;
 use self::cluster::ClusterConfig;
 use self::node::NodeConfig;
 pub(crate) use self::problem::Problems;
+use self::redis::RedisConfig;
 use self::routes::Route;
 use self::table::{Source, Table};
 use crate::cli::NodeArgs;
@@ -32,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) cluster: ClusterConfig,
     /// In the order of the file.
     pub(crate) limits: Vec<Policy>,
+    /// Where limits with `strategy = "redis"` are counted. `Some` if there are any.
+    pub(crate) redis: Option<RedisConfig>,
     /// In the order of the file.
     pub(crate) routes: Vec<Route>,
 }
@@ -103,12 +107,16 @@ impl Config {
         let cluster = cluster::read(root.table("cluster", &mut problems), &mut problems);
         let (limits, names) = limits::read(root.tables("limit", &mut problems), &mut problems);
         let routes = routes::read(root.tables("route", &mut problems), &names, &mut problems);
+        let has_redis = root.has("redis");
+        let redis = redis::read(root.table("redis", &mut problems), &mut problems);
+        redis::check_needed(&limits, has_redis, &mut problems);
         root.finish(&mut problems);
         match node {
             Some(node) if problems.is_empty() => Ok(Self {
                 node,
                 cluster,
                 limits,
+                redis,
                 routes,
             }),
             _ => Err(problems),

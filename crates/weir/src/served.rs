@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster::node::{Cluster, Status};
-use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy};
+use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy, Strategy};
 use front_http::{
     ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Node, Ownership, Readiness,
 };
@@ -110,6 +110,7 @@ impl Node for Served {
             namespace: self.namespace.clone(),
             name: KEY_LIMITS.into(),
             limit,
+            strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
         })
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode};
-use coordinator::{FailMode, Policy};
+use coordinator::{FailMode, Policy, Strategy};
 use front_http::{HttpConfig, Identity, PeerAddr, Route, RouteAnswer, router};
 use http_body_util::BodyExt as _;
 use quota::{Algorithm, Limit, Nanos};
@@ -48,6 +48,7 @@ pub(crate) fn config() -> HttpConfig {
         namespace: "default".into(),
         name: name.into(),
         limit,
+        strategy: Strategy::Owner,
         on_failure: if name == "open" {
             FailMode::Allow
         } else {

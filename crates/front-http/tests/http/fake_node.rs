@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy};
+use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy, Strategy};
 use front_http::{
     ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Node, Ownership, Readiness,
 };
@@ -147,6 +147,7 @@ impl Node for FakeNode {
             namespace: "default".into(),
             name: KEY_LIMITS.into(),
             limit,
+            strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
         })
     }

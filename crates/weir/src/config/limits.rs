@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use coordinator::{FailMode, Policy};
+use coordinator::{FailMode, Policy, Strategy};
 use quota::{Algorithm, Anchor, Limit, LimitError, Nanos};
 
 use super::problem::{Given, Problems};
@@ -35,21 +35,17 @@ pub(super) fn read(tables: Vec<Table<'_>>, problems: &mut Problems) -> (Vec<Poli
                 .or_insert_with(|| name.place.clone());
         }
         let limit = read_limit(&mut table, problems);
-        let on_failure = match table.string("on_failure", problems) {
-            Some(given) => problems.choose(
-                &given,
-                &[("deny", FailMode::Deny), ("allow", FailMode::Allow)],
-            ),
-            // A limit that protects something should not open because the cluster is in trouble.
-            None => Some(FailMode::Deny),
-        };
-        check_strategy(&mut table, problems);
+        let strategy = read_strategy(&mut table, limit.as_ref(), problems);
+        let on_failure = read_on_failure(&mut table, strategy, problems);
         table.finish(problems);
-        if let (Some(name), Some(limit), Some(on_failure)) = (name, limit, on_failure) {
+        if let (Some(name), Some(limit), Some(strategy), Some(on_failure)) =
+            (name, limit, strategy, on_failure)
+        {
             limits.push(Policy {
                 namespace: NAMESPACE.into(),
                 name: name.value.into(),
                 limit,
+                strategy,
                 on_failure,
             });
         }
@@ -138,22 +134,51 @@ fn read_algorithm(table: &mut Table<'_>, problems: &mut Problems) -> Option<Algo
     problems.parse(&given, ALGORITHMS, |name| name.parse().ok())
 }
 
-/// `owner` is the only strategy of this version, and so nothing to keep.
-fn check_strategy(table: &mut Table<'_>, problems: &mut Problems) {
+/// Who counts. `None`: it is no strategy, or one that cannot count by the limit's algorithm.
+fn read_strategy(
+    table: &mut Table<'_>,
+    limit: Option<&Limit>,
+    problems: &mut Problems,
+) -> Option<Strategy> {
     let Some(given) = table.string("strategy", problems) else {
-        return;
+        return Some(Strategy::Owner);
     };
-    match given.value.as_str() {
-        "owner" => {}
-        later @ ("local" | "redis" | "raft") => {
-            problems.add(
-                &given.place,
-                format!("{later:?} is not in this version"),
-                "\"owner\"",
-            );
-        }
-        _ => problems.bad_value(&given, "\"owner\""),
+    let words = Strategy::ALL.map(|strategy| (strategy.name(), strategy));
+    let strategy = problems.choose(&given, &words)?;
+    let algorithm = limit.map(Limit::algorithm);
+    if let Some(algorithm) = algorithm.filter(|&algorithm| !strategy.counts_by(algorithm)) {
+        let able = Strategy::ALL.into_iter().filter(|s| s.counts_by(algorithm));
+        let able: Vec<_> = able.map(|s| format!("{:?}", s.name())).collect();
+        let what = format!("{:?} cannot count by {algorithm}", given.value);
+        problems.add(&given.place, what, able.join(", "));
+        return None;
     }
+    Some(strategy)
+}
+
+/// What is answered when nobody can count. A limit that protects something should not open because there is trouble.
+fn read_on_failure(
+    table: &mut Table<'_>,
+    strategy: Option<Strategy>,
+    problems: &mut Problems,
+) -> Option<FailMode> {
+    let Some(given) = table.string("on_failure", problems) else {
+        return Some(FailMode::Deny);
+    };
+    let words = [
+        ("deny", FailMode::Deny),
+        ("allow", FailMode::Allow),
+        ("owner", FailMode::Owner),
+    ];
+    let mode = problems.choose(&given, &words)?;
+    if mode == FailMode::Owner && strategy.is_some_and(|strategy| strategy != Strategy::Redis) {
+        problems.bad_value(
+            &given,
+            "\"deny\" or \"allow\"; \"owner\" is for limits with strategy = \"redis\"",
+        );
+        return None;
+    }
+    Some(mode)
 }
 
 fn to_u32(given: Given<u64>) -> Given<u32> {

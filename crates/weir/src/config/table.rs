@@ -130,6 +130,17 @@ impl<'s> Table<'s> {
         None
     }
 
+    /// `true` or `false`.
+    pub(crate) fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
+        let value = self.value(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            let place = self.place_of(value, &self.path_of(key));
+            problems.add(&place, self.found(value), "true or false");
+        }
+        flag
+    }
+
     /// The table below `key`.
     pub(crate) fn table(
         &mut self,
@@ -191,6 +202,11 @@ impl<'s> Table<'s> {
             || self.place(),
             |value| self.place_of(value, &self.path_of(key)),
         )
+    }
+
+    /// Whether `key` is there, whatever it holds.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
     }
 
     /// How many keys the table has.
