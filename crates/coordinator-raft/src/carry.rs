@@ -1,0 +1,196 @@
+//! The way of hits from this node's fronts to the log and back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coordinator::NoDecision;
+use tokio::sync::Semaphore;
+
+use crate::ask::{self, Outcome, Parcel};
+use crate::engine::Proposed;
+use crate::inbox::{Filed, Filing};
+use crate::node::Node;
+use crate::outbox::{Load, RETRY_AFTER};
+use crate::peers::{CallError, Peers};
+use crate::wire::{Kind, Reply, Request};
+
+/// Parcels, or entries, on their way at once. With one, the line would be idle while its answer travels; with more, the
+/// parcels get smaller and nothing gets faster.
+const UNDER_WAY_MAX: usize = 2;
+
+/// How long one attempt waits for the leader. Longer than any entry takes while the leader lives; one that is replaced
+/// is found out by the election, not by this.
+const ATTEMPT: Duration = Duration::from_millis(1_000);
+
+/// How long to wait for a leader before looking again anyway.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Sends what fronts ask to whoever leads, for ever.
+pub(crate) async fn carry_all<P: Peers>(node: Arc<Node<P>>) {
+    let under_way = Arc::new(Semaphore::new(UNDER_WAY_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else {
+            return;
+        };
+        let load = node.outbox.next().await;
+        let node = Arc::clone(&node);
+        tokio::spawn(async move {
+            node.carry(load).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Makes entries of what is filed, for ever. Entries leave in order, and wait for their majorities side by side.
+pub(crate) async fn propose_all<P: Peers>(node: Arc<Node<P>>) {
+    let under_way = Arc::new(Semaphore::new(UNDER_WAY_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else {
+            return;
+        };
+        let filings = node.inbox.next().await;
+        let node = Arc::clone(&node);
+        tokio::spawn(async move {
+            node.propose_filed(filings).await;
+            drop(permit);
+        });
+    }
+}
+
+impl<P: Peers> Node<P> {
+    async fn propose_filed(&self, filings: Vec<Filing>) {
+        let (parcels, waiting): (Vec<_>, Vec<_>) = filings
+            .into_iter()
+            .map(|Filing { parcel, filed }| {
+                let hits = parcel.asks.len();
+                (parcel, (hits, filed))
+            })
+            .unzip();
+        let hits: usize = waiting.iter().map(|(hits, _)| hits).sum();
+        match self.propose(parcels).await {
+            Proposed::Done(outcomes) if outcomes.len() == hits => {
+                let mut outcomes = outcomes.into_iter();
+                for (hits, filed) in waiting {
+                    let _gone = filed.send(Filed::Decided(outcomes.by_ref().take(hits).collect()));
+                }
+            }
+            Proposed::NotLeader(leader) => tell_all(waiting, &Filed::NotLeader(leader)),
+            Proposed::Done(_) | Proposed::Lost => tell_all(waiting, &Filed::Lost),
+        }
+    }
+
+    /// Has a load decided: by whoever leads, again and again under the same ids until each hit is decided or given up.
+    async fn carry(&self, mut load: Load) {
+        let mut may_be_counted = false;
+        loop {
+            load.drop_abandoned();
+            if load.asks.is_empty() {
+                return;
+            }
+            let mut leader = self.leader.subscribe();
+            let now_leading = *leader.borrow_and_update();
+            // Noted before, since whoever waits may stop waiting in the middle.
+            self.outbox
+                .trace(&load.asks, may_be_counted || now_leading.is_some());
+            let parcel = self.outbox.parcel(self.config.me, &load.asks);
+            let filed = match now_leading {
+                None => Filed::NotLeader(None),
+                Some(to) => tokio::select! {
+                    filed = self.ask(to, parcel) => filed,
+                    // What was asked of one who leads no more may yet be decided; it has an id.
+                    () = is_replaced(&mut leader, to) => Filed::Lost,
+                },
+            };
+            match filed {
+                Filed::Decided(outcomes) => return tell(load, outcomes),
+                Filed::NotLeader(_) => self.outbox.trace(&load.asks, may_be_counted),
+                Filed::Full if !may_be_counted => {
+                    return give_up(
+                        load,
+                        NoDecision::Overloaded {
+                            retry_after: RETRY_AFTER,
+                        },
+                    );
+                }
+                Filed::Full => {}
+                Filed::Lost => {
+                    may_be_counted = true;
+                    self.meter.retried.increment(load.asks.len() as u64);
+                }
+            }
+            if self.is_stopped() && !may_be_counted {
+                return give_up(
+                    load,
+                    NoDecision::Draining {
+                        retry_after: RETRY_AFTER,
+                    },
+                );
+            }
+            let _elapsed = tokio::time::timeout(LOOK_AGAIN, leader.changed()).await;
+        }
+    }
+
+    async fn ask(&self, leader: u32, parcel: Parcel) -> Filed {
+        if leader == self.config.me {
+            return self.file(parcel).await;
+        }
+        let Some(seat) = self.seat() else {
+            return Filed::NotLeader(None);
+        };
+        self.meter.forwarded.increment(parcel.asks.len() as u64);
+        let request = Request {
+            group: Some(seat.group()),
+            kind: Kind::Hits,
+            body: parcel.encode(),
+        };
+        let call = self.peers.call(leader, request.encode(), ATTEMPT);
+        let answer = match tokio::time::timeout(ATTEMPT, call).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(CallError::Unreachable | CallError::NotRunning)) => {
+                return Filed::NotLeader(None);
+            }
+            Ok(Err(CallError::Silent)) | Err(_) => return Filed::Lost,
+        };
+        match Reply::decode(&answer) {
+            Some(Reply::Done(body)) => match ask::decode_outcomes(&body) {
+                Ok(outcomes) if outcomes.len() == parcel.asks.len() => Filed::Decided(outcomes),
+                _ => Filed::Lost,
+            },
+            Some(Reply::NotLeader(leader)) => Filed::NotLeader(leader),
+            Some(Reply::Foreign | Reply::Refused) => Filed::NotLeader(None),
+            Some(Reply::Full) => Filed::Full,
+            Some(Reply::Lost) | None => Filed::Lost,
+        }
+    }
+}
+
+async fn is_replaced(leader: &mut tokio::sync::watch::Receiver<Option<u32>>, by_other_than: u32) {
+    let replaced = leader.wait_for(|now| now.is_some_and(|now| now != by_other_than));
+    if replaced.await.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn tell(load: Load, outcomes: Vec<Outcome>) {
+    for (told, outcome) in load.told.into_iter().zip(outcomes) {
+        let _gone = told.send(match outcome {
+            Outcome::Decided(decision) => Ok(decision),
+            // Only if this node has given it up: nobody listens.
+            Outcome::TooLate => Err(NoDecision::Unknown {
+                retry_after: RETRY_AFTER,
+            }),
+        });
+    }
+}
+
+fn give_up(load: Load, error: NoDecision) {
+    for told in load.told {
+        let _gone = told.send(Err(error));
+    }
+}
+
+fn tell_all(waiting: Vec<(usize, tokio::sync::oneshot::Sender<Filed>)>, outcome: &Filed) {
+    for (_, filed) in waiting {
+        let _gone = filed.send(outcome.clone());
+    }
+}

@@ -1,0 +1,253 @@
+//! What the tasks of one node share.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::ask::{self, Command, Parcel};
+use crate::config::RaftConfig;
+use crate::engine::{Proposed, Seat, Seating};
+use crate::group::GroupId;
+use crate::inbox::{Filed, Inbox};
+use crate::meter::Meter;
+use crate::outbox::Outbox;
+use crate::peers::{Member, Peers};
+use crate::saved::Saved;
+use crate::wire::{self, Kind, Reply, Request, Standing};
+
+/// One node of the strategy.
+pub(crate) struct Node<P> {
+    pub(crate) config: RaftConfig,
+    pub(crate) peers: P,
+    pub(crate) members: watch::Receiver<Vec<Member>>,
+    pub(crate) seating: Seating<P>,
+    pub(crate) saved: Mutex<Option<Saved>>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) inbox: Inbox,
+    pub(crate) meter: Meter,
+    pub(crate) is_stopped: AtomicBool,
+    /// Who leads this node's group, for those that wait for it.
+    pub(crate) leader: watch::Sender<Option<u32>>,
+    seat: watch::Sender<Option<Arc<Seat>>>,
+    /// Held while the seat changes.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl<P: Peers> Node<P> {
+    pub(crate) fn new(
+        config: RaftConfig,
+        peers: P,
+        members: watch::Receiver<Vec<Member>>,
+        seating: Seating<P>,
+        saved: Option<Saved>,
+    ) -> Self {
+        Self {
+            config,
+            peers,
+            members,
+            seating,
+            saved: Mutex::new(saved),
+            outbox: Arc::default(),
+            inbox: Inbox::default(),
+            meter: Meter::new(),
+            is_stopped: AtomicBool::new(false),
+            leader: watch::Sender::default(),
+            seat: watch::Sender::default(),
+            changing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(crate) fn seat(&self) -> Option<Arc<Seat>> {
+        self.seat.borrow().clone()
+    }
+
+    pub(crate) fn seats(&self) -> watch::Receiver<Option<Arc<Seat>>> {
+        self.seat.subscribe()
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Acquire)
+    }
+
+    /// Where this node stands.
+    pub(crate) fn standing(&self) -> Standing {
+        let seat = self.seat();
+        let voting = seat.as_ref().map(|seat| seat.voting());
+        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        Standing {
+            group: seat.map(|seat| seat.group()),
+            leads: voting.as_ref().is_some_and(|voting| voting.leads),
+            log: voting.map_or((0, 0), |voting| voting.log),
+            saved: saved.as_ref().map_or((0, 0), |it| (it.epoch, it.index)),
+        }
+    }
+
+    /// Takes a call of another node.
+    pub(crate) async fn on_call(&self, from: u32, request: Bytes) -> Reply {
+        let Some(request) = Request::decode(&request) else {
+            return Reply::Refused;
+        };
+        match request.kind {
+            Kind::Probe => Reply::Done(wire::encode(&self.standing())),
+            Kind::Hits => self.on_hits(from, &request).await,
+            kind => match self.seat_for(&request).await {
+                Some(seat) => seat.on_message(kind, &request.body).await,
+                None => Reply::Foreign,
+            },
+        }
+    }
+
+    async fn on_hits(&self, from: u32, request: &Request) -> Reply {
+        let seat = self.seat();
+        if seat.is_none_or(|seat| Some(seat.group()) != request.group) {
+            return Reply::Foreign;
+        }
+        let Ok(parcel) = Parcel::decode(&request.body) else {
+            return Reply::Refused;
+        };
+        // Ids are per origin: nobody speaks for another.
+        if parcel.origin != from {
+            return Reply::Refused;
+        }
+        match self.file(parcel).await {
+            Filed::Decided(outcomes) => Reply::Done(ask::encode_outcomes(&outcomes)),
+            Filed::NotLeader(leader) => Reply::NotLeader(leader),
+            Filed::Full => Reply::Full,
+            Filed::Lost => Reply::Lost,
+        }
+    }
+
+    /// Puts a parcel into the log, if this node leads.
+    pub(crate) async fn file(&self, parcel: Parcel) -> Filed {
+        let leader = *self.leader.borrow();
+        if leader != Some(self.config.me) {
+            return Filed::NotLeader(leader);
+        }
+        self.inbox.file(parcel).await
+    }
+
+    /// The seat that a message of the raft protocol is for: this node's, or one in a group that prevails over it,
+    /// for which it is left. Only a leader takes a node along.
+    async fn seat_for(&self, request: &Request) -> Option<Arc<Seat>> {
+        let group = request.group?;
+        let seat = self.seat();
+        if let Some(seat) = &seat
+            && seat.group() == group
+        {
+            return Some(Arc::clone(seat));
+        }
+        let is_from_leader = matches!(request.kind, Kind::Append | Kind::Snapshot);
+        if !is_from_leader || seat.is_some_and(|seat| !group.prevails_over(&seat.group())) {
+            return None;
+        }
+        self.join(group).await
+    }
+
+    async fn join(&self, group: GroupId) -> Option<Arc<Seat>> {
+        let _changing = self.changing.lock().await;
+        if self.is_stopped() {
+            return None;
+        }
+        let current = self.seat();
+        if let Some(seat) = &current {
+            if seat.group() == group {
+                return current;
+            }
+            if !group.prevails_over(&seat.group()) {
+                return None;
+            }
+        }
+        let seat = Arc::new(Seat::take(&self.seating, group).await?);
+        self.meter.joined.increment(1);
+        tracing::info!(%group, "raft group joined");
+        self.replace(Some(Arc::clone(&seat)));
+        Some(seat)
+    }
+
+    /// Forms a group of this node alone, starting from `parts`, unless it has a seat that is not `instead_of`.
+    pub(crate) async fn found(
+        &self,
+        epoch: u32,
+        parts: Vec<Bytes>,
+        instead_of: Option<GroupId>,
+    ) -> bool {
+        let _changing = self.changing.lock().await;
+        if self.is_stopped() || self.seat().map(|seat| seat.group()) != instead_of {
+            return false;
+        }
+        let group = GroupId {
+            epoch,
+            founded: (self.config.clock)().get(),
+            founder: self.config.me,
+        };
+        let Some(seat) = Seat::take(&self.seating, group).await else {
+            return false;
+        };
+        let seat = Arc::new(seat);
+        if !seat.found(self.config.me, parts).await {
+            seat.give_up().await;
+            return false;
+        }
+        self.meter.formed.increment(1);
+        tracing::info!(%group, "raft group formed");
+        self.replace(Some(seat));
+        true
+    }
+
+    /// Leaves a group that cannot go on.
+    pub(crate) async fn leave(&self, group: GroupId) {
+        let _changing = self.changing.lock().await;
+        if self.seat().is_some_and(|seat| seat.group() == group) {
+            self.replace(None);
+        }
+    }
+
+    /// Gives up the seat for good.
+    pub(crate) async fn give_up(&self) {
+        let _changing = self.changing.lock().await;
+        let seat = self.seat.send_replace(None);
+        self.leader.send_replace(None);
+        if let Some(seat) = seat {
+            seat.give_up().await;
+        }
+    }
+
+    fn replace(&self, seat: Option<Arc<Seat>>) {
+        // In this order: whoever follows the new seat says who leads it.
+        self.leader.send_replace(None);
+        let before = self.seat.send_replace(seat);
+        let Some(before) = before else { return };
+        self.meter.dissolved.increment(1);
+        tracing::warn!(
+            group = %before.group(),
+            "raft group left for one that prevails; what it counted is forgotten here"
+        );
+        // In the background: whoever waits in it must be told before it is gone.
+        tokio::spawn(async move { before.give_up().await });
+    }
+
+    /// Makes one entry of `parcels`.
+    pub(crate) async fn propose(&self, parcels: Vec<Parcel>) -> Proposed {
+        let Some(seat) = self.seat() else {
+            return Proposed::NotLeader(None);
+        };
+        let hits: usize = parcels.iter().map(|parcel| parcel.asks.len()).sum();
+        self.meter.batch_hits.record(hits as f64);
+        self.meter.proposals.increment(1);
+        let now = (self.config.clock)();
+        seat.propose(Command::Decide { now, parcels }.encode())
+            .await
+    }
+
+    /// The live members besides this one, those that leave included: they still decide.
+    pub(crate) fn live_others(&self) -> BTreeSet<u32> {
+        let members = self.members.borrow();
+        let live = members.iter().filter(|member| member.is_alive);
+        live.map(|member| member.id)
+            .filter(|&id| id != self.config.me)
+            .collect()
+    }
+}

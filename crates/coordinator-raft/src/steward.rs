@@ -1,0 +1,317 @@
+//! Looks after the group: forms it, keeps it in step with the cluster's members, and has its log cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use crate::ask::Command;
+use crate::engine::{Seat, Voting, encode_parts};
+use crate::machine::Machine;
+use crate::node::Node;
+use crate::peers::{CallError, Member, Peers};
+use crate::roster::{Change, Roster, is_doomed};
+use crate::wire::{self, Kind, Reply, Request, Standing};
+
+/// How often the steward looks. Members die and join within seconds; a tenth of one is soon enough, and costs nothing.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long a probe waits: a node that takes longer is asked again.
+const PROBE_PATIENCE: Duration = Duration::from_millis(500);
+
+pub(crate) struct Steward<P> {
+    node: Arc<Node<P>>,
+    /// The live members, and since when there are just these.
+    lately: (BTreeSet<u32>, Instant),
+    /// The name of everybody who was ever a member.
+    seen: BTreeMap<u32, String>,
+    /// Those that answered a probe, so that they run the strategy.
+    running: BTreeSet<u32>,
+    mourning_since: Option<Instant>,
+    saved_at: Instant,
+    is_degraded: bool,
+}
+
+/// What the live members said about where they stand.
+struct Census {
+    standings: BTreeMap<u32, Standing>,
+    /// Whether everybody answered who runs the strategy.
+    is_complete: bool,
+}
+
+impl<P: Peers> Steward<P> {
+    pub(crate) fn new(node: Arc<Node<P>>) -> Self {
+        let now = Instant::now();
+        Self {
+            node,
+            lately: (BTreeSet::new(), now),
+            seen: BTreeMap::new(),
+            running: BTreeSet::new(),
+            mourning_since: None,
+            saved_at: now,
+            is_degraded: false,
+        }
+    }
+
+    /// Looks after the group, for ever.
+    pub(crate) async fn run(mut self) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            self.look().await;
+        }
+    }
+
+    async fn look(&mut self) {
+        let members = self.node.members.borrow().clone();
+        for member in &members {
+            self.seen.insert(member.id, member.name.clone());
+        }
+        let live = self.node.live_others();
+        if live != self.lately.0 {
+            self.lately = (live, Instant::now());
+        }
+        match self.node.seat() {
+            None => self.form(&members).await,
+            Some(seat) => {
+                let voting = seat.voting();
+                self.tend(&seat, &voting, &members).await;
+                if voting.is_leader {
+                    self.lead(&seat, &voting, &members).await;
+                }
+                self.mourn(&seat, &voting, &members).await;
+            }
+        }
+    }
+
+    /// Forms the first group, if there is none and it is up to this node: it holds the latest snapshot of all, or, as
+    /// with none, has the lowest name.
+    async fn form(&mut self, members: &[Member]) {
+        if self.lately.1.elapsed() < self.node.config.timings.settle {
+            return;
+        }
+        let census = self.census(None).await;
+        let is_first = census.is_complete
+            && census
+                .standings
+                .values()
+                .all(|standing| standing.group.is_none())
+            && self.is_first(members, &census, |standing| standing.saved);
+        if !is_first {
+            return;
+        }
+        let saved = {
+            let saved = self.node.saved.lock();
+            saved.unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        let (epoch, parts) = saved.map_or((0, Vec::new()), |saved| (saved.epoch, saved.parts));
+        self.node.found(epoch + 1, parts, None).await;
+    }
+
+    /// Whether this node is the furthest, and of those the one with the lowest name.
+    fn is_first<T: Ord>(
+        &self,
+        members: &[Member],
+        census: &Census,
+        far: impl Fn(&Standing) -> T,
+    ) -> bool {
+        let rank = |id: u32, standing: &Standing| {
+            let name = members.iter().find(|member| member.id == id);
+            let name = name.map_or("", |member| member.name.as_str()).to_owned();
+            (std::cmp::Reverse(far(standing)), name, id)
+        };
+        let me = self.node.config.me;
+        let mine = (
+            std::cmp::Reverse(far(&self.node.standing())),
+            self.node.config.name.clone(),
+            me,
+        );
+        census
+            .standings
+            .iter()
+            .all(|(&id, it)| mine <= rank(id, it))
+    }
+
+    /// What every member does.
+    async fn tend(&mut self, seat: &Seat, voting: &Voting, members: &[Member]) {
+        let timings = &self.node.config.timings;
+        seat.compact(timings.log_bytes).await;
+        if self.node.config.data_dir.is_some() && timings.save_every <= self.saved_at.elapsed() {
+            self.saved_at = Instant::now();
+            seat.renew_snapshot().await;
+        }
+        self.warn_of_a_pair(voting, members);
+        self.report(seat, voting);
+    }
+
+    /// Two voters need each other.
+    fn warn_of_a_pair(&mut self, voting: &Voting, members: &[Member]) {
+        let alive = members.iter().filter(|member| member.is_alive).count();
+        let is_degraded = alive == 2 && voting.is_leader;
+        if is_degraded && !self.is_degraded {
+            tracing::warn!(
+                voters = voting.configs.first().map_or(0, BTreeSet::len),
+                "raft on two nodes bears no loss: without its voters it decides nothing until they are back or gone for good"
+            );
+        }
+        self.is_degraded = is_degraded;
+    }
+
+    fn report(&self, seat: &Seat, voting: &Voting) {
+        let meter = &self.node.meter;
+        let voters: BTreeSet<_> = voting.configs.iter().flatten().collect();
+        meter.term.set(voting.term as f64);
+        meter.is_leader.set(f64::from(u8::from(voting.leads)));
+        meter.voters.set(voters.len() as f64);
+        meter
+            .learners
+            .set((voting.nodes.len() - voters.len().min(voting.nodes.len())) as f64);
+        meter.applied_index.set(voting.applied as f64);
+        let (entries, bytes, _) = seat.log_size();
+        meter.log_entries.set(entries as f64);
+        meter.log_bytes.set(bytes as f64);
+        meter.keys.set(seat.applied().machine.keys() as f64);
+    }
+
+    /// What a leader does.
+    async fn lead(&mut self, seat: &Seat, voting: &Voting, members: &[Member]) {
+        if !voting.leads {
+            return;
+        }
+        let now = (self.node.config.clock)();
+        let is_due = seat.applied().machine.is_due(now);
+        if is_due {
+            // Full keys go with the next entry; without hits there is none.
+            let parcels = Vec::new();
+            seat.propose(Command::Decide { now, parcels }.encode())
+                .await;
+        }
+        self.running.insert(self.node.config.me);
+        let strangers: BTreeSet<_> = self.lately.0.difference(&voting.nodes).copied().collect();
+        if !strangers.is_empty() {
+            self.census(Some(strangers)).await;
+        }
+        let change = Roster {
+            configs: &voting.configs,
+            nodes: &voting.nodes,
+            members,
+            caught_up: &voting.caught_up,
+            running: &self.running,
+        }
+        .next_change();
+        match change {
+            Some(Change::Learn(nodes)) => seat.add_learners(nodes).await,
+            Some(Change::Vote(voters)) => seat.set_voters(voters).await,
+            Some(Change::Remove(nodes)) => seat.remove(nodes).await,
+            None => {}
+        }
+    }
+
+    /// Goes on without voters that are gone for good.
+    ///
+    /// The group cannot: it has no majority any more. So the survivor with the longest log forms a new one, of the
+    /// next epoch, with all that it knows: what was decided, and what may have been. What only the lost voters had
+    /// decided is admitted again.
+    async fn mourn(&mut self, seat: &Seat, voting: &Voting, members: &[Member]) {
+        if voting.leads || !is_doomed(&voting.configs, members, &self.seen) {
+            self.mourning_since = None;
+            return;
+        }
+        let since = *self.mourning_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.node.config.timings.mourn {
+            return;
+        }
+        let census = self.census(None).await;
+        let group = seat.group();
+        let led = census.standings.values().find(|standing| standing.leads);
+        if led.is_some_and(|standing| standing.group != Some(group)) {
+            // There is one that lives; ours would never let its leader in.
+            self.node.leave(group).await;
+            return;
+        }
+        if led.is_some() || !census.is_complete {
+            return;
+        }
+        let ours = |standing: &Standing| (standing.group == Some(group)).then_some(standing.log);
+        if self.is_first(members, &census, ours) {
+            tracing::warn!(%group, "most voters of the raft group are gone for good, forming it anew");
+            if let Some(parts) = last_will(seat).await {
+                self.node.found(group.epoch + 1, parts, Some(group)).await;
+            }
+        }
+    }
+
+    /// Asks `whom`, or all live members, where they stand.
+    async fn census(&mut self, whom: Option<BTreeSet<u32>>) -> Census {
+        let whom = whom.unwrap_or_else(|| self.node.live_others());
+        let asked = whom.len();
+        let mut answers: FuturesUnordered<_> = whom
+            .into_iter()
+            .map(|id| {
+                let node = &self.node;
+                async move { (id, probe(node, id).await) }
+            })
+            .collect();
+        let mut standings = BTreeMap::new();
+        let mut not_running = 0;
+        let mut absent = BTreeSet::new();
+        while let Some((id, answer)) = answers.next().await {
+            match answer {
+                Ok(Some(standing)) => {
+                    standings.insert(id, standing);
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    not_running += 1;
+                    absent.insert(id);
+                }
+            }
+        }
+        drop(answers);
+        self.running.extend(standings.keys());
+        self.running = &self.running - &absent;
+        Census {
+            is_complete: standings.len() + not_running == asked,
+            standings,
+        }
+    }
+}
+
+/// The member does not run the strategy.
+struct NotRunning;
+
+async fn probe<P: Peers>(node: &Node<P>, id: u32) -> Result<Option<Standing>, NotRunning> {
+    let request = Request {
+        group: node.seat().map(|seat| seat.group()),
+        kind: Kind::Probe,
+        body: Bytes::new(),
+    };
+    let call = node.peers.call(id, request.encode(), PROBE_PATIENCE);
+    match tokio::time::timeout(PROBE_PATIENCE, call).await {
+        Ok(Ok(answer)) => Ok(match Reply::decode(&answer) {
+            Some(Reply::Done(body)) => wire::decode(&body),
+            _ => None,
+        }),
+        Ok(Err(CallError::NotRunning)) => Err(NotRunning),
+        Ok(Err(_)) | Err(_) => Ok(None),
+    }
+}
+
+/// The state of `seat`, with the entries that may have been decided.
+async fn last_will(seat: &Seat) -> Option<Vec<Bytes>> {
+    let (frozen, applied) = {
+        let applied = seat.applied();
+        (applied.machine.freeze(), applied.index())
+    };
+    let mut machine = Machine::restored(&encode_parts(frozen).await.ok()?).ok()?;
+    for bytes in seat.undecided(applied) {
+        let command = Command::decode(&bytes).ok()?;
+        machine.apply(&command).ok()?;
+    }
+    encode_parts(machine.freeze()).await.ok()
+}
