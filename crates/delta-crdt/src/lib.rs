@@ -8,6 +8,7 @@
 //!
 //! The crate knows no clock, no network, and not who may write: fencing is the business of the shard.
 
+mod bound;
 mod cell;
 mod cells;
 mod digest;

@@ -93,6 +93,14 @@ impl FixedWindow {
         Self::fresh(limit, now, self.used)
     }
 
+    /// The same units, in a window that ends at `end` if it would end later.
+    pub(crate) fn ending_by(self, end: UnixNanos) -> Self {
+        Self {
+            end: self.end().min(end),
+            ..self
+        }
+    }
+
     pub(crate) fn most(self, other: Self) -> Self {
         Self {
             end: self.end().max(other.end),

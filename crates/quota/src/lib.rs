@@ -21,6 +21,7 @@
 //! # Ok::<(), quota::LimitError>(())
 //! ```
 
+mod clamp;
 mod count;
 mod decision;
 mod fixed_window;

@@ -75,6 +75,14 @@ impl SlidingCounter {
         self.falls_to(0)
     }
 
+    /// The same counts, with a current window that ends at `end` if it would end later.
+    pub(crate) fn ending_by(self, end: UnixNanos) -> Self {
+        Self {
+            end: self.end().min(end),
+            ..self
+        }
+    }
+
     /// The same counts told from the window that holds `now`, if that is a later one.
     pub(crate) fn rolled(self, now: UnixNanos) -> Self {
         if now < self.end() {
