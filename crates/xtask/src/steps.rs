@@ -61,6 +61,13 @@ const END_TO_END_PACKAGES: &[(&str, &str)] = &[
     ("sysctl", "procps"),
 ];
 
+/// Programs that tests of the strategy `redis` call: a server to count in, its command line, and certificates for it.
+const REDIS_PACKAGES: &[(&str, &str)] = &[
+    ("redis-server", "redis-server"),
+    ("redis-cli", "redis-tools"),
+    ("openssl", "openssl"),
+];
+
 struct Step {
     name: &'static str,
     /// Left out by `--quick`.
@@ -154,6 +161,7 @@ fn docs(_: &Selection, _: &mut Tally) -> Result<()> {
 }
 
 fn unit_tests(_: &Selection, tally: &mut Tally) -> Result<()> {
+    tools::install_missing(REDIS_PACKAGES)?;
     let runner: &[&str] = if tools::has_nextest() {
         &["nextest", "run", "--no-fail-fast"]
     } else {
@@ -188,6 +196,7 @@ fn simulation(selection: &Selection, tally: &mut Tally) -> Result<()> {
 /// what people run.
 fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
     tools::install_missing(END_TO_END_PACKAGES)?;
+    tools::install_missing(REDIS_PACKAGES)?;
     must(cargo([
         "build",
         "--locked",

@@ -1,0 +1,64 @@
+//! The task that keeps the connection: looks after Redis so that no hit has to find out.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::connect::{check_scripts, probe};
+use crate::coordinate::Backend;
+use crate::failure::Failure;
+
+/// From one health check to the next while the breaker is closed.
+///
+/// Finds a Redis that went away from an idle node, and mends a connection that broke, before a hit does.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Checks health, reconnects, and probes while the breaker is open, until nobody holds `backend` any more.
+pub(crate) async fn keep(backend: Weak<Backend>) {
+    loop {
+        let Some((wake, wait)) = backend.upgrade().map(|backend| backend.next_look()) else {
+            return;
+        };
+        // Woken early when the breaker opens or the connection breaks. A closed channel means that all have gone.
+        let _ = tokio::time::timeout(wait, wake.notified()).await;
+        drop(wake);
+        let Some(backend) = backend.upgrade() else {
+            return;
+        };
+        backend.look().await;
+    }
+}
+
+impl Backend {
+    fn next_look(&self) -> (Arc<tokio::sync::Notify>, Duration) {
+        let wait = match self.gate.probe_in(Instant::now()) {
+            Some(until_probe) => until_probe,
+            None => CHECK_EVERY,
+        };
+        (Arc::clone(&self.wake), wait)
+    }
+
+    async fn look(&self) {
+        if self.gate.probe_due(Instant::now()) {
+            // Afresh: what was sent on the connection before has been given up.
+            let probed = self.connected_and_usable().await;
+            self.gate.on_probe(probed.as_ref().copied(), Instant::now());
+        } else if self.gate.is_closed() {
+            let checked = if self.link.is_connected() {
+                probe(&self.link, &self.scripts, &self.health_key, self.timeout).await
+            } else {
+                self.link.connect().await
+            };
+            match checked {
+                Ok(()) => self.gate.on_success(),
+                Err(failure) => drop(self.gate.on_failure(&failure, Instant::now())),
+            }
+        }
+    }
+
+    /// Connects, and finds out whether Redis does all that hits will ask of it.
+    pub(crate) async fn connected_and_usable(&self) -> Result<(), Failure> {
+        self.link.connect().await?;
+        probe(&self.link, &self.scripts, &self.health_key, self.timeout).await?;
+        check_scripts(&self.link, &self.scripts, &self.absent_key, self.timeout).await
+    }
+}
