@@ -84,11 +84,6 @@ impl Machine {
         Outcome::Decided(taken.decision)
     }
 
-    /// The time of the last entry.
-    pub(crate) fn now(&self) -> UnixNanos {
-        self.now
-    }
-
     /// Keys that are counted.
     pub(crate) fn keys(&self) -> usize {
         self.counts.len()

@@ -154,6 +154,3 @@ impl Saved {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

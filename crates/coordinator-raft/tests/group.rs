@@ -69,11 +69,12 @@ async fn a_leader_that_leaves_hands_over_and_no_hit_waits_for_an_election() {
     let mut world = World::of(&["a", "b", "c"]).await;
     let leader = world.leader().unwrap();
     take(&world.node(&leader), "k", 10).await;
+    let left = world.id(&leader);
     world.leave(&leader).await;
-    let leads = world.leader();
+    let leaders: Vec<_> = world.statuses().iter().map(|it| it.leader).collect();
     assert!(
-        leads.is_some_and(|name| name != leader),
-        "somebody else leads already"
+        leaders[0].is_some_and(|id| id != left) && leaders[0] == leaders[1],
+        "somebody else leads already: {leaders:?}"
     );
     let node = world.nodes()[0].clone();
     let told = tokio::time::timeout(Duration::from_millis(500), remaining(&node, "k")).await;

@@ -1,1 +1,140 @@
+use super::*;
 
+/// Members by name, in the order of the alphabet: `a` is 1. Small letters live, `-a` is dead, `~a` leaves.
+fn members(all: &str) -> Vec<Member> {
+    all.split_whitespace()
+        .map(|word| {
+            let name = word.trim_start_matches(['-', '~']);
+            Member {
+                id: id(name),
+                name: name.to_owned(),
+                is_alive: !word.starts_with('-'),
+                is_leaving: word.starts_with('~'),
+            }
+        })
+        .collect()
+}
+
+fn id(name: &str) -> u32 {
+    u32::from(name.as_bytes()[0] - b'a') + 1
+}
+
+fn ids(names: &str) -> BTreeSet<u32> {
+    names.split_whitespace().map(id).collect()
+}
+
+fn next(voters: &str, learners: &str, all: &str, caught_up: &str) -> Option<Change> {
+    let members = members(all);
+    Roster {
+        configs: &[ids(voters)],
+        nodes: &(&ids(voters) | &ids(learners)),
+        members: &members,
+        caught_up: &ids(caught_up),
+        running: &members.iter().map(|member| member.id).collect(),
+    }
+    .next_change()
+}
+
+#[test]
+fn members_learn_and_the_lowest_names_come_to_vote_in_odd_numbers() {
+    assert_eq!(next("a", "", "a b c", ""), Some(Change::Learn(ids("b c"))));
+    assert_eq!(
+        next("a", "b c", "a b c", "b"),
+        None,
+        "two voters bear no more than one"
+    );
+    assert_eq!(
+        next("a", "b c", "a b c", "b c"),
+        Some(Change::Vote(ids("a b c")))
+    );
+    assert_eq!(next("a b c", "d", "a b c d", "d"), None);
+    let all = "a b c d e f g";
+    assert_eq!(
+        next("c", "a b d e f g", all, all),
+        Some(Change::Vote(ids("a b c d e")))
+    );
+    assert_eq!(next("a b c d e", "f g", all, all), None);
+}
+
+#[test]
+fn voters_that_are_gone_go_and_are_replaced() {
+    assert_eq!(
+        next("a b c", "d", "a -b c d", "d"),
+        Some(Change::Vote(ids("a c d")))
+    );
+    assert_eq!(
+        next("a b c", "", "a -b c", ""),
+        Some(Change::Vote(ids("a c")))
+    );
+    assert_eq!(next("a c", "", "a -b c", ""), None);
+    assert_eq!(
+        next("a b c", "", "~a b c", ""),
+        Some(Change::Vote(ids("b c")))
+    );
+    assert_eq!(next("b c", "a", "~a b c", ""), None, "it still asks");
+    assert_eq!(
+        next("b c", "a", "-a b c", ""),
+        Some(Change::Remove(ids("a")))
+    );
+    assert_eq!(next("b c", "a", "b c", ""), Some(Change::Remove(ids("a"))));
+}
+
+#[test]
+fn without_a_majority_nothing_changes() {
+    assert_eq!(next("a b c", "", "a -b -c", ""), None);
+    assert_eq!(next("a b c", "d e", "a -b -c d e", "d e"), None);
+}
+
+#[test]
+fn an_exchange_of_voters_is_finished_first() {
+    let members = members("a b c d");
+    let change = Roster {
+        configs: &[ids("a b c"), ids("a b d")],
+        nodes: &ids("a b c d"),
+        members: &members,
+        caught_up: &ids(""),
+        running: &ids("a b c d"),
+    }
+    .next_change();
+    assert_eq!(change, Some(Change::Vote(ids("a b d"))));
+}
+
+#[test]
+fn a_member_that_does_not_run_the_strategy_is_left_out() {
+    let members = members("a b");
+    let change = Roster {
+        configs: &[ids("a")],
+        nodes: &ids("a"),
+        members: &members,
+        caught_up: &ids(""),
+        running: &ids("a"),
+    }
+    .next_change();
+    assert_eq!(change, None);
+}
+
+#[test]
+fn a_group_is_doomed_when_its_majority_left_or_started_again() {
+    let seen: BTreeMap<_, _> = ["a", "b", "c"]
+        .map(|name| (id(name), name.to_owned()))
+        .into();
+    let doomed = |members: &[Member]| is_doomed(&[ids("a b c")], members, &seen);
+    assert!(!doomed(&members("a -b -c")), "the silent may come back");
+    assert!(doomed(&members("a")), "they were members and are none");
+    assert!(!doomed(&members("a b")));
+    let mut restarted = members("a -b -c");
+    for (name, id) in [("b", 12), ("c", 13)] {
+        restarted.push(Member {
+            id,
+            name: name.to_owned(),
+            is_alive: true,
+            is_leaving: false,
+        });
+    }
+    assert!(doomed(&restarted));
+    assert!(!doomed(&restarted[..4]), "one of three started again");
+    assert!(
+        !is_doomed(&[ids("a b c")], &members("a"), &BTreeMap::new()),
+        "never heard of them"
+    );
+}
