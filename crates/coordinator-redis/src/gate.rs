@@ -137,3 +137,69 @@ fn tell(before: BreakerState, after: BreakerState, failure: Option<&str>) {
         _ => tracing::debug!(to = after.name(), "redis breaker changed"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    use super::*;
+    use crate::breaker::{FAILURES_TO_OPEN, PROBE_EVERY};
+
+    /// Every metric with its labels, in a line each.
+    fn told(snapshot: metrics_util::debugging::Snapshot) -> Vec<String> {
+        let metrics = snapshot.into_vec().into_iter();
+        let mut lines: Vec<String> = metrics
+            .map(|(key, _, _, value)| {
+                let labels = key.key().labels();
+                let labels: Vec<_> = labels.map(|label| label.value()).collect();
+                let value = match value {
+                    DebugValue::Counter(n) => n as f64,
+                    DebugValue::Gauge(n) => n.0,
+                    DebugValue::Histogram(_) => panic!("no histogram is recorded"),
+                };
+                format!("{} {} {value}", key.key().name(), labels.join(","))
+            })
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn each_change_of_the_breaker_is_counted_once() {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        let start = Instant::now();
+        metrics::with_local_recorder(&recorder, || {
+            let gate = Gate::new(None, start);
+            for _ in 0..2 * FAILURES_TO_OPEN {
+                gate.on_failure(&Failure::timeout(), start);
+            }
+            assert!(!gate.is_closed());
+            let later = start + PROBE_EVERY;
+            assert!(gate.probe_due(later));
+            gate.on_probe(Err(&Failure::not_connected()), later);
+        });
+        assert_eq!(
+            told(snapshotter.snapshot()),
+            [
+                "weir_redis_breaker_changes_total half_open 1",
+                "weir_redis_breaker_changes_total open 2",
+                "weir_redis_breaker_state  2",
+                "weir_redis_failures_total connection 1",
+                "weir_redis_failures_total timeout 10",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_success_wipes_out_the_failures_before_it() {
+        let now = Instant::now();
+        let gate = Gate::new(None, now);
+        for _ in 0..3 * FAILURES_TO_OPEN {
+            assert!(!gate.on_failure(&Failure::timeout(), now));
+            gate.on_success();
+        }
+        assert!(gate.is_closed());
+        assert!(gate.last_failure().is_some());
+    }
+}

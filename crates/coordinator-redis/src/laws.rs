@@ -20,6 +20,9 @@ const START: u64 = 1_800_000_000_123_457;
 /// States must outlast the test, in which an hour can pass in a moment or a moment can take long.
 const GRACE_MS: u32 = 3_600_000;
 
+/// The farthest that a clock steps back: beyond, a limit changed to billions a millisecond would leave 2^53.
+const BACK_MAX: u64 = 1_000_000;
+
 #[derive(Clone, Debug)]
 enum Event {
     Hit(u32),
@@ -27,6 +30,8 @@ enum Event {
     Reset,
     /// Microseconds.
     Wait(u64),
+    /// To the next window of this many microseconds.
+    WaitForWindow(u64),
     /// The clock steps back by microseconds.
     Back(u64),
     Change(Limit),
@@ -79,12 +84,28 @@ fn events(limit: Limit, changes: u32) -> impl Strategy<Value = Event> {
     ];
     prop_oneof![
         12 => costs.clone().prop_map(Event::Hit),
-        2 => costs.prop_map(Event::Refund),
+        2 => costs.prop_map(|cost| Event::Refund(cost.max(1))),
         1 => Just(Event::Reset),
         8 => waits.prop_map(Event::Wait),
-        1 => (0..=2 * interval).prop_map(Event::Back),
+        2 => Just(Event::WaitForWindow(period)),
+        1 => (0..=(2 * interval).min(BACK_MAX)).prop_map(Event::Back),
         changes => limits().prop_map(Event::Change),
     ]
+}
+
+/// Logs of more entries than a script looks at first, and enough hits to fill them.
+fn long_logs() -> impl Strategy<Value = (Limit, Vec<Event>)> {
+    (50..300u32).prop_flat_map(|units| {
+        let limit = Limit::new(Algorithm::SlidingLog, units, Nanos::from_secs(1)).unwrap();
+        let events = prop_oneof![
+            20 => (1..4u32).prop_map(Event::Hit),
+            20 => (0..20_000u64).prop_map(Event::Wait),
+            2 => (0..=units).prop_map(Event::Hit),
+            2 => (1..units).prop_map(Event::Refund),
+            1 => (0..1_000_000u64).prop_map(Event::Wait),
+        ];
+        (Just(limit), prop::collection::vec(events, 500..900))
+    })
 }
 
 fn histories(changes: u32) -> impl Strategy<Value = (Limit, Vec<Event>)> {
@@ -94,20 +115,18 @@ fn histories(changes: u32) -> impl Strategy<Value = (Limit, Vec<Event>)> {
     })
 }
 
-/// Plays `cases` histories, each on a key of its own.
-fn check(cases: u32, changes: u32) {
+/// Plays `cases` histories, one after the other on a key that is forgotten in between.
+fn check(cases: u32, histories: impl Strategy<Value = (Limit, Vec<Event>)>) {
     let server = Server::start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let config = RedisConfig::new(Servers::One(server.url()), [7; 16]).unwrap();
-    let link = Link::new(&config).unwrap();
-    runtime.block_on(link.connect()).unwrap();
+    let link = runtime.block_on(connected(&server));
     let scripts = Scripts::new();
     let mut runner = TestRunner::new(Config {
         cases,
         failure_persistence: None,
         ..Config::default()
     });
-    let played = runner.run(&histories(changes), |(limit, events)| {
+    let played = runner.run(&histories, |(limit, events)| {
         runtime.block_on(async {
             link.delete(b"k").await.unwrap();
             play(&link, &scripts, limit, &events).await
@@ -116,6 +135,13 @@ fn check(cases: u32, changes: u32) {
     if let Err(error) = played {
         panic!("{error}");
     }
+}
+
+async fn connected(server: &Server) -> Link {
+    let config = RedisConfig::new(Servers::One(server.url()), [7; 16]).unwrap();
+    let link = Link::new(&config).unwrap();
+    link.connect().await.unwrap();
+    link
 }
 
 async fn play(
@@ -132,6 +158,10 @@ async fn play(
         let (operation, expected) = match *event {
             Event::Wait(micros) => {
                 at += micros;
+                continue;
+            }
+            Event::WaitForWindow(period) => {
+                at += period - at % period;
                 continue;
             }
             Event::Back(micros) => {
@@ -176,10 +206,53 @@ async fn play(
 
 #[test]
 fn scripts_decide_as_the_pure_limit_does() {
-    check(1_000, 0);
+    check(1_000, histories(0));
 }
 
 #[test]
 fn changed_limits_keep_what_the_pure_limit_keeps() {
-    check(500, 2);
+    check(500, histories(2));
+}
+
+#[test]
+fn long_logs_decide_as_the_pure_limit_does() {
+    check(20, long_logs());
+}
+
+#[tokio::test]
+async fn dropped_entries_of_a_log_take_no_more_room_than_those_that_count() {
+    let server = Server::start();
+    let (link, scripts) = (connected(&server).await, Scripts::new());
+    let limit = Limit::new(Algorithm::SlidingLog, 10, Nanos::from_millis(10)).unwrap();
+    let subject = Subject {
+        key: b"k",
+        limit: &limit,
+        operation: Operation::Hit(Cost::ONE),
+    };
+    for millis in 0..300 {
+        let clock = Clock {
+            at: Some(START + millis * 1_000),
+            grace_ms: GRACE_MS,
+        };
+        let told = decide(&link, &scripts, subject, clock).await.unwrap();
+        assert!(told.is_allowed());
+    }
+    let length: usize = server.cli(&["STRLEN", "k"]).parse().unwrap();
+    assert!(length <= 29 + 21 * 16, "{length} bytes");
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_back_weighs_the_window_before_no_more_than_whole() {
+    let server = Server::start();
+    let (link, scripts) = (connected(&server).await, Scripts::new());
+    let limit = Limit::new(Algorithm::SlidingCounter, 3, Nanos::from_secs(1)).unwrap();
+    let events = [
+        Event::Hit(1),
+        Event::WaitForWindow(1_000_000),
+        Event::Hit(1),
+        Event::Back(1),
+        Event::Hit(1),
+        Event::Hit(1),
+    ];
+    play(&link, &scripts, limit, &events).await.unwrap();
 }

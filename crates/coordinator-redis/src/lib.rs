@@ -17,6 +17,10 @@
 //! **No key in Redis.** Counters are named by the keyed hash of namespace, limit and key, under a secret that all nodes
 //! share, and expire by themselves.
 //!
+//! **As durable as that Redis.** It should evict nothing (`maxmemory-policy noeviction`): an evicted counter is a full
+//! key. A failover to a replica forgets what had not been copied, and one whose clock stands back by more than a second
+//! may forget what is nearly full again.
+//!
 //! This crate does not know nodes or membership. It speaks to Redis 5 or later (scripts ask for the time and then write),
 //! alone or as a Redis Cluster.
 

@@ -82,10 +82,9 @@ local function answer(what)
   local grows = falls_to(math.min(used, burst) - 1)
   local chosen = { grows }
   if 0 < cost and 0 <= burst - cost and burst - cost < used then
+    -- Denied: a hit that does not fit fits no sooner than one unit would.
     local fits = falls_to(burst - cost)
-    if fits < grows then
-      table.insert(chosen, 1, fits)
-    elseif grows < fits then
+    if fits ~= grows then
       table.insert(chosen, fits)
     end
   end
