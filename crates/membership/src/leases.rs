@@ -43,6 +43,8 @@ pub struct Leases {
     pub(crate) peers: BTreeMap<ReplicaId, Exchange>,
     /// A node that has just joined does not know what its earlier incarnation granted.
     pub(crate) silent_until: BootNanos,
+    /// Whether this node came into a cluster that existed: there may be something that it does not know.
+    pub(crate) is_newcomer: bool,
 }
 
 impl Leases {
@@ -60,6 +62,13 @@ impl Leases {
     #[must_use]
     pub fn has_settled(&self, now: BootNanos) -> bool {
         self.silent_until <= now
+    }
+
+    /// Whether this node came into a cluster that existed before, perhaps under this name: what it said and knew then it
+    /// has forgotten.
+    #[must_use]
+    pub fn is_newcomer(&self) -> bool {
+        self.is_newcomer
     }
 
     /// Whether what `owner` was granted has run out, so that its shards may be promised to another.

@@ -7,11 +7,13 @@
 //!
 //! Read [`Membership`] first, then [`Leases`].
 
+mod bearing;
 mod leases;
 mod machine;
 pub mod roster;
 mod view;
 
+pub use bearing::{Bearing, Clocks};
 pub use leases::{Lease, Leases};
 pub use machine::{Effect, Membership, Message, NameVerdict, Settings};
 pub use roster::{Contact, Member, Roster, Standing};

@@ -48,6 +48,10 @@ pub enum Message {
         sent: BootNanos,
         /// Digest of the sender's roster; a receiver with another one sends its own.
         roster: u64,
+        /// Whether the sender's clock is off, so that others should decide: [`Membership::on_aside`].
+        aside: bool,
+        /// The age of the oldest write of the sender that the receiver should have and has not confirmed.
+        behind: Nanos,
     },
     /// Answers a heartbeat.
     Answer {
@@ -99,6 +103,17 @@ struct Peer {
     answered: Option<BootNanos>,
     /// Dead only when silent since then: when it was met, or when this node woke from a pause.
     heard_from: BootNanos,
+    /// What its newest heartbeat said, and when that came in.
+    said: Option<Said>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    /// By its own clock: heartbeats may be reordered.
+    sent: BootNanos,
+    at: BootNanos,
+    aside: bool,
+    behind: Nanos,
 }
 
 /// One node's knowledge of its cluster.
@@ -115,6 +130,8 @@ pub struct Membership {
     view: View,
     last_tick: BootNanos,
     last_heartbeat: Option<BootNanos>,
+    aside: bool,
+    behind: BTreeMap<ReplicaId, Nanos>,
     names_asked: BTreeMap<String, BootNanos>,
     effects: VecDeque<Effect>,
 }
@@ -129,6 +146,7 @@ impl Membership {
         let mut leases = Leases::default();
         if joins {
             leases.silent_until = now + settings.lease + settings.drift;
+            leases.is_newcomer = true;
         }
         let mut membership = Self {
             me,
@@ -139,6 +157,8 @@ impl Membership {
             view: View::default(),
             last_tick: now,
             last_heartbeat: None,
+            aside: false,
+            behind: BTreeMap::new(),
             names_asked: BTreeMap::new(),
             effects: VecDeque::new(),
         };
@@ -213,15 +233,9 @@ impl Membership {
             .is_none_or(|last| self.settings.heartbeat_every <= now - last);
         if due {
             self.last_heartbeat = Some(now);
-            let heartbeat = Message::Heartbeat {
-                sent: now,
-                roster: self.roster.digest(),
-            };
-            for &to in self.peers.keys() {
-                self.effects.push_back(Effect::Send {
-                    to,
-                    message: heartbeat.clone(),
-                });
+            let peers: Vec<ReplicaId> = self.peers.keys().copied().collect();
+            for to in peers {
+                self.send_heartbeat(now, to);
             }
         }
         let mut changed = false;
@@ -257,14 +271,29 @@ impl Membership {
                 member.replica,
                 Message::Roster(self.roster.iter().cloned().collect()),
             );
-            self.send(
-                member.replica,
-                Message::Heartbeat {
-                    sent: now,
-                    roster: self.roster.digest(),
-                },
-            );
+            self.send_heartbeat(now, member.replica);
         }
+    }
+
+    /// Whether others should decide in this node's place, because its clock is off. Unlike leaving it can be
+    /// taken back, and the node goes on holding copies; heartbeats tell the others.
+    pub fn on_aside(&mut self, aside: bool) {
+        self.aside = aside;
+        self.refresh_view();
+    }
+
+    /// The ages of the oldest writes of this node that its peers should have and have not confirmed. Whoever is not
+    /// named has everything. Told with the next heartbeats; call it about as often.
+    pub fn on_behind(&mut self, behind: BTreeMap<ReplicaId, Nanos>) {
+        self.behind = behind;
+    }
+
+    /// At most this old is what this node lacks of the writes of `owner`: what the owner said last, and the time since
+    /// then. `None`: it has said nothing.
+    #[must_use]
+    pub fn staleness(&self, now: BootNanos, owner: ReplicaId) -> Option<Nanos> {
+        let said = self.peers.get(&owner)?.said?;
+        Some(said.behind + (now - said.at))
     }
 
     /// The connection to a member closed. A suspicion, no evidence.
@@ -290,7 +319,20 @@ impl Membership {
     /// A message of a member came in.
     pub fn on_message(&mut self, now: BootNanos, from: ReplicaId, message: Message) {
         match message {
-            Message::Heartbeat { sent, roster } => self.on_heartbeat(now, from, sent, roster),
+            Message::Heartbeat {
+                sent,
+                roster,
+                aside,
+                behind,
+            } => {
+                let said = Said {
+                    sent,
+                    at: now,
+                    aside,
+                    behind,
+                };
+                self.on_heartbeat(now, from, said, roster);
+            }
             Message::Answer { sent, granted } => self.on_answer(now, from, sent, granted),
             Message::Roster(members) => {
                 for member in &members {
@@ -352,13 +394,7 @@ impl Membership {
             Some(&asked) if now - asked < self.settings.name_patience.times(4) => asked,
             _ => {
                 self.names_asked.insert(name.into(), now);
-                self.send(
-                    replica,
-                    Message::Heartbeat {
-                        sent: now,
-                        roster: self.roster.digest(),
-                    },
-                );
+                self.send_heartbeat(now, replica);
                 now
             }
         };
@@ -376,20 +412,29 @@ impl Membership {
         }
     }
 
-    fn on_heartbeat(&mut self, now: BootNanos, from: ReplicaId, sent: BootNanos, roster: u64) {
+    fn on_heartbeat(&mut self, now: BootNanos, from: ReplicaId, said: Said, roster: u64) {
         if roster != self.roster.digest() {
             self.send(from, Message::Roster(self.roster.iter().cloned().collect()));
         }
-        let Some(peer) = self.peers.get(&from) else {
+        let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
+        let mut moved = false;
+        if peer.said.is_none_or(|before| before.sent <= said.sent) {
+            moved = peer.said.is_some_and(|before| before.aside) != said.aside;
+            peer.said = Some(said);
+        }
         // Whoever is held for dead gets no lease: its shards may be promised to others by now.
         let granted = peer.status != Status::Dead;
         if granted {
             let grant = &mut self.leases.peers.entry(from).or_default().granted_until;
             *grant = (*grant).max(now + self.settings.lease + self.settings.drift);
         }
+        let sent = said.sent;
         self.send(from, Message::Answer { sent, granted });
+        if moved {
+            self.refresh_view();
+        }
     }
 
     fn on_answer(&mut self, now: BootNanos, from: ReplicaId, sent: BootNanos, granted: bool) {
@@ -445,6 +490,7 @@ impl Membership {
                 status: Status::Dead,
                 answered: None,
                 heard_from: now,
+                said: None,
             });
             if !member.belongs() {
                 // It said itself that it decides nothing any more, or an operator said so.
@@ -458,26 +504,39 @@ impl Membership {
     }
 
     fn refresh_view(&mut self) {
-        let seen = |member: &Member, takes_shards: bool| Seen {
+        let seen = |member: &Member, aside: bool| Seen {
             replica: member.replica,
             name: member.name.clone(),
             zone: member.contact.zone.clone(),
-            takes_shards,
+            takes_shards: member.standing == Standing::Joined,
+            aside,
         };
-        let mut members = vec![seen(&self.me, self.me.standing == Standing::Joined)];
+        let mut members = vec![seen(&self.me, self.aside)];
         for (&replica, peer) in &self.peers {
             if let Some(member) = self.roster.by_replica(replica)
                 && peer.status.in_view()
                 && member.belongs()
             {
-                members.push(seen(member, member.standing == Standing::Joined));
+                members.push(seen(member, peer.said.is_some_and(|said| said.aside)));
             }
         }
-        let view = View::new(members, self.roster.belonging());
+        let belonging = self.roster.iter().filter(|member| member.belongs());
+        let belonging = belonging.map(|member| member.replica).collect();
+        let view = View::new(members, belonging);
         if view != self.view {
             self.view = view;
             self.effects.push_back(Effect::ViewChanged);
         }
+    }
+
+    fn send_heartbeat(&mut self, now: BootNanos, to: ReplicaId) {
+        let heartbeat = Message::Heartbeat {
+            sent: now,
+            roster: self.roster.digest(),
+            aside: self.aside,
+            behind: self.behind.get(&to).copied().unwrap_or_default(),
+        };
+        self.send(to, heartbeat);
     }
 
     fn send(&mut self, to: ReplicaId, message: Message) {

@@ -36,23 +36,23 @@ pub struct Seen {
     pub zone: Option<String>,
     /// Whether shards should be placed on it.
     pub takes_shards: bool,
+    /// Whether others are to be preferred, because its clock is off.
+    pub aside: bool,
 }
 
 /// The live members, this node included, in the order of their replica ids.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
     members: Vec<Seen>,
-    /// How many members a decision of the cluster needs in a `quorum` cluster.
-    majority: usize,
+    /// Everyone who belongs to the cluster, dead or alive, in order.
+    belonging: Vec<ReplicaId>,
 }
 
 impl View {
-    pub(crate) fn new(mut members: Vec<Seen>, belonging: usize) -> Self {
+    pub(crate) fn new(mut members: Vec<Seen>, mut belonging: Vec<ReplicaId>) -> Self {
         members.sort_by_key(|seen| seen.replica);
-        Self {
-            members,
-            majority: belonging / 2 + 1,
-        }
+        belonging.sort_unstable();
+        Self { members, belonging }
     }
 
     /// The live members.
@@ -80,7 +80,30 @@ impl View {
     /// How many of all members, the dead counted, make a majority.
     #[must_use]
     pub fn majority(&self) -> usize {
-        self.majority
+        self.belonging.len() / 2 + 1
+    }
+
+    /// Everyone who has neither left nor been forgotten, dead or alive, each under its newest incarnation.
+    #[must_use]
+    pub fn belonging(&self) -> &[ReplicaId] {
+        &self.belonging
+    }
+
+    /// Whether `replica` may yet come back with what it holds: it is alive, or silent and not replaced by a newer
+    /// incarnation, which starts with nothing.
+    #[must_use]
+    pub fn may_return(&self, replica: ReplicaId) -> bool {
+        self.contains(replica) || self.belonging.binary_search(&replica).is_ok()
+    }
+
+    /// The members that shards are placed on, in two groups: those to choose from, and those whose clocks are off.
+    ///
+    /// The second hold copies where there are too few of the first, and own shards only where there is nobody else.
+    #[must_use]
+    pub fn placed(&self) -> [Vec<&Seen>; 2] {
+        let takers = self.members.iter().filter(|seen| seen.takes_shards);
+        let (aside, preferred) = takers.partition(|seen| seen.aside);
+        [preferred, aside]
     }
 
     /// Names the view: equal views have equal digests.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use delta_crdt::{Digest, ReplicaId, Term};
 use quota::BootNanos;
 
+use crate::admitted::HitId;
 use crate::message::Buckets;
 use crate::record::Record;
 use crate::reign::ALL_BUCKETS;
@@ -33,6 +34,8 @@ pub(crate) struct Claim {
     pub(crate) ask_again_at: BootNanos,
     /// Under `quorum`: the record, by term and epoch, whose holders are pulled from.
     pub(crate) gathers_for: Option<(Term, u32)>,
+    /// Hits that the last owner admitted, as those who forwarded them say.
+    pub(crate) answered: Vec<HitId>,
 }
 
 impl Claim {

@@ -8,6 +8,7 @@
 //! holders of a shard say to each other.
 
 mod admitted;
+mod answered;
 mod claim;
 mod machine;
 mod message;

@@ -1,21 +1,25 @@
 //! The state machine of one shard on one node.
 
 mod claims;
+mod recall;
 mod replication;
 mod tenure;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use delta_crdt::{Cells, Dot, ReplicaId, Term};
 use membership::{Leases, View};
 use quota::{BootNanos, Cost, Decision, KeyHash, Limit, Nanos, Now, Verdict};
 
 use crate::admitted::{AdmittedHits, HitId};
+use crate::answered::AnsweredHits;
 use crate::claim::Claim;
 use crate::message::Message;
 use crate::record::{Record, ShardId};
 use crate::reign::{Reign, whole};
 use crate::settings::{Fault, Partition, Settings};
+
+use recall::Recall;
 
 /// What a shard must know of the world, read by the driver once per call.
 #[derive(Clone, Copy)]
@@ -102,6 +106,18 @@ pub enum Note {
         /// How many keys.
         keys: usize,
     },
+    /// The sides of a fork, taken together, had admitted more than the limit of a key. Found when the owner is first
+    /// asked for the key after the fork.
+    Overshoot {
+        /// Units beyond the limit.
+        units: u64,
+    },
+    /// The last owner had admitted hits, and told those who forwarded them, that no live holder knows of. Those of the
+    /// owner's own clients are not among them: nobody who lives knows of these.
+    Forgotten {
+        /// How many hits.
+        hits: usize,
+    },
 }
 
 /// Work for the driver, to be done in order.
@@ -126,6 +142,10 @@ const YIELD_TO_PLEDGE: Nanos = Nanos::from_millis(300);
 /// How long the preferred claimant has before the next in line claims as well. Longer than a claim.
 const CLAIM_TURN: Nanos = Nanos::from_millis(400);
 
+/// How long a claim looks for the holders of a shard before it concludes that none of them can come back: by then
+/// everybody alive has told who belongs to the cluster, ten times.
+const GONE_AFTER: Nanos = Nanos::from_millis(1_000);
+
 /// One node's part in one shard.
 ///
 /// Call order: any `on_*` at any time with a `now` that never goes back; [`Shard::flush`] when
@@ -144,6 +164,10 @@ pub struct Shard {
     state: State,
     cells: Cells,
     admitted: AdmittedHits,
+    answered: AnsweredHits,
+    /// Keys that this node found forked, and has not been asked for since.
+    unmeasured: HashSet<KeyHash>,
+    recall: Recall,
     /// How far this replica follows the owner.
     have: Have,
     /// The term whose owner is known to hold everything that this node holds.
@@ -190,6 +214,9 @@ impl Shard {
             state: State::Idle,
             cells: no_cells(settings),
             admitted: AdmittedHits::default(),
+            answered: AnsweredHits::default(),
+            unmeasured: HashSet::new(),
+            recall: Recall::default(),
             have: Have::NOTHING,
             synced: None,
             offered_at: None,
@@ -249,6 +276,14 @@ impl Shard {
         match (&self.state, &self.record) {
             (State::Open(reign), Some(record)) => reign.lag(now, record, self.settings.partition),
             _ => Nanos::ZERO,
+        }
+    }
+
+    /// For each replica of a shard that this node owns, the age of the oldest write that it has not confirmed, where that
+    /// is older than what `behind` says already. A replica that has everything is not named.
+    pub fn behind(&self, now: BootNanos, behind: &mut BTreeMap<ReplicaId, Nanos>) {
+        if let (State::Open(reign), Some(record)) = (&self.state, &self.record) {
+            reign.behind(now, record, behind);
         }
     }
 
@@ -323,6 +358,13 @@ impl Shard {
             State::Open(reign) if reign.handoff.is_none() && leased => reign,
             State::Claiming(..) | State::Open(_) => return Outcome::Wait,
         };
+        if !self.unmeasured.is_empty() && self.unmeasured.remove(&key) {
+            let units = self.cells.overshoot(now.wall, key, limit);
+            if 0 < units {
+                let note = Note::Overshoot { units };
+                self.effects.push_back(Effect::Note(note));
+            }
+        }
         let follows = !reign.peers.is_empty() || self.settings.partition == Partition::Quorum;
         if id.is_some_and(|id| self.admitted.contains(id))
             && !self.settings.has(Fault::RetryCountsTwice)
@@ -356,6 +398,11 @@ impl Shard {
             decision: written.decision,
             written: written_seq,
         }
+    }
+
+    /// A hit of this node, which it had forwarded under `sequence`, was admitted by the shard's owner, and its client told.
+    pub fn on_answered(&mut self, now: BootNanos, sequence: u64) {
+        self.answered.insert(now, sequence);
     }
 
     /// Reads a key without changing it, wherever a copy is.
@@ -445,7 +492,8 @@ impl Shard {
                 term,
                 record,
                 digest,
-            } => self.on_promise(from, term, record, digest),
+                answered,
+            } => self.on_promise(from, term, record, digest, &answered),
             Message::Refuse {
                 term,
                 promised,
@@ -501,6 +549,11 @@ impl Shard {
                     self.drop_if_outside();
                 }
             }
+            Message::Recall => self.on_recall(around, from),
+            Message::Recalled { record, remembers } => {
+                self.learn(record);
+                self.recall.on_heard(from, remembers);
+            }
             Message::Handoff { term } => {
                 let agrees = self
                     .record
@@ -516,6 +569,7 @@ impl Shard {
 
     /// Brings role and records in line with the view, the leases and the time.
     fn step(&mut self, around: Surroundings<'_>) {
+        self.step_recall(around);
         match &self.state {
             State::Idle => self.step_idle(around),
             State::Claiming(..) => self.step_claiming(around),
@@ -536,6 +590,7 @@ impl Shard {
         }
         if outranked {
             self.offered_at = None;
+            self.answered.clear();
         }
         if self.pledged.is_some_and(|(pledge, _)| pledge <= term) {
             self.pledged = None;
@@ -557,6 +612,7 @@ impl Shard {
     fn forget(&mut self) {
         self.cells = no_cells(self.settings);
         self.admitted = AdmittedHits::default();
+        self.unmeasured = HashSet::new();
         self.have = Have::NOTHING;
     }
 

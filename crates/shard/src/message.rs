@@ -45,6 +45,9 @@ pub enum Message {
         record: Option<Record>,
         /// What it holds. `None`: nothing.
         digest: Option<Digest>,
+        /// The hits that it forwarded to the last owner and that were admitted a moment ago, by their sequence:
+        /// whichever of them nobody remembers is forgotten.
+        answered: Vec<u64>,
     },
     /// Answers a claim, a delta or an announcement of a term that is too low, or too early.
     Refuse {
@@ -131,6 +134,15 @@ pub enum Message {
     Synced {
         /// The owner's.
         term: Term,
+    },
+    /// The sender has just joined and knows nothing of the shard: what does the receiver know? Asked again until answered.
+    Recall,
+    /// Answers a recall.
+    Recalled {
+        /// What the sender knows of the ownership.
+        record: Option<Record>,
+        /// Whether it would know: it has not just joined itself, or has heard enough since.
+        remembers: bool,
     },
     /// The owner has frozen the shard and sent all of it: claim it with my consent.
     Handoff {

@@ -1,6 +1,6 @@
 //! What an owner keeps while it owns: its writes, and how far each peer has confirmed them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use delta_crdt::{Cell, Cells, Digest, ReplicaId};
 use quota::{BootNanos, KeyHash, Nanos};
@@ -176,8 +176,30 @@ impl Reign {
 
     /// How long the oldest write has waited that no holder has confirmed.
     pub(crate) fn lag(&self, now: BootNanos, record: &Record, partition: Partition) -> Nanos {
-        let unconfirmed = self.confirmed(record, partition).max(self.trimmed) - self.trimmed;
-        let index = usize::try_from(unconfirmed).unwrap_or(usize::MAX);
+        self.age_after(now, self.confirmed(record, partition))
+    }
+
+    /// For each replica, the age of the oldest write that it has not confirmed, where that is older than what `behind`
+    /// says already.
+    pub(crate) fn behind(
+        &self,
+        now: BootNanos,
+        record: &Record,
+        behind: &mut BTreeMap<ReplicaId, Nanos>,
+    ) {
+        for progress in self.peers.iter().filter(|p| record.held_by(p.peer)) {
+            let age = self.age_after(now, progress.acked().unwrap_or_default());
+            if age != Nanos::ZERO {
+                let known = behind.entry(progress.peer).or_default();
+                *known = age.max(*known);
+            }
+        }
+    }
+
+    /// The age of the oldest remembered write after `confirmed`.
+    fn age_after(&self, now: BootNanos, confirmed: u64) -> Nanos {
+        let index = confirmed.max(self.trimmed) - self.trimmed;
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
         self.recent
             .get(index)
             .map_or(Nanos::ZERO, |write| now - write.at)

@@ -25,6 +25,10 @@ pub enum Fault {
     HandoffForgets,
     /// The common past is added again when the sides of a fork meet.
     CommonPastTwice,
+    /// A newcomer promises and claims before it has heard what a majority knows.
+    VotesUnheard,
+    /// A takeover on the smaller side of a split starts with nothing.
+    MinorityForgets,
 }
 
 /// How a shard behaves.
@@ -46,6 +50,8 @@ pub struct Settings {
     pub anti_entropy_every: Nanos,
     /// How long the ids of admitted hits are remembered: longer than an origin retries.
     pub remember_ids: Nanos,
+    /// Most by which a clock may be off. What others counted later than that is taken for counted then.
+    pub max_skew: Nanos,
     /// A bug to switch on.
     #[doc(hidden)]
     pub fault: Option<Fault>,
@@ -63,6 +69,7 @@ impl Settings {
             handoff_patience: Nanos::from_millis(1_500),
             anti_entropy_every: Nanos::from_secs(30),
             remember_ids: Nanos::from_secs(8),
+            max_skew: Nanos::from_millis(500),
             fault: None,
         }
     }

@@ -17,18 +17,33 @@ pub enum Bug {
     CommonPastTwice,
     /// A restarted node goes on under the replica id of its earlier life.
     ReusedReplicaId,
+    /// A node that has just joined votes before it has heard what a majority knows.
+    VotesUnheard,
+    /// A takeover on the smaller side of a split starts with nothing.
+    MinorityForgets,
+    /// A node whose clock is off goes on deciding.
+    KeepsBadClock,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::IgnoresLease,
         Self::AsksOneHolder,
         Self::RetryCountsTwice,
         Self::HandoffForgets,
         Self::CommonPastTwice,
         Self::ReusedReplicaId,
+        Self::VotesUnheard,
+        Self::MinorityForgets,
+        Self::KeepsBadClock,
     ];
+
+    /// The promise that the bug is there to break: it counts as caught when that one is seen broken. `None`: any.
+    #[must_use]
+    pub fn must_break(self) -> Option<&'static str> {
+        (self == Self::MinorityForgets).then_some("P5")
+    }
 
     /// The bug of the shard; `None` for a bug of the driver.
     pub(crate) fn of_the_shard(self) -> Option<Fault> {
@@ -38,7 +53,9 @@ impl Bug {
             Self::RetryCountsTwice => Some(Fault::RetryCountsTwice),
             Self::HandoffForgets => Some(Fault::HandoffForgets),
             Self::CommonPastTwice => Some(Fault::CommonPastTwice),
-            Self::ReusedReplicaId => None,
+            Self::VotesUnheard => Some(Fault::VotesUnheard),
+            Self::MinorityForgets => Some(Fault::MinorityForgets),
+            Self::ReusedReplicaId | Self::KeepsBadClock => None,
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use delta_crdt::{ReplicaId, Term};
-use hash_ring::{Placement, Ring};
-use membership::{Member, Membership};
-use quota::{BootNanos, Decision, Nanos, Now, UnixNanos};
+use hash_ring::Ring;
+use membership::{Bearing, Clocks, Member, Membership};
+use quota::{BootNanos, Cost, Decision, Nanos, Now, UnixNanos, Verdict};
 use shard::{
     Effect, HitId, Note, Operation, Outcome, Role, Settings, Shard, ShardId, Surroundings,
 };
@@ -32,6 +32,10 @@ pub(crate) enum Payload {
         key: usize,
         operation: Operation,
     },
+    /// What time is it? Holds the asker's boot clock.
+    TimeAsked(BootNanos),
+    /// The time, and what the question held.
+    TimeTold { asked: BootNanos, wall: UnixNanos },
     /// Its answer.
     Reply {
         request: RequestId,
@@ -74,6 +78,8 @@ pub(crate) enum Event {
     GaveUp { request: RequestId, asked: SimTime },
     /// A shard opened here.
     Opened { shard: ShardId },
+    /// A takeover found that hits were forgotten which others know of.
+    Forgotten { hits: usize },
     /// Another incarnation took this node's name.
     Fenced,
 }
@@ -102,6 +108,12 @@ enum Reply {
     Remote(ReplicaId, RequestId),
 }
 
+/// Between two comparisons of the clocks.
+const CLOCK_ROUND: SimTime = 100_000_000;
+
+/// A clock that was told later than this after the question says too little.
+const ROUND_TRIP_MAX: Nanos = Nanos::from_millis(50);
+
 /// How long a client waits: longer than a takeover after silence.
 pub(crate) const PATIENCE: SimTime = 4_000_000_000;
 
@@ -113,10 +125,12 @@ pub(crate) struct Node {
     pub(crate) membership: Membership,
     /// Its part in each shard.
     pub(crate) shards: Vec<Shard>,
-    placement: Placement,
     orders: Vec<Vec<ReplicaId>>,
     skew: i64,
     boot_offset: u64,
+    clocks: Clocks,
+    compared_at: SimTime,
+    keeps_bad_clock: bool,
     requests: BTreeMap<RequestId, Request>,
     unconfirmed: Vec<Unconfirmed>,
     next_hit: u64,
@@ -137,21 +151,25 @@ impl Node {
         joins: bool,
         settings: Settings,
         replicated: bool,
+        keeps_bad_clock: bool,
     ) -> Self {
         let boot_offset = 1_000_000_000 + host as u64 * 7_919_000_000;
         let me = member.replica;
         let boot = BootNanos::new(now + boot_offset);
-        let membership = Membership::new(boot, member, membership::Settings::lan(), joins);
+        let mut membership = Membership::new(boot, member, membership::Settings::lan(), joins);
+        membership.on_aside(joins && !keeps_bad_clock);
         let mut node = Self {
             me,
             membership,
             shards: (0..SHARDS)
                 .map(|id| Shard::new(ShardId(id), me, settings))
                 .collect(),
-            placement: Ring::new([]).table(SHARDS),
             orders: Vec::new(),
             skew,
             boot_offset,
+            clocks: Clocks::new(settings.max_skew, joins),
+            compared_at: now,
+            keeps_bad_clock,
             requests: BTreeMap::new(),
             unconfirmed: Vec::new(),
             next_hit: 0,
@@ -181,11 +199,26 @@ impl Node {
     /// Every timer of the driver: heartbeats, shard ticks, flushes, retries.
     pub(crate) fn on_tick(&mut self, now: SimTime) {
         self.membership.on_tick(self.clocks(now).boot);
+        self.compare_clocks(now);
         self.drain_membership(now);
         for index in 0..self.shards.len() {
             self.with_shard(now, index, |shard, around| shard.on_tick(around));
         }
         self.retry(now);
+    }
+
+    fn compare_clocks(&mut self, now: SimTime) {
+        if now < self.compared_at + CLOCK_ROUND {
+            return;
+        }
+        self.compared_at = now;
+        let outvoted = self.clocks.bearing() == Bearing::Outvoted;
+        self.membership.on_aside(outvoted && !self.keeps_bad_clock);
+        let asked = self.clocks(now).boot;
+        for to in self.membership.view().others(self.me) {
+            let payload = Payload::TimeAsked(asked);
+            self.events.push(Event::Send { to, payload });
+        }
     }
 
     /// The flush timer.
@@ -243,6 +276,20 @@ impl Node {
                     operation,
                 );
             }
+            Payload::TimeAsked(asked) => {
+                let wall = self.clocks(now).wall;
+                let payload = Payload::TimeTold { asked, wall };
+                self.events.push(Event::Send { to: from, payload });
+            }
+            Payload::TimeTold { asked, wall } => {
+                let now = self.clocks(now);
+                let round_trip = now.boot - asked;
+                if round_trip < ROUND_TRIP_MAX && self.membership.view().contains(from) {
+                    let then = now.wall - Nanos::new(round_trip.get() / 2);
+                    let offset = wall.get().wrapping_sub(then.get()).cast_signed();
+                    self.clocks.on_measured(from, offset);
+                }
+            }
             Payload::Reply { request, verdict } => self.on_reply(now, request, verdict, targets),
         }
     }
@@ -294,22 +341,17 @@ impl Node {
     }
 
     fn place(&mut self) {
-        let view = self.membership.view();
-        let members = view.members().iter().filter(|seen| seen.takes_shards);
-        let members = members.map(|seen| hash_ring::Member {
-            id: seen.replica.0,
-            name: &seen.name,
-            zone: seen.zone.as_deref(),
+        let placements = self.membership.view().placed().map(|members| {
+            let members = members.into_iter().map(|seen| hash_ring::Member {
+                id: seen.replica.0,
+                name: &seen.name,
+                zone: seen.zone.as_deref(),
+            });
+            Ring::new(members).table(SHARDS)
         });
-        self.placement = Ring::new(members).table(SHARDS);
+        let in_turn = |shard| placements.iter().flat_map(move |ring| ring.order(shard));
         self.orders = (0..SHARDS)
-            .map(|shard| {
-                self.placement
-                    .order(shard)
-                    .iter()
-                    .map(|&id| ReplicaId(id))
-                    .collect()
-            })
+            .map(|shard| in_turn(shard).map(|&id| ReplicaId(id)).collect())
             .collect();
     }
 
@@ -329,6 +371,8 @@ impl Node {
                 }
                 membership::Effect::ViewChanged => {
                     self.joined |= 1 < self.membership.view().members().len();
+                    let view = self.membership.view();
+                    self.clocks.retain(|peer| view.contains(peer));
                     self.place();
                     for index in 0..self.shards.len() {
                         self.with_shard(now, index, |shard, around| shard.on_view(around));
@@ -381,6 +425,9 @@ impl Node {
                 }
                 Effect::Note(Note::Opened { .. }) => {
                     self.events.push(Event::Opened { shard: shard.id() })
+                }
+                Effect::Note(Note::Forgotten { hits }) => {
+                    self.events.push(Event::Forgotten { hits })
                 }
                 Effect::Note(_) | Effect::Changed => {}
             }
@@ -511,6 +558,13 @@ impl Node {
         };
         match verdict {
             Forwarded::Decided(decision) => {
+                let is_counted = matches!(pending.operation, Operation::Hit(cost) if cost != Cost::PEEK)
+                    && decision.verdict == Verdict::Allow;
+                if is_counted {
+                    let shard = usize::from(targets[pending.key].key.shard(SHARDS));
+                    let boot = self.clocks(now).boot;
+                    self.shards[shard].on_answered(boot, pending.id.sequence);
+                }
                 self.reply(Reply::Local(request), Forwarded::Decided(decision))
             }
             Forwarded::Elsewhere(Some(to)) if to != self.me => {

@@ -30,6 +30,12 @@ const FAST_LAG: SimTime = 300_000_000;
 /// Most by which two nodes' wall clocks differ in the simulation. Exactness is in cluster time, give or take this.
 pub(crate) const SKEW: u64 = 100_000_000;
 
+/// Wall time at the start of a run.
+pub(crate) const EPOCH: u64 = 1_700_000_000_000_000_000;
+
+/// Most by which the clock of a node that decides may be off the median of all.
+pub(crate) const MAX_SKEW: Nanos = Nanos::from_millis(130);
+
 /// A hit that nobody answered for so long never will be: longer than clients retry.
 const UNANSWERED: SimTime = 12_000_000_000;
 
@@ -152,6 +158,16 @@ impl Oracle {
     /// A node decided.
     pub(crate) fn decided(&mut self, at: SimTime, decided: Decided) {
         self.decisions += 1;
+        let off = decided.wall.get().abs_diff(EPOCH + at);
+        if SKEW + MAX_SKEW.get() < off {
+            let story = format!(
+                "{:?} decided request {} by a clock that is off by {} ms",
+                decided.owner,
+                decided.request,
+                off / 1_000_000
+            );
+            self.report("P1", at, story);
+        }
         let key = &mut self.keys[decided.key];
         key.settle(at);
         let Operation::Hit(cost) = decided.operation else {
@@ -298,6 +314,14 @@ impl Oracle {
         for key in &mut self.keys {
             key.settled = None;
             key.recent.clear();
+        }
+    }
+
+    /// Every holder of these keys was lost at once: what was answered before is forgotten, and nobody promised otherwise.
+    pub(crate) fn holders_lost(&mut self, keys: impl IntoIterator<Item = usize>) {
+        for key in keys {
+            self.keys[key].settled = None;
+            self.keys[key].recent.clear();
         }
     }
 

@@ -1,6 +1,7 @@
 //! The event loop: hosts, clocks, clients and faults, all from one seed.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use delta_crdt::ReplicaId;
 use membership::{Contact, Member, NameVerdict, Standing};
@@ -12,7 +13,7 @@ use shard::{Partition, Role, Settings, Shard};
 use crate::bug::Bug;
 use crate::network::Network;
 use crate::node::{Event, Node, PATIENCE, Payload, SHARDS};
-use crate::oracle::{Decided, Oracle, RequestId, SKEW, SimTime, Violation};
+use crate::oracle::{Decided, MAX_SKEW, Oracle, RequestId, SKEW, SimTime, Violation};
 use crate::workload::{Target, operation, targets};
 
 const MILLIS: SimTime = 1_000_000;
@@ -131,6 +132,8 @@ enum Happening {
     Join(usize),
     Fault,
     Resume(usize),
+    /// These hosts are cut off from the others.
+    Split(Vec<usize>),
     Heal,
     Calm,
     Left(usize),
@@ -142,6 +145,7 @@ struct Host {
     incarnation: u64,
     paused: bool,
     leaving_since: Option<SimTime>,
+    has_bad_clock: bool,
     /// Up, running and reachable since.
     fit_since: SimTime,
     backlog: Vec<Happening>,
@@ -168,6 +172,8 @@ struct World {
     last_split: SimTime,
     /// When fewer nodes than a majority last ran: of two nodes, one is not enough.
     last_minority: SimTime,
+    /// When every holder of a shard may last have been killed at once.
+    last_state_lost: SimTime,
 }
 
 /// Plays a scenario to its end.
@@ -195,6 +201,7 @@ pub fn run(scenario: Scenario) -> Report {
         faults: 0,
         last_split: 0,
         last_minority: 0,
+        last_state_lost: 0,
     };
     world.play();
     Report {
@@ -311,9 +318,13 @@ impl World {
             Happening::Join(host) => self.join(host),
             Happening::Fault => self.fault(),
             Happening::Resume(host) => self.resume(host),
+            Happening::Split(hosts) => {
+                let sides = (0..HOSTS).map(|host| usize::from(hosts.contains(&host)));
+                self.split(sides.collect(), 2_500..6_000);
+            }
             Happening::Heal => self.heal(),
             Happening::Calm => self.heal(),
-            Happening::Left(host) => self.stop(host, false),
+            Happening::Left(host) => self.stop(host, false, 50..6_000),
         }
     }
 
@@ -405,6 +416,10 @@ impl World {
                 Event::Opened { shard } => {
                     self.say(|| format!("host {host} opened shard {}", shard.0));
                     self.check_owner(host, shard.0);
+                }
+                Event::Forgotten { hits } => {
+                    self.say(|| format!("host {host}: {hits} hits are forgotten"));
+                    self.check_forgotten(host, hits);
                 }
                 Event::Fenced => {
                     self.say(|| format!("host {host} is fenced"));
@@ -541,10 +556,11 @@ impl World {
             standing: Standing::Joined,
             contact: Contact::default(),
         };
-        let skew = self.rng.random_range(0..=SKEW) as i64;
+        let skew = self.clock_of(host);
         let settings = Settings {
             fault: self.scenario.bug.and_then(Bug::of_the_shard),
             anti_entropy_every: quota::Nanos::from_secs(4),
+            max_skew: MAX_SKEW,
             ..Settings::lan(self.scenario.replicas, self.scenario.partition)
         };
         let replicated = self.scenario.replicated || self.scenario.partition == Partition::Quorum;
@@ -557,10 +573,12 @@ impl World {
             !alone,
             settings,
             replicated,
+            self.scenario.bug == Some(Bug::KeepsBadClock),
         );
         self.hosts[host] = Host {
             node: Some(node),
             incarnation,
+            has_bad_clock: skew.unsigned_abs() > SKEW,
             fit_since: self.now + SECONDS,
             ..Host::default()
         };
@@ -597,6 +615,34 @@ impl World {
         }
     }
 
+    /// How far the clock of a host that starts is ahead. One of several may be far off: the others outvote it.
+    fn clock_of(&mut self, host: usize) -> i64 {
+        let skew = self.rng.random_range(0..=SKEW) as i64;
+        let others = || (0..HOSTS).filter(|&other| other != host);
+        let is_up = |other: &usize| {
+            self.hosts[*other]
+                .node
+                .as_ref()
+                .is_some_and(|node| node.joined)
+        };
+        let has_bad_clock = others().any(|other| self.hosts[other].has_bad_clock);
+        let may_be_bad = !self.scenario.splits
+            && !has_bad_clock
+            && self.scenario.replicas + 1 < others().filter(is_up).count();
+        if !(may_be_bad && self.rng.random_bool(0.3)) {
+            return skew;
+        }
+        let off = (self.rng.random_range(600..5_000) * MILLIS) as i64;
+        let off = if self.rng.random_bool(0.5) { off } else { -off };
+        self.say(|| {
+            format!(
+                "the clock of host {host} is off by {} ms",
+                off / MILLIS as i64
+            )
+        });
+        off
+    }
+
     fn after_membership(&mut self, host: usize) {
         let now = self.now;
         if let Some(node) = &mut self.hosts[host].node {
@@ -624,11 +670,13 @@ impl World {
         let down: Vec<usize> = (0..HOSTS)
             .filter(|&host| self.hosts[host].node.is_none())
             .collect();
+        let quorum = self.scenario.partition == Partition::Quorum;
         let victim = up[self.rng.random_range(0..up.len())];
         match self.rng.random_range(0..100) {
+            0..=7 if self.scenario.splits && quorum && 2 < up.len() => self.kill_majority(&up),
             0..=34 => {
                 self.say(|| format!("kill -9 of host {victim}"));
-                self.stop(victim, true);
+                self.stop(victim, true, 50..6_000);
             }
             35..=54 => {
                 let span = self.rng.random_range(200..4_000) * MILLIS;
@@ -654,7 +702,11 @@ impl World {
                 let newcomer = down[self.rng.random_range(0..down.len())];
                 self.at(self.now, Happening::Join(newcomer));
             }
-            80..=99 if self.scenario.splits && 2 < up.len() => self.split(),
+            80..=99 if self.scenario.splits && 2 < up.len() => {
+                let sides = (0..HOSTS).map(|_| usize::from(self.rng.random_bool(0.4)));
+                let sides = sides.collect();
+                self.split(sides, 500..6_000);
+            }
             _ => {
                 self.say(|| "the network loses every tenth message".into());
                 self.network.loss = 0.1;
@@ -663,11 +715,40 @@ impl World {
         }
     }
 
-    fn split(&mut self) {
-        for side in &mut self.network.sides {
-            *side = usize::from(self.rng.random_bool(0.4));
+    /// Kills a majority at once, and cuts it off from the others as soon as it has started again.
+    ///
+    /// Under `quorum` an answered hit is with every holder, so that only shards without a surviving one are lost.
+    fn kill_majority(&mut self, up: &[usize]) {
+        let majority = |host: usize| {
+            let node = self.hosts[host].node.as_ref();
+            node.map_or(0, |node| node.membership.view().majority())
+        };
+        let majority = up.iter().map(|&host| majority(host)).max().unwrap_or(0);
+        let mut victims = up.to_vec();
+        while majority < victims.len() {
+            victims.swap_remove(self.rng.random_range(0..victims.len()));
         }
-        let sides = self.network.sides.clone();
+        self.say(|| format!("kill -9 of hosts {victims:?}"));
+        let survives = |replica: &ReplicaId| !victims.contains(&self.host_of[replica]);
+        let witness = self.hosts[victims[0]].node.as_ref();
+        let is_lost = |shard: u16| {
+            let record = witness.and_then(|node| node.shards[usize::from(shard)].record());
+            record.is_some_and(|record| !record.holders.iter().any(survives))
+        };
+        let lost: Vec<usize> = (0..self.targets.len())
+            .filter(|&key| is_lost(self.targets[key].key.shard(SHARDS)))
+            .collect();
+        self.last_state_lost = self.now;
+        self.oracle.holders_lost(lost);
+        for &victim in &victims {
+            self.stop(victim, true, 200..203);
+        }
+        let cut = self.now + self.rng.random_range(203..240) * MILLIS;
+        self.at(cut, Happening::Split(victims));
+    }
+
+    fn split(&mut self, sides: Vec<usize>, millis: Range<SimTime>) {
+        self.network.sides = sides.clone();
         self.say(|| format!("the network splits: {sides:?}"));
         self.last_split = self.now;
         if self.scenario.partition == Partition::Available {
@@ -675,7 +756,7 @@ impl World {
             self.apart = true;
             self.oracle.split(self.now);
         }
-        let span = self.rng.random_range(500..6_000) * MILLIS;
+        let span = self.rng.random_range(millis) * MILLIS;
         self.at(self.now + span, Happening::Heal);
     }
 
@@ -692,8 +773,8 @@ impl World {
         }
     }
 
-    /// Ends a process; `crash` without a word.
-    fn stop(&mut self, host: usize, crash: bool) {
+    /// Ends a process; `crash` without a word. It starts again after so many milliseconds.
+    fn stop(&mut self, host: usize, crash: bool, back: Range<SimTime>) {
         let Some(node) = self.hosts[host].node.take() else {
             return;
         };
@@ -708,7 +789,7 @@ impl World {
         self.hosts[host].leaving_since = None;
         self.hosts[host].backlog.clear();
         self.spread_word(node.me);
-        let back = self.rng.random_range(50..6_000) * MILLIS;
+        let back = self.rng.random_range(back) * MILLIS;
         self.at(self.now + back, Happening::Join(host));
     }
 
@@ -811,6 +892,22 @@ impl World {
                     .all(|node| !node.shards[shard].is_under_replicated(nodes.len()))
         };
         calm && sees_all && !nodes.is_empty() && (0..usize::from(SHARDS)).all(shard_settled)
+    }
+
+    /// P6: what is reported forgotten is forgotten; answered hits that a replica has are not.
+    fn check_forgotten(&mut self, host: usize, hits: usize) {
+        let is_excused = |since: SimTime| since != 0 && self.now < since + 12 * SECONDS;
+        let replicated = self.scenario.replicated || self.scenario.partition == Partition::Quorum;
+        if replicated
+            && !self.apart
+            && ![self.last_split, self.last_state_lost]
+                .into_iter()
+                .any(is_excused)
+        {
+            let story =
+                format!("host {host} reports {hits} forgotten hits, and a replica had each");
+            self.oracle.report("P6", self.now, story);
+        }
     }
 
     /// P2 and P3: whoever opens a shard knows of every answered hit.

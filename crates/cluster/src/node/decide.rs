@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use coordinator::{NoDecision, Plan, ShardTable, plan};
 use delta_crdt::ReplicaId;
-use quota::{Decision, KeyHash, Limit, Nanos};
+use quota::{Cost, Decision, KeyHash, Limit, Nanos, Verdict};
 use shard::{HitId, Operation, ShardId};
 
 use super::Cluster;
@@ -37,6 +37,12 @@ pub(crate) struct Subject {
 impl Subject {
     fn shard(&self) -> ShardId {
         ShardId(self.key.shard(SHARDS))
+    }
+
+    /// Whether `decision` says that a hit was admitted, and counted.
+    fn is_counted_by(&self, decision: &Decision) -> bool {
+        let counts = matches!(self.operation, Operation::Hit(cost) if cost != Cost::PEEK);
+        counts && decision.verdict == Verdict::Allow
     }
 }
 
@@ -153,7 +159,14 @@ impl Cluster {
                     wait(changed, LOOK_AGAIN).await
                 }
                 Ok(owner) => match self.ask(owner, subject, sequence, left).await {
-                    Ok(ForwardVerdict::Decided(decision)) => return Ok(decision),
+                    Ok(ForwardVerdict::Decided(decision)) => {
+                        if subject.is_counted_by(&decision) {
+                            let now = self.inner.clock.now().boot;
+                            let shard = subject.shard();
+                            self.inner.slots.on_answered(now, shard, sequence);
+                        }
+                        return Ok(decision);
+                    }
                     Ok(ForwardVerdict::Elsewhere(owner)) => {
                         self.inner.forwarder.metrics.retried.increment(1);
                         hint = owner.filter(|&owner| owner != self.inner.me);

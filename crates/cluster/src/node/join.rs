@@ -190,7 +190,7 @@ impl Cluster {
             membership: Mutex::new(None),
             keepers: OnceLock::new(),
             key_limits: KeyLimits::default(),
-            skew: Skew::default(),
+            skew: Skew::new(config.shards.max_skew),
             waiting: Semaphore::new(WAITING_MAX),
             joined: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -286,6 +286,10 @@ impl Cluster {
         let me = Hello { incarnation, ..me };
         let now = self.inner.clock.now().boot;
         let mut membership = Membership::new(now, member_of(&me), Settings::lan(), joins);
+        if joins {
+            membership.on_aside(true);
+            self.inner.skew.on_joining();
+        }
         if let Found::Granted {
             roster, key_limits, ..
         } = &found

@@ -105,22 +105,22 @@ impl Cluster {
     }
 }
 
-/// The ring's preference for every shard among the live members that take shards.
+/// The ring's preference for every shard among the live members that take shards: those whose clocks are off come last.
 fn orders(view: &View) -> Vec<Vec<ReplicaId>> {
-    let members = view.members().iter().filter(|seen| seen.takes_shards);
-    let members = members.map(|seen| hash_ring::Member {
-        id: seen.replica.0,
-        name: &seen.name,
-        zone: seen.zone.as_deref(),
+    let placements = view.placed().map(|members| {
+        let members = members.into_iter().map(|seen| hash_ring::Member {
+            id: seen.replica.0,
+            name: &seen.name,
+            zone: seen.zone.as_deref(),
+        });
+        Ring::new(members).table(SHARDS)
     });
-    let placement = Ring::new(members).table(SHARDS);
     (0..SHARDS)
         .map(|shard| {
-            placement
-                .order(shard)
+            let in_turn = placements
                 .iter()
-                .map(|&id| ReplicaId(id))
-                .collect()
+                .flat_map(|placement| placement.order(shard));
+            in_turn.map(|&id| ReplicaId(id)).collect()
         })
         .collect()
 }

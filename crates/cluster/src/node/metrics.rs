@@ -5,7 +5,7 @@ use metrics::{Counter, Histogram, counter, histogram};
 use quota::Verdict;
 use shard::Note;
 
-/// Counters of all shards together.
+/// Counters of all shards together. What each says, and what it cannot know, stands in `docs/metrics.md`.
 pub(crate) struct ShardMetrics {
     pub(crate) unreplicated: Counter,
     terms_opened: Counter,
@@ -16,6 +16,8 @@ pub(crate) struct ShardMetrics {
     leases_lapsed: Counter,
     state_lost: Counter,
     keys_folded: Counter,
+    overshoot_units: Counter,
+    forgotten_hits: Counter,
 }
 
 impl ShardMetrics {
@@ -30,6 +32,8 @@ impl ShardMetrics {
             leases_lapsed: counter!("weir_leases_lapsed_total"),
             state_lost: counter!("weir_shard_states_lost_total"),
             keys_folded: counter!("weir_keys_folded_total"),
+            overshoot_units: counter!("weir_overshoot_units_total"),
+            forgotten_hits: counter!("weir_forgotten_hits_total"),
         }
     }
 
@@ -54,6 +58,8 @@ impl ShardMetrics {
             Note::LeaseLapsed => self.leases_lapsed.increment(1),
             Note::StateLost => self.state_lost.increment(1),
             Note::Forked { keys } => self.keys_folded.increment(keys as u64),
+            Note::Overshoot { units } => self.overshoot_units.increment(units),
+            Note::Forgotten { hits } => self.forgotten_hits.increment(hits as u64),
         }
     }
 }

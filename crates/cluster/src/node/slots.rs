@@ -116,6 +116,7 @@ pub(crate) struct Outbox {
 
 /// Every shard of this node.
 pub(crate) struct Slots {
+    me: ReplicaId,
     slots: Box<[Slot]>,
     pub(crate) world: ArcSwap<World>,
     acknowledge: Acknowledge,
@@ -138,6 +139,7 @@ impl Slots {
             owner: AtomicU32::new(0),
         };
         Self {
+            me,
             slots: (0..SHARDS).map(slot).collect(),
             world: ArcSwap::default(),
             acknowledge,
@@ -280,6 +282,24 @@ impl Slots {
             .map(|state| read(&state.shard))
     }
 
+    /// A hit that this node forwarded under `sequence` was admitted, and its client is told.
+    pub(crate) fn on_answered(&self, now: BootNanos, shard: ShardId, sequence: u64) {
+        if let Some(mut state) = self.lock(&self.slots[usize::from(shard.0)]) {
+            state.shard.on_answered(now, sequence);
+        }
+    }
+
+    /// For each replica of this node's shards, the age of the oldest write that it has not confirmed.
+    pub(crate) fn behind(&self, now: BootNanos) -> BTreeMap<ReplicaId, Nanos> {
+        let mut behind = BTreeMap::new();
+        for shard in (0..SHARDS).map(ShardId) {
+            if self.owner(shard) == Some(self.me) {
+                self.read(shard, |shard| shard.behind(now, &mut behind));
+            }
+        }
+        behind
+    }
+
     /// Lets everybody look again, for instance because the node stops.
     pub(crate) fn wake_all(&self) {
         for slot in &self.slots {
@@ -376,6 +396,12 @@ impl Slots {
             Note::LeaseLapsed => tracing::debug!(shard = %id, "lease ran out, claiming again"),
             Note::StateLost => {
                 tracing::warn!(shard = %id, "no holder is alive, counts of this shard are lost")
+            }
+            Note::Overshoot { units } => {
+                tracing::warn!(shard = %id, units, "sides that counted apart had admitted more than the limit")
+            }
+            Note::Forgotten { hits } => {
+                tracing::warn!(shard = %id, hits, "the last owner had admitted hits that no replica had yet, they are forgotten")
             }
             Note::Forked { keys } => {
                 tracing::info!(shard = %id, keys, "sides that counted apart were joined")

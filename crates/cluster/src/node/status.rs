@@ -1,6 +1,6 @@
 //! What an operator may ask a node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use coordinator::Policy;
@@ -140,9 +140,33 @@ impl Cluster {
         gauge!("weir_under_replicated_shards").set(status.under_replicated_shards as f64);
         gauge!("weir_replication_lag_seconds")
             .set(std::time::Duration::from(status.replication_lag).as_secs_f64());
+        gauge!("weir_replica_staleness_seconds").set(self.staleness().as_secs_f64());
         gauge!("weir_forward_queue_hits").set(self.inner.forwarder.depth() as f64);
         gauge!("weir_waiting_hits")
             .set((WAITING_MAX - self.inner.waiting.available_permits()) as f64);
+    }
+
+    /// The age of the oldest write that this node's copies may lack: of all owners whose shards it has copies of, what
+    /// the owner said last and the time since. An idle owner says so ten times a second; a silent one grows stale.
+    fn staleness(&self) -> std::time::Duration {
+        let me = self.inner.me;
+        let copied = |shard| {
+            self.inner
+                .slots
+                .read(ShardId(shard), |shard| {
+                    let record = shard.record().filter(|record| record.held_by(me))?;
+                    Some(record.owner()).filter(|&owner| owner != me)
+                })
+                .flatten()
+        };
+        let owners: BTreeSet<_> = (0..SHARDS).filter_map(copied).collect();
+        let stalest = self.with_membership(|membership, now| {
+            let ages = owners
+                .into_iter()
+                .map(|owner| membership.staleness(now, owner));
+            ages.flatten().max()
+        });
+        stalest.flatten().unwrap_or_default().into()
     }
 
     /// Bytes that the counts of this node's shards take.

@@ -2,7 +2,7 @@
 
 use delta_crdt::ReplicaId;
 use membership::{Contact, Member, Message, Standing};
-use quota::BootNanos;
+use quota::{BootNanos, Nanos};
 use serde::{Deserialize, Serialize};
 
 use super::WireError;
@@ -15,9 +15,16 @@ const TEXT_BYTES_MAX: usize = 512;
 
 pub(super) fn put_message(out: &mut Writer<'_>, message: &Message) {
     match message {
-        Message::Heartbeat { sent, roster } => out.item(&WireMessage::Heartbeat {
+        Message::Heartbeat {
+            sent,
+            roster,
+            aside,
+            behind,
+        } => out.item(&WireMessage::Heartbeat {
             sent_ns: sent.get(),
             roster: roster.to_le_bytes(),
+            aside: *aside,
+            behind_ns: behind.get(),
         }),
         Message::Answer { sent, granted } => out.item(&WireMessage::Answer {
             sent_ns: sent.get(),
@@ -32,9 +39,16 @@ pub(super) fn put_message(out: &mut Writer<'_>, message: &Message) {
 
 pub(super) fn message(input: &mut Reader<'_>) -> Result<Message, WireError> {
     Ok(match input.item("membership message")? {
-        WireMessage::Heartbeat { sent_ns, roster } => Message::Heartbeat {
+        WireMessage::Heartbeat {
+            sent_ns,
+            roster,
+            aside,
+            behind_ns,
+        } => Message::Heartbeat {
             sent: BootNanos::new(sent_ns),
             roster: u64::from_le_bytes(roster),
+            aside,
+            behind: Nanos::new(behind_ns),
         },
         WireMessage::Answer { sent_ns, granted } => Message::Answer {
             sent: BootNanos::new(sent_ns),
@@ -63,6 +77,8 @@ enum WireMessage {
         sent_ns: u64,
         /// A hash, which fills its bytes.
         roster: [u8; 8],
+        aside: bool,
+        behind_ns: u64,
     },
     Answer {
         sent_ns: u64,

@@ -66,10 +66,12 @@ fn message(input: &mut Reader<'_>) -> Result<Message, WireError> {
             term,
             record,
             digest,
+            answered,
         } => Message::Promise {
             term: term.into(),
             record: record.map(Into::into),
             digest: digest.map(Into::into),
+            answered,
         },
         WireMessage::Refuse {
             term,
@@ -128,6 +130,11 @@ fn message(input: &mut Reader<'_>) -> Result<Message, WireError> {
             term: term.into(),
             epoch,
         },
+        WireMessage::Recall => Message::Recall,
+        WireMessage::Recalled { record, remembers } => Message::Recalled {
+            record: record.map(Into::into),
+            remembers,
+        },
     })
 }
 
@@ -152,6 +159,7 @@ enum WireMessage {
         term: WireTerm,
         record: Option<WireRecord>,
         digest: Option<WireDigest>,
+        answered: Vec<u64>,
     },
     Refuse {
         term: WireTerm,
@@ -201,6 +209,11 @@ enum WireMessage {
         term: WireTerm,
         epoch: u32,
     },
+    Recall,
+    Recalled {
+        record: Option<WireRecord>,
+        remembers: bool,
+    },
 }
 
 impl From<&Message> for WireMessage {
@@ -221,10 +234,12 @@ impl From<&Message> for WireMessage {
                 term,
                 record,
                 digest,
+                answered,
             } => Self::Promise {
                 term: (*term).into(),
                 record: record.as_ref().map(Into::into),
                 digest: digest.as_ref().map(Into::into),
+                answered: answered.clone(),
             },
             Message::Refuse {
                 term,
@@ -291,6 +306,11 @@ impl From<&Message> for WireMessage {
             Message::Known { term, epoch } => Self::Known {
                 term: (*term).into(),
                 epoch: *epoch,
+            },
+            Message::Recall => Self::Recall,
+            Message::Recalled { record, remembers } => Self::Recalled {
+                record: record.as_ref().map(Into::into),
+                remembers: *remembers,
             },
         }
     }

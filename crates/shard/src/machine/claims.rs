@@ -3,7 +3,10 @@
 use delta_crdt::{Digest, ReplicaId, Term};
 use quota::{BootNanos, Nanos, Now};
 
-use super::{CLAIM_TURN, Effect, Note, Shard, State, Surroundings, YIELD_TO_PLEDGE, owner_term};
+use super::{
+    CLAIM_TURN, Effect, GONE_AFTER, Note, Shard, State, Surroundings, YIELD_TO_PLEDGE, owner_term,
+};
+use crate::admitted::HitId;
 use crate::claim::{Asked, Claim, worth_pulling, worth_sending};
 use crate::message::Message;
 use crate::record::Record;
@@ -22,6 +25,9 @@ impl Shard {
         let now = around.now.boot;
         if term < self.promised {
             return self.refuse(from, term, false);
+        }
+        if !self.has_recalled(around) {
+            return self.refuse(from, term, true);
         }
         if term > self.promised {
             let me = self.me;
@@ -64,12 +70,18 @@ impl Shard {
         }
         let digest = (!self.cells.is_empty()).then(|| self.cells.digest());
         let record = self.record.clone();
+        let is_takeover = consent.is_none() && record.as_ref().is_some_and(|r| r.owner() != from);
+        let answered = match is_takeover {
+            true => self.answered.recent(now),
+            false => Vec::new(),
+        };
         self.send(
             from,
             Message::Promise {
                 term,
                 record,
                 digest,
+                answered,
             },
         );
         // What this node holds is known to the claimant from here on; whatever comes from elsewhere
@@ -83,6 +95,7 @@ impl Shard {
         term: Term,
         record: Option<Record>,
         digest: Option<Digest>,
+        answered: &[u64],
     ) {
         let State::Claiming(claim, _) = &mut self.state else {
             return;
@@ -93,6 +106,11 @@ impl Shard {
         if claim.term != term || !matches!(asked, Asked::Waiting) {
             return;
         }
+        let ids = answered.iter().map(|&sequence| HitId {
+            origin: from,
+            sequence,
+        });
+        claim.answered.extend(ids);
         if self.settings.partition == Partition::Quorum {
             *asked = Asked::Promised { digest };
             return self.learn(record);
@@ -172,9 +190,16 @@ impl Shard {
             .position(|&replica| replica == self.me)
             .unwrap_or(around.order.len());
         let turn = CLAIM_TURN.times(1 + rank as u64);
-        if first == Some(self.me) || turn <= now - since {
+        let is_first = first == Some(self.me) || turn <= now - since;
+        if is_first && !self.is_aside(around) {
             self.start_claim(around, None);
         }
+    }
+
+    /// Whether this node's clock is off, and somebody is there to claim whose clock is not.
+    fn is_aside(&self, around: Surroundings<'_>) -> bool {
+        let [preferred, aside] = around.view.placed();
+        !preferred.is_empty() && aside.iter().any(|seen| seen.replica == self.me)
     }
 
     pub(super) fn start_claim(&mut self, around: Surroundings<'_>, consent: Option<Term>) {
@@ -189,6 +214,7 @@ impl Shard {
             pledge.replica == self.me || around.leases.may_promise_against(now, pledge.replica)
         });
         let settled = consent.is_some() || around.leases.has_settled(now);
+        let settled = settled && self.has_recalled(around);
         if !settled || !free || !pledge_is_free || !self.may_be_leased(around) {
             return;
         }
@@ -210,6 +236,7 @@ impl Shard {
             lease_epochs: lease_epochs(around, self.me),
             ask_again_at: now,
             gathers_for: None,
+            answered: Vec::new(),
         };
         self.state = State::Claiming(claim, now);
         self.effects.push_back(Effect::Changed);
@@ -241,12 +268,17 @@ impl Shard {
             // The counts must be there, too: an answered hit is on every holder.
             Partition::Quorum => {
                 let held = |record: &Record| {
-                    record
-                        .holders
-                        .iter()
-                        .any(|&holder| around.view.contains(holder))
+                    let mut holders = record.holders.iter();
+                    holders.any(|&holder| around.view.contains(holder))
                 };
-                around.view.majority() <= claim.ready() + 1 && self.record.as_ref().is_none_or(held)
+                // Nobody who held it can come back with it: it opens without, and says so.
+                let is_gone = |record: &Record| {
+                    let mut holders = record.holders.iter();
+                    GONE_AFTER <= now - *started && !holders.any(|&h| around.view.may_return(h))
+                };
+                let record = self.record.as_ref();
+                let may_open = record.is_none_or(|record| held(record) || is_gone(record));
+                around.view.majority() <= claim.ready() + 1 && may_open
             }
         };
         if (claim.is_ready() && enough) || one_is_enough {
@@ -323,6 +355,10 @@ impl Shard {
     pub(super) fn open(&mut self, around: Surroundings<'_>, claim: Claim, started: BootNanos) {
         let now = around.now.boot;
         let term = claim.term;
+        let is_minority = around.view.members().len() < around.view.majority();
+        if is_minority && self.settings.has(Fault::MinorityForgets) {
+            self.forget();
+        }
         let mut reign = Reign::new(now, claim.lease_epochs, around.view.majority());
         let mut holders = vec![self.me];
         let old = self.record.take();
@@ -342,6 +378,16 @@ impl Shard {
             self.effects.push_back(Effect::Note(Note::StateLost));
         }
         let taken_over = old.as_ref().is_some_and(|old| old.owner() != self.me);
+        let own = self.own_answers(now, claim.consent);
+        let answered = claim.answered.into_iter().chain(own);
+        let forgotten = answered.filter(|&id| !self.admitted.contains(id)).count();
+        if 0 < forgotten {
+            let note = Note::Forgotten { hits: forgotten };
+            self.effects.push_back(Effect::Note(note));
+        }
+        self.answered.clear();
+        self.cells
+            .bound_stamps(around.now.wall + self.settings.max_skew);
         let note = Note::Opened {
             term,
             after: now - started,
@@ -360,6 +406,16 @@ impl Shard {
         self.effects.push_back(Effect::Changed);
         self.announce(around);
         self.step_open(around);
+    }
+
+    /// The hits that this node forwarded to the last owner.
+    fn own_answers(&mut self, now: BootNanos, consent: Option<Term>) -> Vec<HitId> {
+        if consent.is_some() {
+            return Vec::new();
+        }
+        let origin = self.me;
+        let recent = self.answered.recent(now).into_iter();
+        recent.map(|sequence| HitId { origin, sequence }).collect()
     }
 
     /// Whether those give a lease now who must give it to an owner: claiming without would be in vain.

@@ -278,12 +278,19 @@ impl Shard {
     pub(super) fn join_cells(&mut self, now: Now, cells: Vec<(KeyHash, Cell)>) -> Vec<KeyHash> {
         let mut changed = Vec::new();
         let mut forks = 0;
+        let decides = !matches!(self.state, State::Idle);
+        self.cells.bound_stamps(now.wall + self.settings.max_skew);
         for (key, cell) in cells {
             let joined = self.cells.join(now.wall, key, cell);
             if joined.changed {
                 changed.push(key);
             }
-            forks += usize::from(joined.changed && joined.forked);
+            if joined.changed && joined.forked {
+                forks += 1;
+                if decides {
+                    self.unmeasured.insert(key);
+                }
+            }
         }
         if 0 < forks {
             self.effects

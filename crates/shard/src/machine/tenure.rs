@@ -30,6 +30,16 @@ impl Shard {
             return self.start_claim(around, None);
         }
         let wanted = &around.order[..around.order.len().min(self.settings.replicas + 1)];
+        if self.settings.partition == Partition::Quorum {
+            // Whoever has been silent for a lease may have started again, and forgotten what it had taken note of.
+            let before = reign.known_by.len();
+            let is_heard = |&replica: &ReplicaId| now < around.leases.from_holder(replica).until;
+            reign.known_by.retain(is_heard);
+            if reign.known_by.len() != before {
+                let soon = now + self.settings.ask_again_after;
+                reign.announce_at = reign.announce_at.min(soon);
+            }
+        }
         let changed = rearrange(
             self.me,
             self.settings.partition,

@@ -30,9 +30,13 @@ pub(super) fn frame() -> impl Strategy<Value = Frame> {
 fn membership_message() -> impl Strategy<Value = membership::Message> {
     use membership::Message;
     prop_oneof![
-        any::<(u64, u64)>().prop_map(|(sent, roster)| Message::Heartbeat {
-            sent: BootNanos::new(sent),
-            roster
+        any::<(u64, u64, bool, u64)>().prop_map(|(sent, roster, aside, behind)| {
+            Message::Heartbeat {
+                sent: BootNanos::new(sent),
+                roster,
+                aside,
+                behind: Nanos::new(behind),
+            }
         }),
         any::<(u64, bool)>().prop_map(|(sent, granted)| Message::Answer {
             sent: BootNanos::new(sent),
@@ -140,13 +144,18 @@ fn shard_message() -> impl Strategy<Value = Message> {
                 promised_by,
                 record,
             }),
-        (term(), option::of(record()), option::of(digest())).prop_map(|(term, record, digest)| {
-            Message::Promise {
+        (
+            term(),
+            option::of(record()),
+            option::of(digest()),
+            vec(any::<u64>(), 0..4)
+        )
+            .prop_map(|(term, record, digest, answered)| Message::Promise {
                 term,
                 record,
                 digest,
-            }
-        }),
+                answered,
+            }),
         (term(), term(), option::of(record()), any::<bool>()).prop_map(
             |(term, promised, record, wait)| Message::Refuse {
                 term,
@@ -190,6 +199,9 @@ fn shard_message() -> impl Strategy<Value = Message> {
         term().prop_map(|term| Message::Synced { term }),
         term().prop_map(|term| Message::Handoff { term }),
         (term(), any::<u32>()).prop_map(|(term, epoch)| Message::Known { term, epoch }),
+        Just(Message::Recall),
+        (option::of(record()), any::<bool>())
+            .prop_map(|(record, remembers)| Message::Recalled { record, remembers }),
     ]
 }
 

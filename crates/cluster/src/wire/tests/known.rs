@@ -31,8 +31,13 @@ fn a_heartbeat() {
     let message = membership::Message::Heartbeat {
         sent: BootNanos::new(300),
         roster: 0x0102_0304_0506_0708,
+        aside: true,
+        behind: Nanos::new(5),
     };
-    check(Frame::Membership(message), "0101 00 ac02 0807060504030201");
+    check(
+        Frame::Membership(message),
+        "0101 00 ac02 0807060504030201 01 05",
+    );
 }
 
 #[test]
@@ -178,6 +183,7 @@ fn the_short_messages_of_shards() {
             term: t,
             record: Some(record.clone()),
             digest: Some(digest.clone()),
+            answered: vec![300],
         },
         Message::Refuse {
             term: t,
@@ -207,6 +213,11 @@ fn the_short_messages_of_shards() {
             term: t,
             epoch: 300,
         },
+        Message::Recall,
+        Message::Recalled {
+            record: None,
+            remembers: true,
+        },
     ];
     let digest = "0201000000000000".repeat(16);
     check(
@@ -219,7 +230,7 @@ fn the_short_messages_of_shards() {
         &format!(
             "0102
              8001 00 018001 01 0203 01 03 01 018001 03 02 04 8001
-             8001 01 018001 01 018001 03 02 04 8001 01 {digest}
+             8001 01 018001 01 018001 03 02 04 8001 01 {digest} 01 ac02
              8001 02 018001 0203 00 01
              8001 03 018001
              8001 04 018001 03 02 04 8001 ac02 00
@@ -228,7 +239,9 @@ fn the_short_messages_of_shards() {
              8001 08 018001 818002
              8001 0a 018001
              8001 0b 018001
-             8001 0c 018001 ac02"
+             8001 0c 018001 ac02
+             8001 0d
+             8001 0e 00 01"
         ),
     );
 }

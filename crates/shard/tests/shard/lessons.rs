@@ -1,144 +1,10 @@
 //! What the simulator taught, each lesson with its story, message by message.
 
-use delta_crdt::{Digest, ReplicaId, Term};
-use membership::{Contact, Member, Membership, Standing};
-use quota::{Algorithm, BootNanos, Cost, KeyHasher, Limit, Nanos, Now, UnixNanos};
-use shard::{
-    Baseline, Effect, Message, Operation, Outcome, Partition, Record, Role, Settings, Shard,
-    ShardId, Surroundings,
-};
+use delta_crdt::ReplicaId;
+use quota::{BootNanos, Nanos};
+use shard::{Baseline, Message, Partition, Record, Role};
 
-const ME: ReplicaId = ReplicaId(1);
-const SHARD: ShardId = ShardId(0);
-
-/// One shard of one node; the others are played by the test.
-struct Node {
-    shard: Shard,
-    membership: Membership,
-    millis: u64,
-}
-
-impl Node {
-    /// A node that sees `others` alive, and has leases from them.
-    fn new(partition: Partition, joins: bool, others: &[u32]) -> Self {
-        let boot = BootNanos::new(0);
-        let mut membership =
-            Membership::new(boot, member(ME.0), membership::Settings::lan(), joins);
-        for &other in others {
-            membership.on_introduced(boot, &member(other));
-            let answer = membership::Message::Answer {
-                sent: boot,
-                granted: true,
-            };
-            membership.on_message(boot, ReplicaId(other), answer);
-        }
-        Self {
-            shard: Shard::new(SHARD, ME, Settings::lan(2, partition)),
-            membership,
-            millis: 1,
-        }
-    }
-
-    /// Lets the shard act, and returns what it sends.
-    fn act(&mut self, act: impl FnOnce(&mut Shard, Surroundings<'_>)) -> Vec<(ReplicaId, Message)> {
-        let nanos = self.millis * 1_000_000;
-        let order: Vec<ReplicaId> = self
-            .membership
-            .view()
-            .members()
-            .iter()
-            .map(|seen| seen.replica)
-            .collect();
-        let around = Surroundings {
-            now: Now {
-                boot: BootNanos::new(nanos),
-                wall: UnixNanos::new(1_700_000_000_000_000_000 + nanos),
-            },
-            view: self.membership.view(),
-            leases: self.membership.leases(),
-            order: &order,
-        };
-        act(&mut self.shard, around);
-        let effects = std::iter::from_fn(|| self.shard.next_effect());
-        effects
-            .filter_map(|effect| match effect {
-                Effect::Send { to, message } => Some((to, message)),
-                Effect::Changed | Effect::Note(_) => None,
-            })
-            .collect()
-    }
-
-    fn tick(&mut self) -> Vec<(ReplicaId, Message)> {
-        self.millis += 21;
-        self.act(|shard, around| shard.on_tick(around))
-    }
-
-    fn hear(&mut self, from: u32, message: Message) -> Vec<(ReplicaId, Message)> {
-        self.act(|shard, around| shard.on_message(around, ReplicaId(from), message))
-    }
-
-    fn hit(&mut self) -> Option<u64> {
-        let key = KeyHasher::new([7; 16]).hash("", "limit", "key");
-        let limit =
-            Limit::new(Algorithm::FixedWindow, 5, Nanos::from_secs(60)).expect("within bounds");
-        let mut outcome = Outcome::Wait;
-        self.act(|shard, around| {
-            outcome = shard.on_hit(around, key, &limit, Operation::Hit(Cost::ONE), None)
-        });
-        match outcome {
-            Outcome::Decided { written, .. } => written,
-            other => panic!("not decided: {other:?}"),
-        }
-    }
-}
-
-fn member(replica: u32) -> Member {
-    Member {
-        name: format!("node-{replica}"),
-        incarnation: 1,
-        replica: ReplicaId(replica),
-        standing: Standing::Joined,
-        contact: Contact::default(),
-    }
-}
-
-fn term(number: u32, replica: u32) -> Term {
-    Term {
-        number,
-        replica: ReplicaId(replica),
-    }
-}
-
-fn record(owner: Term, holders: &[u32]) -> Record {
-    Record {
-        term: owner,
-        epoch: 0,
-        holders: holders.iter().copied().map(ReplicaId).collect(),
-    }
-}
-
-/// An owner that has taken over from node 2 with nodes 3 and 4; node 3 holds the same as it: nothing.
-fn owner(partition: Partition) -> Node {
-    let mut node = Node::new(partition, false, &[3, 4]);
-    node.hear(
-        3,
-        Message::Announce {
-            record: record(term(1, 2), &[2, 1, 3]),
-            through: 1,
-            digest: None,
-        },
-    );
-    node.tick();
-    let promise = |digest| Message::Promise {
-        term: term(2, 1),
-        record: None,
-        digest,
-    };
-    node.hear(3, promise(Some(Digest::default())));
-    node.hear(4, promise(None));
-    assert_eq!(node.shard.role(), Role::Open);
-    node
-}
+use crate::one_node::{Node, owner, record, term};
 
 /// Seed 365: the first copy to a replica covered the buckets in which it differed, and was taken to cover
 /// every write until it was sent. A write into another bucket was confirmed and never sent.
@@ -197,6 +63,8 @@ fn a_promise_is_free_once_its_claimant_has_promised_the_next() {
     let heartbeat = membership::Message::Heartbeat {
         sent: BootNanos::new(0),
         roster: 0,
+        aside: false,
+        behind: Nanos::ZERO,
     };
     node.membership
         .on_message(BootNanos::new(1_000_000), ReplicaId(2), heartbeat);

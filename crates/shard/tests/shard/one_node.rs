@@ -1,0 +1,163 @@
+//! One shard of one node, in surroundings that the test makes up; the other nodes are played by the test.
+
+use delta_crdt::{Digest, ReplicaId, Term};
+use membership::{Contact, Member, Membership, Standing};
+use quota::{Algorithm, BootNanos, Cost, KeyHash, KeyHasher, Limit, Nanos, Now, UnixNanos};
+use shard::{
+    Effect, Message, Note, Operation, Outcome, Partition, Record, Role, Settings, Shard, ShardId,
+    Surroundings,
+};
+
+pub(crate) const ME: ReplicaId = ReplicaId(1);
+pub(crate) const SHARD: ShardId = ShardId(0);
+
+/// One shard of one node; the others are played by the test.
+pub(crate) struct Node {
+    pub(crate) shard: Shard,
+    pub(crate) membership: Membership,
+    pub(crate) millis: u64,
+    /// What the shard has noted so far.
+    pub(crate) notes: Vec<Note>,
+}
+
+impl Node {
+    /// A node that sees `others` alive, and has leases from them.
+    pub(crate) fn new(partition: Partition, joins: bool, others: &[u32]) -> Self {
+        let boot = BootNanos::new(0);
+        let mut membership =
+            Membership::new(boot, member(ME.0), membership::Settings::lan(), joins);
+        for &other in others {
+            membership.on_introduced(boot, &member(other));
+            let answer = membership::Message::Answer {
+                sent: boot,
+                granted: true,
+            };
+            membership.on_message(boot, ReplicaId(other), answer);
+        }
+        Self {
+            shard: Shard::new(SHARD, ME, Settings::lan(2, partition)),
+            membership,
+            millis: 1,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Lets the shard act, and returns what it sends.
+    pub(crate) fn act(
+        &mut self,
+        act: impl FnOnce(&mut Shard, Surroundings<'_>),
+    ) -> Vec<(ReplicaId, Message)> {
+        let nanos = self.millis * 1_000_000;
+        let order: Vec<ReplicaId> = self
+            .membership
+            .view()
+            .members()
+            .iter()
+            .map(|seen| seen.replica)
+            .collect();
+        let around = Surroundings {
+            now: Now {
+                boot: BootNanos::new(nanos),
+                wall: UnixNanos::new(1_700_000_000_000_000_000 + nanos),
+            },
+            view: self.membership.view(),
+            leases: self.membership.leases(),
+            order: &order,
+        };
+        act(&mut self.shard, around);
+        let mut sent = Vec::new();
+        while let Some(effect) = self.shard.next_effect() {
+            match effect {
+                Effect::Send { to, message } => sent.push((to, message)),
+                Effect::Note(note) => self.notes.push(note),
+                Effect::Changed => {}
+            }
+        }
+        sent
+    }
+
+    pub(crate) fn tick(&mut self) -> Vec<(ReplicaId, Message)> {
+        self.millis += 21;
+        self.act(|shard, around| shard.on_tick(around))
+    }
+
+    pub(crate) fn hear(&mut self, from: u32, message: Message) -> Vec<(ReplicaId, Message)> {
+        self.act(|shard, around| shard.on_message(around, ReplicaId(from), message))
+    }
+
+    pub(crate) fn hit(&mut self) -> Option<u64> {
+        let (key, limit) = (key(), limit());
+        let mut outcome = Outcome::Wait;
+        self.act(|shard, around| {
+            outcome = shard.on_hit(around, key, &limit, Operation::Hit(Cost::ONE), None)
+        });
+        match outcome {
+            Outcome::Decided { written, .. } => written,
+            other => panic!("not decided: {other:?}"),
+        }
+    }
+}
+
+pub(crate) fn member(replica: u32) -> Member {
+    Member {
+        name: format!("node-{replica}"),
+        incarnation: 1,
+        replica: ReplicaId(replica),
+        standing: Standing::Joined,
+        contact: Contact::default(),
+    }
+}
+
+pub(crate) fn term(number: u32, replica: u32) -> Term {
+    Term {
+        number,
+        replica: ReplicaId(replica),
+    }
+}
+
+pub(crate) fn record(owner: Term, holders: &[u32]) -> Record {
+    Record {
+        term: owner,
+        epoch: 0,
+        holders: holders.iter().copied().map(ReplicaId).collect(),
+    }
+}
+
+/// An owner that has taken over from node 2 with nodes 3 and 4; node 3 holds the same as it: nothing.
+pub(crate) fn owner(partition: Partition) -> Node {
+    let mut node = Node::new(partition, false, &[3, 4]);
+    node.hear(
+        3,
+        Message::Announce {
+            record: record(term(1, 2), &[2, 1, 3]),
+            through: 1,
+            digest: None,
+        },
+    );
+    node.tick();
+    let promise = |digest| Message::Promise {
+        term: term(2, 1),
+        record: None,
+        digest,
+        answered: Vec::new(),
+    };
+    node.hear(3, promise(Some(Digest::default())));
+    node.hear(4, promise(None));
+    assert_eq!(node.shard.role(), Role::Open);
+    node
+}
+
+/// The key that is hit.
+pub(crate) fn key() -> KeyHash {
+    KeyHasher::new([7; 16]).hash("", "limit", "key")
+}
+
+/// Five a minute.
+pub(crate) fn limit() -> Limit {
+    Limit::new(Algorithm::FixedWindow, 5, Nanos::from_secs(60)).expect("within bounds")
+}
+
+/// Whether something of this kind was sent.
+pub(crate) fn sends(sent: &[(ReplicaId, Message)], kind: impl Fn(&Message) -> bool) -> bool {
+    sent.iter().any(|(_, message)| kind(message))
+}
