@@ -13,15 +13,17 @@ mod encoding;
 mod hits;
 mod members;
 mod shards;
+mod tallies;
 #[cfg(test)]
 mod tests;
 
 use bytes::{Bytes, BytesMut};
-use delta_crdt::ReplicaId;
+use delta_crdt::{Cell, Digest, ReplicaId};
 use quota::{BootNanos, Decision, KeyHash, Limit, UnixNanos};
 use shard::{Operation, ShardId};
 
 use self::encoding::{Reader, Writer};
+pub use self::tallies::encode_told_split;
 
 /// The version that this build speaks, the first byte of every frame.
 pub const VERSION: u8 = 1;
@@ -54,6 +56,27 @@ pub enum Frame {
         asked: BootNanos,
         /// The sender's cluster time.
         wall: UnixNanos,
+    },
+    /// What the sender counted by itself, for limits with the strategy `local`.
+    Told(Vec<(KeyHash, Cell)>),
+    /// What the sender knows of such counts, in short: for each stripe of keys a digest.
+    Digests(Vec<(u8, Digest)>),
+    /// What the receiver knows more or less of, after it has been told what the sender knows of that: stripes, and
+    /// bit n for bucket n. Empty: nothing.
+    Wanted(Vec<(u8, u16)>),
+    /// A question for the strategy `raft` of the receiver.
+    Call {
+        /// Counts the sender's calls.
+        id: u64,
+        /// What only that strategy reads.
+        body: Bytes,
+    },
+    /// The answer to a call.
+    Return {
+        /// Of the call.
+        id: u64,
+        /// What only that strategy reads.
+        body: Bytes,
     },
 }
 
@@ -119,6 +142,11 @@ enum Kind {
     Roster = 5,
     TimeAsked = 6,
     TimeTold = 7,
+    Told = 8,
+    Digests = 9,
+    Wanted = 10,
+    Call = 11,
+    Return = 12,
 }
 
 /// The bytes of `frame`.
@@ -160,7 +188,27 @@ pub fn encode_into(frame: &Frame, out: &mut BytesMut) {
             out.varint(asked.get());
             out.varint(wall.get());
         }
+        Frame::Told(cells) => {
+            begin(out, Kind::Told);
+            tallies::put_told(out, cells);
+        }
+        Frame::Digests(digests) => {
+            begin(out, Kind::Digests);
+            tallies::put_digests(out, digests);
+        }
+        Frame::Wanted(wanted) => {
+            begin(out, Kind::Wanted);
+            tallies::put_wanted(out, wanted);
+        }
+        Frame::Call { id, body } => put_body(out, Kind::Call, *id, body),
+        Frame::Return { id, body } => put_body(out, Kind::Return, *id, body),
     }
+}
+
+fn put_body(out: &mut Writer<'_>, kind: Kind, id: u64, body: &Bytes) {
+    begin(out, kind);
+    out.varint(id);
+    out.raw(body);
 }
 
 /// The frame of exactly these bytes.
@@ -180,6 +228,17 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, WireError> {
         kind if kind == Kind::TimeTold as u8 => Frame::TimeTold {
             asked: boot(input)?,
             wall: UnixNanos::new(input.varint("wall clock")?),
+        },
+        kind if kind == Kind::Told as u8 => Frame::Told(tallies::told(input)?),
+        kind if kind == Kind::Digests as u8 => Frame::Digests(tallies::digests(input)?),
+        kind if kind == Kind::Wanted as u8 => Frame::Wanted(tallies::wanted(input)?),
+        kind if kind == Kind::Call as u8 => Frame::Call {
+            id: input.varint("call")?,
+            body: input.rest(),
+        },
+        kind if kind == Kind::Return as u8 => Frame::Return {
+            id: input.varint("call")?,
+            body: input.rest(),
         },
         _ => return Err(WireError::Malformed { what: "kind" }),
     };

@@ -63,6 +63,11 @@ impl Cluster {
                     .skew
                     .on_told(self.inner.clock.now(), from, asked, wall);
             }
+            Frame::Told(cells) => self.on_told(cells),
+            Frame::Digests(digests) => self.on_digests(from, digests),
+            Frame::Wanted(wanted) => self.on_wanted(from, &wanted),
+            Frame::Call { id, body } => self.on_call(from, id, body),
+            Frame::Return { id, body } => self.inner.calls.on_return(from, id, body),
         }
     }
 
@@ -91,10 +96,12 @@ impl Cluster {
                     self.with_membership(|membership, now| {
                         membership.on_introduced(now, &member_of(&peer))
                     });
+                    self.on_local_connected(peer.replica);
                 }
                 TransportEvent::Disconnected { replica, goodbye } => {
                     tracing::info!(%replica, goodbye, "disconnected");
                     self.inner.forwarder.on_disconnected(replica);
+                    self.inner.calls.on_disconnected(replica);
                     self.inner.skew.on_disconnected(replica);
                     self.with_membership(|membership, _| membership.on_disconnected(replica));
                 }

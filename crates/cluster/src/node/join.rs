@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use super::calls::Calls;
 use super::flush;
 use super::forward::Forwarder;
 use super::keeper::Keepers;
@@ -183,7 +184,9 @@ impl Cluster {
             me,
             slots: Slots::new(me, config.shards, config.acknowledge),
             forwarder: Forwarder::new(transport.clone()),
-            decisions: DecisionMetrics::new(),
+            calls: Calls::default(),
+            local: OnceLock::new(),
+            decisions: DecisionMetrics::new("owner"),
             transport,
             control: OnceLock::new(),
             announcement: Mutex::new(None),

@@ -49,6 +49,7 @@ impl Cluster {
 
     /// Says goodbye and ends every task. Decides nothing any more.
     pub async fn stop(&self) {
+        self.tell_local();
         self.with_membership(|membership, now| membership.on_left(now));
         self.inner.stopped.store(true, Ordering::Release);
         self.inner.slots.wake_all();

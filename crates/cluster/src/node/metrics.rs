@@ -74,15 +74,17 @@ pub(crate) struct DecisionMetrics {
 }
 
 impl DecisionMetrics {
-    pub(crate) fn new() -> Self {
-        let decisions =
-            |decision: &'static str| counter!("weir_decisions_total", "decision" => decision);
+    /// Counters of the decisions by one strategy.
+    pub(crate) fn new(strategy: &'static str) -> Self {
+        let decisions = |decision: &'static str| {
+            counter!("weir_decisions_total", "decision" => decision, "strategy" => strategy)
+        };
         Self {
             allowed: decisions("allow"),
             denied: decisions("deny"),
             never_conforms: decisions("never_conforms"),
             none: decisions("none"),
-            by_fail_open: counter!("weir_fail_open_answers_total"),
+            by_fail_open: counter!("weir_fail_open_answers_total", "strategy" => strategy),
         }
     }
 

@@ -4,6 +4,7 @@
 //! other nodes say comes in through `inbound`; `liveness` and the `keeper` actors drive the machines
 //! in between; `join` and `leave` are the two ends of a node's life.
 
+mod calls;
 mod coordinate;
 mod decide;
 mod flush;
@@ -14,6 +15,7 @@ mod keeper;
 mod key_limits;
 mod leave;
 mod liveness;
+mod local;
 mod metrics;
 mod skew;
 mod slots;
@@ -33,12 +35,16 @@ use crate::cookie::Cookie;
 use crate::discovery::{Announcement, Seed};
 use crate::transport::Transport;
 
+pub use calls::{CallError, CallHandler, Peer};
 pub use join::JoinError;
+pub use local::LocalCoordinator;
 pub use slots::{Acknowledge, SHARDS};
 pub use status::{MemberStatus, Ownership, Status};
 
+use calls::Calls;
 use forward::Forwarder;
 use key_limits::KeyLimits;
+use local::Local;
 use metrics::DecisionMetrics;
 use skew::Skew;
 use slots::Slots;
@@ -88,6 +94,9 @@ pub(crate) struct Inner {
     me: ReplicaId,
     slots: Slots,
     forwarder: Forwarder,
+    calls: Calls,
+    /// Empty unless some limit has the strategy `local`.
+    local: OnceLock<Local>,
     decisions: DecisionMetrics,
     transport: Transport,
     control: OnceLock<Control>,

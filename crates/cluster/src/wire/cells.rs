@@ -14,7 +14,7 @@ const SLOT_BYTES_MIN: usize = 4;
 /// A reset, one slot, and nothing forgiven.
 const VERSION_BYTES_MIN: usize = 2 + 1 + SLOT_BYTES_MIN + 1;
 /// A key and one version.
-const CELL_BYTES_MIN: usize = 16 + 1 + VERSION_BYTES_MIN;
+pub(super) const CELL_BYTES_MIN: usize = 16 + 1 + VERSION_BYTES_MIN;
 /// Instant, cost and stamp.
 const ENTRY_BYTES_MIN: usize = 4;
 
@@ -22,31 +22,33 @@ const ENTRY_BYTES_MIN: usize = 4;
 const VERSIONS_MAX: usize = 256;
 
 pub(super) fn put_cells(out: &mut Writer<'_>, cells: &[(KeyHash, Cell)]) {
-    out.list(cells, |out, (key, cell)| {
-        out.raw(&key.get().to_le_bytes());
-        out.list(cell.versions(), |out, version| {
-            put_count(out, version.count());
-            for slots in [version.slots(), version.forgiven()] {
-                out.list(slots, |out, slot| out.item(&WireSlot::from(slot)));
-            }
-        });
+    out.list(cells, |out, (key, cell)| put_cell(out, *key, cell));
+}
+
+pub(super) fn put_cell(out: &mut Writer<'_>, key: KeyHash, cell: &Cell) {
+    out.raw(&key.get().to_le_bytes());
+    out.list(cell.versions(), |out, version| {
+        put_count(out, version.count());
+        for slots in [version.slots(), version.forgiven()] {
+            out.list(slots, |out, slot| out.item(&WireSlot::from(slot)));
+        }
     });
 }
 
 pub(super) fn cells(input: &mut Reader<'_>) -> Result<Vec<(KeyHash, Cell)>, WireError> {
-    input.list("cells", CELL_BYTES_MIN, |input| {
-        let key = KeyHash::new(u128::from_le_bytes(input.raw("key")?));
-        Ok((key, cell(input)?))
-    })
+    input.list("cells", CELL_BYTES_MIN, cell)
 }
 
-fn cell(input: &mut Reader<'_>) -> Result<Cell, WireError> {
+/// A key and its cell.
+pub(super) fn cell(input: &mut Reader<'_>) -> Result<(KeyHash, Cell), WireError> {
+    let key = KeyHash::new(u128::from_le_bytes(input.raw("key")?));
     let versions = input.list("versions", VERSION_BYTES_MIN, version)?;
     let out_of_bounds = WireError::OutOfBounds { what: "cell" };
     if VERSIONS_MAX < versions.len() {
         return Err(out_of_bounds);
     }
-    Cell::new(versions).ok_or(out_of_bounds)
+    let cell = Cell::new(versions).ok_or(out_of_bounds)?;
+    Ok((key, cell))
 }
 
 fn version(input: &mut Reader<'_>) -> Result<Version, WireError> {

@@ -1,6 +1,6 @@
 //! The two ends of a frame: numbers, lists and items in postcard's encoding.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
@@ -167,6 +167,11 @@ impl<'a> Reader<'a> {
             items.push(read(self)?);
         }
         Ok(items)
+    }
+
+    /// All that is left.
+    pub(super) fn rest(&mut self) -> Bytes {
+        Bytes::copy_from_slice(std::mem::take(&mut self.rest))
     }
 
     pub(super) fn end(&self) -> Result<(), WireError> {

@@ -375,7 +375,7 @@ impl From<WireRecord> for Record {
 
 /// Hashes fill their bytes: as varints they would take ten and not eight.
 #[derive(Serialize, Deserialize)]
-struct WireDigest([[u8; 8]; Digest::BUCKETS]);
+pub(super) struct WireDigest([[u8; 8]; Digest::BUCKETS]);
 
 impl From<&Digest> for WireDigest {
     fn from(digest: &Digest) -> Self {

@@ -4,7 +4,7 @@ mod arbitrary;
 mod known;
 mod refused;
 
-use arbitrary::{frame, member, shard_messages};
+use arbitrary::{frame, member, shard_messages, told};
 use proptest::prelude::*;
 
 proptest! {
@@ -46,7 +46,7 @@ proptest! {
 
     #[test]
     fn random_bytes_are_refused_or_valid(
-        kind in 0..7u8,
+        kind in 0..13u8,
         mut bytes in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
         check_survives(&bytes);
@@ -69,6 +69,24 @@ proptest! {
             joined.extend(part);
         }
         prop_assert_eq!(joined, messages);
+    }
+}
+
+proptest! {
+    #[test]
+    fn split_news_are_the_news_in_frames_no_longer_than_asked(
+        cells in told(),
+        max_bytes in 0..600usize,
+    ) {
+        let mut joined = Vec::new();
+        for bytes in encode_told_split(cells.clone(), max_bytes) {
+            let Ok(Frame::Told(part)) = decode(&bytes) else {
+                return Err(TestCaseError::fail("a part is no frame of news"));
+            };
+            prop_assert!(bytes.len() <= max_bytes || part.len() == 1, "{} bytes", bytes.len());
+            joined.extend(part);
+        }
+        prop_assert_eq!(joined, cells);
     }
 }
 

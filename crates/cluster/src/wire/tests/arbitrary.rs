@@ -24,7 +24,22 @@ pub(super) fn frame() -> impl Strategy<Value = Frame> {
             asked: quota::BootNanos::new(asked),
             wall: quota::UnixNanos::new(wall),
         }),
+        told().prop_map(Frame::Told),
+        vec((any::<u8>(), digest()), 0..5).prop_map(Frame::Digests),
+        vec(any::<(u8, u16)>(), 0..9).prop_map(Frame::Wanted),
+        (any::<u64>(), vec(any::<u8>(), 0..40)).prop_map(|(id, body)| Frame::Call {
+            id,
+            body: body.into()
+        }),
+        (any::<u64>(), vec(any::<u8>(), 0..40)).prop_map(|(id, body)| Frame::Return {
+            id,
+            body: body.into()
+        }),
     ]
+}
+
+pub(super) fn told() -> impl Strategy<Value = Vec<(KeyHash, Cell)>> {
+    vec((key(), cell()), 0..6)
 }
 
 fn membership_message() -> impl Strategy<Value = membership::Message> {

@@ -339,3 +339,46 @@ fn the_time_is_asked_and_told() {
     let wall = quota::UnixNanos::new(1);
     check(Frame::TimeTold { asked, wall }, "0107 ac02 01");
 }
+
+#[test]
+fn news_of_one_node_that_counts_for_itself() {
+    let slot = Slot {
+        term: term(1, 2),
+        seq: 3,
+        added: 4,
+    };
+    let count = Count::Reset {
+        until: UnixNanos::new(5),
+    };
+    let version = Version::new(count, [slot], []).unwrap();
+    let cell = Cell::new([version]).unwrap();
+    check(
+        Frame::Told(vec![(KeyHash::new(0x77), cell)]),
+        "0108 77000000000000000000000000000000 01 05 05 01 01 02 03 08 00",
+    );
+}
+
+#[test]
+fn a_digest_and_what_is_wanted() {
+    let mut digest = Digest::default();
+    digest.buckets[0] = 0x0102;
+    let rest = "00".repeat(8 * 15);
+    check(
+        Frame::Digests(vec![(9, digest)]),
+        &format!("0109 09 0201000000000000 {rest}"),
+    );
+    check(Frame::Wanted(vec![(9, 0x8001)]), "010a 09 0180");
+}
+
+#[test]
+fn a_call_and_its_return() {
+    let body = Bytes::from_static(&[1, 2]);
+    check(
+        Frame::Call {
+            id: 300,
+            body: body.clone(),
+        },
+        "010b ac02 0102",
+    );
+    check(Frame::Return { id: 300, body }, "010c ac02 0102");
+}

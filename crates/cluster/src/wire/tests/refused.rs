@@ -10,7 +10,10 @@ fn what_is_refused() {
     let cases = [
         ("", malformed("version")),
         ("01", malformed("kind")),
-        ("0108", malformed("kind")),
+        ("010d", malformed("kind")),
+        ("0109 00", malformed("digest")),
+        ("010a 00 01", malformed("buckets")),
+        ("010b", malformed("call")),
         ("0106", malformed("boot clock")),
         ("0107 ac02", malformed("wall clock")),
         ("0203", Err(WireError::Version { given: 2 })),
