@@ -18,16 +18,17 @@ pub(crate) struct DecisionMetrics {
 
 impl DecisionMetrics {
     pub(crate) fn new() -> Self {
-        // The same names as for limits that the cluster counts: a dashboard adds them up.
-        let decisions =
-            |decision: &'static str| counter!("weir_decisions_total", "decision" => decision);
+        // The same names as for limits of other strategies: a dashboard adds them up.
+        let decisions = |decision: &'static str| {
+            counter!("weir_decisions_total", "decision" => decision, "strategy" => "redis")
+        };
         let fallbacks = |answer: &'static str| counter!("weir_redis_fallback_decisions_total", "answer" => answer);
         Self {
             allowed: decisions("allow"),
             denied: decisions("deny"),
             never_conforms: decisions("never_conforms"),
             none: decisions("none"),
-            by_fail_open: counter!("weir_fail_open_answers_total"),
+            by_fail_open: counter!("weir_fail_open_answers_total", "strategy" => "redis"),
             fell_back_to_deny: fallbacks("deny"),
             fell_back_to_allow: fallbacks("allow"),
             fell_back_to_owner: fallbacks("owner"),
