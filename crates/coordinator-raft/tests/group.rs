@@ -312,3 +312,42 @@ async fn bytes_that_make_no_sense_are_refused_and_change_nothing() {
     let expected: Vec<_> = before.iter().map(|it| (it.term, it.leader)).collect();
     assert_eq!(terms, expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_was_away_catches_up_from_the_log_in_messages_that_fit() {
+    let mut world = World::of(&["a", "b", "c"]).await;
+    let leader = world.leader().unwrap();
+    let names = world.names();
+    let [one, other] = names
+        .iter()
+        .filter(|name| **name != leader)
+        .collect::<Vec<_>>()[..]
+    else {
+        panic!("three nodes");
+    };
+    world.split(&[&[&leader, one], &[other]]);
+    for round in 0..40 {
+        let hits = (0..4_000).map(|key| coordinator::Hit {
+            policy: hundred(),
+            key: format!("{round}-{key}"),
+            cost: Cost::ONE,
+        });
+        let told = world.node(&leader).hits(hits.collect()).await;
+        assert!(told.iter().all(Result::is_ok));
+    }
+    world.heal();
+    world
+        .until("it has caught up", |world| world.agree_on(3))
+        .await;
+    let status = world.node(other).status();
+    assert_eq!(
+        (status.keys, status.snapshot_index),
+        (160_000, 0),
+        "it came as entries"
+    );
+    assert!(
+        (200_000..1 << 20).contains(&world.largest_body()),
+        "{}",
+        world.largest_body()
+    );
+}
