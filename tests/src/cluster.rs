@@ -128,6 +128,20 @@ impl Cluster {
         self
     }
 
+    /// Starts one more node on a host of a [`Network`], which joins through these addresses, and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// If it does not get there.
+    pub fn start_on(&mut self, name: &str, join: &[&str], host: Option<(String, String)>) {
+        let args: Vec<&str> = join
+            .iter()
+            .flat_map(|&address| ["--join", address])
+            .collect();
+        self.launch(name, Self::COOKIE, &args, host)
+            .unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
+    }
+
     fn launch(
         &mut self,
         name: &str,

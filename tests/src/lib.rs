@@ -9,6 +9,7 @@ mod http;
 mod load;
 mod network;
 mod node;
+mod redis;
 mod wait;
 
 pub use self::account::{Account, account};
@@ -17,4 +18,5 @@ pub use self::http::{Client, Response};
 pub use self::load::{Hit, Load, Outcome, Target, at_once, spend};
 pub use self::network::{Network, address};
 pub use self::node::{Node, Options, weir};
+pub use self::redis::Redis;
 pub use self::wait::{DEADLINE, eventually};

@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use coordinator::Strategy;
 use quota::Nanos;
 use serde_json::{Value, json};
 
@@ -32,13 +33,28 @@ pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Response {
             })
         })
         .collect();
-    let json = json!({
+    let mut json = json!({
         "node": status.node,
         "view": status.view,
         "members": members,
         "under_replicated_shards": status.under_replicated_shards,
         "replication_lag_ms": status.replication_lag.get() as f64 / 1e6,
     });
+    // Of strategies that no limit names, nothing is told.
+    if let Some(raft) = status.raft {
+        json["raft"] = json!({
+            "leader": raft.leader,
+            "term": raft.term,
+            "voters": raft.voters,
+            "learners": raft.learners,
+        });
+    }
+    if let Some(redis) = status.redis {
+        json["redis"] = json!({
+            "breaker": redis.breaker,
+            "last_failure": redis.last_failure,
+        });
+    }
     decided::json(json.to_string())
 }
 
@@ -65,6 +81,12 @@ pub(crate) async fn owner<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Re
     let limit = query::parameter(uri.query().unwrap_or_default(), "limit")?
         .ok_or_else(|| Problem::missing("limit", "the name of a limit"))?;
     let policy = &app.limit(&limit)?.policy;
+    if policy.strategy != Strategy::Owner {
+        let detail = "keys of this limit have no owner: it is counted by another strategy";
+        return Err(Problem::new(Kind::NotFound, detail)
+            .at("strategy")
+            .given(policy.strategy.name()));
+    }
     let key = key_parameter(&uri, "key")?;
     let ownership = app.node.owner_of(policy, &key).ok_or_else(|| {
         Problem::new(

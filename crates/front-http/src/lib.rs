@@ -36,7 +36,8 @@ mod token;
 
 pub use config::{HttpConfig, Identity, Route, RouteAnswer};
 pub use node::{
-    ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Node, Ownership, Readiness,
+    ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Node, Ownership, RaftStatus,
+    Readiness, RedisStatus,
 };
 pub use router::router;
 pub use serve::{PeerAddr, serve};

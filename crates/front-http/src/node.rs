@@ -55,6 +55,32 @@ pub struct ClusterStatus {
     pub under_replicated_shards: u32,
     /// Age of the oldest write of this node that no replica has confirmed.
     pub replication_lag: Nanos,
+    /// The group that counts limits with the strategy `raft`. `None` if no limit has it.
+    pub raft: Option<RaftStatus>,
+    /// The Redis that counts limits with the strategy `redis`. `None` if no limit has it.
+    pub redis: Option<RedisStatus>,
+}
+
+/// A group of raft, in names of nodes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RaftStatus {
+    /// Who leads. `None`: nobody is known to.
+    pub leader: Option<String>,
+    /// The term of that leader; 0 before the first.
+    pub term: u64,
+    /// Those of whom a majority must have a hit.
+    pub voters: Vec<String>,
+    /// Those who follow without a vote.
+    pub learners: Vec<String>,
+}
+
+/// What a node believes of its Redis.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RedisStatus {
+    /// `closed`: it is asked; `open`: it is not; `half-open`: one probe asks whether it is back.
+    pub breaker: String,
+    /// What went wrong last, however long ago.
+    pub last_failure: Option<String>,
 }
 
 /// One member of the cluster.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use coordinator::{FailMode, Strategy};
 
 /// A rate limiting service that needs no other server
 ///
@@ -29,6 +30,7 @@ weir COMMAND --help tells more.";
 pub(crate) enum Command {
     Node(Box<NodeArgs>),
     Demo(DemoArgs),
+    Compare(CompareArgs),
     /// Show the members of a running cluster, their shards and the lag of their replicas
     Status(StatusArgs),
     /// Ask for one decision: exit 0 allowed, 1 denied, 2 error
@@ -38,6 +40,9 @@ pub(crate) enum Command {
     Limits(LimitsCommand),
     /// Say that a dead member will not come back
     Forget(ForgetArgs),
+    /// What `weir compare` starts other programs through, so that they end with it
+    #[command(hide = true)]
+    Become(BecomeArgs),
 }
 
 /// Start a node
@@ -143,6 +148,80 @@ pub(crate) struct DemoArgs {
     pub(crate) plain: bool,
 }
 
+/// Put the ways to count side by side, each with a fault
+///
+/// For each strategy in turn it starts three nodes on this machine, sends them the same hits, kills with -9 what would
+/// be missed most (owner, local: the node with most keys; redis: the Redis server; raft: the leader) after two fifths
+/// of the time, starts it again after three, and asks every node what it knows in the end. Then it prints one table.
+/// Takes --seconds and a few more for each strategy, and touches nothing outside a temporary directory.
+///
+/// Exit 0: all strategies asked for were compared; 1: not all, as when redis-server is not installed.
+#[derive(Args, Debug)]
+#[command(after_help = COMPARE_AFTER_HELP)]
+pub(crate) struct CompareArgs {
+    /// What to compare, and in which order
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "owner,local,redis,raft"
+    )]
+    pub(crate) strategies: Vec<Strategy>,
+    /// Hits a second over all clients; 0: as many as are answered, each client sending its next when it has an answer
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub(crate) rate: u32,
+    /// Clients, each with a connection; a third of them at each node
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub(crate) clients: u32,
+    /// How long hits are sent, of each strategy
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=120))]
+    pub(crate) seconds: u32,
+    /// Different keys
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) keys: u32,
+    /// How much hotter some keys are: the key of rank k gets k^-SKEW (Zipf); 0: all the same
+    #[arg(long, default_value_t = 1.0, value_parser = skew)]
+    pub(crate) skew: f64,
+    /// Units of each key; none come back meanwhile, so that what should be admitted is known exactly
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    /// What is answered when nobody can count: deny, allow, or (redis only, elsewhere deny) owner
+    #[arg(long, value_name = "MODE", default_value = "deny", value_parser = fail_mode)]
+    pub(crate) on_failure: FailMode,
+    /// Print JSON in place of the table, with a timeline
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Draw answers and waits over time, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+}
+
+const COMPARE_AFTER_HELP: &str = "\
+The rate decides what can be learned: without one, how much each strategy can do, and how long the clients wait for
+one another; with one that all can carry, how long a single hit takes. --limit and --keys decide how much is denied.
+
+Examples:
+  weir compare                                      all four, 10 s each
+  weir compare --rate 2000 --svg compare.svg        waits at a pace that all can keep, drawn
+  weir compare --strategies owner,local --seconds 30 --keys 100000
+  weir compare --strategies redis --on-failure owner
+                                                    Redis dies, and the cluster counts meanwhile
+  weir compare --json | jq '.strategies[] | {strategy, over_admitted}'";
+
+fn skew(text: &str) -> Result<f64, String> {
+    let skew = text.parse().ok().filter(|skew| (0.0..=10.0).contains(skew));
+    skew.ok_or_else(|| "not a number from 0 to 10".to_owned())
+}
+
+fn fail_mode(text: &str) -> Result<FailMode, String> {
+    match text {
+        "deny" => Ok(FailMode::Deny),
+        "allow" => Ok(FailMode::Allow),
+        "owner" => Ok(FailMode::Owner),
+        _ => Err("none of deny, allow, owner".to_owned()),
+    }
+}
+
 /// How to reach a running node.
 #[derive(Args, Debug)]
 pub(crate) struct ApiArgs {
@@ -241,6 +320,13 @@ pub(crate) struct ForgetArgs {
     pub(crate) api: ApiArgs,
 }
 
+/// A program to become.
+#[derive(Args, Debug)]
+pub(crate) struct BecomeArgs {
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) program: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -268,6 +354,39 @@ mod tests {
             ("u1", "user_home", 0)
         );
         assert_eq!((args.api.url.as_str(), args.json), ("http://h:1", true));
+    }
+
+    #[test]
+    fn a_comparison_has_defaults_and_takes_a_list_of_strategies() {
+        let Ok(Command::Compare(args)) = parse("weir compare") else {
+            panic!("compares");
+        };
+        assert_eq!(args.strategies, Strategy::ALL);
+        assert_eq!((args.rate, args.seconds, args.limit), (0, 10, 100));
+        let line = "weir compare --strategies raft,owner --skew 0 --on-failure allow --svg a.svg";
+        let Ok(Command::Compare(args)) = parse(line) else {
+            panic!("compares");
+        };
+        assert_eq!(args.strategies, [Strategy::Raft, Strategy::Owner]);
+        assert_eq!((args.skew, args.on_failure), (0.0, FailMode::Allow));
+    }
+
+    #[test]
+    fn a_comparison_that_cannot_be_is_refused() {
+        for option in [
+            "--strategies gossip",
+            "--strategies",
+            "--clients 0",
+            "--seconds 0",
+            "--keys 0",
+            "--skew -1",
+            "--skew NaN",
+            "--limit 100001",
+            "--on-failure maybe",
+        ] {
+            let line = format!("weir compare {option}");
+            assert_eq!(parse(&line).unwrap_err().exit_code(), 2, "{line}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 mod limits;
 pub(crate) mod node;
 mod problem;
+pub(crate) mod raft;
 pub(crate) mod redis;
 pub(crate) mod routes;
 mod span;
@@ -22,6 +23,7 @@ use coordinator::Policy;
 use self::cluster::ClusterConfig;
 use self::node::NodeConfig;
 pub(crate) use self::problem::Problems;
+use self::raft::RaftConfig;
 use self::redis::RedisConfig;
 use self::routes::Route;
 use self::table::{Source, Table};
@@ -36,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) limits: Vec<Policy>,
     /// Where limits with `strategy = "redis"` are counted. `Some` if there are any.
     pub(crate) redis: Option<RedisConfig>,
+    /// What limits with `strategy = "raft"` share.
+    pub(crate) raft: RaftConfig,
     /// In the order of the file.
     pub(crate) routes: Vec<Route>,
 }
@@ -105,11 +109,20 @@ impl Config {
             &mut problems,
         );
         let cluster = cluster::read(root.table("cluster", &mut problems), &mut problems);
-        let (limits, names) = limits::read(root.tables("limit", &mut problems), &mut problems);
+        let redis_variable = (around.variable)(redis::VARIABLE);
+        let has_redis = root.has("redis") || redis_variable.is_some();
+        let (limits, names) = limits::read(
+            root.tables("limit", &mut problems),
+            has_redis,
+            &mut problems,
+        );
         let routes = routes::read(root.tables("route", &mut problems), &names, &mut problems);
-        let has_redis = root.has("redis");
-        let redis = redis::read(root.table("redis", &mut problems), &mut problems);
-        redis::check_needed(&limits, has_redis, &mut problems);
+        let redis = redis::read(
+            root.table("redis", &mut problems),
+            redis_variable,
+            &mut problems,
+        );
+        let raft = raft::read(root.table("raft", &mut problems), &mut problems);
         root.finish(&mut problems);
         match node {
             Some(node) if problems.is_empty() => Ok(Self {
@@ -117,6 +130,7 @@ impl Config {
                 cluster,
                 limits,
                 redis,
+                raft,
                 routes,
             }),
             _ => Err(problems),

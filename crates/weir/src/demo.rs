@@ -3,36 +3,32 @@
 //! [`story`] decides what happens and keeps the books, without a socket or a clock; [`stage`] does it; [`live`] and
 //! [`plain`] show it.
 
-mod client;
 mod keys;
 mod ledger;
 mod live;
 mod meter;
 mod picture;
 mod plain;
-mod process;
 mod questions;
 mod stage;
 mod story;
 mod summary;
 mod traffic;
-mod units;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::live::Live;
 use self::plain::Plain;
-pub(crate) use self::process::end_with_the_demo;
 use self::stage::Stage;
 use self::story::{Event, Phase, Story};
 use crate::cli::DemoArgs;
+use crate::stop::Stop;
 
 /// Events that wait to be handled; who has more waits. Three times what a second of traffic brings.
 const EVENTS_MAX: usize = 1_024;
@@ -131,28 +127,5 @@ async fn next(events: &mut Receiver<Event>) -> Event {
     match events.recv().await {
         Some(event) => event,
         None => std::future::pending().await,
-    }
-}
-
-/// Signals that end the demo. Without them it would end all the same, and leave its directory behind.
-struct Stop([Signal; 3]);
-
-impl Stop {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("listening for signals");
-        Ok(Self([
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }

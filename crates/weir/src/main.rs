@@ -2,13 +2,19 @@
 
 mod api;
 mod cli;
+mod client;
 mod commands;
+mod compare;
 mod config;
 mod demo;
 mod node;
+mod process;
 mod secret;
 mod served;
+mod stop;
+mod strategies;
 mod telemetry;
+mod units;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -29,10 +35,15 @@ fn main() -> ExitCode {
     };
     let outcome = match command {
         Command::Node(args) => {
-            demo::end_with_the_demo();
+            process::end_with_the_starter();
             return start_node(&args);
         }
-        Command::Demo(args) => return play_demo(&args),
+        Command::Demo(args) => return play(demo::demo(&args)),
+        Command::Compare(args) => return play(compare::compare(&args)),
+        Command::Become(args) => {
+            eprintln!("weir: {}", process::become_other(&args.program));
+            return ExitCode::FAILURE;
+        }
         Command::Status(args) => commands::status(&args).map_err(anyhow::Error::from),
         Command::Check(args) => commands::check(&args).map_err(anyhow::Error::from),
         Command::Limits(command) => commands::limits(&command),
@@ -73,8 +84,8 @@ fn start_node(args: &cli::NodeArgs) -> ExitCode {
     }
 }
 
-fn play_demo(args: &cli::DemoArgs) -> ExitCode {
-    demo::demo(args).unwrap_or_else(|error| {
+fn play(ended: anyhow::Result<ExitCode>) -> ExitCode {
+    ended.unwrap_or_else(|error| {
         eprintln!("weir: {error:#}");
         ExitCode::FAILURE
     })

@@ -24,6 +24,7 @@ use crate::config::routes::{Answer, Identify};
 use crate::config::{Config, NAMESPACE};
 use crate::secret::Secret;
 use crate::served::Served;
+use crate::strategies::Strategies;
 use crate::telemetry;
 
 /// What the wiring of a node starts from: all that can fail before anybody is told that this node exists.
@@ -145,6 +146,7 @@ async fn wire(parts: Parts) -> anyhow::Result<Running> {
     } = parts;
     let cookie = Cookie::new(cookie.expose());
     let browser_key = cookie.secret("browser");
+    let redis_secret = half(cookie.secret("redis"));
     let http_address = http.local_addr()?;
     // The transport binds it again: until now it was held, so that a port in use is told before anything else.
     let listen = cluster.local_addr()?;
@@ -170,8 +172,10 @@ async fn wire(parts: Parts) -> anyhow::Result<Running> {
         max_keys: config.cluster.max_keys,
     })
     .await?;
+    let strategies = Strategies::start(&config, &cluster, redis_secret).await?;
     let served = Arc::new(Served {
         cluster: cluster.clone(),
+        strategies: strategies.clone(),
         metrics,
         ready: AtomicBool::new(true),
         namespace: NAMESPACE.into(),
@@ -193,6 +197,7 @@ async fn wire(parts: Parts) -> anyhow::Result<Running> {
         tracing::info!(handed_off, "stopping");
         let _gone = stop_serving.send(());
         let served = serving.await.context("finishing what is in flight");
+        strategies.stop().await;
         cluster.stop().await;
         served
     };
@@ -201,6 +206,11 @@ async fn wire(parts: Parts) -> anyhow::Result<Running> {
         fenced: Box::pin(async move { fenced.fenced().await }),
         drain: Box::pin(drain),
     })
+}
+
+/// As much of a secret as a keyed hash takes.
+fn half(secret: [u8; 32]) -> [u8; 16] {
+    std::array::from_fn(|place| secret[place])
 }
 
 fn seed(seed: &crate::config::node::Seed) -> Seed {

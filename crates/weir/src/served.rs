@@ -11,9 +11,13 @@ use front_http::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use quota::{Cost, Limit};
 
+use crate::strategies::Strategies;
+
 /// The cluster handle, and what only the program around it knows.
 pub(crate) struct Served {
     pub(crate) cluster: Cluster,
+    /// Who counts.
+    pub(crate) strategies: Strategies,
     pub(crate) metrics: PrometheusHandle,
     /// Joined: every shard has an owner.
     pub(crate) ready: AtomicBool,
@@ -23,19 +27,19 @@ pub(crate) struct Served {
 
 impl Coordinator for Served {
     async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
-        self.cluster.hit(policy, key, cost).await
+        self.strategies.hit(policy, key, cost).await
     }
 
     async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
-        self.cluster.hits(hits).await
+        self.strategies.hits(hits).await
     }
 
     async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
-        self.cluster.refund(policy, key, cost).await
+        self.strategies.refund(policy, key, cost).await
     }
 
     async fn reset(&self, policy: &Policy, key: &str) -> Result<(), NoDecision> {
-        self.cluster.reset(policy, key).await
+        self.strategies.reset(policy, key).await
     }
 }
 
@@ -68,6 +72,8 @@ impl Node for Served {
             members: members.collect(),
             under_replicated_shards: u32::try_from(under_replicated_shards).unwrap_or(u32::MAX),
             replication_lag,
+            raft: self.strategies.raft_status(),
+            redis: self.strategies.redis_status(),
         }
     }
 

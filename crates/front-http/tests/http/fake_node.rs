@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy, Strategy};
 use front_http::{
-    ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Node, Ownership, Readiness,
+    ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Node, Ownership, RaftStatus,
+    Readiness,
 };
 use quota::{Cost, Count, Limit, Nanos, Stamp, Taken, UnixNanos};
 
@@ -113,6 +114,13 @@ impl Node for FakeNode {
             }],
             under_replicated_shards: 7,
             replication_lag: Nanos::new(1_500_000),
+            raft: Some(RaftStatus {
+                leader: Some("oskar".into()),
+                term: 2,
+                voters: vec!["oskar".into()],
+                learners: Vec::new(),
+            }),
+            redis: None,
         }
     }
 

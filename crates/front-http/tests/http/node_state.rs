@@ -24,6 +24,7 @@ async fn the_cluster_is_told_as_the_node_sees_it() {
             }],
             "under_replicated_shards": 7,
             "replication_lag_ms": 1.5,
+            "raft": {"leader": "oskar", "term": 2, "voters": ["oskar"], "learners": []},
         })
     );
 }

@@ -44,7 +44,28 @@ fn told(cluster: &Value) -> String {
     if let Some(millis) = cluster["replication_lag_ms"].as_f64() {
         fact("replication lag", format!("{millis} ms"));
     }
+    if let Some(raft) = cluster["raft"].as_object() {
+        fact("raft leader", plain(&raft["leader"]));
+        fact("raft term", plain(&raft["term"]));
+        fact("raft voters", names(&raft["voters"]));
+        fact("raft learners", names(&raft["learners"]));
+    }
+    if let Some(redis) = cluster["redis"].as_object() {
+        fact("redis breaker", plain(&redis["breaker"]));
+        if let Some(failure) = redis["last_failure"].as_str() {
+            fact("redis last failure", failure.to_owned());
+        }
+    }
     text
+}
+
+/// A list of names in one line; a dash for nobody.
+fn names(list: &Value) -> String {
+    let names: Vec<String> = list.as_array().into_iter().flatten().map(plain).collect();
+    match names.as_slice() {
+        [] => "-".to_owned(),
+        names => names.join(", "),
+    }
 }
 
 #[cfg(test)]
@@ -69,5 +90,25 @@ under-replicated shards  0
 replication lag          1.5 ms
 ";
         assert_eq!(told(&cluster), expected);
+    }
+
+    #[test]
+    fn the_group_of_raft_and_redis_are_told_where_they_count() {
+        let cluster = json!({
+            "node":"oskar","view":"9f3c","under_replicated_shards":0,"members":[],
+            "raft":{"leader":"oskar","term":2,"voters":["oskar","oskar2","oskar3"],"learners":[]},
+            "redis":{"breaker":"open","last_failure":"connection refused"},
+        });
+        let text = told(&cluster);
+        let facts: Vec<&str> = text.lines().skip(3).collect();
+        let expected = [
+            "raft leader              oskar",
+            "raft term                2",
+            "raft voters              oskar, oskar2, oskar3",
+            "raft learners            -",
+            "redis breaker            open",
+            "redis last failure       connection refused",
+        ];
+        assert_eq!(facts, expected);
     }
 }

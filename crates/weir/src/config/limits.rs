@@ -15,8 +15,14 @@ const UNITS_MAX: u64 = i32::MAX as u64;
 
 /// Reads every `[[limit]]`. What is returned is complete only if there was no problem.
 ///
+/// `has_redis`: whether the file says where Redis is.
+///
 /// The second list has the names of all limits, those with problems too, so that a route is not blamed for them.
-pub(super) fn read(tables: Vec<Table<'_>>, problems: &mut Problems) -> (Vec<Policy>, Vec<String>) {
+pub(super) fn read(
+    tables: Vec<Table<'_>>,
+    has_redis: bool,
+    problems: &mut Problems,
+) -> (Vec<Policy>, Vec<String>) {
     let mut places: HashMap<String, String> = HashMap::new();
     let mut limits = Vec::new();
     for mut table in tables {
@@ -35,7 +41,7 @@ pub(super) fn read(tables: Vec<Table<'_>>, problems: &mut Problems) -> (Vec<Poli
                 .or_insert_with(|| name.place.clone());
         }
         let limit = read_limit(&mut table, problems);
-        let strategy = read_strategy(&mut table, limit.as_ref(), problems);
+        let strategy = read_strategy(&mut table, limit.as_ref(), has_redis, problems);
         let on_failure = read_on_failure(&mut table, strategy, problems);
         table.finish(problems);
         if let (Some(name), Some(limit), Some(strategy), Some(on_failure)) =
@@ -138,6 +144,7 @@ fn read_algorithm(table: &mut Table<'_>, problems: &mut Problems) -> Option<Algo
 fn read_strategy(
     table: &mut Table<'_>,
     limit: Option<&Limit>,
+    has_redis: bool,
     problems: &mut Problems,
 ) -> Option<Strategy> {
     let Some(given) = table.string("strategy", problems) else {
@@ -152,6 +159,10 @@ fn read_strategy(
         let what = format!("{:?} cannot count by {algorithm}", given.value);
         problems.add(&given.place, what, able.join(", "));
         return None;
+    }
+    if strategy == Strategy::Redis && !has_redis {
+        let accepted = "\"redis\" in a file with a section [redis] that says where it is";
+        problems.add(&given.place, "\"redis\" needs a section [redis]", accepted);
     }
     Some(strategy)
 }

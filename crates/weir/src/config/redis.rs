@@ -1,8 +1,9 @@
 //! `[redis]`: the server in which limits with `strategy = "redis"` are counted.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use coordinator::{Policy, Strategy};
+use coordinator_redis::Servers;
 
 use super::problem::{Given, Problems};
 use super::span;
@@ -12,23 +13,16 @@ use super::table::Table;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct RedisConfig {
     /// One server, or some of the nodes of a Redis Cluster. Checked by whoever connects.
-    pub(crate) servers: RedisServers,
+    pub(crate) servers: Servers,
     /// A call takes no longer; then its hit is answered by the limit's `on_failure`.
     ///
     /// Default 300 ms: some hundred times what a server of the same data centre takes, and short enough that a client
     /// notices no more than a hesitation before the breaker opens.
     pub(crate) timeout: Duration,
+    /// Certificates in PEM of whoever signs that of the server, besides those that everybody trusts.
+    pub(crate) ca_file: Option<PathBuf>,
     /// Start although Redis is away. Default false: a typing error in the address should be seen at once.
     pub(crate) start_without_redis: bool,
-}
-
-/// How many servers there are.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum RedisServers {
-    /// `url`.
-    One(String),
-    /// `urls`: a Redis Cluster, found through any of its nodes.
-    Cluster(Vec<String>),
 }
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_millis(300);
@@ -36,10 +30,31 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_millis(300);
 const TIMEOUT_MAX: Duration = Duration::from_secs(3);
 const URL_ACCEPTED: &str = "redis://[USER:PASSWORD@]HOST[:PORT][/DB], or rediss:// for TLS";
 
-/// Reads `[redis]`. `None` without the section, or (a problem) without an address.
-pub(super) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> Option<RedisConfig> {
-    let mut table = table?;
-    let servers = read_servers(&mut table, problems);
+/// Takes the place of `url` and `urls`: an address may hold a password, which not everybody wants in a file. Several,
+/// between commas, are nodes of a Redis Cluster.
+pub(super) const VARIABLE: &str = "WEIR_REDIS_URL";
+
+/// Reads `[redis]`. `None` without the section and the variable, or (a problem) without an address.
+pub(super) fn read(
+    table: Option<Table<'_>>,
+    variable: Option<String>,
+    problems: &mut Problems,
+) -> Option<RedisConfig> {
+    let Some(mut table) = table else {
+        return Some(RedisConfig {
+            servers: read_variable(&variable?, problems)?,
+            timeout: TIMEOUT_DEFAULT,
+            ca_file: None,
+            start_without_redis: false,
+        });
+    };
+    let servers = match variable {
+        Some(variable) => {
+            table.passed_over(&["url", "urls"]);
+            read_variable(&variable, problems)
+        }
+        None => read_servers(&mut table, problems),
+    };
     let timeout = table.string("timeout", problems).and_then(|given| {
         let accepted = format!("{}, from 1ms to 3s", span::ACCEPTED);
         problems.parse(&given, &accepted, |text| {
@@ -47,26 +62,44 @@ pub(super) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> Option<
             span::parse(text).filter(|timeout| bounds.contains(timeout))
         })
     });
+    let ca_file = table.string("ca_file", problems);
     let start_without_redis = table.boolean("start_without_redis", problems);
     table.finish(problems);
     Some(RedisConfig {
         servers: servers?,
         timeout: timeout.unwrap_or(TIMEOUT_DEFAULT),
+        ca_file: ca_file.map(|given| PathBuf::from(given.value)),
         start_without_redis: start_without_redis.unwrap_or(false),
     })
 }
 
-fn read_servers(table: &mut Table<'_>, problems: &mut Problems) -> Option<RedisServers> {
+fn read_variable(text: &str, problems: &mut Problems) -> Option<Servers> {
+    let given = |url: &str| Given {
+        value: url.trim().to_owned(),
+        place: VARIABLE.to_owned(),
+    };
+    let urls: Vec<Option<String>> = text
+        .split(',')
+        .map(|url| read_url(&given(url), problems))
+        .collect();
+    let mut urls: Vec<String> = urls.into_iter().collect::<Option<_>>()?;
+    Some(match urls.len() {
+        1 => Servers::One(urls.remove(0)),
+        _ => Servers::Cluster(urls),
+    })
+}
+
+fn read_servers(table: &mut Table<'_>, problems: &mut Problems) -> Option<Servers> {
     let url = table.string("url", problems);
     let urls = table.strings("urls", problems);
     match (url, urls.is_empty()) {
-        (Some(url), true) => read_url(&url, problems).map(RedisServers::One),
+        (Some(url), true) => read_url(&url, problems).map(Servers::One),
         (None, false) => {
             let read = urls.iter().map(|url| read_url(url, problems));
             let read: Vec<Option<String>> = read.collect();
             read.into_iter()
                 .collect::<Option<_>>()
-                .map(RedisServers::Cluster)
+                .map(Servers::Cluster)
         }
         (Some(url), false) => {
             let accepted = "url for one server, or urls for a Redis Cluster";
@@ -82,22 +115,12 @@ fn read_servers(table: &mut Table<'_>, problems: &mut Problems) -> Option<RedisS
 
 /// A URL may hold a password, so what is wrong with one is told without it.
 fn read_url(given: &Given<String>, problems: &mut Problems) -> Option<String> {
-    let schemes = ["redis://", "rediss://"];
-    let rest = schemes
-        .iter()
-        .find_map(|scheme| given.value.strip_prefix(scheme));
-    if rest.is_none_or(str::is_empty) {
-        problems.add(&given.place, "found no address of a Redis", URL_ACCEPTED);
-        return None;
-    }
-    Some(given.value.clone())
-}
-
-/// Notes the limits that are counted in a Redis of which nothing is known.
-pub(super) fn check_needed(limits: &[Policy], has_redis: bool, problems: &mut Problems) {
-    let counted = limits.iter().filter(|p| p.strategy == Strategy::Redis);
-    for policy in counted.filter(|_| !has_redis) {
-        let place = format!("limit {:?}", &*policy.name);
-        problems.add(&place, "strategy \"redis\" without a section [redis]", URL_ACCEPTED);
+    let servers = Servers::One(given.value.clone());
+    match coordinator_redis::RedisConfig::new(servers, [0; 16]) {
+        Ok(_) => Some(given.value.clone()),
+        Err(_) => {
+            problems.add(&given.place, "found no address of a Redis", URL_ACCEPTED);
+            None
+        }
     }
 }

@@ -130,6 +130,11 @@ impl<'s> Table<'s> {
         None
     }
 
+    /// Takes these keys for accepted, whatever they hold: something else has taken their place.
+    pub(crate) fn passed_over(&mut self, keys: &[&'static str]) {
+        self.accepted.extend(keys);
+    }
+
     /// `true` or `false`.
     pub(crate) fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
         let value = self.value(key)?;

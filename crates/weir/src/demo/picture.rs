@@ -11,7 +11,7 @@ use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table};
 use super::plain::state;
 use super::story::{NAMES, NODES, Node, Phase, Speaker, Story};
 use super::summary::facts;
-use super::units::{millis, seconds};
+use crate::units::{millis, seconds};
 
 /// Shards in the cluster; see the hash ring.
 const SHARDS: u64 = 1_024;

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use super::story::{NAMES, Node, Phase, Speaker, Story};
-use super::units::millis;
+use crate::units::millis;
 
 /// How often the figures are told while nothing else happens.
 const FIGURES_EVERY: Duration = Duration::from_secs(1);

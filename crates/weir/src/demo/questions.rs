@@ -7,11 +7,11 @@ use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::client::Client;
 use super::keys::KEYS;
 use super::ledger::Peek;
 use super::story::{Event, NAMES, NODES, Seen};
 use super::traffic::check;
+use crate::client::Client;
 
 /// How often a node is asked how its cluster is: often enough to see each step of a takeover, at next to no cost.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

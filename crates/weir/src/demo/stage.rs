@@ -9,12 +9,12 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::client::Client;
 use super::keys::CONFIG;
-use super::process::Process;
 use super::questions;
-use super::story::{Effect, Event, NODES};
+use super::story::{Effect, Event, NAMES, NODES};
 use super::traffic::{Clients, Traffic};
+use crate::client::Client;
+use crate::process::{News, Process};
 
 /// Three nodes and their clients. All processes end when this is dropped.
 #[derive(Debug)]
@@ -63,8 +63,7 @@ impl Stage {
     pub(crate) fn perform(&mut self, effect: Effect) -> anyhow::Result<Option<Event>> {
         match effect {
             Effect::Start { node, run } => {
-                self.processes[node] =
-                    Some(Process::start(node, run, self.home.path(), &self.events)?);
+                self.processes[node] = Some(self.start_node(node, run)?);
             }
             Effect::StartTraffic => self.hitting = self.traffic.start(),
             Effect::StopTraffic => self.stop_traffic(),
@@ -101,6 +100,30 @@ impl Stage {
             let watch = questions::watch(node, run, client, self.events.clone());
             self.watching[node] = Some(tokio::spawn(watch));
         }
+    }
+
+    /// What the node says arrives as events; the last is [`Event::Ended`].
+    fn start_node(&self, node: usize, run: u32) -> anyhow::Result<Process> {
+        let (home, events) = (self.home.path(), self.events.clone());
+        let tell = move |news| {
+            let event = match news {
+                News::Ready { pid, http } => Event::Ready {
+                    node,
+                    run,
+                    pid,
+                    http,
+                },
+                News::Said(text) => Event::Said { node, text },
+                News::Ended { last_words } => Event::Ended {
+                    node,
+                    run,
+                    last_words,
+                },
+            };
+            // When the demo has ended, nobody listens any more.
+            let _ = events.blocking_send(event);
+        };
+        Process::node(NAMES[node], home, &home.join("replicated.toml"), tell)
     }
 
     fn kill(&mut self, node: usize) -> anyhow::Result<Event> {

@@ -22,7 +22,7 @@ pub(crate) use self::takeover::Takeover;
 use super::keys::{KEYS, Key};
 use super::ledger::{Ledger, Peek, Totals};
 use super::meter::Meter;
-use super::units::{millis, seconds};
+use crate::units::{millis, seconds};
 
 /// The nodes, by index.
 pub(crate) const NAMES: [&str; NODES] = ["ada", "ben", "cleo"];

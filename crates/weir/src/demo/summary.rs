@@ -1,7 +1,7 @@
 //! How it went, in a few lines.
 
 use super::story::{NAMES, Story};
-use super::units::{millis, seconds};
+use crate::units::{millis, seconds};
 
 /// Lines to end with.
 pub(crate) fn summary(story: &Story) -> Vec<String> {

@@ -9,9 +9,9 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::client::Client;
 use super::keys::{KEYS, in_turn};
 use super::story::{Event, NODES};
+use crate::client::Client;
 
 /// Between two hits through the same node: 125 a second each, which three debug builds on two cores still carry.
 const PACE: Duration = Duration::from_millis(8);

@@ -1,4 +1,4 @@
-//! Times as the demo tells them.
+//! Times as people read them.
 
 use std::time::Duration;
 

@@ -60,28 +60,44 @@ impl Client {
         self.ask(Method::POST, path, body.into()).await
     }
 
-    /// Asks once: what may have been counted is not sent again.
+    /// Text of `path`, whatever its status.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let (_, body) = self.exchange(Method::GET, path, Bytes::new()).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     async fn ask(
         &self,
         method: Method,
         path: &str,
         body: Bytes,
     ) -> Result<(u16, Value), ClientError> {
+        let (status, body) = self.exchange(method, path, body).await?;
+        let json = serde_json::from_slice(&body).map_err(|_| ClientError::Strange(status))?;
+        Ok((status, json))
+    }
+
+    /// Asks once: what may have been counted is not sent again.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(u16, Bytes), ClientError> {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, self.address.to_string())
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
-            .expect("paths of the demo are plain");
+            .expect("paths are plain");
         let exchange = async {
             let mut connection = self.connection().await?;
             let response = connection.send_request(request).await?;
             let status = response.status().as_u16();
             let body = response.into_body().collect().await?.to_bytes();
             self.lock().push(connection);
-            let json = serde_json::from_slice(&body).map_err(|_| ClientError::Strange(status))?;
-            Ok((status, json))
+            Ok((status, body))
         };
         timeout(DEADLINE, exchange)
             .await

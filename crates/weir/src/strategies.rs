@@ -1,0 +1,165 @@
+//! The strategies that this node's limits name, each started once, and every hit sent to its own.
+
+mod raft;
+mod redis;
+
+use anyhow::Context as _;
+use cluster::node::{Cluster, LocalCoordinator};
+use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy, Strategy};
+use coordinator_raft::RaftCoordinator;
+use coordinator_redis::RedisCoordinator;
+use quota::{Cost, Nanos};
+
+use self::raft::RaftPeers;
+use crate::config::Config;
+
+/// Who counts, by strategy. Clones share it.
+///
+/// `owner` always runs: limits of single keys and inline rules count by it. Of the others, those run that some limit
+/// of the file names.
+#[derive(Clone)]
+pub(crate) struct Strategies {
+    owner: Cluster,
+    local: Option<LocalCoordinator>,
+    redis: Option<RedisCoordinator<Cluster>>,
+    raft: Option<RaftCoordinator<RaftPeers>>,
+}
+
+impl Strategies {
+    /// Starts what the limits of `config` need, and returns when hits can be decided.
+    ///
+    /// # Errors
+    ///
+    /// A Redis that cannot be used, or a snapshot of raft that cannot be read.
+    pub(crate) async fn start(
+        config: &Config,
+        cluster: &Cluster,
+        redis_secret: [u8; 16],
+    ) -> anyhow::Result<Self> {
+        let names = |strategy| config.limits.iter().any(|limit| limit.strategy == strategy);
+        let redis = match &config.redis {
+            Some(settings) if names(Strategy::Redis) => {
+                Some(redis::connect(settings, redis_secret, cluster.clone()).await?)
+            }
+            _ => None,
+        };
+        let raft = match names(Strategy::Raft) {
+            true => Some(
+                raft::start(&config.raft, cluster)
+                    .await
+                    .context("starting the strategy raft")?,
+            ),
+            false => None,
+        };
+        let local = match names(Strategy::Local) {
+            true => Some(cluster.start_local().await),
+            false => None,
+        };
+        Ok(Self {
+            owner: cluster.clone(),
+            local,
+            redis,
+            raft,
+        })
+    }
+
+    /// Ends what was started, once no more hits come.
+    pub(crate) async fn stop(&self) {
+        if let Some(raft) = &self.raft {
+            raft.stop().await;
+        }
+    }
+
+    /// How the group of raft is, as far as this node knows.
+    pub(crate) fn raft_status(&self) -> Option<front_http::RaftStatus> {
+        self.raft
+            .as_ref()
+            .map(|raft| raft::status(&raft.status(), &self.owner.peers()))
+    }
+
+    /// How Redis is.
+    pub(crate) fn redis_status(&self) -> Option<front_http::RedisStatus> {
+        self.redis
+            .as_ref()
+            .map(|redis| redis::status(redis.health()))
+    }
+}
+
+/// A limit whose strategy was not started. The file's limits all have theirs: no policy of this node ends here.
+const NOT_STARTED: NoDecision = NoDecision::Unavailable {
+    retry_after: Nanos::from_secs(1),
+};
+
+/// `$method` of whichever coordinator counts by `$strategy`.
+macro_rules! dispatch {
+    ($self:ident, $strategy:expr, $coordinator:ident => $call:expr, $otherwise:expr) => {
+        match $strategy {
+            Strategy::Owner => {
+                let $coordinator = &$self.owner;
+                $call
+            }
+            Strategy::Local => match &$self.local {
+                Some($coordinator) => $call,
+                None => $otherwise,
+            },
+            Strategy::Redis => match &$self.redis {
+                Some($coordinator) => $call,
+                None => $otherwise,
+            },
+            Strategy::Raft => match &$self.raft {
+                Some($coordinator) => $call,
+                None => $otherwise,
+            },
+        }
+    };
+}
+
+impl Coordinator for Strategies {
+    async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
+        dispatch!(self, policy.strategy, by => by.hit(policy, key, cost).await, Err(NOT_STARTED))
+    }
+
+    async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+        let mut answers = vec![Err(NOT_STARTED); hits.len()];
+        let mut places: [Vec<usize>; Strategy::ALL.len()] = Default::default();
+        let mut parts: [Vec<Hit>; Strategy::ALL.len()] = Default::default();
+        for (place, hit) in hits.into_iter().enumerate() {
+            let part = hit.policy.strategy as usize;
+            places[part].push(place);
+            parts[part].push(hit);
+        }
+        // Each part by itself, side by side: a Redis that is slow delays no other.
+        let [owner, local, redis, raft] = parts;
+        let parts = tokio::join!(
+            self.part(Strategy::Owner, owner),
+            self.part(Strategy::Local, local),
+            self.part(Strategy::Redis, redis),
+            self.part(Strategy::Raft, raft),
+        );
+        for (places, part) in places.iter().zip([parts.0, parts.1, parts.2, parts.3]) {
+            for (&place, answer) in places.iter().zip(part) {
+                answers[place] = answer;
+            }
+        }
+        answers
+    }
+
+    async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
+        dispatch!(self, policy.strategy, by => by.refund(policy, key, cost).await, Err(NOT_STARTED))
+    }
+
+    async fn reset(&self, policy: &Policy, key: &str) -> Result<(), NoDecision> {
+        dispatch!(self, policy.strategy, by => by.reset(policy, key).await, Err(NOT_STARTED))
+    }
+}
+
+impl Strategies {
+    /// The hits of one batch that are counted by one strategy.
+    async fn part(&self, strategy: Strategy, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+        if hits.is_empty() {
+            return Vec::new();
+        }
+        let none = vec![Err(NOT_STARTED); hits.len()];
+        dispatch!(self, strategy, by => by.hits(hits).await, none)
+    }
+}

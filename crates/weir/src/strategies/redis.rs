@@ -1,0 +1,40 @@
+//! The strategy `redis` as this node runs it.
+
+use anyhow::Context as _;
+use cluster::node::Cluster;
+use coordinator_redis::{BreakerState, Health, RedisConfig, RedisCoordinator};
+use front_http::RedisStatus;
+
+use crate::config::redis::RedisConfig as Settings;
+
+/// Connects to the Redis of the file. While it is away, limits with `on_failure = "owner"` are counted by `fallback`.
+pub(super) async fn connect(
+    settings: &Settings,
+    secret: [u8; 16],
+    fallback: Cluster,
+) -> anyhow::Result<RedisCoordinator<Cluster>> {
+    let mut config = RedisConfig::new(settings.servers.clone(), secret)?
+        .with_timeout(settings.timeout)?
+        .with_start_without_redis(settings.start_without_redis);
+    if let Some(path) = &settings.ca_file {
+        let pem = std::fs::read(path)
+            .with_context(|| format!("reading redis.ca_file {}", path.display()))?;
+        config = config
+            .with_authority(pem)
+            .with_context(|| format!("redis.ca_file {}", path.display()))?;
+    }
+    Ok(RedisCoordinator::connect(config, fallback).await?)
+}
+
+/// How Redis is, for an operator.
+pub(super) fn status(health: Health) -> RedisStatus {
+    let breaker = match health.breaker {
+        BreakerState::Closed => "closed",
+        BreakerState::Open => "open",
+        BreakerState::HalfOpen => "half-open",
+    };
+    RedisStatus {
+        breaker: breaker.to_owned(),
+        last_failure: health.last_failure,
+    }
+}
