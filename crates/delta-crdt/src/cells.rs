@@ -384,8 +384,11 @@ impl Cells {
         if let Some(context) = context {
             (slots, forgiven) = context;
         }
-        let sides = slots.len() as u32;
-        count = count.map(|count| self.bounded(count, limit, sides));
+        // What this term has written carries its own clock, which goes on after the bound.
+        if slots.iter().all(|slot| slot.term != dot.actor) {
+            let sides = slots.len() as u32;
+            count = count.map(|count| self.bounded(count, now, limit, sides));
+        }
         let before = count.clone();
         let Taken { decision, added } = operation(&mut count);
         let Some(count) = count.filter(|count| before.as_ref() != Some(count)) else {
