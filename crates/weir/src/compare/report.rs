@@ -9,7 +9,7 @@ use super::facts::{Part, Slot};
 use super::trial::Trial;
 use super::{Comparison, Row};
 
-/// One object, on lines of its own.
+/// One object on a line of its own.
 pub(crate) fn json(comparison: &Comparison) -> String {
     let workload = &comparison.workload;
     let strategies: Vec<Value> = comparison.rows.iter().map(row).collect();
@@ -34,7 +34,7 @@ pub(crate) fn json(comparison: &Comparison) -> String {
         },
         "strategies": strategies,
     });
-    format!("{json:#}\n")
+    format!("{json}\n")
 }
 
 fn row(row: &Row) -> Value {

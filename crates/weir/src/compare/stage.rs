@@ -20,7 +20,7 @@ pub(crate) const LIMIT: &str = "compared";
 
 const NAMES: [&str; NODES] = ["ada", "ben", "cleo"];
 /// A cluster stands within a second or two; a busy machine is no failure.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at the cluster.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -78,10 +78,11 @@ impl Stage {
             home,
         };
         std::fs::write(stage.config(), config).context("writing the nodes' configuration")?;
-        for node in 0..NODES {
-            stage.start_node(node)?;
+        // One after the other: they settle sooner than three that all are new to one another.
+        for nodes in 1..=NODES {
+            stage.start_node(nodes - 1)?;
+            stage.settle(nodes).await?;
         }
-        stage.settle().await?;
         Ok(stage)
     }
 
@@ -156,19 +157,22 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until every node says that all are there, and ready for this strategy.
-    async fn settle(&self) -> anyhow::Result<()> {
+    /// Waits until that many nodes serve; when these are all, until each says so, and is ready for this strategy.
+    async fn settle(&self, nodes: usize) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some((node, words)) = self.targets.last_words() {
                 bail!("{} ended: {words}", NAMES[node]);
             }
             let clusters = self.clusters().await;
-            if clusters.len() == NODES && self.is_settled(&clusters) {
+            let all = nodes == NODES;
+            if clusters.len() == nodes && (!all || self.is_settled(&clusters)) {
                 return Ok(());
             }
             if deadline < Instant::now() {
-                bail!("three nodes did not settle within {} s", PATIENCE.as_secs());
+                let seen: Vec<String> = clusters.iter().map(summary).collect();
+                let (patience, seen) = (PATIENCE.as_secs(), seen.join("; "));
+                bail!("{nodes} nodes did not settle within {patience} s: {seen}");
             }
             sleep(LOOK_EVERY).await;
         }
@@ -208,6 +212,22 @@ impl Stage {
 /// Whether a node asks Redis again.
 pub(crate) fn redis_is_back(cluster: &Value) -> bool {
     cluster["redis"]["breaker"] == "closed"
+}
+
+/// How far a node is, for whoever has to find out why it does not settle.
+fn summary(cluster: &Value) -> String {
+    let members = cluster["members"].as_array().into_iter().flatten();
+    let members: Vec<String> = members
+        .map(|member| format!("{} {}", member["name"], member["status"]))
+        .collect();
+    format!(
+        "{} sees {}, {} under-replicated shards, raft {}, redis {}",
+        cluster["node"],
+        members.join(", "),
+        cluster["under_replicated_shards"],
+        cluster["raft"],
+        cluster["redis"]
+    )
 }
 
 fn leader(cluster: &Value) -> Option<usize> {
