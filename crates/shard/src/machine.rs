@@ -188,14 +188,12 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct Have {
     term: Term,
-    epoch: u32,
     through: u64,
 }
 
 impl Have {
     const NOTHING: Self = Self {
         term: Record::NO_TERM,
-        epoch: 0,
         through: 0,
     };
 }
@@ -591,6 +589,11 @@ impl Shard {
         if outranked {
             self.offered_at = None;
             self.answered.clear();
+        }
+        let held = |record: &Record| record.held_by(self.me);
+        if !outranked && self.record.as_ref().is_some_and(held) && !held(&record) {
+            // Released: what comes now is a new copy.
+            self.have = Have::NOTHING;
         }
         if self.pledged.is_some_and(|(pledge, _)| pledge <= term) {
             self.pledged = None;

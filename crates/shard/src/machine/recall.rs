@@ -40,6 +40,12 @@ impl Shard {
             || self.settings.has(Fault::VotesUnheard)
     }
 
+    /// Whether this node counts towards a majority for the shard: a newcomer does when it has heard what the others know.
+    #[must_use]
+    pub fn has_vote(&self, around: Surroundings<'_>) -> bool {
+        self.has_recalled(around)
+    }
+
     /// Asks the others until enough have answered.
     pub(super) fn step_recall(&mut self, around: Surroundings<'_>) {
         let now = around.now.boot;

@@ -76,13 +76,9 @@ impl Shard {
         if term < self.promised || term.replica != from {
             return self.refuse(from, term, false);
         }
-        let epoch = match &baseline {
-            Baseline::Whole { record, .. } => {
-                self.learn(Some(record.clone()));
-                record.epoch
-            }
-            Baseline::After(_) => self.have.epoch,
-        };
+        if let Baseline::Whole { record, .. } = &baseline {
+            self.learn(Some(record.clone()));
+        }
         if owner_term(self.record.as_ref()) != term {
             // Its announcement has not come yet; the owner sends this again.
             return self.send(
@@ -115,7 +111,6 @@ impl Shard {
             };
             self.have = Have {
                 term,
-                epoch,
                 through: through.max(known),
             };
         }
@@ -264,7 +259,8 @@ impl Shard {
     /// A node outside the holders keeps its state only until the owner has it.
     pub(super) fn drop_if_outside(&mut self) {
         let Some(record) = &self.record else { return };
-        let is_copied_to = self.have.term == record.term && record.epoch <= self.have.epoch;
+        // The owner may have our confirmation and not have said yet that we are a holder.
+        let is_copied_to = self.have.term == record.term;
         let outside =
             !record.held_by(self.me) && !is_copied_to && matches!(self.state, State::Idle);
         // Under `quorum` every answered hit is with the holders, and what only an outsider has was never answered.

@@ -1,10 +1,10 @@
 //! What the simulator taught, each lesson with its story, message by message.
 
-use delta_crdt::ReplicaId;
-use quota::{BootNanos, Nanos};
+use delta_crdt::{Cells, Dot, ReplicaId};
+use quota::{BootNanos, Cost, Nanos, UnixNanos};
 use shard::{Baseline, Message, Partition, Record, Role};
 
-use crate::one_node::{Node, owner, record, term};
+use crate::one_node::{Node, key, limit, owner, record, term};
 
 /// Seed 365: the first copy to a replica covered the buckets in which it differed, and was taken to cover
 /// every write until it was sent. A write into another bucket was confirmed and never sent.
@@ -155,4 +155,44 @@ fn a_newcomer_claims_nothing_before_it_has_heard_everybody() {
     assert!(!claims(&node.tick()));
     let mut settled = Node::new(Partition::Available, false, &[2]);
     assert!(claims(&settled.tick()));
+}
+
+/// Seed 190: a copy was confirmed, and before its receiver was among the holders another one was announced. The
+/// receiver took itself for an outsider and forgot the copy; the owner counted on it from the next record on.
+#[test]
+fn a_confirmed_copy_is_kept_while_other_holders_are_announced() {
+    let mut node = Node::new(Partition::Quorum, false, &[2, 3, 4]);
+    let mut cells = Cells::new();
+    let (key, now) = (key(), UnixNanos::new(1_700_000_000_000_000_000));
+    let dot = Dot {
+        actor: term(1, 2),
+        counter: 1,
+    };
+    let _written = cells.hit(now, key, &limit(), Cost::ONE, dot);
+    node.hear(
+        2,
+        Message::Delta {
+            term: term(1, 2),
+            baseline: Baseline::Whole {
+                buckets: u16::MAX,
+                record: record(term(1, 2), &[2, 4]),
+            },
+            through: 2,
+            cells: vec![(key, cells.get(key).expect("counted"))],
+            admitted: vec![],
+        },
+    );
+    let announce = |epoch, holders: &[u32]| Message::Announce {
+        record: Record {
+            epoch,
+            ..record(term(1, 2), holders)
+        },
+        through: 2,
+        digest: None,
+    };
+    node.hear(2, announce(1, &[2, 4, 3]));
+    assert_eq!(node.shard.cells().len(), 1, "the owner may count on it");
+    node.hear(2, announce(2, &[2, 3, 1]));
+    node.hear(2, announce(3, &[2, 3, 4]));
+    assert!(node.shard.cells().is_empty(), "released");
 }
