@@ -2,9 +2,8 @@
 //!
 //! Runs the very state machines of the product, [`membership`] and [`shard`], in nodes joined by a
 //! network that loses, delays, repeats and reorders, while the world kills, pauses, partitions,
-//! restarts and drains them. The oracle checks the promises P1 to P5 over all that is decided and
-//! answered. No branch in the product knows of any of it.
-
+//! restarts and drains them, or starts them with clocks that are far off. The oracle checks the promises P1 to P6
+//! over all that is decided and answered. No branch in the product knows of any of it.
 //!
 //! Each checker has been seen to catch a bug put in on purpose; `--bugs` plays them all again:
 //!
@@ -16,14 +15,19 @@
 //! | a handoff sends no tail | P1/P2, P2/P3 | answered hits are forgotten |
 //! | the common past of a fork is added again | P1 | a hit is denied although there is room |
 //! | a restarted node reuses its replica id | convergence, P4 | its old terms and dots are taken for new |
+//! | a node that has just joined votes before it has heard a majority | P2/P3 | answered hits are forgotten |
+//! | a takeover on the smaller side of a split starts with nothing | P5 | that side alone admits more than the limit |
+//! | a node whose clock is off goes on deciding | P1 | it decides by a clock beyond the bound |
 
 mod bug;
 mod network;
 mod node;
 mod oracle;
+mod scenario;
 mod workload;
 mod world;
 
 pub use bug::Bug;
 pub use oracle::{SimTime, Violation};
-pub use world::{Report, Scenario, run};
+pub use scenario::{Report, Scenario};
+pub use world::run;

@@ -9,13 +9,15 @@
 //! - the *upper* one counts every hit that was admitted by anybody, answered or not. A denial that the
 //!   upper model would have admitted has counted something twice (P1).
 
+mod key;
+
 use std::collections::{HashMap, VecDeque};
 
 use delta_crdt::{ReplicaId, Term};
-use quota::{
-    Algorithm, Cost, Count, Decision, Limit, Log, LogEntry, Nanos, Stamp, UnixNanos, Verdict,
-};
+use quota::{Cost, Decision, Limit, Nanos, UnixNanos, Verdict};
 use shard::Operation;
+
+use key::{Entry, Key, force, is_exact, judge};
 
 /// True time of the simulation: nanoseconds since its start.
 pub type SimTime = u64;
@@ -51,35 +53,6 @@ pub struct Violation {
     pub at: SimTime,
     /// What happened.
     pub story: String,
-}
-
-#[derive(Debug)]
-struct Entry {
-    request: RequestId,
-    owner: ReplicaId,
-    term: Option<Term>,
-    decided: SimTime,
-    wall: UnixNanos,
-    cost: u32,
-    answered: bool,
-    /// The owner was lost before a replica needs to have had it.
-    excused: bool,
-}
-
-#[derive(Debug)]
-struct Key {
-    limit: Limit,
-    /// Everything answered and settled.
-    settled: Option<Count>,
-    recent: VecDeque<Entry>,
-    upper: Option<Count>,
-    /// A write that cannot be replayed exactly; nothing is checked from there on.
-    tainted: bool,
-    /// The sides of a partition count apart, or have just met.
-    apart: bool,
-    /// Sides have counted apart once, and the fold of this algorithm may be stricter than the truth.
-    forked: bool,
-    per_side: HashMap<usize, Option<Count>>,
 }
 
 /// The checkers' memory of one run.
@@ -202,6 +175,7 @@ impl Oracle {
                     entry.term = decided.term;
                     entry.decided = at;
                     entry.excused = false;
+                    entry.apart |= key.apart;
                     return;
                 }
                 if key.apart {
@@ -245,6 +219,7 @@ impl Oracle {
                     cost: cost.units(),
                     answered: false,
                     excused: false,
+                    apart: key.apart,
                 });
             }
             Verdict::Deny { .. } if !key.apart && !key.forked => {
@@ -379,132 +354,4 @@ impl Oracle {
             });
         }
     }
-}
-
-impl Key {
-    /// Folds what can no longer be excused into the settled count.
-    fn settle(&mut self, at: SimTime) {
-        while let Some(entry) = self.recent.front() {
-            let settled = entry.answered && entry.decided + FAST_LAG < at;
-            let never = entry.decided + UNANSWERED < at;
-            if !(settled || never) {
-                return;
-            }
-            if let Some(entry) = self.recent.pop_front()
-                && entry.answered
-                && !entry.excused
-            {
-                force(
-                    &self.limit,
-                    entry.wall,
-                    &mut self.settled,
-                    entry.cost,
-                    entry.request,
-                );
-            }
-        }
-    }
-
-    /// What the answered hits alone amount to.
-    fn lower(&self) -> Option<Count> {
-        let mut count = self.settled.clone();
-        for entry in self
-            .recent
-            .iter()
-            .filter(|entry| entry.answered && !entry.excused)
-        {
-            force(
-                &self.limit,
-                entry.wall,
-                &mut count,
-                entry.cost,
-                entry.request,
-            );
-        }
-        count
-    }
-
-    /// P5, `available`: no side admits more than the limit by itself.
-    fn check_side(
-        &mut self,
-        at: SimTime,
-        decided: &Decided,
-        cost: Cost,
-        violations: &mut Vec<Violation>,
-    ) {
-        let count = self.per_side.entry(decided.side).or_default();
-        if let Verdict::Deny { .. } = judge(
-            &self.limit,
-            decided.wall + Nanos::new(SKEW),
-            count.as_ref(),
-            cost,
-        ) {
-            let story = format!(
-                "key {} ({:?}): side {} alone admitted more than the limit (request {})",
-                decided.key, self.limit, decided.side, decided.request
-            );
-            violations.push(Violation {
-                promise: "P5",
-                at,
-                story,
-            });
-        }
-        force(
-            &self.limit,
-            decided.wall,
-            count,
-            cost.units(),
-            decided.request,
-        );
-    }
-}
-
-/// Whether the fold of what two sides counted is neither stricter nor laxer than one node's count.
-fn is_exact(limit: &Limit) -> bool {
-    matches!(
-        limit.algorithm(),
-        Algorithm::FixedWindow | Algorithm::SlidingLog
-    )
-}
-
-fn judge(limit: &Limit, wall: UnixNanos, count: Option<&Count>, cost: Cost) -> Verdict {
-    limit
-        .hit(wall, &mut count.cloned(), cost, Stamp { term: 1, seq: 1 })
-        .decision
-        .verdict
-}
-
-/// Counts a hit that was admitted, whether or not it fits.
-fn force(
-    limit: &Limit,
-    wall: UnixNanos,
-    count: &mut Option<Count>,
-    units: u32,
-    request: RequestId,
-) {
-    let stamp = Stamp {
-        term: u64::MAX,
-        seq: request + 1,
-    };
-    if limit
-        .hit(wall, count, Cost::new(units), stamp)
-        .decision
-        .verdict
-        == Verdict::Allow
-    {
-        return;
-    }
-    *count = match (limit.algorithm(), count.take()) {
-        (Algorithm::SlidingLog, Some(Count::SlidingLog(log))) => {
-            let forced = LogEntry {
-                at: wall,
-                cost: units,
-                stamp,
-            };
-            let entries = log.entries().iter().copied().chain([forced]);
-            Log::from_entries(limit.period(), entries).map(|log| Count::SlidingLog(Box::new(log)))
-        }
-        (_, Some(count)) => Some(count.plus(limit, wall, i64::from(units))),
-        (_, None) => None,
-    };
 }

@@ -1,0 +1,91 @@
+//! What is simulated, and what came of it.
+
+use shard::Partition;
+
+use crate::bug::Bug;
+use crate::oracle::Violation;
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Nodes at the start, 1 to 7.
+    pub nodes: usize,
+    /// Copies besides the owner's.
+    pub replicas: usize,
+    /// Keys that are hit.
+    pub keys: usize,
+    /// Hits a second.
+    pub rate: u64,
+    /// Length of the faulty part, in seconds of simulated time.
+    pub seconds: u64,
+    /// Between two faults, in seconds.
+    pub fault_every: u64,
+    /// Answers wait for a replica.
+    pub replicated: bool,
+    /// What a side does that cannot hear the others.
+    pub partition: Partition,
+    /// Whether the network is ever split.
+    pub splits: bool,
+    /// Whether clients give back and reset. A key that saw either is no longer checked.
+    pub refunds: bool,
+    /// A bug to switch on.
+    pub bug: Option<Bug>,
+    /// Print what happens.
+    pub verbose: bool,
+    /// Print the messages of this shard, too.
+    pub watch: Option<u16>,
+}
+
+impl Scenario {
+    /// The default workload, varied by the seed: both acknowledgements, both partition modes.
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        Self {
+            seed,
+            nodes: 5,
+            replicas: 2,
+            keys: 50,
+            rate: 200,
+            seconds: 60,
+            fault_every: 5,
+            replicated: seed.is_multiple_of(2),
+            partition: if (seed / 2).is_multiple_of(2) {
+                Partition::Available
+            } else {
+                Partition::Quorum
+            },
+            splits: seed / 4 % 2 == 1,
+            refunds: seed.is_multiple_of(5),
+            bug: None,
+            verbose: false,
+            watch: None,
+        }
+    }
+}
+
+/// What a run found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Of the scenario.
+    pub seed: u64,
+    /// Promises broken; empty when all is well.
+    pub violations: Vec<Violation>,
+    /// Decisions made and checked.
+    pub decisions: u64,
+    /// Of which admitted.
+    pub admitted: u64,
+    /// Requests that got an answer.
+    pub answered: u64,
+    /// Faults injected.
+    pub faults: u64,
+}
+
+impl Report {
+    /// Whether a promise was broken.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        !self.violations.is_empty()
+    }
+}

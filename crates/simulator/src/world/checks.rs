@@ -1,0 +1,153 @@
+//! What the world itself can see of broken promises: answers that stay away, counts that a new owner lacks, shards that
+//! come to no rest.
+
+use shard::{Partition, Role, Shard};
+
+use super::{HOSTS, MILLIS, SECONDS, World};
+use crate::node::{Node, PATIENCE, SHARDS};
+use crate::oracle::{RequestId, SimTime};
+
+impl World {
+    /// What every node knows of every shard.
+    pub(super) fn describe(&self) -> String {
+        let describe = |node: &Node| {
+            let view = node.membership.view().members().len();
+            let ownership = |shard: &Shard| {
+                let record = shard.record().map(|record| {
+                    format!("{} +{} {:?}", record.term, record.epoch, record.holders)
+                });
+                format!(
+                    "\n    {} {:?} {}",
+                    shard.id(),
+                    shard.role(),
+                    record.unwrap_or_default()
+                )
+            };
+            let shards: String = node.shards.iter().map(ownership).collect();
+            format!("\n  {:?} sees {view}:{shards}", node.me)
+        };
+        self.hosts
+            .iter()
+            .filter_map(|host| host.node.as_ref())
+            .map(describe)
+            .collect()
+    }
+
+    /// P4: a node that is up and connected answers.
+    pub(super) fn gave_up(&mut self, host: usize, request: RequestId, asked: SimTime) {
+        let fit = self.hosts[host].fit_since <= asked;
+        let since = self.last_split.max(self.last_minority);
+        let without_majority =
+            self.scenario.partition == Partition::Quorum && asked < since + 12 * SECONDS;
+        if fit && !without_majority && self.hosts[host].leaving_since.is_none() {
+            let story = format!(
+                "request {request} on host {host} had no answer within {} ms",
+                PATIENCE / MILLIS
+            );
+            self.oracle.report("P4", self.now, story);
+        }
+    }
+
+    pub(super) fn watch_majority(&mut self, host: usize) {
+        let running = self
+            .hosts
+            .iter()
+            .filter(|host| host.node.is_some() && !host.paused)
+            .count();
+        let majority = self.hosts[host]
+            .node
+            .as_ref()
+            .map_or(0, |node| node.membership.view().majority());
+        if running < majority {
+            self.last_minority = self.now;
+        }
+    }
+
+    /// Everybody is up, sees everybody, and every shard has one owner with all its copies.
+    pub(super) fn is_settled(&self) -> bool {
+        let nodes: Vec<&Node> = self
+            .hosts
+            .iter()
+            .filter_map(|host| host.node.as_ref())
+            .collect();
+        let calm = self
+            .hosts
+            .iter()
+            .all(|host| !host.paused && host.leaving_since.is_none())
+            && self.network.loss == 0.0;
+        let sees_all = nodes
+            .iter()
+            .all(|node| node.joined && node.membership.view().members().len() == nodes.len());
+        let shard_settled = |shard: usize| {
+            let owners = nodes
+                .iter()
+                .filter(|node| node.shards[shard].role() == Role::Open);
+            let known = nodes
+                .iter()
+                .all(|node| node.shards[shard].record() == nodes[0].shards[shard].record());
+            known
+                && nodes.iter().all(|node| node.shards[shard].is_synced())
+                && owners.clone().count() == 1
+                && owners
+                    .clone()
+                    .all(|node| !node.shards[shard].is_under_replicated(nodes.len()))
+        };
+        // A node without a vote is as good as lost: with another loss it would be two.
+        let vote = nodes.iter().all(|node| node.has_votes(self.now));
+        calm && vote && sees_all && !nodes.is_empty() && (0..usize::from(SHARDS)).all(shard_settled)
+    }
+
+    /// P6: what is reported forgotten is forgotten; answered hits that a replica has are not.
+    pub(super) fn check_forgotten(&mut self, host: usize, hits: usize) {
+        let is_excused = |since: SimTime| since != 0 && self.now < since + 12 * SECONDS;
+        let replicated = self.scenario.replicated || self.scenario.partition == Partition::Quorum;
+        if replicated
+            && !self.apart
+            && ![self.last_split, self.last_state_lost]
+                .into_iter()
+                .any(is_excused)
+        {
+            let story =
+                format!("host {host} reports {hits} forgotten hits, and a replica had each");
+            self.oracle.report("P6", self.now, story);
+        }
+    }
+
+    /// P2 and P3: whoever opens a shard knows of every answered hit.
+    pub(super) fn check_owner(&mut self, host: usize, shard: u16) {
+        let Some(node) = &self.hosts[host].node else {
+            return;
+        };
+        let clocks = node.clocks(self.now);
+        for (key, target) in self.targets.iter().enumerate() {
+            if target.key.shard(SHARDS) == shard {
+                let seen = node.shards[usize::from(shard)].peek(clocks, target.key, &target.limit);
+                self.oracle
+                    .owner_sees(self.now, key, node.me, clocks.wall, seen);
+            }
+        }
+    }
+
+    pub(super) fn check_end(&mut self) {
+        if !self.is_settled() {
+            let nodes = self.describe();
+            self.oracle.report(
+                "convergence",
+                self.now,
+                format!("not settled after 25 s of quiet:{nodes}"),
+            );
+            return;
+        }
+        for shard in 0..SHARDS {
+            let owner = (0..HOSTS).find(|&host| {
+                self.hosts[host]
+                    .node
+                    .as_ref()
+                    .is_some_and(|node| node.shards[usize::from(shard)].role() == Role::Open)
+            });
+            if let Some(owner) = owner {
+                self.check_owner(owner, shard);
+            }
+        }
+    }
+}

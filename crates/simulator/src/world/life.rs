@@ -1,0 +1,240 @@
+//! How hosts come up and go down.
+
+use std::ops::Range;
+
+use delta_crdt::ReplicaId;
+use membership::{Contact, Member, NameVerdict, Standing};
+use rand::Rng;
+use shard::{Partition, Settings};
+
+use super::{HOSTS, Happening, Host, MILLIS, SECONDS, World};
+use crate::bug::Bug;
+use crate::node::{Node, Payload};
+use crate::oracle::{MAX_SKEW, SKEW, SimTime};
+
+impl World {
+    pub(super) fn join(&mut self, host: usize) {
+        if self.hosts[host].node.is_some() {
+            return;
+        }
+        let name = ["ada", "bea", "cal", "dov", "eve", "fay", "gil"][host];
+        let seed = (0..HOSTS).find(|&other| {
+            let joined = self.hosts[other]
+                .node
+                .as_ref()
+                .is_some_and(|node| node.joined);
+            other != host
+                && joined
+                && !self.hosts[other].paused
+                && self.network.connects(host, other)
+        });
+        let alone = self.hosts.iter().all(|host| host.node.is_none());
+        let boot = |world: &Self, seed: usize| {
+            world.hosts[seed]
+                .node
+                .as_ref()
+                .map(|node| node.clocks(world.now).boot)
+        };
+        let verdict = match seed {
+            None if alone => NameVerdict::Granted {
+                incarnation: self.hosts[host].incarnation + 1,
+            },
+            None => NameVerdict::Asking,
+            Some(seed) => match (boot(self, seed), &mut self.hosts[seed].node) {
+                (Some(boot), Some(node)) => node.membership.on_name_wanted(boot, name),
+                _ => NameVerdict::Asking,
+            },
+        };
+        if let Some(seed) = seed {
+            self.after_membership(seed);
+        }
+        let NameVerdict::Granted { incarnation } = verdict else {
+            return self.at(self.now + 50 * MILLIS, Happening::Join(host));
+        };
+        let reused =
+            self.scenario.bug == Some(Bug::ReusedReplicaId) && self.hosts[host].incarnation != 0;
+        // A node's own data directory remembers what a cluster that lost all its members cannot.
+        let incarnation = if reused {
+            self.hosts[host].incarnation
+        } else {
+            incarnation.max(self.hosts[host].incarnation + 1)
+        };
+        let replica = ReplicaId((host as u32 + 1) * 1_000 + incarnation as u32);
+        let member = Member {
+            name: name.into(),
+            incarnation,
+            replica,
+            standing: Standing::Joined,
+            contact: Contact::default(),
+        };
+        let skew = self.clock_of(host);
+        let settings = Settings {
+            fault: self.scenario.bug.and_then(Bug::of_the_shard),
+            anti_entropy_every: quota::Nanos::from_secs(4),
+            max_skew: MAX_SKEW,
+            ..Settings::lan(self.scenario.replicas, self.scenario.partition)
+        };
+        let replicated = self.scenario.replicated || self.scenario.partition == Partition::Quorum;
+        self.say(|| format!("host {host} joins as {name} {incarnation} ({replica:?})"));
+        let mut node = Node::new(
+            host,
+            member.clone(),
+            self.now,
+            skew,
+            !alone,
+            settings,
+            replicated,
+        );
+        if self.scenario.bug == Some(Bug::KeepsBadClock) {
+            node.keep_bad_clock();
+        }
+        self.hosts[host] = Host {
+            node: Some(node),
+            incarnation,
+            has_bad_clock: skew.unsigned_abs() > SKEW,
+            fit_since: self.now + SECONDS,
+            ..Host::default()
+        };
+        self.host_of.insert(replica, host);
+        self.sides[host] = self.network.sides[host];
+        self.at(self.now, Happening::Tick(host, replica));
+        self.at(self.now, Happening::Flush(host, replica));
+        if let Some(seed) = seed {
+            let greeting = self.hosts[seed]
+                .node
+                .as_ref()
+                .map(|node| node.membership.me().clone());
+            if let Some(greeting) = greeting {
+                let from = greeting.replica;
+                self.at(
+                    self.now,
+                    Happening::Deliver {
+                        host,
+                        from,
+                        to: replica,
+                        payload: Payload::Introduction(greeting),
+                    },
+                );
+                self.at(
+                    self.now,
+                    Happening::Deliver {
+                        host: seed,
+                        from: replica,
+                        to: from,
+                        payload: Payload::Introduction(member),
+                    },
+                );
+            }
+        }
+    }
+
+    /// How far the clock of a host that starts is ahead. One of several may be far off: the others outvote it.
+    pub(super) fn clock_of(&mut self, host: usize) -> i64 {
+        let skew = self.rng.random_range(0..=SKEW) as i64;
+        let others = || (0..HOSTS).filter(|&other| other != host);
+        let is_up = |other: &usize| {
+            self.hosts[*other]
+                .node
+                .as_ref()
+                .is_some_and(|node| node.joined)
+        };
+        let has_bad_clock = others().any(|other| self.hosts[other].has_bad_clock);
+        let may_be_bad = !self.scenario.splits
+            && !has_bad_clock
+            && self.scenario.replicas + 1 < others().filter(is_up).count();
+        if !(may_be_bad && self.rng.random_bool(0.3)) {
+            return skew;
+        }
+        let off = (self.rng.random_range(600..5_000) * MILLIS) as i64;
+        let off = if self.rng.random_bool(0.5) { off } else { -off };
+        self.say(|| {
+            format!(
+                "the clock of host {host} is off by {} ms",
+                off / MILLIS as i64
+            )
+        });
+        off
+    }
+
+    pub(super) fn after_membership(&mut self, host: usize) {
+        let now = self.now;
+        if let Some(node) = &mut self.hosts[host].node {
+            node.settle_membership(now);
+        }
+        self.after(host);
+    }
+
+    /// Ends a process; `crash` without a word. It starts again after so many milliseconds.
+    pub(super) fn stop(&mut self, host: usize, crash: bool, back: Range<SimTime>) {
+        let Some(node) = self.hosts[host].node.take() else {
+            return;
+        };
+        if crash {
+            self.oracle.lost(self.now, node.me);
+        }
+        if self.hosts.iter().all(|host| host.node.is_none()) {
+            // P2 is about what others hold; a cluster of one has no others.
+            self.oracle.all_lost();
+        }
+        self.gone.push(node.me);
+        self.hosts[host].leaving_since = None;
+        self.hosts[host].backlog.clear();
+        self.spread_word(node.me);
+        let back = self.rng.random_range(back) * MILLIS;
+        self.at(self.now + back, Happening::Join(host));
+    }
+
+    /// Connections to a dead process are refused by its host, if that can be reached.
+    pub(super) fn spread_word(&mut self, replica: ReplicaId) {
+        let Some(&host) = self.host_of.get(&replica) else {
+            return;
+        };
+        for other in 0..HOSTS {
+            if other != host && self.network.connects(host, other) {
+                let after = self.rng.random_range(MILLIS..4 * MILLIS);
+                self.at(
+                    self.now + after,
+                    Happening::Gone {
+                        host: other,
+                        replica,
+                    },
+                );
+            }
+        }
+    }
+
+    pub(super) fn resume(&mut self, host: usize) {
+        self.say(|| format!("host {host} goes on"));
+        self.hosts[host].paused = false;
+        self.hosts[host].fit_since = self.now;
+        for happening in std::mem::take(&mut self.hosts[host].backlog) {
+            self.happen(happening);
+        }
+    }
+
+    pub(super) fn watch_leaving(&mut self, host: usize) {
+        let Some(since) = self.hosts[host].leaving_since else {
+            return;
+        };
+        let (now, may_leave) = (
+            self.now,
+            self.hosts[host].node.as_ref().is_some_and(Node::may_leave),
+        );
+        if may_leave {
+            self.say(|| format!("host {host} has left"));
+            self.hosts[host].leaving_since = None;
+            if let Some(node) = &mut self.hosts[host].node {
+                let boot = node.clocks(now).boot;
+                node.membership.on_left(boot);
+            }
+            self.after_membership(host);
+            self.at(now + 20 * MILLIS, Happening::Left(host));
+        } else if since + 20 * SECONDS < now {
+            self.oracle.report(
+                "P3",
+                now,
+                format!("host {host} could not hand its shards off within 20 s"),
+            );
+        }
+    }
+}
