@@ -20,6 +20,7 @@
 //! | a node whose clock is off goes on deciding | P1 | it decides by a clock beyond the bound |
 
 mod bug;
+mod local;
 mod network;
 mod node;
 mod oracle;
@@ -28,6 +29,7 @@ mod workload;
 mod world;
 
 pub use bug::Bug;
+pub use local::{LocalBug, LocalReport, run_local};
 pub use oracle::{SimTime, Violation};
 pub use scenario::{Report, Scenario};
 pub use world::run;
