@@ -267,6 +267,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_lucky_moment_in_an_outage_does_not_end_it() {
+        let dead = |at| {
+            let lucky = (1_200..1_300).contains(&at);
+            ((1_000..1_500).contains(&at) && !lucky).then_some(Outcome::Refused)
+        };
+        let facts = Facts::of(samples(dead), MOMENTS);
+        assert_eq!(facts.normal_after, Some(ms(500)));
+    }
+
+    #[test]
     fn answers_by_the_fail_mode_are_answers_and_not_normal() {
         let open = |at| (1_000..1_200).contains(&at).then_some(Outcome::FailedOpen);
         let facts = Facts::of(samples(open), MOMENTS);
