@@ -189,10 +189,12 @@ impl<P: Peers> RaftCoordinator<P> {
     }
 
     fn answer(&self, policy: &Policy, cost: Cost, told: Told) -> Result<Answer, NoDecision> {
-        told.map(Answer::from).or_else(|error| {
+        let answered = told.map(Answer::from).or_else(|error| {
             self.node.meter.by_fail_mode.increment(1);
             policy.on_failure.answer(&policy.limit, cost, error)
-        })
+        });
+        self.node.meter.count(&answered);
+        answered
     }
 }
 

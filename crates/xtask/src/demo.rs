@@ -169,8 +169,9 @@ fn logs(demo: Demo) -> Result<()> {
 
 fn redis_keys() -> Result<bool> {
     let port = REDIS_PORT.to_string();
-    let keys = Command::new("redis-cli").args(["-p", &port, "--scan", "--pattern", "weir:*"]);
-    Ok({ keys }.status().context("running redis-cli")?.success())
+    let mut keys = Command::new("redis-cli");
+    keys.args(["-p", &port, "--scan", "--pattern", "weir:*"]);
+    Ok(keys.status().context("running redis-cli")?.success())
 }
 
 /// Ends what [`start`] started, by id: nodes hand over first.
