@@ -19,9 +19,7 @@ pub(crate) struct DecisionMetrics {
 impl DecisionMetrics {
     pub(crate) fn new() -> Self {
         // The same names as for limits of other strategies: a dashboard adds them up.
-        let decisions = |decision: &'static str| {
-            counter!("weir_decisions_total", "decision" => decision, "strategy" => "redis")
-        };
+        let decisions = |decision: &'static str| counter!("weir_decisions_total", "decision" => decision, "strategy" => "redis");
         let fallbacks = |answer: &'static str| counter!("weir_redis_fallback_decisions_total", "answer" => answer);
         Self {
             allowed: decisions("allow"),

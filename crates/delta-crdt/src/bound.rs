@@ -24,13 +24,7 @@ impl Cells {
         used.saturating_sub(u64::from(limit.burst()))
     }
 
-    pub(crate) fn bounded(
-        &self,
-        count: Count,
-        now: UnixNanos,
-        limit: &Limit,
-        sides: u32,
-    ) -> Count {
+    pub(crate) fn bounded(&self, count: Count, now: UnixNanos, limit: &Limit, sides: u32) -> Count {
         match self.latest {
             Some(latest) => count.no_later_than(limit, now, latest, sides),
             None => count,

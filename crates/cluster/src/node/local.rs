@@ -208,10 +208,7 @@ impl Cluster {
         }
         let members = self.other_members();
         let digests = wire::encode(&Frame::Digests(local.digests()));
-        for member in behind
-            .into_iter()
-            .filter(|member| members.contains(member))
-        {
+        for member in behind.into_iter().filter(|member| members.contains(member)) {
             if self
                 .inner
                 .transport
@@ -272,12 +269,7 @@ impl Cluster {
         self.tell_buckets(local, from, &wanted);
         // After the news, on the same lane: who reads it has read them.
         let wanted = wire::encode(&Frame::Wanted(wanted));
-        if self
-            .inner
-            .transport
-            .send(from, Lane::Bulk, wanted)
-            .is_err()
-        {
+        if self.inner.transport.send(from, Lane::Bulk, wanted).is_err() {
             local.behind().insert(from);
         }
     }

@@ -76,9 +76,7 @@ pub(crate) struct DecisionMetrics {
 impl DecisionMetrics {
     /// Counters of the decisions by one strategy.
     pub(crate) fn new(strategy: &'static str) -> Self {
-        let decisions = |decision: &'static str| {
-            counter!("weir_decisions_total", "decision" => decision, "strategy" => strategy)
-        };
+        let decisions = |decision: &'static str| counter!("weir_decisions_total", "decision" => decision, "strategy" => strategy);
         Self {
             allowed: decisions("allow"),
             denied: decisions("deny"),
