@@ -23,3 +23,7 @@ node *ARGS:
 # Watch three nodes lose one
 demo *ARGS:
     cargo run --release -- demo {{ARGS}}
+
+# Run one workload over the four strategies, with a fault in the middle
+compare *ARGS:
+    cargo run --release -- compare {{ARGS}}
