@@ -258,6 +258,7 @@ impl World {
             return;
         };
         let me = node.me;
+        let mut opened = Vec::new();
         for event in node.take_events() {
             match event {
                 Event::Send { to, payload } => self.send(host, me, to, payload),
@@ -307,7 +308,7 @@ impl World {
                 Event::GaveUp { request, asked } => self.gave_up(host, request, asked),
                 Event::Opened { shard } => {
                     self.say(|| format!("host {host} opened shard {}", shard.0));
-                    self.check_owner(host, shard.0);
+                    opened.push(shard.0);
                 }
                 Event::Forgotten { hits } => {
                     self.say(|| format!("host {host}: {hits} hits are forgotten"));
@@ -320,6 +321,10 @@ impl World {
                     return;
                 }
             }
+        }
+        // After what was decided in the same breath: a reset is no loss.
+        for shard in opened {
+            self.check_owner(host, shard);
         }
     }
 
