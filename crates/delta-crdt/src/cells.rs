@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use crate::cell::Cell;
 use crate::digest::{Digest, slot_hash};
 use crate::expiry::Sweep;
-use crate::fold::{Folded, fold, fold_context, whole_context};
+use crate::fold::{Folded, fold, fold_close, fold_context, whole_context};
 use crate::store::Store;
 use crate::term::{Dot, stamp};
 use crate::version::{SLOTS_MAX, Slot, Slots, Version};
@@ -147,7 +147,7 @@ impl Cells {
         if let Some(count) = &self.store.entry(place).count {
             return limit.peek(now, Some(count));
         }
-        let folded = fold(self.store.cell(place), limit, now, self.fault);
+        let folded = self.folded(self.store.cell(place), now, limit);
         limit.peek(now, folded.map(|folded| folded.count).as_ref())
     }
 
@@ -160,7 +160,7 @@ impl Cells {
         if let Some(count) = &self.store.entry(place).count {
             return count.used(limit, now);
         }
-        let folded = fold(self.store.cell(place), limit, now, self.fault);
+        let folded = self.folded(self.store.cell(place), now, limit);
         folded.map_or(0, |folded| folded.count.used(limit, now))
     }
 
@@ -206,17 +206,13 @@ impl Cells {
         // What was refunded whole has a tombstone too, but the refund may be half of a pair that a fork makes.
         let is_forgiven = |v: &Version| v.forgiven() == v.slots();
         let known = known.filter(|cell| !cell.versions().iter().all(is_forgiven));
-        let context = known.as_ref().filter(|_| self.linger.is_some());
-        let context = context.map(whole_context);
-        let Some((mut slots, until)) = known.and_then(|cell| fold_context(cell, now)) else {
+        let known = known.and_then(|cell| self.known_of(cell, now, limit));
+        let Some((mut slots, until)) = known else {
             return Written {
                 decision,
                 changed: false,
             };
         };
-        if let Some((whole, _)) = context {
-            slots = whole;
-        }
         record(&mut slots, dot, 0);
         let forgiven = slots.to_vec();
         self.put(
@@ -373,7 +369,7 @@ impl Cells {
         let context = known.as_ref().filter(|_| self.linger.is_some());
         let context = context.map(whole_context);
         let (mut count, mut slots, mut forgiven) =
-            match known.and_then(|cell| fold(cell, limit, now, self.fault)) {
+            match known.and_then(|cell| self.folded(cell, now, limit)) {
                 Some(Folded {
                     count,
                     slots,
@@ -403,6 +399,24 @@ impl Cells {
         Written {
             decision,
             changed: true,
+        }
+    }
+
+    /// What a reset of `cell` forgives, and until when a copy of it could come back. `None`: nothing.
+    fn known_of(&self, cell: Cell, now: UnixNanos, limit: &Limit) -> Option<(Slots, UnixNanos)> {
+        if self.linger.is_none() {
+            return fold_context(cell, now);
+        }
+        let (slots, _) = whole_context(&cell);
+        let folded = self.folded(cell, now, limit)?;
+        Some((slots, folded.count.expires_at()))
+    }
+
+    /// What the versions of `cell` come to.
+    fn folded(&self, cell: Cell, now: UnixNanos, limit: &Limit) -> Option<Folded> {
+        match self.linger {
+            Some(_) => fold_close(cell, limit, now),
+            None => fold(cell, limit, now, self.fault),
         }
     }
 

@@ -66,6 +66,31 @@ pub(crate) fn fold(
     })
 }
 
+/// As [`fold`], for versions of many writers, which are moments apart.
+///
+/// A version that drains and is full again by itself still counts: the others' units, put upon its own, may not have
+/// drained yet. (Far apart, as the sides of a partition are, that would charge for what has long come back.)
+pub(crate) fn fold_close(cell: Cell, limit: &Limit, now: UnixNanos) -> Option<Folded> {
+    let versions: SmallVec<[Version; 1]> = cell.clone().into_versions().collect();
+    let drains = |v: &Version| matches!(v.count(), Count::Gcra(_) | Count::LeakyBucket(_));
+    if versions.len() == 1 || !versions.iter().all(drains) {
+        return fold(cell, limit, now, None);
+    }
+    let merged = Merged::of(&versions);
+    let most = i64::from(limit.burst()).saturating_mul(versions.len() as i64 - 1);
+    let counts = versions.iter().map(|version| {
+        let units = merged.missing_from(version).min(most);
+        // Upon the instant at which it is full, whether or not that is past.
+        version.count().plus(limit, UnixNanos::ZERO, units)
+    });
+    let count = counts.reduce(|a, b| a.stricter(b, limit, now))?;
+    (count.used(limit, now) != 0).then_some(Folded {
+        count,
+        slots: merged.slots,
+        forgiven: merged.forgiven,
+    })
+}
+
 /// The live versions' contexts as one, and until when the last of them lives. `None` if none is live.
 pub(crate) fn fold_context(cell: Cell, now: UnixNanos) -> Option<(Slots, UnixNanos)> {
     let live = live(cell, now);
