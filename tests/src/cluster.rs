@@ -185,8 +185,10 @@ impl Cluster {
         self.nodes.remove(named.expect("a node of that name"))
     }
 
-    /// Waits until every node reports the same view, in which exactly these nodes live and own all shards, and no
-    /// shard lacks a copy.
+    /// Waits until every node reports the same view, in which exactly these nodes live and each owns some of the
+    /// shards, all of them between them, and no shard lacks a copy.
+    ///
+    /// Before a newcomer has compared its clock with the others' it lives, and owns nothing.
     ///
     /// # Panics
     ///
@@ -201,9 +203,9 @@ impl Cluster {
     }
 
     fn is_settled(&self, view: &View, first: &View) -> bool {
-        let alive = |name: &str| {
+        let owns = |name: &str| {
             let member = view.members.get(name);
-            member.is_some_and(|member| member.status == "alive")
+            member.is_some_and(|member| member.status == "alive" && 0 < member.shards)
         };
         let living = view
             .members
@@ -214,7 +216,7 @@ impl Cluster {
             && view.under_replicated == 0
             && shards == SHARDS
             && living.count() == self.nodes.len()
-            && self.nodes.iter().all(|node| alive(&node.name))
+            && self.nodes.iter().all(|node| owns(&node.name))
     }
 
     /// The owner of `key`, as the first node says.

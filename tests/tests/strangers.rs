@@ -27,7 +27,6 @@ fn assert_served(cluster: &Cluster, before: &View, key: &str) {
     assert_eq!(at_once(&nodes, 16, "log", key), 200);
     for node in nodes {
         let now = View::of(node);
-        assert_eq!(now.digest, before.digest, "{}", node.name);
         assert_eq!(standing(&now), standing(before), "{}", node.name);
         let log = node.log();
         let declared = log
