@@ -97,6 +97,14 @@ impl Server {
         Self::start(&mut command, address)
     }
 
+    pub(crate) fn redis(dir: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
+        command.args(["--save", "", "--dir"]).arg(dir);
+        Self::start(&mut command, address)
+    }
+
     pub(crate) fn axum_json() -> Result<Self> {
         let address = free_address()?;
         Self::start(
@@ -159,8 +167,14 @@ pub(crate) const COOKIE: &str = "a cookie for measuring, not for keeping secrets
 impl Nodes {
     /// Starts `count` nodes and waits until each shard has its owner and its replicas.
     pub(crate) fn start(count: usize, ack: &str) -> Result<Self> {
+        Self::start_with(count, ack, "")
+    }
+
+    /// As [`Self::start`], with more in the configuration.
+    pub(crate) fn start_with(count: usize, ack: &str, more: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        fs::write(dir.path().join("weir.toml"), CONFIG.replace("ACK", ack))?;
+        let config = CONFIG.replace("ACK", ack) + more;
+        fs::write(dir.path().join("weir.toml"), config)?;
         let mut cluster = Self {
             nodes: Vec::new(),
             dir,

@@ -48,7 +48,7 @@ pub(crate) fn measure() -> Result<String> {
     let mut results = vec![<[Rounds; 5]>::default(); sides.len()];
     for _ in 0..ROUNDS {
         for ((_, keys), result) in sides.iter().zip(&mut results) {
-            let latency = one_caller(asked, keys)?;
+            let latency = one_caller(asked, "admit", keys)?;
             result[0].push(latency.quantile(0.5));
             result[1].push(latency.quantile(0.99));
             let pids = [asked.pids(), other.pids()].concat();
@@ -108,12 +108,12 @@ pub(crate) fn measure() -> Result<String> {
 }
 
 /// Microseconds that each request of one connection took.
-fn one_caller(asked: &Node, keys: &[String]) -> Result<Rounds> {
+pub(super) fn one_caller(asked: &Node, limit: &str, keys: &[String]) -> Result<Rounds> {
     let mut connection = Connection::open(asked.address)?;
     let (start, mut latency) = (Instant::now(), Vec::new());
     for key in keys.iter().cycle() {
         let sent = Instant::now();
-        let status = connection.hit("admit", key)?;
+        let status = connection.hit(limit, key)?;
         latency.push(sent.elapsed().as_secs_f64() * 1e6);
         ensure!(status == 200, "status {status}");
         if ROUND <= start.elapsed() {

@@ -121,6 +121,7 @@ impl<P: Peers> Node<P> {
             let filed = match now_leading {
                 None => Filed::NotLeader(None),
                 Some(to) => tokio::select! {
+                    biased;
                     filed = self.ask(to, parcel) => filed,
                     // What was asked of one who leads no more may yet be decided; it has an id.
                     () = is_replaced(&mut leader, to) => Filed::Lost,

@@ -247,6 +247,7 @@ async fn follow<P: Peers>(node: Arc<Node<P>>) {
             continue;
         };
         tokio::select! {
+            biased;
             () = follow_seat(&node, &seat) => {
                 // The seat is given up: another comes, or none.
                 if seats.changed().await.is_err() {

@@ -8,4 +8,3 @@ mod state;
 mod types;
 
 pub(crate) use seat::{Proposed, Seat, Seating, Voting};
-pub(crate) use snapshot::encode_parts;

@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use crate::ask::Command;
-use crate::engine::{Seat, Voting, encode_parts};
+use crate::engine::{Seat, Voting};
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::peers::{CallError, Member, Peers};
@@ -308,10 +308,10 @@ async fn last_will(seat: &Seat) -> Option<Vec<Bytes>> {
         let applied = seat.applied();
         (applied.machine.freeze(), applied.index())
     };
-    let mut machine = Machine::restored(&encode_parts(frozen).await.ok()?).ok()?;
+    let mut machine = Machine::restored(&frozen.parts().await).ok()?;
     for bytes in seat.undecided(applied) {
         let command = Command::decode(&bytes).ok()?;
         machine.apply(&command).ok()?;
     }
-    encode_parts(machine.freeze()).await.ok()
+    Some(machine.freeze().parts().await)
 }

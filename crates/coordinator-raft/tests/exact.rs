@@ -1,14 +1,12 @@
 //! Counts are exact, whoever is asked and whatever happens to the leader.
 
-mod world;
-
 use std::time::Duration;
 
 use coordinator::{Coordinator as _, FailMode, NoDecision, Policy};
 use quota::{Algorithm, Cost};
+use simulator::raft::{FAIR, Node, Weather, World, limit, policy};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use world::{Node, Weather, World, limit, policy};
 
 /// What a crowd of callers was told.
 #[derive(Default, Debug, PartialEq, Eq)]
@@ -91,6 +89,7 @@ async fn a_killed_leader_forgets_nothing_and_nothing_is_counted_twice() {
     let policy = policy(limit(Algorithm::FixedWindow, 5_000), FailMode::Deny);
     world.weather(Weather {
         lost_percent: 0,
+        repeated_percent: 0,
         delay_max: Duration::from_millis(4),
     });
     let survivors: Vec<_> = world
@@ -121,11 +120,12 @@ async fn a_hit_counts_once_however_often_it_has_to_be_asked() {
     let world = World::of(&["a", "b", "c"]).await;
     world.weather(Weather {
         lost_percent: 15,
+        repeated_percent: 15,
         delay_max: Duration::from_millis(10),
     });
     let policy = policy(limit(Algorithm::Gcra, 2_000), FailMode::Deny);
     let told = all(crowd(&world.nodes(), &policy, "k", 16, 20)).await;
-    world.weather(world::FAIR);
+    world.weather(FAIR);
     assert_eq!(told.denied, 0, "{told:?}");
     let used = 2_000 - remaining(&world.nodes()[0], &policy, "k").await;
     assert!(

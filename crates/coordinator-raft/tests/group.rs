@@ -1,14 +1,12 @@
 //! Who votes: the group forms, follows the members, and goes on without those that are gone.
 
-mod world;
-
 use std::time::Duration;
 
 use bytes::Bytes;
 use coordinator::{Coordinator as _, FailMode, Policy};
 use coordinator_raft::StartError;
 use quota::{Algorithm, Cost};
-use world::{Node, World, limit, policy};
+use simulator::raft::{Node, World, limit, policy};
 
 fn hundred() -> Policy {
     policy(limit(Algorithm::FixedWindow, 100), FailMode::Deny)
@@ -94,7 +92,7 @@ async fn one_node_is_a_group_and_two_have_one_voter() {
 
 #[tokio::test(start_paused = true)]
 async fn nodes_that_started_apart_become_one_group_which_keeps_what_the_older_counted() {
-    let mut world = World::new();
+    let mut world = World::new(0);
     for name in ["a", "b", "c", "d", "e"] {
         world.start(name);
     }
@@ -162,7 +160,7 @@ async fn a_group_whose_voters_started_again_goes_on_with_what_the_survivor_knows
 
 #[tokio::test(start_paused = true)]
 async fn a_late_learner_gets_a_snapshot_in_parts_and_the_log_has_been_cut() {
-    let mut world = World::new();
+    let mut world = World::new(0);
     world.timings.log_bytes = 200_000;
     for name in ["a", "b", "c"] {
         world.start(name);
@@ -222,7 +220,7 @@ async fn keys_that_are_full_again_go_also_when_nobody_asks() {
 #[tokio::test(start_paused = true)]
 async fn a_whole_cluster_that_starts_again_goes_on_from_its_snapshot() {
     let dir = tempfile::tempdir().unwrap();
-    let mut world = World::new();
+    let mut world = World::new(0);
     world.data = Some(dir.path().to_owned());
     for name in ["a", "b", "c"] {
         world.start(name);
@@ -248,7 +246,7 @@ async fn a_whole_cluster_that_starts_again_goes_on_from_its_snapshot() {
 #[tokio::test(start_paused = true)]
 async fn a_bad_snapshot_file_is_named_when_the_node_starts() {
     let dir = tempfile::tempdir().unwrap();
-    let mut world = World::new();
+    let mut world = World::new(0);
     world.data = Some(dir.path().to_owned());
     world.start("a");
     world.until("a leads", |world| world.agree_on(1)).await;

@@ -1,4 +1,6 @@
-//! A whole Weir cluster in one thread, from one seed.
+//! A whole Weir cluster in one thread, from one seed: each strategy with the promises that it makes.
+//!
+//! # The strategy `owner`
 //!
 //! Runs the very state machines of the product, [`membership`] and [`shard`], in nodes joined by a
 //! network that loses, delays, repeats and reorders, while the world kills, pauses, partitions,
@@ -23,11 +25,29 @@
 //! admitted two units more, and the fold of a key that drains forgets a side that is full again by itself, a twentieth of
 //! a second too early (see `delta-crdt`'s `fold`).
 
+//!
+//! # The others
+//!
+//! `local` and [`raft`] state their own promises, and have their own bugs:
+//!
+//! | bug | caught by | since |
+//! | --- | --- | --- |
+//! | what was lost is never asked for | L3 | nodes answer differently for good |
+//! | a node does not listen | L1, L3 | it admits what the others have used up |
+//! | a restarted node reuses its replica id | L3 | its dots are taken for ones that are known |
+//! | a restarted node reuses its id | R4 | a leader that had counted on its log stops |
+//! | what may have been counted is asked again as another hit | R1 | no order explains the answers |
+//! | a read is answered from memory | R1 | it is older than an answer given before it was asked |
+//! | nodes that start together do not wait for each other | R5 | each forms a group |
+//! | a clock that is 10 s ahead is not slewed | R2 | the log's time leaps, and a second admits twice |
+
 mod bug;
 mod local;
 mod network;
 mod node;
 mod oracle;
+mod played;
+pub mod raft;
 mod scenario;
 mod workload;
 mod world;
@@ -35,5 +55,7 @@ mod world;
 pub use bug::Bug;
 pub use local::{LocalBug, LocalReport, run_local};
 pub use oracle::{SimTime, Violation};
+pub use played::{AnyBug, Outcome, Played, play_owner};
+pub use raft::{RaftBug, RaftReport, is_repeatable, run_raft};
 pub use scenario::{Report, Scenario};
 pub use world::run;

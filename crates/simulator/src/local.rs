@@ -41,7 +41,7 @@ const HITS_PER_SECOND: u64 = 200;
 const FAULT_EVERY: SimTime = 5 * SECOND;
 
 /// A bug of the driver that somebody could have written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum LocalBug {
     /// What was lost is never asked for.
     NeverRepairs,

@@ -45,9 +45,9 @@ const UNANSWERED: SimTime = 12_000_000_000;
 const COUNTED_AGAIN: RequestId = 1 << 48;
 
 /// What a violated promise looks like.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// `P1` to `P5`.
+    /// Its number: `P1` to `P6`, `L1` to `L3`, `R1` to `R5`.
     pub promise: &'static str,
     /// When.
     pub at: SimTime,

@@ -12,6 +12,8 @@ const DEBIAN_PACKAGES: &[(&str, &str)] = &[
     ("wrk", "wrk"),
     ("nginx", "nginx-light"),
     ("protoc", "protobuf-compiler"),
+    ("redis-server", "redis-server"),
+    ("redis-benchmark", "redis-tools"),
 ];
 
 /// A peer that is built from source, below `target` and not where it would meet the user's own.
@@ -30,18 +32,25 @@ pub(crate) fn bench(names: &[String]) -> Result<bool> {
             THROTTLECRAB,
         ]))?;
     }
-    // The bench finds weir beside itself.
-    must(cargo([
-        "build",
-        "--locked",
-        "--release",
-        "--target-dir",
-        "target",
+    // The bench finds them beside itself.
+    let release = ["build", "--locked", "--release", "--target-dir", "target"];
+    let mut programs = cargo(release);
+    programs.args(["--package", "weir", "--package", "bench"]);
+    must(programs)?;
+    let mut examples = cargo(release);
+    examples.args([
         "--package",
-        "weir",
+        "coordinator-redis",
+        "--example",
+        "redis-throughput",
+    ]);
+    examples.args([
         "--package",
-        "bench",
-    ]))?;
+        "coordinator-raft",
+        "--example",
+        "raft-throughput",
+    ]);
+    must(examples)?;
     Ok(Command::new("target/release/bench")
         .args(names)
         .status()?

@@ -212,18 +212,14 @@ fn simulation(selection: &Selection, tally: &mut Tally) -> Result<()> {
     must_counting(command, tally)
 }
 
-/// Real `weir` processes, black box. The binary is built here, once, and handed over by path: what is tested is
-/// what people run.
+/// Real `weir` processes, black box. The binary is built here, once, and handed over by path: what people run, but for
+/// the optimisation across crates, which takes five minutes, and with the checks of the debug build.
 fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
     tools::install_missing(END_TO_END_PACKAGES)?;
     tools::install_missing(REDIS_PACKAGES)?;
-    must(cargo([
-        "build",
-        "--locked",
-        "--release",
-        "--package",
-        "weir",
-    ]))?;
+    let mut build = tools::simulation_cargo("build");
+    build.args(["--package", "weir"]);
+    must(build)?;
     // One at a time: each test starts several nodes and counts exactly what they answer under load on few cores.
     let mut command = cargo([
         "test",
@@ -234,7 +230,10 @@ fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
         "--",
         "--test-threads=1",
     ]);
-    command.env("WEIR_BIN", tools::target_dir().join("release").join("weir"));
+    command.env(
+        "WEIR_BIN",
+        tools::target_dir().join("simulation").join("weir"),
+    );
     must_counting(command, tally)
 }
 

@@ -26,16 +26,17 @@ pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Command {
 
 /// The simulator, ready for its arguments.
 pub(crate) fn simulator() -> Command {
-    cargo([
-        "run",
-        "--quiet",
-        "--locked",
-        "--profile",
-        "simulation",
-        "--package",
-        "simulator",
-        "--",
-    ])
+    let mut command = simulation_cargo("run");
+    command.args(["--quiet", "--package", "simulator", "--"]);
+    command
+}
+
+/// `cargo` with the profile `simulation`, and a tokio whose dice can be loaded: then a seed decides everything.
+pub(crate) fn simulation_cargo(action: &str) -> Command {
+    let flags = env::var("RUSTFLAGS").unwrap_or_default();
+    let mut command = cargo([action, "--locked", "--profile", "simulation"]);
+    command.env("RUSTFLAGS", flags + " --cfg tokio_unstable");
+    command
 }
 
 /// Whether `cargo nextest` can be called.

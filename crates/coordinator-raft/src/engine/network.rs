@@ -175,6 +175,7 @@ impl<P: Peers> RaftNetworkV2<Types> for Line<P> {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         tokio::select! {
+            biased;
             closed = cancel => Err(closed.into()),
             sent = self.send(vote, snapshot) => Ok(sent.map_err(RPCError::from)?),
         }

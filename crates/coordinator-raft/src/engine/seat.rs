@@ -16,7 +16,7 @@ use super::log::LogStore;
 use super::network::{About, Network};
 use super::snapshot::Shelf;
 use super::state::{Applied, StateMachine};
-use super::types::{Proposal, Snapshot, Types};
+use super::types::{Proposal, Runtime, Snapshot, Types};
 use crate::ask::Outcome;
 use crate::config::Timings;
 use crate::group::GroupId;
@@ -113,7 +113,10 @@ impl Seat {
             .clone()
             .map(|saver| saver.of_epoch(group.epoch));
         let state = StateMachine::new(Shelf::new(saver));
-        let raft = Raft::new(seating.me, config, network, log.clone(), state.clone())
+        // Ids are drawn at random, so nodes differ; and what is random here can be played again.
+        let seed = u64::from(group.epoch) << 32 | u64::from(seating.me);
+        let raft = Raft::new(seating.me, config, network, log.clone(), state.clone());
+        let raft = Runtime::scope(seed, raft)
             .await
             .inspect_err(|error| tracing::error!(%error, %group, "raft did not start"))
             .ok()?;

@@ -86,17 +86,10 @@ impl RaftSnapshotBuilder<Types> for Builder {
             .ok_or_else(|| io::Error::other("built twice"))?;
         let snapshot = Snapshot {
             meta: self.meta.clone(),
-            snapshot: encode_parts(frozen).await?,
+            snapshot: frozen.parts().await,
         };
         metrics::counter!("weir_raft_snapshots_total").increment(1);
         self.shelf.put(snapshot.clone()).await;
         Ok(snapshot)
     }
-}
-
-/// The state in parts. A million keys take some 100 ms, which is too long for a worker that others wait for.
-pub(crate) async fn encode_parts(frozen: Frozen) -> io::Result<Vec<Bytes>> {
-    tokio::task::spawn_blocking(move || frozen.parts())
-        .await
-        .map_err(io::Error::other)
 }

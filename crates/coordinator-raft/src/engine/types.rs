@@ -3,6 +3,8 @@
 use std::fmt;
 
 use bytes::Bytes;
+use openraft_rt::deterministic_rng::DeterministicRng;
+use openraft_rt_tokio::TokioRuntime;
 use serde::{Deserialize, Serialize};
 
 use crate::ask::Outcome;
@@ -15,7 +17,11 @@ openraft::declare_raft_types!(
         R = Outcomes,
         NodeId = u32,
         Node = openraft::EmptyNode,
+        AsyncRuntime = Runtime,
 );
+
+/// Tokio, with the patience of elections drawn from a seed: what starts raft gives one, within [`Runtime::scope`].
+pub(crate) type Runtime = DeterministicRng<TokioRuntime>;
 
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;
 pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;

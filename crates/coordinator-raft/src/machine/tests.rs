@@ -10,6 +10,11 @@ fn at(millis: u64) -> UnixNanos {
     UnixNanos::new(START) + Nanos::from_millis(millis)
 }
 
+fn parts(frozen: &Frozen) -> Vec<Bytes> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(frozen.parts())
+}
+
 fn ask(sequence: u64, key: u128, limit: Limit, operation: Operation) -> Ask {
     Ask {
         sequence,
@@ -141,7 +146,7 @@ fn a_snapshot_does_not_see_what_comes_after_it() {
         &mut machine,
         &entry(0, 1, &[ask(2, 1, ten_a_second(), ONE)]),
     );
-    let mut restored = Machine::restored(&frozen.parts()).unwrap();
+    let mut restored = Machine::restored(&parts(&frozen)).unwrap();
     let peek = ask(3, 1, ten_a_second(), Operation::Hit(Cost::PEEK));
     assert_eq!(left(apply(&mut restored, &entry(0, 1, &[peek]))[0]), 9);
     assert_eq!(left(apply(&mut machine, &entry(0, 1, &[peek]))[0]), 8);
@@ -163,7 +168,7 @@ fn parts_stay_below_what_a_call_may_carry_also_with_the_longest_logs() {
             apply(&mut machine, &entry(sequence, 1, &asks));
         }
     }
-    let parts = machine.freeze().parts();
+    let parts = parts(&machine.freeze());
     let sizes: Vec<_> = parts.iter().map(Bytes::len).collect();
     assert!(
         2 < sizes.len() && sizes.iter().all(|&bytes| bytes < 1_000_000),
@@ -251,7 +256,7 @@ proptest! {
         for command in &history[..cut] {
             apply(&mut whole, command);
         }
-        let mut restored = Machine::restored(&whole.freeze().parts()).unwrap();
+        let mut restored = Machine::restored(&parts(&whole.freeze())).unwrap();
         for command in &history[cut..] {
             let outcomes = apply(&mut whole, command);
             let encoded = crate::ask::encode_outcomes(&outcomes);

@@ -1,0 +1,171 @@
+//! The strategies, each played in the same way: a seed in, broken promises out.
+
+use clap::ValueEnum;
+
+use crate::{Bug, LocalBug, RaftBug, Scenario, Violation, run, run_local, run_raft};
+
+/// A strategy that can be played.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Played {
+    /// Each key has an owner: promises P1 to P6.
+    Owner,
+    /// Every node counts and tells the others: L1 to L3.
+    Local,
+    /// Nodes agree on every hit: R1 to R5.
+    Raft,
+}
+
+/// A bug of one of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AnyBug {
+    /// Of `owner`.
+    Owner(Bug),
+    /// Of `local`.
+    Local(LocalBug),
+    /// Of `raft`.
+    Raft(RaftBug),
+}
+
+/// What came of one seed.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Which one.
+    pub seed: u64,
+    /// What happened, and how often.
+    pub counts: Vec<(&'static str, u64)>,
+    /// Promises broken; empty when all is well.
+    pub violations: Vec<Violation>,
+}
+
+impl Played {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Owner, Self::Local, Self::Raft];
+
+    /// As it is written in a limit.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Local => "local",
+            Self::Raft => "raft",
+        }
+    }
+
+    /// For so many seeds of `owner`, how many of this strategy: the others have far fewer ways to go wrong.
+    #[must_use]
+    pub const fn share(self, seeds: u64) -> u64 {
+        match self {
+            Self::Owner => seeds,
+            Self::Local => seeds.div_ceil(10),
+            // And each takes ten times as long.
+            Self::Raft => seeds.div_ceil(40),
+        }
+    }
+
+    /// Every bug that can be switched on.
+    #[must_use]
+    pub fn bugs(self) -> Vec<AnyBug> {
+        match self {
+            Self::Owner => Bug::ALL.map(AnyBug::Owner).to_vec(),
+            Self::Local => LocalBug::ALL.map(AnyBug::Local).to_vec(),
+            Self::Raft => RaftBug::ALL.map(AnyBug::Raft).to_vec(),
+        }
+    }
+
+    /// The bug of that name.
+    #[must_use]
+    pub fn bug(self, name: &str) -> Option<AnyBug> {
+        match self {
+            Self::Owner => Bug::from_str(name, true).ok().map(AnyBug::Owner),
+            Self::Local => LocalBug::from_str(name, true).ok().map(AnyBug::Local),
+            Self::Raft => RaftBug::from_str(name, true).ok().map(AnyBug::Raft),
+        }
+    }
+
+    /// Plays one seed of the default workload.
+    #[must_use]
+    pub fn play(self, seed: u64) -> Outcome {
+        match self {
+            Self::Owner => play_owner(Scenario::from_seed(seed)),
+            Self::Local => play_local(seed, None),
+            Self::Raft => play_raft(seed, None),
+        }
+    }
+}
+
+impl AnyBug {
+    /// The bug of `owner`, if it is one.
+    #[must_use]
+    pub const fn of_owner(self) -> Option<Bug> {
+        match self {
+            Self::Owner(bug) => Some(bug),
+            Self::Local(_) | Self::Raft(_) => None,
+        }
+    }
+
+    /// Plays one seed with the bug.
+    #[must_use]
+    pub fn play(self, seed: u64) -> Outcome {
+        match self {
+            Self::Owner(bug) => play_owner(Scenario {
+                bug: Some(bug),
+                ..Scenario::from_seed(seed)
+            }),
+            Self::Local(bug) => play_local(seed, Some(bug)),
+            Self::Raft(bug) => play_raft(seed, Some(bug)),
+        }
+    }
+
+    /// How a checker caught the bug in this run.
+    #[must_use]
+    pub fn catch(self, outcome: &Outcome) -> Option<&Violation> {
+        let must_break = match self {
+            Self::Owner(bug) => bug.must_break(),
+            Self::Local(_) => None,
+            Self::Raft(bug) => bug.must_break(),
+        };
+        let mut violations = outcome.violations.iter();
+        violations.find(|violation| must_break.is_none_or(|promise| promise == violation.promise))
+    }
+}
+
+/// Plays one seed of the strategy `owner`.
+#[must_use]
+pub fn play_owner(scenario: Scenario) -> Outcome {
+    let report = run(scenario);
+    Outcome {
+        seed: scenario.seed,
+        counts: vec![
+            ("decisions", report.decisions),
+            ("admitted", report.admitted),
+            ("answers", report.answered),
+            ("faults", report.faults),
+        ],
+        violations: report.violations,
+    }
+}
+
+fn play_local(seed: u64, bug: Option<LocalBug>) -> Outcome {
+    let report = run_local(seed, bug);
+    Outcome {
+        seed,
+        counts: vec![
+            ("decisions", report.decisions),
+            ("units found over", report.overshoot),
+        ],
+        violations: report.violations,
+    }
+}
+
+fn play_raft(seed: u64, bug: Option<RaftBug>) -> Outcome {
+    let report = run_raft(seed, bug);
+    Outcome {
+        seed,
+        counts: vec![
+            ("operations", report.operations),
+            ("unanswered", report.unknown),
+            ("faults", report.faults),
+        ],
+        violations: report.violations,
+    }
+}
