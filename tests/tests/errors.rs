@@ -199,3 +199,89 @@ on_failure = "allow"
     assert_problem(&refused, 503, "no-decision");
     assert_eq!(node.check("open", "k", 1).status, 200);
 }
+
+/// Two nodes, neither of which decides without the other, and a key of the second.
+fn pair() -> (Cluster, String) {
+    let config = r#"
+[cluster]
+partition = "quorum"
+[[limit]]
+name = "closed"
+algorithm = "gcra"
+limit = 1000
+per = "1h"
+"#;
+    let cluster = Cluster::with_config(config).started(&["oskar", "oskar2"]);
+    let key = cluster.keys_of("oskar2", "closed", 1).remove(0);
+    (cluster, key)
+}
+
+#[test]
+fn a_hit_that_was_sent_and_not_answered_says_that_it_may_have_been_counted() {
+    let (cluster, there) = pair();
+    cluster.node("oskar2").pause();
+    let refused = cluster.node("oskar").check("closed", &there, 1);
+    cluster.node("oskar2").resume();
+    assert_problem(&refused, 503, "no-decision");
+    let detail = refused.json()["detail"].to_string();
+    assert!(
+        detail.contains("unknown whether this hit was counted"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn a_node_that_stops_says_that_it_is_not_ready() {
+    let (mut cluster, _) = pair();
+    // Whom it hands its shards to does not take them at once.
+    cluster.node("oskar2").pause();
+    let mut stopping = cluster.take("oskar");
+    stopping.terminate();
+    let told = eventually("it says that it stops", || {
+        let answer = stopping.get("/ready", &[]);
+        (answer.status == 503)
+            .then_some(answer)
+            .ok_or_else(|| "ready".to_owned())
+    });
+    assert_eq!(told.json()["status"], "draining", "{told:?}");
+    cluster.node("oskar2").resume();
+    stopping.ended();
+}
+
+/// Batches that together have more hits waiting than a node keeps: of each 256, of all 32 768.
+const BATCHES: usize = 32_768 / 256 + 8;
+
+#[test]
+fn hits_beyond_those_that_may_wait_are_shed() {
+    let (cluster, there) = pair();
+    let asked = cluster.node("oskar");
+    cluster.node("oskar2").pause();
+    let check = serde_json::json!({ "limit": "closed", "key": there });
+    let body = serde_json::json!({ "checks": vec![check; 1_000] }).to_string();
+    let mut clients: Vec<_> = (0..BATCHES).map(|_| asked.client()).collect();
+    for client in &mut clients {
+        let path = "/v1/check/batch";
+        client
+            .send("POST", path, &[], Some(&body))
+            .expect("it is read");
+    }
+    let mut shed = 0;
+    for client in &mut clients {
+        let answer = client.receive().expect("an answer").json();
+        let results = answer["results"].as_array().expect("results").clone();
+        shed += results
+            .iter()
+            .filter(|result| result["error"]["type"] == "/problems/overloaded")
+            .count();
+        assert!(
+            results
+                .iter()
+                .all(|result| result["error"]["status"] == 503),
+            "{answer}"
+        );
+    }
+    assert_ne!(shed, 0);
+    cluster.node("oskar2").resume();
+    cluster.settle();
+    assert_eq!(asked.check("closed", "another", 1).status, 200);
+}

@@ -84,6 +84,10 @@ const OVERLOADED: NoDecision = NoDecision::Overloaded {
     retry_after: RETRY_AFTER,
 };
 
+const DRAINING: NoDecision = NoDecision::Draining {
+    retry_after: RETRY_AFTER,
+};
+
 impl Cluster {
     /// Decides one hit, wherever that has to happen.
     ///
@@ -122,8 +126,9 @@ impl Cluster {
         let mut hint = None;
         loop {
             if self.inner.is_stopped() {
-                return Err(NoDecision::Draining {
-                    retry_after: RETRY_AFTER,
+                return Err(match trace {
+                    Trace::None => DRAINING,
+                    Trace::Perhaps => trace.error(),
                 });
             }
             let left = deadline - self.inner.clock.now().boot;
