@@ -24,13 +24,12 @@
 //! Seeds 1 to 200 with `--nodes 2`, `3` and `7` are clean. With `--nodes 1`, seed 44 is not: an owner that was paused had
 //! admitted two units more, and the fold of a key that drains forgets a side that is full again by itself, a twentieth of
 //! a second too early (see `delta-crdt`'s `fold`).
-
 //!
 //! # The others
 //!
 //! `local` and [`raft`] state their own promises, and have their own bugs:
 //!
-//! | bug | caught by | since |
+//! | bug of `local`, then of `raft` | caught by | since |
 //! | --- | --- | --- |
 //! | what was lost is never asked for | L3 | nodes answer differently for good |
 //! | a node does not listen | L1, L3 | it admits what the others have used up |

@@ -212,14 +212,19 @@ fn simulation(selection: &Selection, tally: &mut Tally) -> Result<()> {
     must_counting(command, tally)
 }
 
-/// Real `weir` processes, black box. The binary is built here, once, and handed over by path: what people run, but for
-/// the optimisation across crates, which takes five minutes, and with the checks of the debug build.
+/// Real `weir` processes, black box. The binary is built here, once, and handed over by path: what people run, but in the
+/// profile `test`, with its checks. Most of it is built for the unit tests anyway; a release takes five minutes more.
 fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
     tools::install_missing(END_TO_END_PACKAGES)?;
     tools::install_missing(REDIS_PACKAGES)?;
-    let mut build = tools::simulation_cargo("build");
-    build.args(["--package", "weir"]);
-    must(build)?;
+    must(cargo([
+        "build",
+        "--locked",
+        "--profile",
+        "test",
+        "--package",
+        "weir",
+    ]))?;
     // One at a time: each test starts several nodes and counts exactly what they answer under load on few cores.
     let mut command = cargo([
         "test",
@@ -230,10 +235,7 @@ fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
         "--",
         "--test-threads=1",
     ]);
-    command.env(
-        "WEIR_BIN",
-        tools::target_dir().join("simulation").join("weir"),
-    );
+    command.env("WEIR_BIN", tools::target_dir().join("debug").join("weir"));
     must_counting(command, tally)
 }
 

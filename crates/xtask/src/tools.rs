@@ -24,17 +24,19 @@ pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Command {
     command
 }
 
-/// The simulator, ready for its arguments.
+/// The simulator, ready for its arguments. Of tokio's dice it decides the seed: then a seed decides everything.
 pub(crate) fn simulator() -> Command {
-    let mut command = simulation_cargo("run");
-    command.args(["--quiet", "--package", "simulator", "--"]);
-    command
-}
-
-/// `cargo` with the profile `simulation`, and a tokio whose dice can be loaded: then a seed decides everything.
-pub(crate) fn simulation_cargo(action: &str) -> Command {
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
-    let mut command = cargo([action, "--locked", "--profile", "simulation"]);
+    let mut command = cargo([
+        "run",
+        "--quiet",
+        "--locked",
+        "--profile",
+        "simulation",
+        "--package",
+        "simulator",
+        "--",
+    ]);
     command.env("RUSTFLAGS", flags + " --cfg tokio_unstable");
     command
 }
