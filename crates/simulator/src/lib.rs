@@ -21,8 +21,8 @@
 //! | a takeover on the smaller side of a split starts with nothing | P5 | that side alone admits more than the limit |
 //! | a node whose clock is off goes on deciding | P1 | it decides by a clock beyond the bound |
 //!
-//! Of seeds 1 to about 7300 of the default workload all but two are clean: in 5951 a leaky bucket denies although there is room,
-//! in 7104 one admits a tenth of a second early. Neither is understood yet.
+//! Of seeds 1 to about 7300 of the default workload all but two are clean: in 5951 a leaky bucket denies although there
+//! is room, in 7104 one admits a tenth of a second early. Neither is understood yet.
 //!
 //! Seeds 1 to 200 with `--nodes 2`, `3` and `7` are clean. With `--nodes 1`, seed 44 is not: an owner that was paused had
 //! admitted two units more, and the fold of a key that drains forgets a side that is full again by itself, a twentieth of
