@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -116,10 +116,8 @@ impl Node {
             }
         };
         command.args(["--log", "text"]).args(&options.args);
-        let log = unused(home, &options.name);
-        command
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).expect("creating a log"));
+        let (log, stderr) = new_log(home, &options.name);
+        command.stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().expect("starting weir");
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut process = Process {
@@ -322,10 +320,15 @@ impl Drop for Process {
     }
 }
 
-/// A file for the log of a node which may have been started before under this name.
-fn unused(home: &Path, name: &str) -> PathBuf {
-    (0..)
-        .map(|start| home.join(format!("{name}-{start}.log")))
-        .find(|path| !path.exists())
-        .expect("numbers do not end")
+/// A file of its own for the log of a node: others may have been started under this name before, or be starting now.
+fn new_log(home: &Path, name: &str) -> (PathBuf, File) {
+    for start in 0.. {
+        let path = home.join(format!("{name}-{start}.log"));
+        match File::create_new(&path) {
+            Ok(file) => return (path, file),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => panic!("creating {}: {error}", path.display()),
+        }
+    }
+    unreachable!("numbers do not end")
 }
