@@ -61,10 +61,19 @@ impl Cell {
     }
 
     /// Leaves out versions that are expired at `now` beside one that is not: they say nothing any more.
+    ///
+    /// Where all drain, they may: what the others added, put upon one that is full again by itself, may not have drained.
     pub(crate) fn prune(&mut self, now: UnixNanos) {
-        if 1 < self.versions.len() && self.versions.iter().any(|v| v.is_live(now)) {
+        if 1 < self.versions.len() && !self.drains() && self.versions.iter().any(|v| v.is_live(now))
+        {
             self.versions.retain(|v| v.is_live(now));
         }
+    }
+
+    /// Whether all versions drain, in the same way. None does beside one that was reset.
+    pub(crate) fn drains(&self) -> bool {
+        let (first, others) = self.versions.split_first().expect("never empty");
+        others.iter().all(|other| first.drains_like(other))
     }
 
     pub(crate) fn into_versions(self) -> impl Iterator<Item = Version> {

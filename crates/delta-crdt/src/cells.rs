@@ -6,10 +6,10 @@ use smallvec::SmallVec;
 use crate::cell::Cell;
 use crate::digest::{Digest, slot_hash};
 use crate::expiry::Sweep;
-use crate::fold::{Folded, fold, fold_close, fold_context, whole_context};
+use crate::fold::{Folded, fold, whole_context};
 use crate::store::Store;
 use crate::term::{Dot, stamp};
-use crate::version::{SLOTS_MAX, Slot, Slots, Version};
+use crate::version::{Added, SLOTS_MAX, Slot, Slots, Version};
 
 /// What one replica knows about the keys of one shard: a delta-CRDT map of key to [`Cell`].
 ///
@@ -21,7 +21,7 @@ use crate::version::{SLOTS_MAX, Slot, Slots, Version};
 /// fork write under terms of their own.
 ///
 /// A key that is full again is the same as one that is not there; [`expire`](Self::expire) removes it. So what a side
-/// of a fork counted is forgotten when that side alone would be full again.
+/// of a fork counted is forgotten where that side's cell is removed before it meets the others'.
 #[derive(Default)]
 pub struct Cells {
     pub(crate) store: Store,
@@ -335,7 +335,7 @@ impl Cells {
         let slot = Slot {
             term: dot.actor,
             seq: dot.counter,
-            added,
+            added: Added::new(added),
         };
         self.sweep.note(count.expires_at());
         self.digest.add(key, slot_hash(key, &slot));
@@ -404,20 +404,16 @@ impl Cells {
 
     /// What a reset of `cell` forgives, and until when a copy of it could come back. `None`: nothing.
     fn known_of(&self, cell: Cell, now: UnixNanos, limit: &Limit) -> Option<(Slots, UnixNanos)> {
-        if self.linger.is_none() {
-            return fold_context(cell, now);
-        }
-        let (slots, _) = whole_context(&cell);
+        let context = self.linger.map(|_| whole_context(&cell).0);
+        let until = cell.expires_at();
         let folded = self.folded(cell, now, limit)?;
-        Some((slots, folded.count.expires_at()))
+        let until = until.max(folded.count.expires_at());
+        Some((context.unwrap_or(folded.slots), until))
     }
 
     /// What the versions of `cell` come to.
     fn folded(&self, cell: Cell, now: UnixNanos, limit: &Limit) -> Option<Folded> {
-        match self.linger {
-            Some(_) => fold_close(cell, limit, now),
-            None => fold(cell, limit, now, self.fault),
-        }
+        fold(cell, limit, now, self.fault)
     }
 
     /// Leaves out the versions of `cell` that say nothing any more. With many writers each says what it knows of.
@@ -443,14 +439,14 @@ fn record(slots: &mut Slots, dot: Dot, added: i64) {
         Ok(place) => {
             let slot = &mut slots[place];
             slot.seq = dot.counter;
-            slot.added = slot.added.saturating_add(added);
+            slot.added = slot.added.plus(added);
         }
         Err(place) => slots.insert(
             place,
             Slot {
                 term: dot.actor,
                 seq: dot.counter,
-                added,
+                added: Added::new(added),
             },
         ),
     }

@@ -87,6 +87,7 @@ const fn multiply(a: u64, b: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::term::{ReplicaId, Term};
+    use crate::version::Added;
 
     /// Checked against a second implementation. When this fails, nodes of two builds resend everything to each other for ever.
     #[test]
@@ -97,7 +98,7 @@ mod tests {
                 replica: ReplicaId(7),
             },
             seq: 11,
-            added: 5,
+            added: Added::new(5),
         };
         let hash = slot_hash(
             KeyHash::new(0x0123_4567_89ab_cdef_0011_2233_4455_6677),

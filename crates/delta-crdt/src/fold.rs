@@ -7,12 +7,14 @@
 //! - Fixed windows: exact. The units left are the limit less the past, less what each side added.
 //! - Logs unite by stamp: exact. An entry that one side knew and no longer has was given back, and stays so; of an
 //!   entry that two sides gave back in part, the smaller rest counts.
-//! - GCRA and leaky bucket: `max(TAT_a + b, TAT_b + a)`, what either side added while the other drained. That is never
-//!   less than a single node would count that knew all hits, as long as each side's count lives; when it is longer
-//!   than a heal takes, a side that was full again by itself is forgotten. Both sides drained at the full rate, so
-//!   after a long partition the sum would be a debt as long as the partition: at most one burst is counted for each
-//!   further side. Refunds on both sides that together exceed what the past left count in full.
-//! - Sliding counters: as GCRA, but what another side added since the fork is no more than what its two windows hold,
+//! - GCRA and leaky bucket: the lower of `max(TAT_b, TAT_a + b)` and `max(TAT_a, TAT_b + a)`. Each is never less than a
+//!   single node would count that knew all hits: as long as `a` had not drained, all of `b` was put upon it, and from then
+//!   on `b` is all there was. So a side that is full again by itself may still count, and the bounds hold as long as each
+//!   side's cell is held. Both sides drained at the full rate, so after a long partition the sum would be a debt as
+//!   long as the partition: at most one burst is counted for each further side. A side that gave back what another had
+//!   added does not say when its last units came: then `max(TAT_a + b, TAT_b + a)` of the sides that are not full again,
+//!   and refunds on both that together exceed what the past left count in full.
+//! - Sliding counters: as GCRA after refunds, but what another side added since the fork is no more than what its two windows hold,
 //!   and what its current window does not hold goes into the previous. Exact for hits.
 //! - Versions of different algorithms or periods, after a change of the limit during the fork: what the others added
 //!   counts as added now.
@@ -32,22 +34,36 @@ pub(crate) struct Folded {
     pub(crate) forgiven: Vec<Slot>,
 }
 
-/// The live versions of `cell` as one; `None` if none is live.
+/// What the versions of `cell` come to; `None` if that is nothing any more.
 pub(crate) fn fold(
     cell: Cell,
     limit: &Limit,
     now: UnixNanos,
     fault: Option<Fault>,
 ) -> Option<Folded> {
-    let live: SmallVec<[Version; 1]> = live(cell, now);
-    if let [_] = live.as_slice() {
-        let (count, slots, forgiven) = live.into_iter().next()?.into_parts();
-        return Some(Folded {
+    let is_live = now < cell.expires_at();
+    let cell = match cell.into_only() {
+        Ok(version) => {
+            let (count, slots, forgiven) = version.into_parts();
+            return is_live.then_some(Folded {
+                count,
+                slots,
+                forgiven,
+            });
+        }
+        Err(cell) => cell,
+    };
+    if cell.drains()
+        && let Some(count) = drain_together(cell.versions(), limit)
+    {
+        let (slots, forgiven) = whole_context(&cell);
+        return (is_live || count.used(limit, now) != 0).then_some(Folded {
             count,
             slots,
             forgiven,
         });
     }
+    let live: SmallVec<[Version; 2]> = cell.into_versions().filter(|v| v.is_live(now)).collect();
     let merged = Merged::of(&live);
     let count = unite_logs(&live).or_else(|| {
         let counts = live.iter().map(|version| {
@@ -66,46 +82,51 @@ pub(crate) fn fold(
     })
 }
 
-/// As [`fold`], for versions of many writers, which are moments apart.
+/// What versions that drain in the same way come to. `None` if one gave back what another had added.
 ///
-/// A version that drains and is full again by itself still counts: the others' units, put upon its own, may not have
-/// drained yet. (Far apart, as the sides of a partition are, that would charge for what has long come back.)
-pub(crate) fn fold_close(cell: Cell, limit: &Limit, now: UnixNanos) -> Option<Folded> {
-    let versions: SmallVec<[Version; 1]> = cell.clone().into_versions().collect();
-    let drains = |v: &Version| matches!(v.count(), Count::Gcra(_) | Count::LeakyBucket(_));
-    if versions.len() == 1 || !versions.iter().all(drains) {
-        return fold(cell, limit, now, None);
-    }
-    let merged = Merged::of(&versions);
+/// One version after another is left out, the one with the lowest bound first, until one is left.
+fn drain_together(versions: &[Version], limit: &Limit) -> Option<Count> {
+    // Upon the instant at which it is full, whether or not that is past.
+    let plus = |count: &Count, units| count.plus(limit, UnixNanos::ZERO, units);
+    let mut bound = versions.iter().map(Version::count).cloned().reduce(later)?;
     let most = i64::from(limit.burst()).saturating_mul(versions.len() as i64 - 1);
-    let counts = versions.iter().map(|version| {
-        let units = merged.missing_from(version).min(most);
-        // Upon the instant at which it is full, whether or not that is past.
-        version.count().plus(limit, UnixNanos::ZERO, units)
-    });
-    let count = counts.reduce(|a, b| a.stricter(b, limit, now))?;
-    (count.used(limit, now) != 0).then_some(Folded {
-        count,
-        slots: merged.slots,
-        forgiven: merged.forgiven,
+    let most = plus(&bound, most);
+    let mut rest: SmallVec<[Version; 2]> = SmallVec::from(versions);
+    while 1 < rest.len() {
+        let merged = Merged::of(&rest);
+        let mut lowest: Option<(usize, Count)> = None;
+        for (place, version) in rest.iter().enumerate() {
+            let count = plus(version.count(), merged.added_beyond(version)?);
+            if lowest
+                .as_ref()
+                .is_none_or(|(_, least)| is_before(&count, least))
+            {
+                lowest = Some((place, count));
+            }
+        }
+        let (place, count) = lowest?;
+        rest.remove(place);
+        bound = later(bound, count);
+    }
+    Some(if is_before(&most, &bound) {
+        most
+    } else {
+        bound
     })
 }
 
-/// The live versions' contexts as one, and until when the last of them lives. `None` if none is live.
-pub(crate) fn fold_context(cell: Cell, now: UnixNanos) -> Option<(Slots, UnixNanos)> {
-    let live = live(cell, now);
-    let until = live.iter().map(|v| v.count().expires_at()).max()?;
-    Some((Merged::of(&live).slots, until))
+fn is_before(count: &Count, other: &Count) -> bool {
+    count.drains_before(other) == Some(true)
+}
+
+fn later(a: Count, b: Count) -> Count {
+    if is_before(&a, &b) { b } else { a }
 }
 
 /// All that the versions of `cell` know of, those that are full again too, and what was forgiven of it.
 pub(crate) fn whole_context(cell: &Cell) -> (Slots, Vec<Slot>) {
     let merged = Merged::of(cell.versions());
     (merged.slots, merged.forgiven)
-}
-
-fn live(cell: Cell, now: UnixNanos) -> SmallVec<[Version; 1]> {
-    cell.into_versions().filter(|v| v.is_live(now)).collect()
 }
 
 /// Of each term the newest slot.
@@ -130,10 +151,12 @@ struct Merged {
 }
 
 impl Merged {
-    fn of(live: &[Version]) -> Self {
-        let slots = newest(live.iter().flat_map(Version::slots));
-        let forgiven = newest(live.iter().flat_map(Version::forgiven)).into_vec();
-        let has_fresh_reset = live.iter().any(|version| version.forgiven() != forgiven);
+    fn of(versions: &[Version]) -> Self {
+        let slots = newest(versions.iter().flat_map(Version::slots));
+        let forgiven = newest(versions.iter().flat_map(Version::forgiven)).into_vec();
+        let has_fresh_reset = versions
+            .iter()
+            .any(|version| version.forgiven() != forgiven);
         Self {
             slots,
             forgiven,
@@ -154,12 +177,26 @@ impl Merged {
         })
     }
 
+    /// Units that only others than `version` added. `None` if one of them gave back what another had added: then its
+    /// last units may be more.
+    fn added_beyond(&self, version: &Version) -> Option<i64> {
+        self.slots.iter().try_fold(0_i64, |sum, slot| {
+            let known = version.slot(slot.term);
+            if known.is_some_and(|known| known.seq == slot.seq) {
+                return Some(sum);
+            }
+            let known = known.map_or(0, |known| known.added.units());
+            let units = slot.added.units().saturating_sub(known).max(0);
+            (!slot.added.gave_back()).then(|| sum.saturating_add(units))
+        })
+    }
+
     /// What `term` added and nobody forgave.
     ///
     /// If one side reset the cell, a term that gave back more than it took counts for nothing: what it gave back may
     /// be what the other side forgave.
     fn net(&self, slots: &[Slot], forgiven: &[Slot], term: Term) -> i64 {
-        let added = |slots| find(slots, term).map_or(0, |slot| slot.added);
+        let added = |slots| find(slots, term).map_or(0, |slot| slot.added.units());
         let net = added(slots).saturating_sub(added(forgiven));
         if self.has_fresh_reset {
             net.max(0)
@@ -172,7 +209,10 @@ impl Merged {
 /// The fault: everything that the others ever added.
 fn total(live: &[Version], version: &Version) -> i64 {
     let others = live.iter().filter(|other| *other != version);
-    others.flat_map(Version::slots).map(|slot| slot.added).sum()
+    others
+        .flat_map(Version::slots)
+        .map(|slot| slot.added.units())
+        .sum()
 }
 
 /// The count of `version` with `units` that only the others have.

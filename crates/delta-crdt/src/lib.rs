@@ -22,4 +22,4 @@ pub use cell::Cell;
 pub use cells::{Cells, Fault, Joined, Written};
 pub use digest::Digest;
 pub use term::{Dot, ReplicaId, Term};
-pub use version::{Slot, Version};
+pub use version::{Added, Slot, Version};

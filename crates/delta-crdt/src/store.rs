@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::cell::Cell;
 use crate::digest::{cell_hash, slot_hash, slots_hash};
 use crate::term::Term;
-use crate::version::{Slot, Slots, Version};
+use crate::version::{Added, Slot, Slots, Version};
 
 /// One key.
 pub(crate) struct Entry {
@@ -20,7 +20,7 @@ pub(crate) struct Entry {
     term: Term,
     /// The sequence, and in [`AGED`] whether more of the version stands aside.
     seq: u64,
-    added: i64,
+    added: Added,
 }
 
 /// A million keys are the yardstick: 80 bytes each, with their share of the index and of the list's spare room.
@@ -80,7 +80,7 @@ impl Entry {
     #[inline]
     pub(crate) fn advance(&mut self, seq: u64, added: i64) {
         self.seq = self.seq & AGED | seq;
-        self.added = self.added.saturating_add(added);
+        self.added = self.added.plus(added);
     }
 
     /// Replaces all of an entry that is whole.

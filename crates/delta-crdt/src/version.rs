@@ -13,8 +13,51 @@ pub struct Slot {
     pub term: Term,
     /// The last write of that term to this cell. From 1, below 2^63.
     pub seq: u64,
-    /// Units that the term added in all since the key was last full. Negative if it gave back more than it took.
-    pub added: i64,
+    /// What it added in all since the key was last full.
+    pub added: Added,
+}
+
+/// Units that a term added to a cell, less what it gave back; negative if it gave back more than it had added.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Added(i64);
+
+impl Added {
+    /// So many units, none of which others had added.
+    #[must_use]
+    pub fn new(units: i64) -> Self {
+        Self(units.clamp(i64::MIN >> 1, i64::MAX >> 1) << 1).plus(0)
+    }
+
+    /// What [`Self::bits`] gave.
+    #[must_use]
+    pub const fn from_bits(bits: i64) -> Self {
+        Self(bits)
+    }
+
+    /// Twice the units, and one if some that others had added were [given back](Self::gave_back).
+    #[must_use]
+    pub const fn bits(self) -> i64 {
+        self.0
+    }
+
+    /// The units.
+    #[must_use]
+    pub const fn units(self) -> i64 {
+        self.0 >> 1
+    }
+
+    /// Whether it was negative once: then its last units may be more than it tells.
+    #[must_use]
+    pub const fn gave_back(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    #[inline]
+    pub(crate) fn plus(self, units: i64) -> Self {
+        let sum = self.units().saturating_add(units);
+        let sum = sum.clamp(i64::MIN >> 1, i64::MAX >> 1);
+        Self(sum << 1 | i64::from(self.gave_back() || sum < 0))
+    }
 }
 
 const _: () = assert!(size_of::<Slot>() == 24);
@@ -120,6 +163,11 @@ impl Version {
         let newest = other.slots.last().expect("never empty");
         let is_known = |theirs| has(theirs) || self.may_have_dropped(theirs.term);
         has(newest) && other.slots.iter().all(is_known)
+    }
+
+    /// Whether both drain, in the same way, and neither was reset since the other was.
+    pub(crate) fn drains_like(&self, other: &Self) -> bool {
+        self.forgiven == other.forgiven && self.count.drains_before(&other.count).is_some()
     }
 
     /// Whether this version knows of the write with this stamp.

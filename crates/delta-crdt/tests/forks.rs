@@ -31,6 +31,8 @@ struct Fork {
     seqs: Vec<u64>,
     /// Whether some side was full again by itself: what it counted is forgotten then, and that is no fault.
     drained: bool,
+    /// Whether such a side went on: of what it counted before, not even that it was there is known then.
+    started_over: bool,
     /// Admitted hits, of all sides.
     admitted: Vec<(UnixNanos, u32)>,
 }
@@ -57,12 +59,13 @@ impl Fork {
             terms: vec![term(1, 0)],
             seqs: vec![0],
             drained: false,
+            started_over: false,
             admitted: Vec::new(),
         };
         for &(wait, _, op) in past {
             fork.act((wait, 0, op));
         }
-        fork.drained = false;
+        (fork.drained, fork.started_over) = (false, false);
         let common = fork.sides[0].get(KEY);
         fork.sides = (0..sides)
             .map(|_| {
@@ -81,10 +84,12 @@ impl Fork {
     fn act(&mut self, (wait, side, op): Act) -> Decision {
         self.now = self.now + Nanos::from_millis(wait);
         let side = side % self.sides.len();
-        self.drained |= self.sides.iter().any(|cells| {
-            let ends = cells.get(KEY).map(|cell| cell.expires_at());
-            ends.is_some_and(|at| at <= self.now)
-        });
+        let is_full = |cells: &Cells| {
+            let cell = cells.get(KEY);
+            cell.is_some_and(|cell| cell.expires_at() <= self.now)
+        };
+        self.drained |= self.sides.iter().any(is_full);
+        self.started_over |= is_full(&self.sides[side]);
         let dot = Dot::new(self.terms[side], self.seqs[side] + 1);
         let (cells, now, limit) = (&mut self.sides[side], self.now, &self.limit);
         let written = match op {
@@ -130,6 +135,22 @@ impl Fork {
                 }
             }
         }
+    }
+
+    /// The fork, healed, and the units that one node would have left that was asked for every hit admitted by any side.
+    fn beside_whole(limit: Limit, past: &[Act], acts: &[Act], sides: usize) -> (Self, u32) {
+        let mut whole = Self::after(limit, past, 1);
+        let mut fork = Self::after(limit, past, sides);
+        for &(wait, side, op) in acts {
+            let admitted = fork.admitted.len();
+            fork.act((wait, side, op));
+            let was_admitted = !matches!(op, Op::Hit(_)) || admitted < fork.admitted.len();
+            let asked = if was_admitted { op } else { Op::Hit(0) };
+            whole.act((wait, 0, asked));
+        }
+        fork.heal();
+        let left = whole.peek(0).remaining;
+        (fork, left)
     }
 
     fn peek(&self, side: usize) -> Decision {
@@ -329,20 +350,28 @@ proptest! {
                 act.1 = 0;
             }
         }
-        let mut whole = Fork::after(limit, &past, 1);
-        let mut fork = Fork::after(limit, &past, sides);
-        for &(wait, side, op) in &acts {
-            let admitted = fork.admitted.len();
-            fork.act((wait, side, op));
-            let was_admitted = !matches!(op, Op::Hit(_)) || admitted < fork.admitted.len();
-            let asked = if was_admitted { op } else { Op::Hit(0) };
-            whole.act((wait, 0, asked));
-        }
-        fork.heal();
-        let expected = whole.peek(0).remaining;
+        let (mut fork, expected) = Fork::beside_whole(limit, &past, &acts, sides);
         for side in 0..sides {
             let found = fork.peek(side).remaining;
             prop_assert!(fork.drained || found <= expected, "{} left, expected at most {}", found, expected);
+        }
+        fork.write_once(0)?;
+    }
+
+    /// With hits alone, what a side counted still counts when it is full again by itself, unless it then went on. (To one
+    /// that has no such key, an expired cell says nothing.)
+    #[test]
+    fn a_side_that_is_full_again_is_not_forgotten(
+        algorithm in prop::sample::select(&[Algorithm::Gcra, Algorithm::LeakyBucket][..]),
+        units in 5..40_u32,
+        past in acts(hits(), 3_000),
+        acts in acts(hits(), 9_000),
+        sides in 2..4_usize,
+    ) {
+        let (mut fork, expected) = Fork::beside_whole(limit(algorithm, units), &past, &acts, sides);
+        for side in (0..sides).filter(|&side| fork.seqs[side] != 0) {
+            let found = fork.peek(side).remaining;
+            prop_assert!(fork.started_over || found <= expected, "{} left, expected at most {}", found, expected);
         }
         fork.write_once(0)?;
     }
@@ -489,6 +518,45 @@ fn an_expired_side_counts_no_more() {
     assert_eq!(versions(&fork.sides[0]), Some(1));
     assert!(!fork.sides[0].join(fork.now, KEY, siblings.clone()).changed);
     assert!(!Cells::new().join(fork.now, KEY, siblings).forked);
+}
+
+/// Four units in ten seconds, so that a unit drains in 2.5 s. The simulator, seeds 5951 and 7104.
+#[test]
+fn a_side_that_is_full_again_counts_only_beside_what_was_added_to_it() {
+    for algorithm in [Algorithm::Gcra, Algorithm::LeakyBucket] {
+        let limit = Limit::new(algorithm, 4, Nanos::from_secs(10)).unwrap();
+        // Side 1 adds two units while the first of side 0 drains: together three, of which 1.2 have drained at 3 s.
+        let mut fork = Fork::after(limit, &[], 2);
+        fork.act((0, 0, Op::Hit(1)));
+        fork.act((1_000, 1, Op::Hit(2)));
+        fork.now = START + Nanos::from_secs(3);
+        fork.heal();
+        assert_eq!(fork.peek(0).reset_after, Nanos::from_millis(4_500));
+        assert_eq!(fork.sides[0].expire(fork.now, usize::MAX), 0);
+        assert_eq!(fork.peek(0).reset_after, Nanos::from_millis(4_500));
+        fork.write_once(0).unwrap();
+        assert_eq!(fork.peek(0).reset_after, Nanos::from_millis(7_000));
+
+        // It does so afterwards, and the first unit is of the past, even for a node by whose clock it is not.
+        let mut fork = Fork::after(limit, &[], 2);
+        fork.act((0, 0, Op::Hit(1)));
+        fork.act((2_500, 1, Op::Hit(2)));
+        fork.now = START + Nanos::from_millis(2_400);
+        fork.heal();
+        assert_eq!(fork.peek(0).reset_after, Nanos::from_millis(5_100));
+    }
+}
+
+/// Four units of the past given back and four others counted: the slot tells of none, and yet they came last.
+#[test]
+fn what_was_given_back_and_counted_again_is_not_taken_for_older_than_it_is() {
+    let limit = Limit::new(Algorithm::Gcra, 10, Nanos::from_secs(10)).unwrap();
+    let mut fork = Fork::after(limit, &[(0, 0, Op::Hit(4))], 2);
+    fork.act((0, 0, Op::Refund(4)));
+    fork.act((3_000, 1, Op::Hit(1)));
+    fork.act((0, 0, Op::Hit(4)));
+    fork.heal();
+    assert_eq!(fork.peek(0).remaining, 10 - 5);
 }
 
 /// The switch by which the simulator shows that its checkers see such a mistake.

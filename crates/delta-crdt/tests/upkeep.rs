@@ -120,7 +120,11 @@ fn a_key_that_is_full_again_is_as_good_as_absent() {
             .changed
     );
     let slots = cells.get(key(1)).unwrap().versions()[0].slots().to_vec();
-    assert_eq!((slots[0].seq, slots[0].added), (2, 1), "counts from new");
+    assert_eq!(
+        (slots[0].seq, slots[0].added.units()),
+        (2, 1),
+        "counts from new"
+    );
 
     let mut other = Cells::new();
     assert!(!other.join(now, key(1), stale).changed);

@@ -76,6 +76,17 @@ impl Count {
         }
     }
 
+    /// Whether this drains before `other` does. `None` unless both drain, and in the same way.
+    #[must_use]
+    pub fn drains_before(&self, other: &Self) -> Option<bool> {
+        match (self, other) {
+            (Self::Gcra(a), Self::Gcra(b)) | (Self::LeakyBucket(a), Self::LeakyBucket(b)) => {
+                (a.rate() == b.rate()).then(|| a.is_before(*b))
+            }
+            _ => None,
+        }
+    }
+
     /// The first instant with no more than `units` used, if nothing else is counted. May be long past.
     pub(crate) fn falls_to(&self, limit: &Limit, units: u32) -> UnixNanos {
         match self {

@@ -160,14 +160,14 @@ impl Tat {
         to.with_ticks(to.ticks().saturating_add(ticks))
     }
 
+    pub(crate) fn is_before(self, other: Self) -> bool {
+        debug_assert!(self.rate() == other.rate());
+        (self.at(), self.fraction()) < (other.at(), other.fraction())
+    }
+
     /// The later of two instants.
     pub(crate) fn later(self, other: Self) -> Self {
-        debug_assert!(self.rate() == other.rate());
-        if (self.at(), self.fraction()) < (other.at(), other.fraction()) {
-            other
-        } else {
-            self
-        }
+        if self.is_before(other) { other } else { self }
     }
 }
 

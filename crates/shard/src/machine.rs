@@ -434,7 +434,13 @@ impl Shard {
     }
 
     /// Removes expired cells, looking at up to `budget` of them; how many went.
+    ///
+    /// None while the owner may not have all that this node holds: what is full again here may have been counted beside
+    /// hits that only the owner knows, and then is not full again where both are known.
     pub fn expire(&mut self, now: Now, budget: usize) -> usize {
+        if !self.is_synced() {
+            return 0;
+        }
         self.cells.expire(now.wall, budget)
     }
 

@@ -89,6 +89,9 @@ pub(crate) enum Event {
 /// Between two comparisons of the clocks.
 const CLOCK_ROUND: SimTime = 100_000_000;
 
+/// Keys of a shard that are looked at, each tick, for being full again.
+const EXPIRY_BUDGET: usize = 8;
+
 /// A clock that was told later than this after the question says too little.
 const ROUND_TRIP_MAX: Nanos = Nanos::from_millis(50);
 
@@ -185,7 +188,10 @@ impl Node {
         self.compare_clocks(now);
         self.drain_membership(now);
         for index in 0..self.shards.len() {
-            self.with_shard(now, index, |shard, around| shard.on_tick(around));
+            self.with_shard(now, index, |shard, around| {
+                shard.on_tick(around);
+                shard.expire(around.now, EXPIRY_BUDGET);
+            });
         }
         self.retry(now);
     }

@@ -1,6 +1,6 @@
 //! Cells: what is counted for a key, and which writes that includes.
 
-use delta_crdt::{Cell, ReplicaId, Slot, Term, Version};
+use delta_crdt::{Added, Cell, ReplicaId, Slot, Term, Version};
 use quota::{
     Count, FixedWindow, KeyHash, Log, LogEntry, Nanos, SlidingCounter, Stamp, Tat, UnixNanos,
 };
@@ -156,6 +156,7 @@ impl From<WireTerm> for Term {
 struct WireSlot {
     term: WireTerm,
     seq: u64,
+    /// [`Added::bits`].
     added: i64,
 }
 
@@ -164,7 +165,7 @@ impl From<&Slot> for WireSlot {
         Self {
             term: slot.term.into(),
             seq: slot.seq,
-            added: slot.added,
+            added: slot.added.bits(),
         }
     }
 }
@@ -174,7 +175,7 @@ impl From<WireSlot> for Slot {
         Self {
             term: wire.term.into(),
             seq: wire.seq,
-            added: wire.added,
+            added: Added::from_bits(wire.added),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Shard {
         else {
             return;
         };
-        self.cells.expire(now.wall, usize::MAX);
+        self.expire(now, usize::MAX);
         let mine = self.cells.digest();
         if mine == theirs {
             return;
@@ -222,7 +222,7 @@ impl Shard {
         };
         reign.announce_at = now + again;
         let (record, through) = (record.clone(), reign.seq());
-        self.cells.expire(around.now.wall, usize::MAX);
+        self.expire(around.now, usize::MAX);
         let digest = self.cells.digest();
         for other in to {
             let digest = record.held_by(other).then(|| digest.clone());
@@ -251,7 +251,6 @@ impl Shard {
             return;
         }
         self.offered_at = Some(now);
-        self.cells.expire(around.now.wall, usize::MAX);
         let digest = self.cells.digest();
         self.send(owner, Message::Offer { term, digest });
     }

@@ -1,10 +1,10 @@
 //! What the simulator taught, each lesson with its story, message by message.
 
-use delta_crdt::{Cells, Dot, ReplicaId};
+use delta_crdt::{Cells, Digest, Dot, ReplicaId};
 use quota::{BootNanos, Cost, Nanos, UnixNanos};
-use shard::{Baseline, Message, Partition, Record, Role};
+use shard::{Baseline, Message, Partition, Record, Role, Shard, Surroundings};
 
-use crate::one_node::{Node, key, limit, owner, record, term};
+use crate::one_node::{Node, key, limit, owner, record, sends, term};
 
 /// Seed 365: the first copy to a replica covered the buckets in which it differed, and was taken to cover
 /// every write until it was sent. A write into another bucket was confirmed and never sent.
@@ -195,4 +195,45 @@ fn a_confirmed_copy_is_kept_while_other_holders_are_announced() {
     node.hear(2, announce(2, &[2, 3, 1]));
     node.hear(2, announce(3, &[2, 3, 4]));
     assert!(node.shard.cells().is_empty(), "released");
+}
+
+/// Seed 7104: an owner that had been paused removed what had expired meanwhile, and with it a unit that its successor, which
+/// had counted on without it, should have counted too.
+#[test]
+fn what_expires_is_kept_until_the_owner_has_it() {
+    let mut node = owner(Partition::Available);
+    node.hit();
+    node.millis += 70_000;
+    let successor = record(term(3, 3), &[3, 4]);
+    let announced = Message::Announce {
+        record: successor,
+        through: 1,
+        digest: None,
+    };
+    let sent = node.hear(3, announced);
+    let held = |message: &Message| match message {
+        Message::Offer { digest, .. } => *digest != Digest::default(),
+        _ => false,
+    };
+    assert!(sends(&sent, held), "{sent:?}");
+    let expire = |shard: &mut Shard, around: Surroundings<'_>| {
+        shard.expire(around.now, usize::MAX);
+    };
+    node.act(expire);
+    assert_eq!(node.shard.cells().len(), 1);
+
+    let copy = Message::Delta {
+        term: term(3, 3),
+        baseline: Baseline::Whole {
+            buckets: u16::MAX,
+            record: record(term(3, 3), &[3, 4, 1]),
+        },
+        through: 1,
+        cells: vec![],
+        admitted: vec![],
+    };
+    node.hear(3, copy);
+    node.hear(3, Message::Synced { term: term(3, 3) });
+    node.act(expire);
+    assert!(node.shard.cells().is_empty(), "the owner has it");
 }

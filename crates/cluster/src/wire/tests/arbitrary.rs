@@ -1,6 +1,6 @@
 //! Any frame that a node could send.
 
-use delta_crdt::{Cell, Digest, ReplicaId, Slot, Term, Version};
+use delta_crdt::{Added, Cell, Digest, ReplicaId, Slot, Term, Version};
 use membership::{Contact, Member, Standing};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -262,7 +262,11 @@ fn slots(len_min: usize) -> impl Strategy<Value = Vec<Slot>> {
     btree_map(term, written, len_min..4).prop_map(|slots| {
         let slots = slots.into_iter();
         slots
-            .map(|(term, (seq, added))| Slot { term, seq, added })
+            .map(|(term, (seq, added))| Slot {
+                term,
+                seq,
+                added: Added::from_bits(added),
+            })
             .collect()
     })
 }

