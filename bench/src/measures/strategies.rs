@@ -1,22 +1,20 @@
 //! The four strategies beside each other, through the same nodes.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::forward::one_caller;
 use crate::http::{Connection, check};
 use crate::machine;
-use crate::server::{Nodes, Server, key};
+use crate::server::{Nodes, Server, key, until};
 use crate::spread::Rounds;
 use crate::wrk::{self, Request};
 
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_secs(3);
 const KEYS: usize = 1_000;
-/// How long the strategies may take to be ready: a Raft group waits for its members, and elects.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One that never denies, for each strategy but `owner`, which the common configuration has.
 const LIMITS: &str = r#"
@@ -61,7 +59,10 @@ pub(crate) fn measure() -> Result<String> {
         ("`raft`", "raft", &all),
     ];
     for (_, limit, keys) in rows {
-        wait_until_admitted(&mut Connection::open(asked.address)?, limit, &keys[0])?;
+        let mut connection = Connection::open(asked.address)?;
+        until("a hit is admitted", || {
+            Ok(connection.hit(limit, &keys[0])? == 200)
+        })?;
     }
     let mut pids: Vec<u32> = cluster.nodes.iter().flat_map(|node| node.pids()).collect();
     pids.extend(redis.pids());
@@ -112,17 +113,6 @@ pub(crate) fn measure() -> Result<String> {
         ROUND.as_secs(),
         raft.show(0),
     ))
-}
-
-fn wait_until_admitted(connection: &mut Connection, limit: &str, key: &str) -> Result<()> {
-    let start = Instant::now();
-    loop {
-        let status = connection.hit(limit, key)?;
-        if status == 200 {
-            return Ok(());
-        }
-        ensure!(start.elapsed() < PATIENCE, "{limit}: status {status}");
-    }
 }
 
 /// Thousand decisions a second.

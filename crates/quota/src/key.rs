@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::Hasher as _;
 
-use siphasher::sip128::{Hash128, Hasher128 as _, SipHasher13};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 /// The identity of a key inside a cluster: 128 bits of keyed hash over namespace, limit and key.
 ///
@@ -83,54 +83,16 @@ impl KeyHasher {
     /// The hash of `key` as counted by `limit` of `namespace`.
     #[must_use]
     pub fn hash(&self, namespace: &str, limit: &str, key: &str) -> KeyHash {
-        let parts = [namespace, limit, key];
-        let hash = match Message::of(parts) {
-            Some(message) => self.keyed.hash(message.bytes()),
-            None => self.hash_in_pieces(parts),
-        };
+        let mut hasher = self.keyed;
+        for part in [namespace, limit, key] {
+            hasher.write(&(part.len() as u64).to_le_bytes());
+            hasher.write(part.as_bytes());
+        }
+        let hash = hasher.finish128();
         KeyHash {
             high: hash.h2,
             low: hash.h1,
         }
-    }
-
-    fn hash_in_pieces(&self, parts: [&str; 3]) -> Hash128 {
-        let mut hasher = self.keyed;
-        for part in parts {
-            hasher.write(&(part.len() as u64).to_le_bytes());
-            hasher.write(part.as_bytes());
-        }
-        hasher.finish128()
-    }
-}
-
-/// Messages up to this many bytes are put together first: in one piece they are hashed in half the time.
-const MESSAGE_MAX: usize = 128;
-
-/// What is hashed of one key, unless it is long.
-struct Message {
-    bytes: [u8; MESSAGE_MAX],
-    length: usize,
-}
-
-impl Message {
-    #[inline]
-    fn of(parts: [&str; 3]) -> Option<Self> {
-        let mut bytes = [0; MESSAGE_MAX];
-        let mut length = 0;
-        for part in parts {
-            let (start, end) = (length + 8, length + 8 + part.len());
-            bytes
-                .get_mut(length..start)?
-                .copy_from_slice(&(part.len() as u64).to_le_bytes());
-            bytes.get_mut(start..end)?.copy_from_slice(part.as_bytes());
-            length = end;
-        }
-        Some(Self { bytes, length })
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
     }
 }
 
@@ -169,19 +131,6 @@ mod tests {
             "7ef8b54a640973580111192ce85fd93e",
             318,
         );
-    }
-
-    #[test]
-    fn a_hash_is_the_same_in_one_piece_and_in_pieces() {
-        let hasher = KeyHasher::new([7; 16]);
-        let text = "k".repeat(2 * MESSAGE_MAX);
-        for length in 0..text.len() {
-            let parts = ["default", "login", &text[..length]];
-            let [namespace, limit, key] = parts;
-            let hash = hasher.hash(namespace, limit, key);
-            let pieces = hasher.hash_in_pieces(parts);
-            assert_eq!((hash.high, hash.low), (pieces.h2, pieces.h1), "{length}");
-        }
     }
 
     #[test]

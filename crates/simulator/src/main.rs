@@ -53,8 +53,8 @@ fn main() -> ExitCode {
         .as_deref()
         .map(|name| one.bug(name).unwrap_or_else(|| refuse(one, name)));
     if let Some(seed) = arguments.seed {
-        let outcome = replay(&arguments, one, bug, seed);
-        print(one, &outcome);
+        let outcome = play_one(&arguments, one, bug, seed);
+        print(&arguments, one, &outcome);
         return ExitCode::from(u8::from(!outcome.violations.is_empty()));
     }
     let played: Vec<Played> = arguments
@@ -66,10 +66,10 @@ fn main() -> ExitCode {
             Some(_) => arguments.seeds,
             None => strategy.share(arguments.seeds),
         };
-        let outcomes = play(&arguments, seeds, |seed| {
-            let outcome = play_one(&arguments, strategy, seed);
+        let outcomes = play(&arguments, arguments.from, seeds, |seed| {
+            let outcome = play_one(&arguments, strategy, None, seed);
             if !outcome.violations.is_empty() {
-                print(strategy, &outcome);
+                print(&arguments, strategy, &outcome);
             }
             (outcome, false)
         });
@@ -80,15 +80,15 @@ fn main() -> ExitCode {
             failed += usize::from(!is_played_twice_the_same(arguments.from));
         }
     }
-    let bugs = match bug {
-        Some(bug) => vec![bug],
-        None if arguments.bugs => played.iter().flat_map(|it| it.bugs()).collect(),
-        None => Vec::new(),
+    let (bugs, from) = match bug {
+        Some(bug) => (vec![bug], arguments.from),
+        None if arguments.bugs => (played.iter().flat_map(|it| it.bugs()).collect(), 1),
+        None => (Vec::new(), 1),
     };
     total += bugs.len();
     failed += bugs
         .into_iter()
-        .filter(|&bug| !is_caught(&arguments, bug))
+        .filter(|&bug| !is_caught(&arguments, bug, from))
         .count();
     // Read by the command that runs every check.
     println!("{} passed, {failed} failed", total - failed);
@@ -105,43 +105,33 @@ fn refuse(strategy: Played, name: &str) -> ! {
     clap::Error::raw(ErrorKind::InvalidValue, story).exit()
 }
 
-/// Plays a seed and tells what happens.
-fn replay(arguments: &Arguments, strategy: Played, bug: Option<AnyBug>, seed: u64) -> Outcome {
+/// Plays one seed, and tells what happens if it was asked for alone.
+fn play_one(arguments: &Arguments, strategy: Played, bug: Option<AnyBug>, seed: u64) -> Outcome {
     match (strategy, bug) {
-        (Played::Owner, bug) => play_owner(Scenario {
-            verbose: true,
-            watch: arguments.watch,
-            bug: bug.and_then(AnyBug::of_owner),
-            ..scenario(arguments, seed)
-        }),
+        (Played::Owner, bug) => {
+            let scenario = Scenario::from_seed(seed);
+            play_owner(Scenario {
+                nodes: arguments.nodes.map_or(scenario.nodes, usize::from),
+                verbose: arguments.seed.is_some(),
+                watch: arguments.watch,
+                bug: bug.and_then(AnyBug::of_owner),
+                ..scenario
+            })
+        }
         (_, Some(bug)) => bug.play(seed),
         (_, None) => strategy.play(seed),
-    }
-}
-
-fn scenario(arguments: &Arguments, seed: u64) -> Scenario {
-    let scenario = Scenario::from_seed(seed);
-    Scenario {
-        nodes: arguments.nodes.map_or(scenario.nodes, usize::from),
-        ..scenario
-    }
-}
-
-fn play_one(arguments: &Arguments, strategy: Played, seed: u64) -> Outcome {
-    match strategy {
-        Played::Owner => play_owner(scenario(arguments, seed)),
-        other => other.play(seed),
     }
 }
 
 /// Plays so many seeds, or until `one` says that it is enough.
 fn play(
     arguments: &Arguments,
+    from: u64,
     seeds: u64,
     one: impl Fn(u64) -> (Outcome, bool) + Sync,
 ) -> Vec<Outcome> {
-    let end = arguments.from + seeds;
-    let next = AtomicU64::new(arguments.from);
+    let end = from + seeds;
+    let next = AtomicU64::new(from);
     let outcomes = Mutex::new(Vec::new());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let work = || {
@@ -180,9 +170,9 @@ fn is_played_twice_the_same(seed: u64) -> bool {
     is_repeatable != Some(false)
 }
 
-fn is_caught(arguments: &Arguments, bug: AnyBug) -> bool {
-    let outcomes = play(arguments, SEEDS_PER_BUG, |seed| {
-        let outcome = bug.play(seed);
+fn is_caught(arguments: &Arguments, bug: AnyBug, from: u64) -> bool {
+    let outcomes = play(arguments, from, SEEDS_PER_BUG, |seed| {
+        let outcome = play_one(arguments, bug.strategy(), Some(bug), seed);
         let is_caught = bug.catch(&outcome).is_some();
         (outcome, is_caught)
     });
@@ -224,7 +214,7 @@ fn summarise(strategy: Played, outcomes: &[Outcome]) -> usize {
     broken
 }
 
-fn print(strategy: Played, outcome: &Outcome) {
+fn print(arguments: &Arguments, strategy: Played, outcome: &Outcome) {
     let (name, seed) = (strategy.name(), outcome.seed);
     println!("seed {seed} of {name}: {:?}", outcome.counts);
     for violation in &outcome.violations {
@@ -233,6 +223,10 @@ fn print(strategy: Played, outcome: &Outcome) {
         println!("  {promise} broken at {at:.3} s: {story}");
     }
     if !outcome.violations.is_empty() {
-        println!("  replay: cargo xtask simulate --strategy {name} --seed {seed}");
+        let nodes = match arguments.nodes {
+            Some(nodes) => format!(" --nodes {nodes}"),
+            None => String::new(),
+        };
+        println!("  replay: cargo xtask simulate --strategy {name} --seed {seed}{nodes}");
     }
 }

@@ -94,6 +94,16 @@ impl Played {
 }
 
 impl AnyBug {
+    /// The strategy whose bug it is.
+    #[must_use]
+    pub const fn strategy(self) -> Played {
+        match self {
+            Self::Owner(_) => Played::Owner,
+            Self::Local(_) => Played::Local,
+            Self::Raft(_) => Played::Raft,
+        }
+    }
+
     /// The bug of `owner`, if it is one.
     #[must_use]
     pub const fn of_owner(self) -> Option<Bug> {

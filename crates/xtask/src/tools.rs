@@ -24,7 +24,7 @@ pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Command {
     command
 }
 
-/// The simulator, ready for its arguments. Of tokio's dice it decides the seed: then a seed decides everything.
+/// The simulator, ready for its arguments. Built so that tokio draws from the seed too, and a seed decides everything.
 pub(crate) fn simulator() -> Command {
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     let mut command = cargo([

@@ -145,15 +145,7 @@ impl Node {
             Outcome::NotHere { owner } => match (reply, owner) {
                 (Reply::Local(request), Some(to)) => {
                     self.later(request, now + 120_000_000);
-                    self.events.push(Event::Send {
-                        to,
-                        payload: Payload::Forward {
-                            request,
-                            id,
-                            key,
-                            operation,
-                        },
-                    });
+                    self.forward(to, request, id, key, operation);
                 }
                 (Reply::Local(_), None) => {}
                 (remote, owner) => self.reply(remote, Forwarded::Elsewhere(owner)),
@@ -164,6 +156,23 @@ impl Node {
                 }
             }
         }
+    }
+
+    fn forward(
+        &mut self,
+        to: ReplicaId,
+        request: RequestId,
+        id: HitId,
+        key: usize,
+        operation: Operation,
+    ) {
+        let payload = Payload::Forward {
+            request,
+            id,
+            key,
+            operation,
+        };
+        self.events.push(Event::Send { to, payload });
     }
 
     /// Answers that waited for a replica go out when it has confirmed; those whose term ended are asked anew.
@@ -211,15 +220,7 @@ impl Node {
                     id, key, operation, ..
                 } = pending;
                 self.later(request, now + 100_000_000);
-                self.events.push(Event::Send {
-                    to,
-                    payload: Payload::Forward {
-                        request,
-                        id,
-                        key,
-                        operation,
-                    },
-                });
+                self.forward(to, request, id, key, operation);
             }
             Forwarded::Elsewhere(Some(_)) => self.try_request(now, request, targets),
             Forwarded::Elsewhere(None) | Forwarded::Busy => self.later(request, now + 10_000_000),
