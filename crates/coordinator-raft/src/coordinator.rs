@@ -193,7 +193,7 @@ impl<P: Peers> RaftCoordinator<P> {
             self.node.meter.by_fail_mode.increment(1);
             policy.on_failure.answer(&policy.limit, cost, error)
         });
-        self.node.meter.count(&answered);
+        self.node.meter.decisions.count(&answered);
         answered
     }
 }

@@ -1,8 +1,7 @@
 //! What the strategy counts about itself. Handles are made once.
 
-use coordinator::{Answer, NoDecision};
+use coordinator::{DecisionMeter, Strategy};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use quota::Verdict;
 
 pub(crate) struct Meter {
     pub(crate) term: Gauge,
@@ -28,23 +27,13 @@ pub(crate) struct Meter {
     pub(crate) dissolved: Counter,
     /// Hits that no decision could be had for, whatever was then answered.
     pub(crate) by_fail_mode: Counter,
-    allowed: Counter,
-    denied: Counter,
-    never_conforms: Counter,
-    none: Counter,
-    by_fail_open: Counter,
+    pub(crate) decisions: DecisionMeter,
 }
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        // The same names as for limits of other strategies: a dashboard adds them up.
-        let decisions = |decision: &'static str| counter!("weir_decisions_total", "decision" => decision, "strategy" => "raft");
         Self {
-            allowed: decisions("allow"),
-            denied: decisions("deny"),
-            never_conforms: decisions("never_conforms"),
-            none: decisions("none"),
-            by_fail_open: counter!("weir_fail_open_answers_total", "strategy" => "raft"),
+            decisions: DecisionMeter::new(Strategy::Raft),
             term: gauge!("weir_raft_term"),
             is_leader: gauge!("weir_raft_is_leader"),
             voters: gauge!("weir_raft_voters"),
@@ -62,19 +51,6 @@ impl Meter {
             joined: counter!("weir_raft_groups_joined_total"),
             dissolved: counter!("weir_raft_groups_dissolved_total"),
             by_fail_mode: counter!("weir_raft_fail_mode_answers_total"),
-        }
-    }
-
-    /// What a front of this node is told of one hit.
-    pub(crate) fn count(&self, told: &Result<Answer, NoDecision>) {
-        match told {
-            Err(_) => self.none.increment(1),
-            Ok(answer) if answer.by_fail_mode => self.by_fail_open.increment(1),
-            Ok(answer) => match answer.decision.verdict {
-                Verdict::Allow => self.allowed.increment(1),
-                Verdict::Deny { .. } => self.denied.increment(1),
-                Verdict::NeverConforms => self.never_conforms.increment(1),
-            },
         }
     }
 }

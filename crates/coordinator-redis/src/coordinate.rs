@@ -191,21 +191,16 @@ impl<F: Coordinator> Coordinator for RedisCoordinator<F> {
     async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
         let decisions = &self.backend.decisions;
         let decided = self.backend.decide(policy, key, Operation::Hit(cost)).await;
-        match (decided, policy.on_failure) {
-            (Ok(decision), _) => {
-                decisions.count(decision.verdict);
-                Ok(decision.into())
-            }
+        let told = match (decided, policy.on_failure) {
+            (Ok(decision), _) => Ok(decision.into()),
             (Err(_), FailMode::Owner) => {
                 decisions.count_owner();
-                self.fallback.hit(policy, key, cost).await
+                return self.fallback.hit(policy, key, cost).await;
             }
-            (Err(error), on_failure) => {
-                let told = on_failure.answer(&policy.limit, cost, error);
-                decisions.count_fail_mode(&told);
-                told
-            }
-        }
+            (Err(error), on_failure) => on_failure.answer(&policy.limit, cost, error),
+        };
+        decisions.count(&told);
+        told
     }
 
     async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {

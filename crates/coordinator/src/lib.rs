@@ -8,6 +8,7 @@
 
 mod coordinate;
 mod fail_mode;
+mod meter;
 mod owner;
 mod policy;
 mod strategy;
@@ -15,6 +16,7 @@ mod tally;
 
 pub use coordinate::{Answer, Coordinator, NoDecision};
 pub use fail_mode::FailMode;
+pub use meter::DecisionMeter;
 pub use owner::{Plan, ReplicaRaw, ShardTable, plan};
 pub use policy::{Hit, Policy};
 pub use strategy::{Strategy, UnknownStrategy};

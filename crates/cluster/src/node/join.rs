@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use coordinator::{DecisionMeter, Strategy};
 use delta_crdt::ReplicaId;
 use membership::{Membership, Message, NameVerdict, Settings, Status};
 use quota::{BootNanos, KeyHasher};
@@ -18,7 +19,6 @@ use super::forward::Forwarder;
 use super::keeper::Keepers;
 use super::key_limits::KeyLimits;
 use super::liveness::member_of;
-use super::metrics::DecisionMetrics;
 use super::skew::Skew;
 use super::slots::{SHARDS, Slots};
 use super::{Cluster, ClusterConfig, Inner, WAITING_MAX};
@@ -186,7 +186,7 @@ impl Cluster {
             forwarder: Forwarder::new(transport.clone()),
             calls: Calls::default(),
             local: OnceLock::new(),
-            decisions: DecisionMetrics::new("owner"),
+            decisions: DecisionMeter::new(Strategy::Owner),
             transport,
             control: OnceLock::new(),
             announcement: Mutex::new(None),

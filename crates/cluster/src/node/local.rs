@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy, Tally};
+use coordinator::{Answer, Coordinator, DecisionMeter, Hit, NoDecision, Policy, Strategy, Tally};
 use delta_crdt::{Cell, Digest, ReplicaId};
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 use quota::{Cost, Decision, KeyHash, Limit, Nanos};
 use tokio::sync::{Notify, watch};
 
 use super::Cluster;
-use super::metrics::DecisionMetrics;
 use crate::transport::Lane;
 use crate::wire::{self, Frame};
 
@@ -49,7 +48,7 @@ pub(crate) struct Local {
     behind: Mutex<BTreeSet<ReplicaId>>,
     /// Whether somebody has told all it knew.
     has_news: watch::Sender<bool>,
-    decisions: DecisionMetrics,
+    decisions: DecisionMeter,
     told: Counter,
     heard: Counter,
     untaken: Counter,
@@ -64,7 +63,7 @@ impl Local {
             is_flush_due: AtomicBool::new(false),
             behind: Mutex::default(),
             has_news: watch::Sender::new(false),
-            decisions: DecisionMetrics::new("local"),
+            decisions: DecisionMeter::new(Strategy::Local),
             told: counter!("weir_local_told_cells_total"),
             heard: counter!("weir_local_heard_cells_total"),
             untaken: counter!("weir_local_untaken_frames_total"),

@@ -1,8 +1,6 @@
 //! What the node counts about itself. Handles are made once: the path of a hit only adds.
 
-use coordinator::{Answer, NoDecision};
 use metrics::{Counter, Histogram, counter, histogram};
-use quota::Verdict;
 use shard::Note;
 
 /// Counters of all shards together. What each says, and what it cannot know, stands in `docs/metrics.md`.
@@ -60,41 +58,6 @@ impl ShardMetrics {
             Note::Forked { keys } => self.keys_folded.increment(keys as u64),
             Note::Overshoot { units } => self.overshoot_units.increment(units),
             Note::Forgotten { hits } => self.forgotten_hits.increment(hits as u64),
-        }
-    }
-}
-
-/// Counters of what this node's fronts were told.
-pub(crate) struct DecisionMetrics {
-    allowed: Counter,
-    denied: Counter,
-    never_conforms: Counter,
-    none: Counter,
-    by_fail_open: Counter,
-}
-
-impl DecisionMetrics {
-    /// Counters of the decisions by one strategy.
-    pub(crate) fn new(strategy: &'static str) -> Self {
-        let decisions = |decision: &'static str| counter!("weir_decisions_total", "decision" => decision, "strategy" => strategy);
-        Self {
-            allowed: decisions("allow"),
-            denied: decisions("deny"),
-            never_conforms: decisions("never_conforms"),
-            none: decisions("none"),
-            by_fail_open: counter!("weir_fail_open_answers_total", "strategy" => strategy),
-        }
-    }
-
-    pub(crate) fn count(&self, told: &Result<Answer, NoDecision>) {
-        match told {
-            Err(_) => self.none.increment(1),
-            Ok(answer) if answer.by_fail_mode => self.by_fail_open.increment(1),
-            Ok(answer) => match answer.decision.verdict {
-                Verdict::Allow => self.allowed.increment(1),
-                Verdict::Deny { .. } => self.denied.increment(1),
-                Verdict::NeverConforms => self.never_conforms.increment(1),
-            },
         }
     }
 }

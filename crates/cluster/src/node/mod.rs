@@ -24,6 +24,7 @@ mod status;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use coordinator::DecisionMeter;
 use delta_crdt::ReplicaId;
 use membership::Membership;
 use quota::KeyHasher;
@@ -45,7 +46,6 @@ use calls::Calls;
 use forward::Forwarder;
 use key_limits::KeyLimits;
 use local::Local;
-use metrics::DecisionMetrics;
 use skew::Skew;
 use slots::Slots;
 
@@ -97,7 +97,7 @@ pub(crate) struct Inner {
     calls: Calls,
     /// Empty unless some limit has the strategy `local`.
     local: OnceLock<Local>,
-    decisions: DecisionMetrics,
+    decisions: DecisionMeter,
     transport: Transport,
     control: OnceLock<Control>,
     announcement: Mutex<Option<Announcement>>,
