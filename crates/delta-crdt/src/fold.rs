@@ -4,7 +4,8 @@
 //! date with what the others added beyond it, and the strictest of these counts is the answer. What the others added
 //! is told by the slots: of each term the newest slot of all versions, less what this version has of that term.
 //!
-//! - Fixed windows: exact. The units left are the limit less the past, less what each side added.
+//! - Fixed windows: exact. The units left are the limit less the past, less what each side added. A window that had ended
+//!   when another began says nothing beside it, whatever the clock here says.
 //! - Logs unite by stamp: exact. An entry that one side knew and no longer has was given back, and stays so; of an
 //!   entry that two sides gave back in part, the smaller rest counts.
 //! - GCRA and leaky bucket: the lower of `max(TAT_b, TAT_a + b)` and `max(TAT_a, TAT_b + a)`. Each is never less than a
@@ -63,7 +64,20 @@ pub(crate) fn fold(
             forgiven,
         });
     }
-    let live: SmallVec<[Version; 2]> = cell.into_versions().filter(|v| v.is_live(now)).collect();
+    let mut live: SmallVec<[Version; 2]> =
+        cell.into_versions().filter(|v| v.is_live(now)).collect();
+    let Merged {
+        slots, forgiven, ..
+    } = Merged::of(&live);
+    // Over for whoever began the next window by a clock that is ahead.
+    if let Some(latest) = live
+        .iter()
+        .map(Version::count)
+        .max_by_key(|count| count.expires_at())
+    {
+        let latest = latest.clone();
+        live.retain(|version| !version.count().ended_before(&latest));
+    }
     let merged = Merged::of(&live);
     let count = unite_logs(&live).or_else(|| {
         let counts = live.iter().map(|version| {
@@ -77,8 +91,8 @@ pub(crate) fn fold(
     })?;
     Some(Folded {
         count,
-        slots: merged.slots,
-        forgiven: merged.forgiven,
+        slots,
+        forgiven,
     })
 }
 

@@ -547,6 +547,27 @@ fn a_side_that_is_full_again_counts_only_beside_what_was_added_to_it() {
     }
 }
 
+/// The simulator, seed 2678: one node had begun the next window by its clock, and the next owner, by whose clock the last one
+/// still ran, counted both in it and denied until its end.
+#[test]
+fn a_window_is_over_when_the_next_one_has_begun_elsewhere() {
+    for anchor in [Anchor::Epoch, Anchor::FirstHit] {
+        let limit = limit(Algorithm::FixedWindow, 20)
+            .with_anchor(anchor)
+            .unwrap();
+        let mut fork = Fork::after(limit, &[], 2);
+        fork.act((0, 0, Op::Hit(20)));
+        let ends = fork.sides[0].get(KEY).unwrap().expires_at();
+        fork.now = ends + Nanos::from_millis(10);
+        fork.act((0, 1, Op::Hit(3)));
+        fork.now = ends - Nanos::from_millis(10);
+        fork.heal();
+        assert_eq!(fork.peek(0).remaining, 20 - 3, "{anchor:?}");
+        fork.write_once(0).unwrap();
+        assert_eq!(fork.peek(0).remaining, 20 - 4, "{anchor:?}");
+    }
+}
+
 /// Four units of the past given back and four others counted: the slot tells of none, and yet they came last.
 #[test]
 fn what_was_given_back_and_counted_again_is_not_taken_for_older_than_it_is() {

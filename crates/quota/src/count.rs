@@ -87,6 +87,17 @@ impl Count {
         }
     }
 
+    /// Whether this is a fixed window that had ended when that of `other`, as long, began.
+    #[must_use]
+    pub fn ended_before(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::FixedWindow(a), Self::FixedWindow(b)) => {
+                a.period() == b.period() && a.end() + a.period() <= b.end()
+            }
+            _ => false,
+        }
+    }
+
     /// The first instant with no more than `units` used, if nothing else is counted. May be long past.
     pub(crate) fn falls_to(&self, limit: &Limit, units: u32) -> UnixNanos {
         match self {
