@@ -1,0 +1,170 @@
+//! Flags, variables, files and defaults over each other.
+
+use super::*;
+
+#[test]
+fn a_flag_wins_over_its_variable_and_that_over_the_file() {
+    let name = |flags, variables, file| {
+        Told {
+            flags,
+            variables,
+            file,
+        }
+        .check()
+        .unwrap()
+        .node
+        .name
+    };
+    let file = "[node]\nname = \"file\"";
+    assert_eq!(
+        name("--name flag", &[("WEIR_NAME", "variable")], file),
+        "flag"
+    );
+    assert_eq!(name("", &[("WEIR_NAME", "variable")], file), "variable");
+    assert_eq!(name("", &[], file), "file");
+
+    let join = |flags, variables, file| {
+        Told {
+            flags,
+            variables,
+            file,
+        }
+        .check()
+        .unwrap()
+        .node
+        .join
+        .len()
+    };
+    let file = "[node]\njoin = [\"1.1.1.1:1\"]";
+    assert_eq!(
+        join(
+            "--join 1.1.1.1:1 --join 1.1.1.1:2 --join 1.1.1.1:3",
+            &[("WEIR_JOIN", "1.1.1.1:1")],
+            file
+        ),
+        3
+    );
+    assert_eq!(join("", &[("WEIR_JOIN", "1.1.1.1:1, 1.1.1.1:2")], file), 2);
+    assert_eq!(join("", &[], file), 1);
+}
+
+#[test]
+fn port_moves_only_the_default() {
+    let http = |flags, variables| {
+        Told {
+            flags,
+            variables,
+            file: "",
+        }
+        .check()
+        .map(|config| config.node.http.to_string())
+    };
+    assert_eq!(http("", &[("PORT", "4001")]).unwrap(), "127.0.0.1:4001");
+    assert_eq!(
+        http("--http 127.0.0.2:5000", &[("PORT", "4001")]).unwrap(),
+        "127.0.0.2:5000"
+    );
+    assert_eq!(
+        http("", &[("PORT", "4001"), ("WEIR_HTTP", "[::1]:5000")]).unwrap(),
+        "[::1]:5000"
+    );
+    let refused = http("", &[("PORT", "http")]).unwrap_err();
+    assert_eq!(
+        refused,
+        ["PORT: found \"http\"; accepted: a port, 0 to 65535"]
+    );
+}
+
+#[test]
+fn http_beyond_loopback_wants_a_token_or_insistence() {
+    let open = |flags, variables| {
+        Told {
+            flags,
+            variables,
+            file: "",
+        }
+        .check()
+        .map(|_| ())
+    };
+    assert!(
+        open("--http 0.0.0.0:80", &[]).unwrap_err()[0]
+            .starts_with("--http: 0.0.0.0:80 is open to other machines")
+    );
+    assert!(open("", &[("WEIR_HTTP", "10.0.0.1:80")]).unwrap_err()[0].starts_with("WEIR_HTTP: "));
+    assert!(open("--http [::1]:80", &[]).is_ok());
+    assert!(open("--http 0.0.0.0:80 --insecure", &[]).is_ok());
+    assert!(open("--http 0.0.0.0:80", &[("WEIR_INSECURE", "1")]).is_ok());
+    assert!(open("--http 0.0.0.0:80 --api-token t", &[]).is_ok());
+    assert!(open("--http 0.0.0.0:80", &[("WEIR_API_TOKEN_FILE", "/t")]).is_ok());
+    assert!(open("", &[("WEIR_INSECURE", "maybe")]).is_err());
+}
+
+#[test]
+fn the_cookie_comes_from_one_place() {
+    let cookie = |flags, variables| {
+        let told = Told {
+            flags,
+            variables,
+            file: "[node]\ncookie_file = \"/file\"",
+        };
+        told.check().map(|config| config.node.cookie)
+    };
+    let secret = |text| SecretSource::Given(crate::secret::Secret::new(text).unwrap());
+    assert_eq!(cookie("", &[]).unwrap(), SecretSource::File("/file".into()));
+    assert_eq!(cookie("", &[("WEIR_COOKIE", "v")]).unwrap(), secret("v"));
+    assert_eq!(
+        cookie("--cookie f", &[("WEIR_COOKIE_FILE", "/v")]).unwrap(),
+        secret("f")
+    );
+    assert_eq!(
+        cookie("--cookie-file /f", &[("WEIR_COOKIE", "v")]).unwrap(),
+        SecretSource::File("/f".into())
+    );
+    let both = cookie("--cookie f --cookie-file /f", &[]).unwrap_err();
+    assert_eq!(
+        both,
+        ["--cookie: given together with --cookie-file; accepted: one of them"]
+    );
+    assert_eq!(cookie("", &[("WEIR_COOKIE", " ")]).unwrap_err().len(), 1);
+}
+
+#[test]
+fn a_data_dir_is_refused_wherever_it_is_given() {
+    for (flags, variables) in [
+        ("--data-dir /d", &[][..]),
+        ("", &[("WEIR_DATA_DIR", "/d")][..]),
+    ] {
+        let lines = Told {
+            flags,
+            variables,
+            file: "",
+        }
+        .check()
+        .unwrap_err();
+        assert!(lines[0].contains("not in this version"), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("weir.toml");
+    let around = Surroundings {
+        variable: &|_| None,
+        host_name: "host".to_owned(),
+        home: None,
+    };
+    let args = NodeArgs {
+        config: Some(path.clone()),
+        cookie: Some("c".to_owned()),
+        ..NodeArgs::default()
+    };
+    let error = Config::load(&args, &around).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("reading the configuration {}", path.display())
+    );
+
+    fs::write(&path, "[node]\nname = \"from-file\"").unwrap();
+    assert_eq!(Config::load(&args, &around).unwrap().node.name, "from-file");
+}
