@@ -1,8 +1,9 @@
 //! Several versions of one cell, counted as one.
 //!
 //! Versions of a fork share a past and differ in what each side added since. Each version's count is brought up to
-//! date with what the others added beyond it, and the strictest of these counts is the answer. What the others added
-//! is told by the slots: of each term the newest slot of all versions, less what this version has of that term.
+//! date with what the others added beyond it; the strictest of these counts is the answer, or the least strict where each
+//! alone is strict enough. What the others added is told by the slots: of each term the newest slot of all versions,
+//! less what this version has of that term.
 //!
 //! - Fixed windows: exact. The units left are the limit less the past, less what each side added. A window that had ended
 //!   when another began says nothing beside it, whatever the clock here says.
@@ -15,8 +16,8 @@
 //!   long as the partition: at most one burst is counted for each further side. A side that gave back what another had
 //!   added does not say when its last units came: then `max(TAT_a + b, TAT_b + a)` of the sides that are not full again,
 //!   and refunds on both that together exceed what the past left count in full.
-//! - Sliding counters: as GCRA after refunds, but what another side added since the fork is no more than what its two windows hold,
-//!   and what its current window does not hold goes into the previous. Exact for hits.
+//! - Sliding counters: as GCRA after refunds, but what another side added since the fork is no more than what its two
+//!   windows hold, and what its current window does not hold goes into the previous. Exact for hits.
 //! - Versions of different algorithms or periods, after a change of the limit during the fork: what the others added
 //!   counts as added now.
 
@@ -25,8 +26,12 @@ use smallvec::SmallVec;
 
 use crate::cell::Cell;
 use crate::cells::Fault;
-use crate::term::Term;
-use crate::version::{Slot, Slots, Version, find};
+use crate::version::{Slot, Slots, Version};
+use draining::drain_together;
+use merged::Merged;
+
+mod draining;
+mod merged;
 
 /// A cell as one version would say it.
 pub(crate) struct Folded {
@@ -64,20 +69,25 @@ pub(crate) fn fold(
             forgiven,
         });
     }
-    let mut live: SmallVec<[Version; 2]> =
-        cell.into_versions().filter(|v| v.is_live(now)).collect();
-    let Merged {
-        slots, forgiven, ..
-    } = Merged::of(&live);
-    // Over for whoever began the next window by a clock that is ahead.
-    if let Some(latest) = live
+    let live = cell.into_versions().filter(|v| v.is_live(now)).collect();
+    fold_live(live, limit, now, fault)
+}
+
+/// What versions that are not expired come to; `None` if there are none.
+fn fold_live(
+    mut live: SmallVec<[Version; 2]>,
+    limit: &Limit,
+    now: UnixNanos,
+    fault: Option<Fault>,
+) -> Option<Folded> {
+    let all = Merged::of(&live);
+    let latest = live
         .iter()
         .map(Version::count)
-        .max_by_key(|count| count.expires_at())
-    {
-        let latest = latest.clone();
-        live.retain(|version| !version.count().ended_before(&latest));
-    }
+        .max_by_key(|count| count.expires_at())?
+        .clone();
+    // Over for whoever began the next window by a clock that is ahead.
+    live.retain(|version| !version.count().ended_before(&latest));
     let merged = Merged::of(&live);
     let count = unite_logs(&live).or_else(|| {
         let counts = live.iter().map(|version| {
@@ -91,133 +101,15 @@ pub(crate) fn fold(
     })?;
     Some(Folded {
         count,
-        slots,
-        forgiven,
+        slots: all.slots,
+        forgiven: all.forgiven,
     })
-}
-
-/// What versions that drain in the same way come to. `None` if one gave back what another had added.
-///
-/// One version after another is left out, the one with the lowest bound first, until one is left.
-fn drain_together(versions: &[Version], limit: &Limit) -> Option<Count> {
-    // Upon the instant at which it is full, whether or not that is past.
-    let plus = |count: &Count, units| count.plus(limit, UnixNanos::ZERO, units);
-    let mut bound = versions.iter().map(Version::count).cloned().reduce(later)?;
-    let most = i64::from(limit.burst()).saturating_mul(versions.len() as i64 - 1);
-    let most = plus(&bound, most);
-    let mut rest: SmallVec<[Version; 2]> = SmallVec::from(versions);
-    while 1 < rest.len() {
-        let merged = Merged::of(&rest);
-        let mut lowest: Option<(usize, Count)> = None;
-        for (place, version) in rest.iter().enumerate() {
-            let count = plus(version.count(), merged.added_beyond(version)?);
-            if lowest
-                .as_ref()
-                .is_none_or(|(_, least)| is_before(&count, least))
-            {
-                lowest = Some((place, count));
-            }
-        }
-        let (place, count) = lowest?;
-        rest.remove(place);
-        bound = later(bound, count);
-    }
-    Some(if is_before(&most, &bound) {
-        most
-    } else {
-        bound
-    })
-}
-
-fn is_before(count: &Count, other: &Count) -> bool {
-    count.drains_before(other) == Some(true)
-}
-
-fn later(a: Count, b: Count) -> Count {
-    if is_before(&a, &b) { b } else { a }
 }
 
 /// All that the versions of `cell` know of, those that are full again too, and what was forgiven of it.
 pub(crate) fn whole_context(cell: &Cell) -> (Slots, Vec<Slot>) {
     let merged = Merged::of(cell.versions());
     (merged.slots, merged.forgiven)
-}
-
-/// Of each term the newest slot.
-fn newest<'s>(slots: impl Iterator<Item = &'s Slot>) -> Slots {
-    let mut newest: Slots = SmallVec::new();
-    for slot in slots {
-        match newest.binary_search_by_key(&slot.term, |known| known.term) {
-            Ok(place) if newest[place].seq < slot.seq => newest[place] = *slot,
-            Ok(_) => {}
-            Err(place) => newest.insert(place, *slot),
-        }
-    }
-    newest
-}
-
-/// What all versions of a fork know together.
-struct Merged {
-    slots: Slots,
-    forgiven: Vec<Slot>,
-    /// Whether there was a reset that not every version knows of.
-    has_fresh_reset: bool,
-}
-
-impl Merged {
-    fn of(versions: &[Version]) -> Self {
-        let slots = newest(versions.iter().flat_map(Version::slots));
-        let forgiven = newest(versions.iter().flat_map(Version::forgiven)).into_vec();
-        let has_fresh_reset = versions
-            .iter()
-            .any(|version| version.forgiven() != forgiven);
-        Self {
-            slots,
-            forgiven,
-            has_fresh_reset,
-        }
-    }
-
-    /// Units that only others than `version` added, less what they gave back or forgave.
-    fn missing_from(&self, version: &Version) -> i64 {
-        self.slots.iter().fold(0_i64, |sum, slot| {
-            let all = self.net(&self.slots, &self.forgiven, slot.term);
-            let known = self.net(version.slots(), version.forgiven(), slot.term);
-            let mut missing = all.saturating_sub(known);
-            if version.may_have_dropped(slot.term) {
-                missing = missing.max(0);
-            }
-            sum.saturating_add(missing)
-        })
-    }
-
-    /// Units that only others than `version` added. `None` if one of them gave back what another had added: then its
-    /// last units may be more.
-    fn added_beyond(&self, version: &Version) -> Option<i64> {
-        self.slots.iter().try_fold(0_i64, |sum, slot| {
-            let known = version.slot(slot.term);
-            if known.is_some_and(|known| known.seq == slot.seq) {
-                return Some(sum);
-            }
-            let known = known.map_or(0, |known| known.added.units());
-            let units = slot.added.units().saturating_sub(known).max(0);
-            (!slot.added.gave_back()).then(|| sum.saturating_add(units))
-        })
-    }
-
-    /// What `term` added and nobody forgave.
-    ///
-    /// If one side reset the cell, a term that gave back more than it took counts for nothing: what it gave back may
-    /// be what the other side forgave.
-    fn net(&self, slots: &[Slot], forgiven: &[Slot], term: Term) -> i64 {
-        let added = |slots| find(slots, term).map_or(0, |slot| slot.added.units());
-        let net = added(slots).saturating_sub(added(forgiven));
-        if self.has_fresh_reset {
-            net.max(0)
-        } else {
-            net
-        }
-    }
 }
 
 /// The fault: everything that the others ever added.
