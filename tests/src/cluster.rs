@@ -109,7 +109,24 @@ impl Cluster {
         cookie: &str,
         args: &[&str],
     ) -> Result<(), (ExitStatus, String)> {
-        self.launch(name, cookie, args, None)
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        self.launch(Options {
+            args,
+            ..Options::new(name, cookie)
+        })
+    }
+
+    /// Starts one more node, whose wall clock is off by so much, and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// If it does not get there.
+    pub fn start_off_by(&mut self, name: &str, clock: &str) {
+        self.launch(Options {
+            clock: Some(clock.to_owned()),
+            ..Options::new(name, Self::COOKIE)
+        })
+        .unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
     }
 
     /// Starts a node of that name on every host of `network`, and waits until they agree.
@@ -121,8 +138,7 @@ impl Cluster {
     pub fn started_on(mut self, network: &Network, names: &[&str]) -> Self {
         for (host, name) in names.iter().enumerate() {
             let host = (network.namespace(host), address(host));
-            self.launch(name, Self::COOKIE, &[], Some(host))
-                .unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
+            self.start_on(name, &[], Some(host));
         }
         self.settle();
         self
@@ -134,31 +150,21 @@ impl Cluster {
     ///
     /// If it does not get there.
     pub fn start_on(&mut self, name: &str, join: &[&str], host: Option<(String, String)>) {
-        let args: Vec<&str> = join
-            .iter()
-            .flat_map(|&address| ["--join", address])
-            .collect();
-        self.launch(name, Self::COOKIE, &args, host)
-            .unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
-    }
-
-    fn launch(
-        &mut self,
-        name: &str,
-        cookie: &str,
-        args: &[&str],
-        host: Option<(String, String)>,
-    ) -> Result<(), (ExitStatus, String)> {
-        let mut args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-        if let Some(config) = &self.config {
-            args.extend(["--config".to_owned(), config.display().to_string()]);
-        }
-        let options = Options {
-            name: name.to_owned(),
-            cookie: cookie.to_owned(),
+        let args = join.iter().flat_map(|&address| ["--join", address]);
+        let args = args.map(str::to_owned).collect();
+        self.launch(Options {
             args,
             host,
-        };
+            ..Options::new(name, Self::COOKIE)
+        })
+        .unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
+    }
+
+    fn launch(&mut self, mut options: Options) -> Result<(), (ExitStatus, String)> {
+        if let Some(config) = &self.config {
+            let config = config.display().to_string();
+            options.args.extend(["--config".to_owned(), config]);
+        }
         let node = Node::start(self.home.path(), &options)?;
         self.nodes.push(node);
         Ok(())

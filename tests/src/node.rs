@@ -28,6 +28,22 @@ pub struct Options {
     pub args: Vec<String>,
     /// The network namespace that is its host, and the address there. `None`: this host.
     pub host: Option<(String, String)>,
+    /// By how much its wall clock is off, as `faketime` reads it: `+1h`. `None`: as this host's.
+    pub clock: Option<String>,
+}
+
+impl Options {
+    /// A node on this host.
+    #[must_use]
+    pub fn new(name: &str, cookie: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            cookie: cookie.to_owned(),
+            args: Vec::new(),
+            host: None,
+            clock: None,
+        }
+    }
 }
 
 /// A running node. Killed and reaped when dropped.
@@ -116,6 +132,13 @@ impl Node {
             }
         };
         command.args(["--log", "text"]).args(&options.args);
+        if let Some(off_by) = &options.clock {
+            // As the command `faketime` does, which would start the node as a child.
+            command
+                .env("LD_PRELOAD", faketime_library())
+                .env("FAKETIME", off_by)
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         let (log, stderr) = new_log(home, &options.name);
         command.stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().expect("starting weir");
@@ -318,6 +341,17 @@ impl Drop for Process {
             );
         }
     }
+}
+
+/// Where Debian has it: below the folder of the machine's architecture.
+fn faketime_library() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").expect("reading /usr/lib");
+    let mut libraries = folders.filter_map(|folder| {
+        let library = folder.ok()?.path().join("faketime/libfaketime.so.1");
+        library.exists().then_some(library)
+    });
+    let library = libraries.next();
+    library.expect("libfaketime, which `cargo xtask test end-to-end` installs")
 }
 
 /// A file of its own for the log of a node: others may have been started under this name before, or be starting now.

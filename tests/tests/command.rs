@@ -102,12 +102,7 @@ fn a_name_that_is_taken_is_refused_while_its_holder_answers() {
 #[test]
 fn of_two_nodes_started_at_once_under_one_name_one_runs() {
     let cluster = Cluster::new();
-    let options = Options {
-        name: "oskar".to_owned(),
-        cookie: Cluster::COOKIE.to_owned(),
-        args: Vec::new(),
-        host: None,
-    };
+    let options = Options::new("oskar", Cluster::COOKIE);
     let start = || Node::start(cluster.home(), &options);
     let started = thread::scope(|scope| {
         let twins = [scope.spawn(start), scope.spawn(start)];

@@ -64,6 +64,7 @@ const END_TO_END_PACKAGES: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("iptables", "iptables"),
     ("sysctl", "procps"),
+    ("faketime", "faketime"),
 ];
 
 /// Programs that tests of the strategy `redis` call: a server to count in, its command line, and certificates for it.
