@@ -1,8 +1,8 @@
 //! The strategy `raft`: a hit counts when a majority of voters has it.
 //!
-//! Read [`RaftCoordinator`] first. `machine` is the replicated state, without clock or network; `ask` what goes through the log; `outbox` and
-//! `carry` bring hits to the leader, whose `inbox` joins them into entries; `steward` forms the group and keeps it in step
-//! with the cluster's members by the rules in `roster`; `engine` is all that knows openraft.
+//! Read [`RaftCoordinator`] first. `machine` is the replicated state, without clock or network; `ask` what goes through
+//! the log; `outbox` and `carry` bring hits to the leader, whose `inbox` joins them into entries; `steward` forms the
+//! group and keeps it in step with the cluster's members by the rules in `roster`; `engine` is all that knows openraft.
 //!
 //! # What is promised
 //!

@@ -316,3 +316,38 @@ fn a_refund_and_a_reset_are_told_too() {
         assert_eq!(peeked.remaining, remaining, "{what}");
     }
 }
+
+/// Each restart of a node is another writer. Past sixteen, a node's own hits were taken for known by those that had
+/// dropped its slot, and were forgotten.
+#[test]
+fn any_number_of_restarts_forgets_nothing() {
+    let tell = |from: &mut Tally, to: &mut Tally| {
+        for (key, cell) in from.untold() {
+            to.on_told(START, key, cell);
+        }
+    };
+    for algorithm in [Algorithm::FixedWindow, Algorithm::Gcra] {
+        let limit = limit(algorithm, 1_000, 86_400_000);
+        // In the middle of the ids, so that others are dropped before it and after it.
+        let mut eldest = Tally::new(ReplicaId(30));
+        for restart in 0..60 {
+            let mut other = Tally::new(ReplicaId(restart + u32::from(30 <= restart)));
+            let hit = |tally: &mut Tally| tally.hit(START, KEY, &limit, Cost::ONE);
+            assert_eq!(hit(&mut eldest).decision.verdict, Verdict::Allow);
+            tell(&mut eldest, &mut other);
+            assert_eq!(hit(&mut other).decision.verdict, Verdict::Allow);
+            assert_eq!(hit(&mut eldest).decision.verdict, Verdict::Allow);
+            tell(&mut other, &mut eldest);
+            tell(&mut eldest, &mut other);
+            for tally in [&mut eldest, &mut other] {
+                let seen = tally.hit(START, KEY, &limit, Cost::PEEK).decision;
+                let counted = 3 * (restart + 1);
+                assert_eq!(
+                    seen.remaining,
+                    1_000 - counted,
+                    "{algorithm:?}, restart {restart}"
+                );
+            }
+        }
+    }
+}

@@ -3,7 +3,6 @@
 use quota::{Count, KeyHash, Limit, UnixNanos};
 
 use crate::cells::Cells;
-use crate::fold::fold;
 
 impl Cells {
     /// From here on a count that an earlier term wrote is taken for admitted by `latest` at the latest, once its key is
@@ -19,7 +18,7 @@ impl Cells {
         let Some(cell) = self.get(key).filter(|cell| 1 < cell.versions().len()) else {
             return 0;
         };
-        let folded = fold(cell, limit, now, None);
+        let folded = self.folded(cell, now, limit);
         let used = folded.map_or(0, |folded| folded.count.used(limit, now));
         used.saturating_sub(u64::from(limit.burst()))
     }

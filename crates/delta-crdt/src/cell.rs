@@ -3,9 +3,10 @@
 use std::cmp::Ordering;
 
 use crdts::{CvRDT, VClock};
-use quota::UnixNanos;
+use quota::{Count, UnixNanos};
 use smallvec::SmallVec;
 
+use crate::fold::{had_drained, strictest};
 use crate::term::Term;
 use crate::version::Version;
 
@@ -46,11 +47,17 @@ impl Cell {
         context
     }
 
-    /// From then on the key is full again: the latest of its versions.
+    /// From then on the key is full again, whatever its limit.
+    ///
+    /// That is when the latest of its versions is, or later where several drain: each of what the others added, too.
     #[must_use]
     pub fn expires_at(&self) -> UnixNanos {
-        let ends = self.versions.iter().map(|v| v.count().expires_at());
-        ends.max().unwrap_or(UnixNanos::ZERO)
+        let together = match self.is_draining_fork() {
+            true => strictest(&self.versions),
+            false => None,
+        };
+        let ends = self.versions.iter().map(Version::count).chain(&together);
+        ends.map(Count::expires_at).max().unwrap_or_default()
     }
 
     /// Takes in what `other` knows. Commutes, associates, and twice is once.
@@ -60,20 +67,33 @@ impl Cell {
         }
     }
 
-    /// Leaves out versions that are expired at `now` beside one that is not: they say nothing any more.
+    /// Leaves out versions that are expired at `now` and say nothing beside the others.
     ///
-    /// Where all drain, they may: what the others added, put upon one that is full again by itself, may not have drained.
+    /// In a [draining fork](Self::is_draining_fork) an expired one still may, unless it had drained before one of the others
+    /// began.
     pub(crate) fn prune(&mut self, now: UnixNanos) {
-        if 1 < self.versions.len() && !self.drains() && self.versions.iter().any(|v| v.is_live(now))
-        {
+        if self.versions.len() == 1 {
+            return;
+        }
+        if self.is_draining_fork() {
+            let mut place = 0;
+            while place < self.versions.len() {
+                let is_over = !self.versions[place].is_live(now);
+                if is_over && had_drained(&self.versions, place) {
+                    self.versions.remove(place);
+                } else {
+                    place += 1;
+                }
+            }
+        } else if self.versions.iter().any(|v| v.is_live(now)) {
             self.versions.retain(|v| v.is_live(now));
         }
     }
 
-    /// Whether all versions drain, in the same way. None does beside one that was reset.
-    pub(crate) fn drains(&self) -> bool {
+    /// Whether there are several versions, which all drain, in the same way, and know of the same reset or none.
+    pub(crate) fn is_draining_fork(&self) -> bool {
         let (first, others) = self.versions.split_first().expect("never empty");
-        others.iter().all(|other| first.drains_like(other))
+        !others.is_empty() && others.iter().all(|other| first.drains_like(other))
     }
 
     pub(crate) fn into_versions(self) -> impl Iterator<Item = Version> {

@@ -6,10 +6,10 @@ use smallvec::SmallVec;
 use crate::cell::Cell;
 use crate::digest::{Digest, slot_hash};
 use crate::expiry::Sweep;
-use crate::fold::{Folded, fold, whole_context};
+use crate::fold::{Folded, Writers, fold, whole_context};
 use crate::store::Store;
 use crate::term::{Dot, stamp};
-use crate::version::{Added, SLOTS_MAX, Slot, Slots, Version};
+use crate::version::{Added, SLOTS_MAX, Slot, Slots, Version, WRITERS_MAX};
 
 /// What one replica knows about the keys of one shard: a delta-CRDT map of key to [`Cell`].
 ///
@@ -213,7 +213,7 @@ impl Cells {
                 changed: false,
             };
         };
-        record(&mut slots, dot, 0);
+        record(&mut slots, dot, 0, self.slots_max());
         let forgiven = slots.to_vec();
         self.put(
             key,
@@ -353,7 +353,7 @@ impl Cells {
         }
     }
 
-    /// Any write of any cell: what is live is folded, `operation` applied, and one version put in its place.
+    /// Any write of any cell: its versions are folded, `operation` applied, and one version put in their place.
     ///
     /// A key with nothing live starts over: its only slot is the writer's, so that what a slot says was added is what
     /// was added since the key was last full. With [many writers](Self::of_many_writers) the context stays.
@@ -393,7 +393,7 @@ impl Cells {
                 changed: false,
             };
         };
-        record(&mut slots, dot, added);
+        record(&mut slots, dot, added, self.slots_max());
         forgiven.retain(|old| slots[0].term <= old.term);
         self.put(key, Version::of(count, slots, forgiven).into());
         Written {
@@ -412,8 +412,19 @@ impl Cells {
     }
 
     /// What the versions of `cell` come to.
-    fn folded(&self, cell: Cell, now: UnixNanos, limit: &Limit) -> Option<Folded> {
-        fold(cell, limit, now, self.fault)
+    pub(crate) fn folded(&self, cell: Cell, now: UnixNanos, limit: &Limit) -> Option<Folded> {
+        let writers = match self.linger {
+            Some(_) => Writers::Many,
+            None => Writers::Owners,
+        };
+        fold(cell, limit, now, writers, self.fault)
+    }
+
+    const fn slots_max(&self) -> usize {
+        match self.linger {
+            Some(_) => WRITERS_MAX,
+            None => SLOTS_MAX,
+        }
     }
 
     /// Leaves out the versions of `cell` that say nothing any more. With many writers each says what it knows of.
@@ -433,8 +444,8 @@ impl Cells {
     }
 }
 
-/// Enters a write into the slots; beyond [`SLOTS_MAX`] the oldest goes.
-fn record(slots: &mut Slots, dot: Dot, added: i64) {
+/// Enters a write into the slots; beyond `max` the oldest of another term goes.
+fn record(slots: &mut Slots, dot: Dot, added: i64, max: usize) {
     match slots.binary_search_by_key(&dot.actor, |slot| slot.term) {
         Ok(place) => {
             let slot = &mut slots[place];
@@ -450,7 +461,7 @@ fn record(slots: &mut Slots, dot: Dot, added: i64) {
             },
         ),
     }
-    if SLOTS_MAX < slots.len() {
+    if max < slots.len() {
         let oldest = usize::from(slots[0].term == dot.actor);
         slots.remove(oldest);
     }

@@ -1,23 +1,20 @@
 //! Several versions of one cell, counted as one.
 //!
 //! Versions of a fork share a past and differ in what each side added since. Each version's count is brought up to
-//! date with what the others added beyond it; the strictest of these counts is the answer, or the least strict where each
-//! alone is strict enough. What the others added is told by the slots: of each term the newest slot of all versions,
-//! less what this version has of that term.
+//! date with what the others added beyond it, and the strictest of these counts is the answer. What the others added
+//! is told by the slots: of each term the newest slot of all versions, less what this version has of that term.
 //!
-//! - Fixed windows: exact. The units left are the limit less the past, less what each side added. A window that had ended
-//!   when another began says nothing beside it, whatever the clock here says.
+//! - Fixed windows: exact. The units left are the limit less the past, less what each side added. A window that had
+//!   ended when another began says nothing beside it, whatever the clock here says.
 //! - Logs unite by stamp: exact. An entry that one side knew and no longer has was given back, and stays so; of an
 //!   entry that two sides gave back in part, the smaller rest counts.
-//! - GCRA and leaky bucket: the lower of `max(TAT_b, TAT_a + b)` and `max(TAT_a, TAT_b + a)`. Each is never less than a
-//!   single node would count that knew all hits: as long as `a` had not drained, all of `b` was put upon it, and from then
-//!   on `b` is all there was. So a side that is full again by itself may still count, and the bounds hold as long as each
-//!   side's cell is held. Both sides drained at the full rate, so after a long partition the sum would be a debt as
-//!   long as the partition: at most one burst is counted for each further side. A side that gave back what another had
-//!   added does not say when its last units came: then `max(TAT_a + b, TAT_b + a)` of the sides that are not full again,
-//!   and refunds on both that together exceed what the past left count in full.
-//! - Sliding counters: as GCRA after refunds, but what another side added since the fork is no more than what its two
-//!   windows hold, and what its current window does not hold goes into the previous. Exact for hits.
+//! - GCRA and leaky bucket: never less than a single node would count that knew all hits, as long as each side's cell is
+//!   held and none of them was full again by itself and then went on. Where slots tell exactly what each side added, the
+//!   least strict of the counts that have this property ([`draining`]). Both sides drained at the full rate, so after a
+//!   long partition the sum would be a debt as long as the partition: at most one burst is counted for each further
+//!   side. Refunds on both sides that together exceed what the past left count in full.
+//! - Sliding counters: what another side added since the fork is no more than what its two windows hold, and what its
+//!   current window does not hold goes into the previous. Exact for hits.
 //! - Versions of different algorithms or periods, after a change of the limit during the fork: what the others added
 //!   counts as added now.
 
@@ -28,6 +25,7 @@ use crate::cell::Cell;
 use crate::cells::Fault;
 use crate::version::{Slot, Slots, Version};
 use draining::drain_together;
+pub(crate) use draining::{had_drained, strictest};
 use merged::Merged;
 
 mod draining;
@@ -40,18 +38,30 @@ pub(crate) struct Folded {
     pub(crate) forgiven: Vec<Slot>,
 }
 
+/// Who writes a cell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writers {
+    /// One owner after another, but for forks.
+    Owners,
+    /// Many at once. Their slots go on from one fill to the next, and say less exactly who added what since when.
+    Many,
+}
+
 /// What the versions of `cell` come to; `None` if that is nothing any more.
 pub(crate) fn fold(
     cell: Cell,
     limit: &Limit,
     now: UnixNanos,
+    writers: Writers,
     fault: Option<Fault>,
 ) -> Option<Folded> {
-    let is_live = now < cell.expires_at();
+    if cell.expires_at() <= now {
+        return None;
+    }
     let cell = match cell.into_only() {
         Ok(version) => {
             let (count, slots, forgiven) = version.into_parts();
-            return is_live.then_some(Folded {
+            return Some(Folded {
                 count,
                 slots,
                 forgiven,
@@ -59,11 +69,10 @@ pub(crate) fn fold(
         }
         Err(cell) => cell,
     };
-    if cell.drains()
-        && let Some(count) = drain_together(cell.versions(), limit)
-    {
+    if cell.is_draining_fork() && fault.is_none() {
         let (slots, forgiven) = whole_context(&cell);
-        return (is_live || count.used(limit, now) != 0).then_some(Folded {
+        let count = drain_together(cell.versions(), limit, writers)?;
+        return Some(Folded {
             count,
             slots,
             forgiven,

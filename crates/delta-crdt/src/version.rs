@@ -13,28 +13,28 @@ pub struct Slot {
     pub term: Term,
     /// The last write of that term to this cell. From 1, below 2^63.
     pub seq: u64,
-    /// What it added in all since the key was last full.
+    /// What it added in all: since the key was last full, or with many writers since it was last forgotten.
     pub added: Added,
 }
 
-/// Units that a term added to a cell, less what it gave back; negative if it gave back more than it had added.
+/// Units that a term added to a cell, less what it gave back; negative if that is more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Added(i64);
 
 impl Added {
-    /// So many units, none of which others had added.
+    /// So many units by one write: given back, if negative.
     #[must_use]
     pub fn new(units: i64) -> Self {
-        Self(units.clamp(i64::MIN >> 1, i64::MAX >> 1) << 1).plus(0)
+        Self(0).plus(units)
     }
 
-    /// What [`Self::bits`] gave.
+    /// What [`Self::bits`] gave, or the nearest to it that [`Self::bits`] can give.
     #[must_use]
-    pub const fn from_bits(bits: i64) -> Self {
-        Self(bits)
+    pub fn from_bits(bits: i64) -> Self {
+        Self(bits | i64::from(bits < 0))
     }
 
-    /// Twice the units, and one if some that others had added were [given back](Self::gave_back).
+    /// Twice the units, and one more if any were [given back](Self::gave_back).
     #[must_use]
     pub const fn bits(self) -> i64 {
         self.0
@@ -46,7 +46,7 @@ impl Added {
         self.0 >> 1
     }
 
-    /// Whether it was negative once: then its last units may be more than it tells.
+    /// Whether any units were given back: then the last that were added may be more than [`Self::units`].
     #[must_use]
     pub const fn gave_back(self) -> bool {
         self.0 & 1 == 1
@@ -56,7 +56,7 @@ impl Added {
     pub(crate) fn plus(self, units: i64) -> Self {
         let sum = self.units().saturating_add(units);
         let sum = sum.clamp(i64::MIN >> 1, i64::MAX >> 1);
-        Self(sum << 1 | i64::from(self.gave_back() || sum < 0))
+        Self(sum << 1 | i64::from(self.gave_back() || units < 0))
     }
 }
 
@@ -65,12 +65,17 @@ const _: () = assert!(size_of::<Slot>() == 24);
 /// Nearly every cell was written under one term only since it was last full.
 pub(crate) type Slots = SmallVec<[Slot; 1]>;
 
-/// Most slots of a version that is written here.
+/// Most slots of a version that an owner writes.
 ///
 /// One more is due each time that the shard's owner changes while the key is not full. Beyond sixteen changes the
 /// oldest slot is dropped: this version then no longer says that it includes what that term added. A copy that
 /// is older than all sixteen, should one turn up, is then counted again, never left out.
 pub(crate) const SLOTS_MAX: usize = 16;
+
+/// Most slots of a version with many writers: one for each incarnation of a node that wrote since the key was forgotten.
+///
+/// 6 KiB for a key that is busy all through so many restarts. Beyond, what the dropped term added is counted again.
+pub(crate) const WRITERS_MAX: usize = 256;
 
 /// A count together with its causal context.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -165,9 +170,9 @@ impl Version {
         has(newest) && other.slots.iter().all(is_known)
     }
 
-    /// Whether both drain, in the same way, and neither was reset since the other was.
+    /// Whether both drain, in the same way, and know of the same reset or none.
     pub(crate) fn drains_like(&self, other: &Self) -> bool {
-        self.forgiven == other.forgiven && self.count.drains_before(&other.count).is_some()
+        self.forgiven == other.forgiven && self.count.cmp_drained(&other.count).is_some()
     }
 
     /// Whether this version knows of the write with this stamp.
@@ -177,8 +182,10 @@ impl Version {
     }
 
     /// Whether a slot of `term` may have been dropped: [`SLOTS_MAX`].
+    ///
+    /// One of the same number as the oldest that was kept was not before it, but beside it: as with many writers always.
     pub(crate) fn may_have_dropped(&self, term: Term) -> bool {
-        SLOTS_MAX <= self.slots.len() && term < self.slots[0].term
+        SLOTS_MAX <= self.slots.len() && term.number < self.slots[0].term.number
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is counted for one key.
 
+use std::cmp::Ordering;
+
 use crate::fixed_window::FixedWindow;
 use crate::gcra::Tat;
 use crate::limit::{Algorithm, Limit};
@@ -76,12 +78,23 @@ impl Count {
         }
     }
 
-    /// Whether this drains before `other` does. `None` unless both drain, and in the same way.
+    /// With `units` put upon it that came before it had drained, or taken from it, whether or not it has by now. `None`
+    /// unless it drains.
     #[must_use]
-    pub fn drains_before(&self, other: &Self) -> Option<bool> {
+    pub fn put_upon(&self, units: i64) -> Option<Self> {
+        match self {
+            Self::Gcra(tat) => Some(Self::Gcra(tat.put_upon(units))),
+            Self::LeakyBucket(tat) => Some(Self::LeakyBucket(tat.put_upon(units))),
+            _ => None,
+        }
+    }
+
+    /// Which of two drains first. `None` unless both drain, and in the same way.
+    #[must_use]
+    pub fn cmp_drained(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Gcra(a), Self::Gcra(b)) | (Self::LeakyBucket(a), Self::LeakyBucket(b)) => {
-                (a.rate() == b.rate()).then(|| a.is_before(*b))
+                (a.rate() == b.rate()).then(|| a.instant().cmp(&b.instant()))
             }
             _ => None,
         }

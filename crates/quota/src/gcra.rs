@@ -160,14 +160,28 @@ impl Tat {
         to.with_ticks(to.ticks().saturating_add(ticks))
     }
 
-    pub(crate) fn is_before(self, other: Self) -> bool {
-        debug_assert!(self.rate() == other.rate());
-        (self.at(), self.fraction()) < (other.at(), other.fraction())
+    /// With `units` more upon it, or fewer, whether or not it has drained.
+    pub(crate) fn put_upon(self, units: i64) -> Self {
+        let ticks = u128::from(units.unsigned_abs()).saturating_mul(self.unit());
+        self.with_ticks(match units {
+            0.. => self.ticks().saturating_add(ticks),
+            _ => self.ticks().saturating_sub(ticks),
+        })
+    }
+
+    /// For comparing two of one rate.
+    pub(crate) fn instant(&self) -> (UnixNanos, u32) {
+        (self.at(), self.fraction())
     }
 
     /// The later of two instants.
     pub(crate) fn later(self, other: Self) -> Self {
-        if self.is_before(other) { other } else { self }
+        debug_assert!(self.rate() == other.rate());
+        if self.instant() < other.instant() {
+            other
+        } else {
+            self
+        }
     }
 }
 

@@ -444,7 +444,8 @@ impl Shard {
         self.cells.expire(now.wall, budget)
     }
 
-    /// Evicts up to `keys` cells, the nearest to full first; how many went.
+    /// Evicts up to `keys` cells, the nearest to full first; how many went. The cap on memory goes before what
+    /// [`Self::expire`] would keep.
     pub fn evict(&mut self, now: Now, keys: usize) -> usize {
         self.cells.evict_nearest_to_full(now.wall, keys)
     }

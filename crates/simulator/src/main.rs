@@ -29,7 +29,7 @@ struct Arguments {
     #[arg(long)]
     seed: Option<u64>,
     /// With --seed: print the messages of this shard, too.
-    #[arg(long)]
+    #[arg(long, requires = "seed")]
     watch: Option<u16>,
     /// Switch a bug on, in every seed that is played: of the strategy owner, if none is given.
     #[arg(long)]
@@ -82,6 +82,7 @@ fn main() -> ExitCode {
     }
     let (bugs, from) = match bug {
         Some(bug) => (vec![bug], arguments.from),
+        // Wherever the seeds begin, the same ones that are known to catch each.
         None if arguments.bugs => (played.iter().flat_map(|it| it.bugs()).collect(), 1),
         None => (Vec::new(), 1),
     };
@@ -96,7 +97,7 @@ fn main() -> ExitCode {
 }
 
 fn refuse(strategy: Played, name: &str) -> ! {
-    let known: Vec<_> = strategy.bugs().iter().map(|it| format!("{it:?}")).collect();
+    let known: Vec<_> = strategy.bugs().into_iter().map(AnyBug::name).collect();
     let story = format!(
         "{} has no bug {name:?}, only {}\n",
         strategy.name(),
@@ -107,20 +108,17 @@ fn refuse(strategy: Played, name: &str) -> ! {
 
 /// Plays one seed, and tells what happens if it was asked for alone.
 fn play_one(arguments: &Arguments, strategy: Played, bug: Option<AnyBug>, seed: u64) -> Outcome {
-    match (strategy, bug) {
-        (Played::Owner, bug) => {
-            let scenario = Scenario::from_seed(seed);
-            play_owner(Scenario {
-                nodes: arguments.nodes.map_or(scenario.nodes, usize::from),
-                verbose: arguments.seed.is_some(),
-                watch: arguments.watch,
-                bug: bug.and_then(AnyBug::of_owner),
-                ..scenario
-            })
-        }
-        (_, Some(bug)) => bug.play(seed),
-        (_, None) => strategy.play(seed),
+    if strategy != Played::Owner {
+        return strategy.play(seed, bug);
     }
+    let scenario = Scenario::from_seed(seed);
+    play_owner(Scenario {
+        nodes: arguments.nodes.map_or(scenario.nodes, usize::from),
+        verbose: arguments.seed.is_some(),
+        watch: arguments.watch,
+        bug: bug.and_then(AnyBug::of_owner),
+        ..scenario
+    })
 }
 
 /// Plays so many seeds, or until `one` says that it is enough.
@@ -223,10 +221,13 @@ fn print(arguments: &Arguments, strategy: Played, outcome: &Outcome) {
         println!("  {promise} broken at {at:.3} s: {story}");
     }
     if !outcome.violations.is_empty() {
-        let nodes = match arguments.nodes {
-            Some(nodes) => format!(" --nodes {nodes}"),
-            None => String::new(),
-        };
-        println!("  replay: cargo xtask simulate --strategy {name} --seed {seed}{nodes}");
+        let nodes = arguments.nodes.filter(|_| strategy == Played::Owner);
+        let nodes = nodes.map_or_else(String::new, |nodes| format!(" --nodes {nodes}"));
+        let bug = arguments
+            .bug
+            .iter()
+            .map(|bug| format!(" --bug {bug}"))
+            .collect::<String>();
+        println!("  replay: cargo xtask simulate --strategy {name} --seed {seed}{nodes}{bug}");
     }
 }

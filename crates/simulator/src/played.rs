@@ -82,18 +82,34 @@ impl Played {
         }
     }
 
-    /// Plays one seed of the default workload.
+    /// Plays one seed of the default workload, with a bug if it is one of this strategy.
     #[must_use]
-    pub fn play(self, seed: u64) -> Outcome {
-        match self {
-            Self::Owner => play_owner(Scenario::from_seed(seed)),
-            Self::Local => play_local(seed, None),
-            Self::Raft => play_raft(seed, None),
+    pub fn play(self, seed: u64, bug: Option<AnyBug>) -> Outcome {
+        match (self, bug) {
+            (Self::Owner, bug) => play_owner(Scenario {
+                bug: bug.and_then(AnyBug::of_owner),
+                ..Scenario::from_seed(seed)
+            }),
+            (Self::Local, Some(AnyBug::Local(bug))) => play_local(seed, Some(bug)),
+            (Self::Local, _) => play_local(seed, None),
+            (Self::Raft, Some(AnyBug::Raft(bug))) => play_raft(seed, Some(bug)),
+            (Self::Raft, _) => play_raft(seed, None),
         }
     }
 }
 
 impl AnyBug {
+    /// As it is written on a command line.
+    #[must_use]
+    pub fn name(self) -> String {
+        let value = match self {
+            Self::Owner(bug) => bug.to_possible_value(),
+            Self::Local(bug) => bug.to_possible_value(),
+            Self::Raft(bug) => bug.to_possible_value(),
+        };
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     /// The strategy whose bug it is.
     #[must_use]
     pub const fn strategy(self) -> Played {
@@ -110,19 +126,6 @@ impl AnyBug {
         match self {
             Self::Owner(bug) => Some(bug),
             Self::Local(_) | Self::Raft(_) => None,
-        }
-    }
-
-    /// Plays one seed with the bug.
-    #[must_use]
-    pub fn play(self, seed: u64) -> Outcome {
-        match self {
-            Self::Owner(bug) => play_owner(Scenario {
-                bug: Some(bug),
-                ..Scenario::from_seed(seed)
-            }),
-            Self::Local(bug) => play_local(seed, Some(bug)),
-            Self::Raft(bug) => play_raft(seed, Some(bug)),
         }
     }
 

@@ -53,8 +53,7 @@ impl Merged {
         })
     }
 
-    /// Units that only others than `version` added. `None` if one of them gave back what another had added: then its
-    /// last units may be more.
+    /// Units that only others than `version` added. `None` if one of them gave any back: then its last units may be more.
     pub(super) fn added_beyond(&self, version: &Version) -> Option<i64> {
         self.slots.iter().try_fold(0_i64, |sum, slot| {
             let known = version.slot(slot.term);

@@ -328,8 +328,8 @@ impl Shard {
     /// record have, and nothing else.
     ///
     /// Each of them has every answered hit. What others have, this node included, comes from owners that
-    /// were deposed, and was never answered. It must not be joined: the fold of a fork may count a hit on one
-    /// side for less than it was, once that side alone would be full again.
+    /// were deposed, and was never answered. It must not be joined: that would deny for hits that nobody was told of,
+    /// and where the fold of a fork is not exact, for more than those.
     pub(super) fn gather(&mut self, around: Surroundings<'_>) {
         let (State::Claiming(claim, _), Some(record)) = (&self.state, &self.record) else {
             return;

@@ -28,9 +28,9 @@ impl Shard {
         let (term, epoch) = (record.term, record.epoch);
         self.learn(Some(record));
         self.send(from, Message::Known { term, epoch });
-        let Some(theirs) =
-            digest.filter(|_| self.have.term == term && self.have.through == through)
-        else {
+        // What the owner may lack was offered already.
+        let comparable = self.have.term == term && self.have.through == through && self.is_synced();
+        let Some(theirs) = digest.filter(|_| comparable) else {
             return;
         };
         self.expire(now, usize::MAX);

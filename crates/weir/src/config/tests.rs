@@ -1,4 +1,4 @@
-//! One mistake, one fixture; and what is no mistake.
+//! What a file says, and what it means.
 
 use std::collections::HashMap;
 use std::fs;
