@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::keeper::keep;
 use crate::link::Link;
-use crate::metrics::DecisionMetrics;
+use crate::meter::Meter;
 use crate::scripts::Scripts;
 
 /// Calls that may wait for Redis at once. More are shed.
@@ -64,7 +64,7 @@ pub(crate) struct Backend {
     prefix: String,
     keys: KeyHasher,
     calls: Semaphore,
-    decisions: DecisionMetrics,
+    meter: Meter,
 }
 
 impl std::fmt::Debug for Backend {
@@ -107,7 +107,7 @@ impl<F: Coordinator> RedisCoordinator<F> {
             prefix: config.prefix,
             keys: KeyHasher::new(config.secret.0),
             calls: Semaphore::new(CALLS_MAX),
-            decisions: DecisionMetrics::new(),
+            meter: Meter::new(),
         };
         if let Err(failure) = backend.connected_and_usable().await {
             let error = told(&failure);
@@ -189,17 +189,17 @@ impl Backend {
 
 impl<F: Coordinator> Coordinator for RedisCoordinator<F> {
     async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
-        let decisions = &self.backend.decisions;
+        let meter = &self.backend.meter;
         let decided = self.backend.decide(policy, key, Operation::Hit(cost)).await;
         let told = match (decided, policy.on_failure) {
             (Ok(decision), _) => Ok(decision.into()),
             (Err(_), FailMode::Owner) => {
-                decisions.count_owner();
+                meter.count_owner();
                 return self.fallback.hit(policy, key, cost).await;
             }
             (Err(error), on_failure) => on_failure.answer(&policy.limit, cost, error),
         };
-        decisions.count(&told);
+        meter.count(&told);
         told
     }
 

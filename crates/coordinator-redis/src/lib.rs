@@ -36,7 +36,7 @@ mod keeper;
 #[cfg(test)]
 mod laws;
 mod link;
-mod metrics;
+mod meter;
 mod scripts;
 mod state;
 

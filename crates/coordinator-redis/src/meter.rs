@@ -4,14 +4,14 @@ use coordinator::{Answer, DecisionMeter, NoDecision, Strategy};
 use metrics::{Counter, counter};
 
 /// Counters of what this node's fronts were told, and by whom when Redis was away.
-pub(crate) struct DecisionMetrics {
+pub(crate) struct Meter {
     told: DecisionMeter,
     fell_back_to_deny: Counter,
     fell_back_to_allow: Counter,
     fell_back_to_owner: Counter,
 }
 
-impl DecisionMetrics {
+impl Meter {
     pub(crate) fn new() -> Self {
         let fallbacks = |answer: &'static str| counter!("weir_redis_fallback_decisions_total", "answer" => answer);
         Self {
