@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -93,6 +94,8 @@ fn start(demo: Demo) -> Result<()> {
         bail!("building weir: {built}");
     }
     fs::create_dir_all(demo.dir()).context("making the demo's folder")?;
+    let cookie = demo.dir().join("cookie");
+    make_cookie(&cookie).with_context(|| format!("making {}", cookie.display()))?;
     let mut started = Started::default();
     if demo == Demo::Redis && !answers(REDIS_PORT) {
         tools::install_missing(&[
@@ -112,7 +115,7 @@ fn start(demo: Demo) -> Result<()> {
             .args(["--config", &format!("demo/{}.toml", demo.name())])
             .args(["--http", &format!("127.0.0.1:{http}")])
             .arg("--cookie-file")
-            .arg(demo.dir().join("cookie"))
+            .arg(&cookie)
             // Nodes of this user that are no part of the demo are not found, and do not find it.
             .env("XDG_RUNTIME_DIR", std::path::absolute(demo.dir())?);
         if let Some(first) = demo.cluster() {
@@ -127,6 +130,21 @@ fn start(demo: Demo) -> Result<()> {
         println!("{name} serves http://127.0.0.1:{http}");
     }
     started.keep(&demo.dir().join("pids"))
+}
+
+/// A secret that nobody else on this host can read or guess.
+fn make_cookie(path: &Path) -> Result<()> {
+    let mut random = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let cookie = format!("{:032x}", u128::from_ne_bytes(random));
+    let mut options = File::options();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    Ok(file.write_all(cookie.as_bytes())?)
 }
 
 /// 15 requests of one new user, spread over the nodes: the limit is 10 a minute.
