@@ -290,3 +290,30 @@ fn get(port: u16, path: &str, user: &str) -> Result<(u16, String)> {
         body.to_owned(),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_random_and_for_its_owner_alone() {
+        let path = std::env::temp_dir().join(format!("weir-demo-cookie-{}", std::process::id()));
+        let cookies = [(), ()].map(|()| {
+            make_cookie(&path).expect("making a cookie");
+            fs::read_to_string(&path).expect("reading it")
+        });
+        let mode = fs::metadata(&path)
+            .expect("it is there")
+            .permissions()
+            .mode();
+        fs::remove_file(&path).expect("removing it");
+        assert_ne!(cookies[0], cookies[1]);
+        assert!(
+            cookies.iter().all(|cookie| cookie.len() == 32),
+            "{cookies:?}"
+        );
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
