@@ -606,8 +606,8 @@ fn what_an_owner_counted_again_is_not_taken_for_known() {
     let limit = Limit::new(Algorithm::Gcra, 10, Nanos::from_secs(10)).unwrap();
     let mut fork = Fork::after(limit, &[(0, 0, Op::Hit(5))], 2);
     (fork.terms[0], fork.seqs[0]) = (term(1, 0), 1);
-    fork.act((900, 0, Op::Refund(5)));
-    fork.act((0, 0, Op::Hit(5)));
+    fork.act((0, 0, Op::Refund(5)));
+    fork.act((900, 0, Op::Hit(5)));
     fork.act((100, 1, Op::Hit(5)));
     fork.heal();
     // One node would have five at 0.9 s, and five more at 1 s.
