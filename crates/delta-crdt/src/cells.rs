@@ -438,7 +438,9 @@ impl Cells {
         if let Some(place) = self.store.place_of(key) {
             self.digest.subtract(key, self.store.hash(place));
         }
-        self.sweep.note(cell.expires_at());
+        // A fork may live longer, which takes longer to tell: the sweep looks.
+        let ends = cell.versions().iter().map(|v| v.count().expires_at());
+        self.sweep.note(ends.max().unwrap_or_default());
         self.digest.add(key, crate::digest::cell_hash(key, &cell));
         self.store.put(key, cell);
     }

@@ -55,13 +55,11 @@ pub(crate) fn fold(
     writers: Writers,
     fault: Option<Fault>,
 ) -> Option<Folded> {
-    if cell.expires_at() <= now {
-        return None;
-    }
     let cell = match cell.into_only() {
         Ok(version) => {
+            let is_live = version.is_live(now);
             let (count, slots, forgiven) = version.into_parts();
-            return Some(Folded {
+            return is_live.then_some(Folded {
                 count,
                 slots,
                 forgiven,
@@ -70,13 +68,7 @@ pub(crate) fn fold(
         Err(cell) => cell,
     };
     if cell.is_draining_fork() && fault.is_none() {
-        let (slots, forgiven) = whole_context(&cell);
-        let count = drain_together(cell.versions(), limit, writers)?;
-        return Some(Folded {
-            count,
-            slots,
-            forgiven,
-        });
+        return drain_together(cell.versions(), limit, now, writers);
     }
     let live = cell.into_versions().filter(|v| v.is_live(now)).collect();
     fold_live(live, limit, now, fault)

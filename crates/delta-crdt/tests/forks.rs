@@ -600,6 +600,17 @@ fn what_was_given_back_and_counted_again_is_not_taken_for_older_than_it_is() {
     assert_eq!(fork.peek(0).remaining, 10 - 5);
 }
 
+#[test]
+fn what_one_side_gave_back_of_the_past_is_given_back_after_the_heal() {
+    for algorithm in [Algorithm::Gcra, Algorithm::LeakyBucket] {
+        let mut fork = Fork::after(limit(algorithm, 20), &[(0, 0, Op::Hit(10))], 2);
+        fork.act((0, 0, Op::Refund(5)));
+        fork.act((0, 1, Op::Hit(1)));
+        fork.heal();
+        assert_eq!(fork.peek(0).remaining, 20 - 6, "{algorithm:?}");
+    }
+}
+
 /// The past's owner goes on for a moment beside its successor, gives back what it had counted and counts as much again.
 #[test]
 fn what_an_owner_counted_again_is_not_taken_for_known() {

@@ -8,30 +8,41 @@
 
 use std::cmp::Ordering;
 
-use quota::{Count, Limit};
+use quota::{Count, Limit, UnixNanos};
 use smallvec::SmallVec;
 
-use super::Writers;
 use super::merged::Merged;
+use super::{Folded, Writers};
 use crate::version::{SLOTS_MAX, Version};
 
-/// What the versions of a draining fork come to: at most one burst for each further version beyond the latest.
+/// What the versions of a draining fork come to: at most one burst for each further version beyond the latest. `None` if
+/// each has drained, with what the others added, too.
 pub(super) fn drain_together(
     versions: &[Version],
     limit: &Limit,
+    now: UnixNanos,
     writers: Writers,
-) -> Option<Count> {
+) -> Option<Folded> {
+    let merged = Merged::of(versions);
     let latest = latest(versions.iter().map(Version::count))?;
+    let strictest = strictest_of(versions, &merged)?;
+    if latest.expires_at().max(strictest.expires_at()) <= now {
+        return None;
+    }
     let further = versions.len() as i64 - 1;
     let most = latest.put_upon(i64::from(limit.burst()).saturating_mul(further))?;
     let bound = match writers {
-        Writers::Owners => lowest(versions).or_else(|| strictest(versions)),
-        Writers::Many => strictest(versions),
-    }?;
-    Some(if is_before(&most, &bound) {
-        most
-    } else {
-        bound
+        Writers::Owners => lowest(versions).unwrap_or(strictest),
+        Writers::Many => strictest,
+    };
+    Some(Folded {
+        count: if is_before(&most, &bound) {
+            most
+        } else {
+            bound
+        },
+        slots: merged.slots,
+        forgiven: merged.forgiven,
     })
 }
 
@@ -67,7 +78,10 @@ fn lowest(versions: &[Version]) -> Option<Count> {
 
 /// The latest of what each version would say with what the others added. `None` for versions that do not drain.
 pub(crate) fn strictest(versions: &[Version]) -> Option<Count> {
-    let merged = Merged::of(versions);
+    strictest_of(versions, &Merged::of(versions))
+}
+
+fn strictest_of(versions: &[Version], merged: &Merged) -> Option<Count> {
     let counts = versions
         .iter()
         .map(|version| version.count().put_upon(merged.missing_from(version)));
