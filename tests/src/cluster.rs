@@ -201,17 +201,33 @@ impl Cluster {
     /// If that does not come to pass.
     #[track_caller]
     pub fn settle(&self) {
-        eventually("every node reports the same view, fully replicated", || {
+        let names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+        self.settle_on(&names);
+    }
+
+    /// As [`Self::settle`], with shards of these nodes alone.
+    ///
+    /// # Panics
+    ///
+    /// If that does not come to pass.
+    #[track_caller]
+    pub fn settle_on(&self, owners: &[&str]) {
+        let what =
+            format!("every node reports the same view, fully replicated, owned by {owners:?}");
+        eventually(&what, || {
             let views: Vec<View> = self.nodes.iter().map(View::of).collect();
-            let agreed = views.iter().all(|view| self.is_settled(view, &views[0]));
+            let agreed = views
+                .iter()
+                .all(|view| self.is_settled(view, &views[0], owners));
             agreed.then_some(()).ok_or_else(|| format!("{views:#?}"))
         });
     }
 
-    fn is_settled(&self, view: &View, first: &View) -> bool {
-        let owns = |name: &str| {
-            let member = view.members.get(name);
-            member.is_some_and(|member| member.status == "alive" && 0 < member.shards)
+    fn is_settled(&self, view: &View, first: &View, owners: &[&str]) -> bool {
+        let is_right = |node: &Node| {
+            let owns = owners.contains(&node.name.as_str());
+            let member = view.members.get(&node.name);
+            member.is_some_and(|it| it.status == "alive" && owns == (0 < it.shards))
         };
         let living = view
             .members
@@ -222,7 +238,7 @@ impl Cluster {
             && view.under_replicated == 0
             && shards == SHARDS
             && living.count() == self.nodes.len()
-            && self.nodes.iter().all(|node| owns(&node.name))
+            && self.nodes.iter().all(is_right)
     }
 
     /// The owner of `key`, as the first node says.

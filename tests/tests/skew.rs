@@ -1,6 +1,6 @@
 //! Clocks that are off: who is outvoted decides nothing, and what it had counted survives.
 
-use e2e::{Cluster, MemberView, View, eventually};
+use e2e::Cluster;
 
 /// More of its own than a test runs for, less than clocks are off by.
 const CONFIG: &str = r#"
@@ -30,25 +30,6 @@ const AHEAD: &str = "+2h";
 /// Enough for some to be of each node.
 fn keys() -> impl Iterator<Item = String> {
     (0..12).map(|number| format!("key-{number}"))
-}
-
-/// Waits until every node says that these own all shards, copied, and the others none.
-#[track_caller]
-fn owned_by(cluster: &Cluster, owners: &[&str]) {
-    eventually(&format!("{owners:?} own every shard"), || {
-        let views: Vec<View> = cluster.nodes.iter().map(View::of).collect();
-        let agree = views.iter().all(|view| {
-            let is_right = |(name, member): (&String, &MemberView)| {
-                member.status == "alive" && owners.contains(&name.as_str()) == (0 < member.shards)
-            };
-            let shards: u64 = view.members.values().map(|member| member.shards).sum();
-            shards == 1_024
-                && view.under_replicated == 0
-                && view.members.len() == cluster.nodes.len()
-                && view.members.iter().all(is_right)
-        });
-        agree.then_some(()).ok_or_else(|| format!("{views:#?}"))
-    });
 }
 
 #[track_caller]
@@ -83,7 +64,7 @@ fn a_node_whose_clock_is_off_decides_nothing() {
     let mut cluster = Cluster::with_config(CONFIG).started(&["oskar", "oskar2"]);
     spend(&cluster, "oskar");
     cluster.start_off_by("oskar3", AHEAD);
-    owned_by(&cluster, &["oskar", "oskar2"]);
+    cluster.settle_on(&["oskar", "oskar2"]);
     all_deny(&cluster);
 }
 
@@ -94,9 +75,9 @@ fn a_clock_that_two_others_outvote_hands_its_shards_over_and_forgets_nothing() {
     spend(&cluster, "oskar");
     // Of two that differ nobody can tell which is right: the one that was there decides.
     cluster.start("oskar2");
-    owned_by(&cluster, &["oskar"]);
+    cluster.settle_on(&["oskar"]);
     all_deny(&cluster);
     cluster.start("oskar3");
-    owned_by(&cluster, &["oskar2", "oskar3"]);
+    cluster.settle_on(&["oskar2", "oskar3"]);
     all_deny(&cluster);
 }

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -94,8 +93,7 @@ fn start(demo: Demo) -> Result<()> {
         bail!("building weir: {built}");
     }
     fs::create_dir_all(demo.dir()).context("making the demo's folder")?;
-    let cookie = demo.dir().join("cookie");
-    make_cookie(&cookie).with_context(|| format!("making {}", cookie.display()))?;
+    let home = std::path::absolute(demo.dir())?;
     let mut started = Started::default();
     if demo == Demo::Redis && !answers(REDIS_PORT) {
         tools::install_missing(&[
@@ -114,10 +112,10 @@ fn start(demo: Demo) -> Result<()> {
         node.args(["node", "--name", &name, "--log", "json"])
             .args(["--config", &format!("demo/{}.toml", demo.name())])
             .args(["--http", &format!("127.0.0.1:{http}")])
-            .arg("--cookie-file")
-            .arg(&cookie)
-            // Nodes of this user that are no part of the demo are not found, and do not find it.
-            .env("XDG_RUNTIME_DIR", std::path::absolute(demo.dir())?);
+            // The first makes a cookie there. Nodes of this user that are no part of the demo are not found, and do not
+            // find it.
+            .env("HOME", &home)
+            .env("XDG_RUNTIME_DIR", &home);
         if let Some(first) = demo.cluster() {
             node.args(["--cluster", &format!("127.0.0.1:{}", first + place as u16)]);
         }
@@ -130,21 +128,6 @@ fn start(demo: Demo) -> Result<()> {
         println!("{name} serves http://127.0.0.1:{http}");
     }
     started.keep(&demo.dir().join("pids"))
-}
-
-/// A secret that nobody else on this host can read or guess.
-fn make_cookie(path: &Path) -> Result<()> {
-    let mut random = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let cookie = format!("{:032x}", u128::from_ne_bytes(random));
-    let mut options = File::options();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    Ok(file.write_all(cookie.as_bytes())?)
 }
 
 /// 15 requests of one new user, spread over the nodes: the limit is 10 a minute.
@@ -289,31 +272,4 @@ fn get(port: u16, path: &str, user: &str) -> Result<(u16, String)> {
         status.context("an answer without a status")?,
         body.to_owned(),
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    #[test]
-    fn a_cookie_is_random_and_for_its_owner_alone() {
-        let path = std::env::temp_dir().join(format!("weir-demo-cookie-{}", std::process::id()));
-        let cookies = [(), ()].map(|()| {
-            make_cookie(&path).expect("making a cookie");
-            fs::read_to_string(&path).expect("reading it")
-        });
-        let mode = fs::metadata(&path)
-            .expect("it is there")
-            .permissions()
-            .mode();
-        fs::remove_file(&path).expect("removing it");
-        assert_ne!(cookies[0], cookies[1]);
-        assert!(
-            cookies.iter().all(|cookie| cookie.len() == 32),
-            "{cookies:?}"
-        );
-        assert_eq!(mode & 0o777, 0o600);
-    }
 }
