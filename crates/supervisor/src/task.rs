@@ -1,0 +1,54 @@
+//! A future as an actor: it runs inside one message, and a panic in it is the actor's.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
+use ractor_cluster::RactorMessage;
+
+use crate::restarts::Restarts;
+
+/// Makes the future of a task, each time that it is started.
+pub(crate) type Make = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// A task with its name and its failures so far.
+pub(crate) struct Task {
+    pub(crate) name: &'static str,
+    pub(crate) make: Make,
+    pub(crate) restarts: Restarts,
+}
+
+/// What wakes the actor of a task.
+#[derive(RactorMessage)]
+struct Begin;
+
+struct Running;
+
+impl Actor for Running {
+    type Msg = Begin;
+    type State = Make;
+    type Arguments = Make;
+
+    async fn pre_start(&self, me: ActorRef<Begin>, make: Make) -> Result<Make, ActorProcessingErr> {
+        me.cast(Begin)?;
+        Ok(make)
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<Begin>,
+        Begin: Begin,
+        make: &mut Make,
+    ) -> Result<(), ActorProcessingErr> {
+        make().await;
+        me.stop(None);
+        Ok(())
+    }
+}
+
+/// Starts the actor of a task below `supervisor`.
+pub(crate) async fn start(make: Make, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
+    let (actor, _ended) = Actor::spawn_linked(None, Running, make, supervisor).await?;
+    Ok(actor.get_cell())
+}
