@@ -1,5 +1,7 @@
 //! The state machine: heartbeats out, evidence in, leases and a view as the result.
 
+mod restart;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use delta_crdt::ReplicaId;

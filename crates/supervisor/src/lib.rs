@@ -15,7 +15,7 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, 
 use ractor_cluster::RactorMessage;
 
 use crate::restarts::Restarts;
-use crate::task::{Task, start};
+use crate::task::Task;
 
 /// How long a task may take to end once it was told to: it ends at its next `.await`, and none of them blocks for long.
 const END: Duration = Duration::from_secs(1);
@@ -50,9 +50,17 @@ impl Supervisor {
             name,
             make: Arc::new(move || Box::pin(make())),
             restarts: Restarts::default(),
+            #[cfg(feature = "faults")]
+            fault: Arc::default(),
         };
         // Refused by a supervisor that has stopped, as it should be.
         let _stopped = self.actor.cast(SupervisorMsg::Run(task));
+    }
+
+    /// Makes the task called `name` panic at its next `.await`, to see what happens then. Nothing if none is called so.
+    #[cfg(feature = "faults")]
+    pub fn panic(&self, name: &'static str) {
+        let _stopped = self.actor.cast(SupervisorMsg::Panic(name));
     }
 
     /// Ends every task at its next `.await`, and returns when they have ended. May be called again.
@@ -67,6 +75,9 @@ impl Supervisor {
 enum SupervisorMsg {
     /// Start a task, for the first time or again.
     Run(Task),
+    /// Make a task panic.
+    #[cfg(feature = "faults")]
+    Panic(&'static str),
 }
 
 /// The actor behind [`Supervisor`].
@@ -107,11 +118,22 @@ impl Actor for Supervising {
     async fn handle(
         &self,
         me: ActorRef<SupervisorMsg>,
-        SupervisorMsg::Run(task): SupervisorMsg,
+        message: SupervisorMsg,
         children: &mut Children,
     ) -> Result<(), ActorProcessingErr> {
-        let cell = start(Arc::clone(&task.make), me.get_cell()).await?;
-        children.0.push(Child { cell, task });
+        match message {
+            SupervisorMsg::Run(task) => {
+                let cell = task.start(me.get_cell()).await?;
+                children.0.push(Child { cell, task });
+            }
+            #[cfg(feature = "faults")]
+            SupervisorMsg::Panic(name) => {
+                for Child { task, .. } in children.0.iter().filter(|child| child.task.name == name)
+                {
+                    task.fault.notify_one();
+                }
+            }
+        }
         Ok(())
     }
 

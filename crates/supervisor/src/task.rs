@@ -17,6 +17,31 @@ pub(crate) struct Task {
     pub(crate) name: &'static str,
     pub(crate) make: Make,
     pub(crate) restarts: Restarts,
+    /// Told to panic.
+    #[cfg(feature = "faults")]
+    pub(crate) fault: Arc<tokio::sync::Notify>,
+}
+
+impl Task {
+    /// Starts the actor of the task below `supervisor`.
+    pub(crate) async fn start(&self, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
+        let make = Arc::clone(&self.make);
+        #[cfg(feature = "faults")]
+        let make: Make = {
+            let fault = Arc::clone(&self.fault);
+            Arc::new(move || Box::pin(faulty(make(), Arc::clone(&fault))))
+        };
+        let (actor, _ended) = Actor::spawn_linked(None, Running, make, supervisor).await?;
+        Ok(actor.get_cell())
+    }
+}
+
+#[cfg(feature = "faults")]
+async fn faulty(task: impl Future<Output = ()>, fault: Arc<tokio::sync::Notify>) {
+    tokio::select! {
+        () = task => {}
+        () = fault.notified() => panic!("on purpose"),
+    }
 }
 
 /// What wakes the actor of a task.
@@ -45,10 +70,4 @@ impl Actor for Running {
         me.stop(None);
         Ok(())
     }
-}
-
-/// Starts the actor of a task below `supervisor`.
-pub(crate) async fn start(make: Make, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
-    let (actor, _ended) = Actor::spawn_linked(None, Running, make, supervisor).await?;
-    Ok(actor.get_cell())
 }

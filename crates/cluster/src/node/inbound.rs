@@ -1,5 +1,7 @@
 //! What other nodes say, handled where it is read.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use delta_crdt::ReplicaId;
 use tokio::sync::mpsc;
@@ -88,7 +90,15 @@ impl Cluster {
     }
 
     /// Follows the connections until the transport ends.
-    pub(crate) async fn follow_connections(self, mut events: mpsc::Receiver<TransportEvent>) {
+    ///
+    /// Started again after a panic, it goes on with the next event; what became of the one before is found out by the
+    /// heartbeats of that peer.
+    pub(crate) async fn follow_connections(
+        self,
+        events: Arc<tokio::sync::Mutex<mpsc::Receiver<TransportEvent>>>,
+    ) {
+        // Nobody else takes it: the one before has ended.
+        let mut events = events.lock().await;
         while let Some(event) = events.recv().await {
             match event {
                 TransportEvent::Connected { peer } => {

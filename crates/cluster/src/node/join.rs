@@ -10,6 +10,7 @@ use delta_crdt::ReplicaId;
 use membership::{Membership, Message, NameVerdict, Settings, Status};
 use quota::{BootNanos, KeyHasher};
 use serde::{Deserialize, Serialize};
+use supervisor::Supervisor;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
@@ -64,7 +65,7 @@ pub enum JoinError {
     #[error("starting the control plane")]
     Control(#[from] ControlError),
     /// Nothing was joined.
-    #[error("starting the shard keepers")]
+    #[error("starting the shard keepers or their supervisor")]
     Keepers(#[from] ractor::SpawnErr),
     /// Nothing was joined: another node answers under this name, or was started with it at the same moment.
     #[error(
@@ -142,7 +143,8 @@ impl Cluster {
             http: config.http.clone(),
             zone: config.zone.clone(),
         };
-        let cluster = Self::assemble(config, transport.clone(), me.replica);
+        let supervisor = Supervisor::start().await?;
+        let cluster = Self::assemble(config, transport.clone(), supervisor, me.replica);
         let control = Control::start(&transport, Arc::new(Gatekeeper(cluster.clone()))).await?;
         let _first = cluster.inner.control.set(control);
         let (admits, reads) = (cluster.clone(), cluster.clone());
@@ -151,7 +153,10 @@ impl Cluster {
             Arc::new(move |peer: &Hello| admits.admit(peer)),
             Arc::new(move |from: ReplicaId, frame: Bytes| reads.on_frame(from, &frame)),
         );
-        tokio::spawn(cluster.clone().follow_connections(events));
+        let events = Arc::new(tokio::sync::Mutex::new(events));
+        cluster.run("connections", move |cluster| {
+            cluster.follow_connections(Arc::clone(&events))
+        });
         let (neighbours, announcement) = announce(&cluster.inner.config.cookie, &me);
         *cluster
             .inner
@@ -174,7 +179,12 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn assemble(config: ClusterConfig, transport: Transport, me: ReplicaId) -> Self {
+    fn assemble(
+        config: ClusterConfig,
+        transport: Transport,
+        supervisor: Supervisor,
+        me: ReplicaId,
+    ) -> Self {
         let secret = config.cookie.secret("keys");
         let mut key_secret = [0; 16];
         key_secret.copy_from_slice(&secret[..16]);
@@ -192,6 +202,7 @@ impl Cluster {
             announcement: Mutex::new(None),
             membership: Mutex::new(None),
             keepers: OnceLock::new(),
+            supervisor,
             key_limits: KeyLimits::default(),
             skew: Skew::new(config.shards.max_skew),
             waiting: Semaphore::new(WAITING_MAX),
@@ -317,10 +328,24 @@ impl Cluster {
         let keepers = Keepers::start(self.clone()).await?;
         let _first = self.inner.keepers.set(keepers);
         self.with_membership(|membership, now| membership.on_tick(now));
-        tokio::spawn(self.clone().tick_forever());
-        tokio::spawn(self.clone().keep_time());
-        tokio::spawn(flush::flush_forever(self.clone()));
+        self.run("heartbeats", Self::tick_forever);
+        self.run("clock", Self::keep_time);
+        self.run("flush", flush::flush_forever);
         Ok(())
+    }
+
+    /// Runs a task that lives as long as the node.
+    pub(super) fn run<F>(
+        &self,
+        name: &'static str,
+        task: impl Fn(Self) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let cluster = self.clone();
+        self.inner
+            .supervisor
+            .run(name, move || task(cluster.clone()));
     }
 
     async fn tick_forever(self) {

@@ -71,5 +71,6 @@ impl Cluster {
         );
         self.control().stop();
         self.inner.transport.shutdown().await;
+        self.inner.supervisor.stop().await;
     }
 }

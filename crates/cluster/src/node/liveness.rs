@@ -1,7 +1,7 @@
 //! Drives the membership machine, and tells the shards what it finds.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 
 use delta_crdt::ReplicaId;
 use hash_ring::Ring;
@@ -21,11 +21,10 @@ impl Cluster {
         act: impl FnOnce(&mut Membership, BootNanos) -> R,
     ) -> Option<R> {
         let now = self.inner.clock.now().boot;
-        let mut guard = self
-            .inner
-            .membership
-            .lock()
-            .expect("the machine does not panic");
+        let mut guard = match self.inner.membership.lock() {
+            Ok(guard) => guard,
+            Err(poisoned) => self.restart_membership(now, poisoned.into_inner()),
+        };
         let membership = guard.as_mut()?;
         let result = act(membership, now);
         let mut effects = Vec::new();
@@ -68,6 +67,28 @@ impl Cluster {
             }
         }
         Some(result)
+    }
+
+    /// The machine panicked: a fresh one goes on with the facts that it knew. What this node knows of leases stays
+    /// published meanwhile, and runs out unless the fresh one renews it.
+    fn restart_membership<'a>(
+        &'a self,
+        now: BootNanos,
+        mut guard: MutexGuard<'a, Option<Membership>>,
+    ) -> MutexGuard<'a, Option<Membership>> {
+        self.inner.membership.clear_poison();
+        metrics::counter!("weir_membership_restarts_total").increment(1);
+        tracing::error!("the membership machine panicked, starting it again");
+        *guard = guard.take().map(|broken| broken.restarted(now));
+        if let Some(fresh) = guard.as_mut() {
+            // As after joining: a node that sees nobody yet must not take every shard for its own.
+            let was_alone = self.inner.slots.world.load().view.members().len() <= 1;
+            self.inner.joined.store(was_alone, Ordering::Release);
+            for peer in self.inner.transport.peers() {
+                fresh.on_introduced(now, &member_of(&peer));
+            }
+        }
+        guard
     }
 
     fn publish(&self, membership: &Membership, view_changed: bool) {

@@ -129,8 +129,8 @@ impl Cluster {
             let news = has_news.wait_for(|&has| has);
             let _late = tokio::time::timeout(FIRST_NEWS, news).await;
         }
-        tokio::spawn(self.clone().tell_forever());
-        tokio::spawn(self.clone().look_after_local());
+        self.run("local-tell", Self::tell_forever);
+        self.run("local-upkeep", Self::look_after_local);
         LocalCoordinator {
             cluster: self.clone(),
         }

@@ -20,6 +20,8 @@ mod metrics;
 mod skew;
 mod slots;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -28,6 +30,7 @@ use coordinator::DecisionMeter;
 use delta_crdt::ReplicaId;
 use membership::Membership;
 use quota::KeyHasher;
+use supervisor::Supervisor;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
@@ -103,6 +106,8 @@ pub(crate) struct Inner {
     announcement: Mutex<Option<Announcement>>,
     membership: Mutex<Option<Membership>>,
     keepers: OnceLock<keeper::Keepers>,
+    /// Above every task that lives as long as the node.
+    supervisor: Supervisor,
     key_limits: KeyLimits,
     skew: Skew,
     waiting: Semaphore,

@@ -1,0 +1,70 @@
+//! Nodes in this process, seen from inside.
+
+mod panics;
+
+use std::time::Duration;
+
+use coordinator::{Coordinator as _, FailMode, Policy, Strategy};
+use quota::{Algorithm, Cost, Limit, Nanos, Verdict};
+
+use super::{Acknowledge, Cluster, ClusterConfig};
+use crate::cookie::Cookie;
+use crate::discovery::Seed;
+
+/// How long a test waits for what must happen. Long: it is waited for, not timed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Starts a node of the cluster that `cookie` stands for.
+async fn start(name: &str, cookie: &str, join: &[&Cluster]) -> Cluster {
+    let listen: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let seeds = join
+        .iter()
+        .map(|node| Seed::Node(node.inner.transport.advertised().to_owned()));
+    Cluster::start(ClusterConfig {
+        name: name.to_owned(),
+        cookie: Cookie::new(cookie),
+        listen,
+        advertise: listen.to_string(),
+        http: String::new(),
+        zone: None,
+        join: seeds.collect(),
+        shards: shard::Settings::lan(2, shard::Partition::Available),
+        acknowledge: Acknowledge::Replicated,
+        max_keys: 1_000_000,
+    })
+    .await
+    .unwrap()
+}
+
+/// Waits until `condition` holds.
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .unwrap_or_else(|_| panic!("not seen: {what}"));
+}
+
+/// Five an hour.
+fn five() -> Policy {
+    Policy {
+        namespace: "".into(),
+        name: "five".into(),
+        limit: Limit::new(Algorithm::Gcra, 5, Nanos::from_secs(3_600)).unwrap(),
+        strategy: Strategy::Owner,
+        on_failure: FailMode::Deny,
+    }
+}
+
+/// How many of `hits` hits on `key` pass.
+async fn admitted(node: &Cluster, key: &str, hits: usize) -> usize {
+    let mut admitted = 0;
+    for _ in 0..hits {
+        let answer = node.hit(&five(), key, Cost::ONE).await.unwrap();
+        admitted += usize::from(answer.decision.verdict == Verdict::Allow);
+    }
+    admitted
+}
