@@ -22,8 +22,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use crate::handshake::Hello;
-use crate::transport::{ControlStream, OpenError, Transport};
+use transport::handshake::Hello;
+use transport::{ControlStream, OpenError, Transport};
 
 use gateway::{Answer, Gateway, GatewayMessage};
 use sessions::{Session, Sessions};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
-use crate::cookie::Cookie;
+use transport::cookie::Cookie;
 
 /// How long a node of this host is given to accept a connection. Loopback needs 50 us; a stopped process
 /// still accepts, in its kernel.

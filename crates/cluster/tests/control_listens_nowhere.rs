@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cluster::control::{Control, GatewayHandler};
-use cluster::cookie::Cookie;
-use cluster::handshake::Hello;
-use cluster::transport::{Transport, TransportConfig};
+use transport::cookie::Cookie;
+use transport::handshake::Hello;
+use transport::{Transport, TransportConfig};
 
 struct Mute;
 

@@ -8,7 +8,7 @@ use ractor_cluster::RactorClusterMessage;
 use tokio::sync::Semaphore;
 
 use super::{BODY_MAX, GatewayHandler};
-use crate::handshake::{Hello, VERSION, WireHello};
+use transport::handshake::{Hello, VERSION, WireHello};
 
 /// Questions under way at this node. Beyond, an asker is told [`Answer::Busy`] at once.
 const ANSWERING_MAX: usize = 64;

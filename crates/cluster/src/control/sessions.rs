@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, watch};
 use super::gateway::GatewayMessage;
 use super::line::{Line, Piped};
 use super::{BODY_MAX, lock};
-use crate::cookie::Cookie;
-use crate::handshake::Hello;
-use crate::transport::ControlStream;
+use transport::ControlStream;
+use transport::cookie::Cookie;
+use transport::handshake::Hello;
 
 /// From a proven stream to a session whose gateway is known: a few trips and no waiting.
 const READY_DEADLINE: Duration = Duration::from_secs(2);

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
-use crate::cookie::Cookie;
-use crate::transport::TransportConfig;
+use transport::TransportConfig;
+use transport::cookie::Cookie;
 
 struct Reverse;
 

@@ -14,8 +14,8 @@ use quota::{KeyHasher, UnixNanos};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::Cluster;
-use crate::transport::{Lane, SendError};
 use crate::wire::{self, Frame};
+use transport::{Lane, SendError};
 
 /// Calls that wait for an answer. A call is a batch of hits or of log entries, and a few to each peer are under way
 /// at once; beyond this, peers do not answer, and more of the same does not help.

@@ -13,8 +13,8 @@ use delta_crdt::ReplicaId;
 use tokio::sync::oneshot;
 
 use super::metrics::ForwardMetrics;
-use crate::transport::{Lane, Transport};
 use crate::wire::{self, ForwardVerdict, ForwardedHit, Frame};
+use transport::{Lane, Transport};
 
 /// Hits that wait for one node. At 64 bytes each 2 MiB; a tenth of a second at 300 000 hits a second,
 /// beyond which waiting helps nobody: the next hit is shed.

@@ -10,8 +10,9 @@ use super::Cluster;
 use super::liveness::member_of;
 use super::slots::Outbox;
 use crate::chain;
-use crate::transport::{Lane, TransportEvent};
 use crate::wire::{self, Frame};
+use transport::handshake::{HandshakeError, Refusal};
+use transport::{Lane, TransportEvent};
 
 /// A frame of shard messages is cut at this size, so that a heartbeat behind it never waits long and a
 /// replica takes a big copy in pieces: 8 ms at 1 Gbit/s.
@@ -121,12 +122,7 @@ impl Cluster {
                 }
                 TransportEvent::HelloRefused { address, reason } => {
                     tracing::debug!(address, error = %chain(&reason), "refused");
-                    if matches!(
-                        reason,
-                        crate::handshake::HandshakeError::RefusedBy(
-                            crate::handshake::Refusal::Fenced
-                        )
-                    ) {
+                    if matches!(reason, HandshakeError::RefusedBy(Refusal::Fenced)) {
                         self.inner.fenced.send_replace(true);
                     }
                 }

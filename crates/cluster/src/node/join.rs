@@ -25,11 +25,11 @@ use super::slots::{SHARDS, Slots};
 use super::{Cluster, ClusterConfig, Inner, WAITING_MAX};
 use crate::clock::Clock;
 use crate::control::{AskError, Control, ControlError, GatewayHandler};
-use crate::cookie::Cookie;
 use crate::discovery::{self, Announcement, Neighbours, Seed};
-use crate::handshake::{HandshakeError, Hello, Refusal};
-use crate::transport::{OpenError, Transport, TransportConfig};
 use crate::wire;
+use transport::cookie::Cookie;
+use transport::handshake::{HandshakeError, Hello, Refusal};
+use transport::{OpenError, Transport, TransportConfig};
 
 /// How long one introduction may take: the old holder of a name is asked for half a second.
 const INTRODUCTION: Duration = Duration::from_millis(1_500);

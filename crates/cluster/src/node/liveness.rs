@@ -10,9 +10,9 @@ use quota::BootNanos;
 
 use super::Cluster;
 use super::slots::{SHARDS, World};
-use crate::handshake::Hello;
-use crate::transport::Lane;
 use crate::wire::{self, Frame};
+use transport::Lane;
+use transport::handshake::Hello;
 
 impl Cluster {
     /// Lets the machine take something in, publishes what it then knows, and carries out its effects.

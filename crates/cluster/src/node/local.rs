@@ -12,8 +12,8 @@ use quota::{Cost, Decision, KeyHash, Limit, Nanos};
 use tokio::sync::{Notify, watch};
 
 use super::Cluster;
-use crate::transport::Lane;
 use crate::wire::{self, Frame};
+use transport::Lane;
 
 /// Locks that the keys are spread over, so that two cores seldom meet.
 const STRIPES: u16 = 64;

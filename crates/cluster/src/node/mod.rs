@@ -35,9 +35,9 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::control::Control;
-use crate::cookie::Cookie;
 use crate::discovery::{Announcement, Seed};
-use crate::transport::Transport;
+use transport::Transport;
+use transport::cookie::Cookie;
 
 pub use calls::{CallError, CallHandler, Peer};
 pub use join::JoinError;

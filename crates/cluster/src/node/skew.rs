@@ -12,8 +12,8 @@ use membership::{Bearing, Clocks};
 use quota::{BootNanos, Nanos, Now, UnixNanos};
 
 use super::Cluster;
-use crate::transport::Lane;
 use crate::wire::{self, Frame};
+use transport::Lane;
 
 /// Between two rounds of questions: as often as a clock may slew.
 const ROUND: Duration = Duration::from_millis(100);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::cookie::Cookie;
-use cluster::handshake::{Hello, Refusal};
-use cluster::transport::{Transport, TransportConfig, TransportEvent};
 use delta_crdt::ReplicaId;
 use tokio::sync::mpsc;
+use transport::cookie::Cookie;
+use transport::handshake::{Hello, Refusal};
+use transport::{Transport, TransportConfig, TransportEvent};
 
 /// How long a test waits for what must happen. Long: it is waited for, not timed.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,9 +1,17 @@
-//! The data plane: one authenticated TCP stream per pair of nodes, carrying opaque frames both ways.
+//! Links between the nodes of a cluster: the handshake, the data plane, and who is dialled again.
+//!
+//! Nodes of one cluster share a [`cookie::Cookie`]. Every connection between them starts with the [`handshake`] and
+//! then belongs to one of two planes. A stream of the control plane is handed over to whoever takes it. The data plane
+//! is one authenticated TCP stream per pair of nodes, carrying opaque frames both ways: what is in them, who is alive
+//! and who owns what is not known here. Read [`Transport`] first.
 //!
 //! Frames of one lane arrive in the order they were sent, at most once. A frame that [`Transport::send`]
 //! took is lost when the connection breaks before it is read; whoever needs more repeats it.
 //!
 //! A frame is a length (`u32`, big endian) and that many bytes. The empty frame says goodbye.
+
+pub mod cookie;
+pub mod handshake;
 
 mod dialer;
 mod link;
@@ -142,9 +150,11 @@ pub type Admit = Arc<dyn Fn(&Hello) -> Result<(), Refusal> + Send + Sync>;
 
 /// An authenticated stream of the control plane.
 #[derive(Debug)]
-pub(crate) struct ControlStream {
-    pub(crate) stream: TcpStream,
-    pub(crate) peer: Hello,
+pub struct ControlStream {
+    /// What both ends talk over from now on.
+    pub stream: TcpStream,
+    /// The other end; it has proven the cookie.
+    pub peer: Hello,
 }
 
 /// A handle on the data plane of one node. Clones share it.
@@ -357,24 +367,30 @@ impl Transport {
     }
 
     /// The key material of this cluster, for other uses.
-    pub(crate) fn cookie(&self) -> &Cookie {
+    #[must_use]
+    pub fn cookie(&self) -> &Cookie {
         &self.inner.cookie
     }
 
     /// Takes over incoming control streams. The control plane is refused until this is called.
-    pub(crate) fn take_control_streams(&self) -> mpsc::Receiver<ControlStream> {
+    #[must_use]
+    pub fn take_control_streams(&self) -> mpsc::Receiver<ControlStream> {
         let (sender, receiver) = mpsc::channel(CONTROL_STREAMS_MAX);
         *lock(&self.inner.control) = Some(sender);
         receiver
     }
 
     /// Refuses the control plane from now on.
-    pub(crate) fn close_control(&self) {
+    pub fn close_control(&self) {
         lock(&self.inner.control).take();
     }
 
-    /// Connects to `address` and shakes hands as `me`.
-    pub(crate) async fn open_control(
+    /// Connects to `address` for the control plane and shakes hands as `me`.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. Nobody's state has changed.
+    pub async fn open_control(
         &self,
         address: &str,
         me: &Hello,
@@ -387,7 +403,8 @@ impl Transport {
     }
 
     /// The peers connected, to follow.
-    pub(crate) fn watch_peers(&self) -> watch::Receiver<Vec<Hello>> {
+    #[must_use]
+    pub fn watch_peers(&self) -> watch::Receiver<Vec<Hello>> {
         self.inner.peers.subscribe()
     }
 }
@@ -427,4 +444,17 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// An error and everything it came from, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
 }

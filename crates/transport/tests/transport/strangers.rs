@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::handshake::{HandshakeError, Refusal};
-use cluster::transport::{Lane, TransportEvent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use transport::handshake::{HandshakeError, Refusal};
+use transport::{Lane, TransportEvent};
 
 use crate::node::{Node, bind, hello, pair, soon};
 

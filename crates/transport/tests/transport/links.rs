@@ -1,14 +1,12 @@
 //! What two nodes that belong together can rely on.
 
 use bytes::Bytes;
-use cluster::cookie::Cookie;
-use cluster::handshake::{HandshakeError, HandshakeKey, Hello, Plane, Refusal, greet};
-use cluster::transport::{
-    BULK_QUEUE_MAX, FRAME_MAX, Lane, SendError, TransportEvent, URGENT_QUEUE_MAX,
-};
 use delta_crdt::ReplicaId;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use transport::cookie::Cookie;
+use transport::handshake::{HandshakeError, HandshakeKey, Hello, Plane, Refusal, greet};
+use transport::{BULK_QUEUE_MAX, FRAME_MAX, Lane, SendError, TransportEvent, URGENT_QUEUE_MAX};
 
 use crate::node::{Mortal, Node, bind, hello, pair, soon, until};
 

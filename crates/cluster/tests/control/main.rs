@@ -1,15 +1,17 @@
-//! Questions and words between nodes.
+//! Questions and words between nodes, over loopback sockets.
+
+mod node;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster::control::{AskError, BODY_MAX, Control, GatewayHandler};
-use cluster::handshake::{HandshakeError, Hello, Refusal};
-use cluster::transport::OpenError;
 use delta_crdt::ReplicaId;
+use transport::OpenError;
+use transport::handshake::{HandshakeError, Hello, Refusal};
 
-use crate::node::{Node, bind, hello, soon, until};
+use node::{Node, bind, hello, soon, until};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 

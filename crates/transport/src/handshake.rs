@@ -122,8 +122,9 @@ impl HandshakeKey {
     }
 }
 
+/// A [`Hello`] as it travels, here and inside of what the control plane says.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct WireHello {
+pub struct WireHello {
     name: String,
     incarnation: u64,
     replica: u32,

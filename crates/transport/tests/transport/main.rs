@@ -1,0 +1,5 @@
+//! Links over loopback sockets, as a node and its enemies see them.
+
+mod links;
+mod node;
+mod strangers;
