@@ -4,6 +4,8 @@ use axum::http::HeaderValue;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use crate::key;
+
 /// Name of the cookie.
 pub(crate) const COOKIE: &str = "weir_browser";
 
@@ -29,7 +31,7 @@ impl BrowserId {
 
     /// What is counted.
     pub(crate) fn key(&self) -> String {
-        format!("browser:{}", self.0)
+        key::of_browser(&self.0)
     }
 }
 

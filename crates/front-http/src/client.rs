@@ -12,7 +12,7 @@ pub(crate) struct Proxies(Vec<IpNet>);
 
 impl Proxies {
     pub(crate) fn new(networks: &[IpNet]) -> Self {
-        Self(networks.to_vec())
+        Self(networks.iter().copied().map(unmapped).collect())
     }
 
     /// The address of the client that a request from `peer` was sent for.
@@ -34,6 +34,10 @@ impl Proxies {
             if !self.0.iter().any(|network| network.contains(&client)) {
                 break;
             }
+            // A list may have empty elements, which are none (RFC 9110, section 5.6.1).
+            if hop.trim_ascii().is_empty() {
+                continue;
+            }
             let Some(address) = std::str::from_utf8(hop).ok().and_then(parse_hop) else {
                 break;
             };
@@ -42,6 +46,22 @@ impl Proxies {
         client
     }
 }
+
+/// A network of IPv4 as such, however it was written: addresses are compared as such, too.
+fn unmapped(network: IpNet) -> IpNet {
+    let mapped = match network {
+        IpNet::V6(network) => network.addr().to_ipv4_mapped(),
+        IpNet::V4(_) => None,
+    };
+    let prefix = network.prefix_len().checked_sub(MAPPED_PREFIX);
+    let unmapped = mapped.zip(prefix);
+    unmapped
+        .and_then(|(address, prefix)| IpNet::new(address.into(), prefix).ok())
+        .unwrap_or(network)
+}
+
+/// Bits of an IPv6 address before the IPv4 address that is mapped into it.
+const MAPPED_PREFIX: u8 = 96;
 
 /// An address as proxies write it: some with a port, some with the brackets of one.
 fn parse_hop(text: &str) -> Option<IpAddr> {
@@ -107,6 +127,33 @@ mod tests {
         check(&trusted, "10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3");
         check(&trusted, "::ffff:10.0.0.1", &["1.1.1.1"], "1.1.1.1");
         check(&trusted, "fd00::1", &["2001:db8::7"], "2001:db8::7");
+    }
+
+    #[test]
+    fn proxies_may_be_named_by_mapped_addresses() {
+        let trusted = ["::ffff:10.0.0.0/104", "::ffff:192.0.2.7/128"];
+        for peer in ["10.0.0.1", "::ffff:10.0.0.1", "192.0.2.7"] {
+            check(&trusted, peer, &["1.1.1.1"], "1.1.1.1");
+        }
+        check(&trusted, "192.0.2.8", &["1.1.1.1"], "192.0.2.8");
+        check(
+            &trusted,
+            "10.0.0.1",
+            &["6.6.6.6, 1.1.1.1, ::ffff:10.0.0.2"],
+            "1.1.1.1",
+        );
+        check(&["::ffff:0:0/96"], "9.9.9.9", &["1.1.1.1"], "1.1.1.1");
+        // All of IPv6, and only of IPv6.
+        check(&["::/0"], "10.0.0.1", &["1.1.1.1"], "10.0.0.1");
+    }
+
+    #[test]
+    fn empty_hops_are_none() {
+        let trusted = ["10.0.0.0/8"];
+        check(&trusted, "10.0.0.1", &["1.1.1.1, , 10.0.0.2"], "1.1.1.1");
+        check(&trusted, "10.0.0.1", &["1.1.1.1", ""], "1.1.1.1");
+        check(&trusted, "10.0.0.1", &["1.1.1.1,"], "1.1.1.1");
+        check(&trusted, "10.0.0.1", &["", ","], "10.0.0.1");
     }
 
     #[test]

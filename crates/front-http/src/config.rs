@@ -21,7 +21,8 @@ pub struct HttpConfig {
     pub routes: Vec<Route>,
     /// When given, everything under `/v1`, `/api` and `/rate` wants `Authorization: Bearer` and this. Not empty.
     pub api_token: Option<String>,
-    /// Peers whose `X-Forwarded-For` is believed. An entry of it that lies in one of them is a proxy as well.
+    /// Peers whose `X-Forwarded-For` is believed. An entry of it that lies in one of them is a proxy as well. IPv4 may be
+    /// written as such or mapped into IPv6 (`::ffff:10.0.0.0/104`); other networks of IPv6 hold no IPv4.
     pub trusted_proxies: Vec<IpNet>,
     /// Signs browsers' cookies. The same on every node of a cluster and after every restart.
     pub browser_key: [u8; 32],
@@ -55,13 +56,17 @@ pub struct Route {
 }
 
 /// What tells one client from another.
+///
+/// How somebody was identified is part of what is counted: a name is a key by itself, the others have `cookie:`, `peer:`
+/// or `browser:` before them, and a name that begins like one of these has `name:` before it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Identity {
-    /// The value of a request header, unless it is empty.
+    /// The value of a request header, unless it is empty. Given twice, the request is refused.
     Header(HeaderName),
-    /// The value of a query parameter, unless it is empty.
+    /// The value of a query parameter, unless it is empty: the same name as in a header. Given twice, the request is
+    /// refused.
     Query(String),
-    /// The value of a cookie, unless it is empty.
+    /// The value of a cookie, unless it is empty. Given twice with different values, the request is refused.
     Cookie(String),
     /// A browser, by a signed cookie that it is given. Every request brings one or gets one.
     Browser,

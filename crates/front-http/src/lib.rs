@@ -14,6 +14,7 @@ mod client;
 mod cluster;
 mod config;
 mod connections;
+mod cookies;
 mod decided;
 mod docs;
 mod explain;

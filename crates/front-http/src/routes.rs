@@ -155,7 +155,7 @@ impl Protected {
 
 fn greeting(who: &Who) -> String {
     match who {
-        Who::Named(name) => format!("Welcome home, {}!", escape(name)),
+        Who::Named { name, .. } => format!("Welcome home, {}!", escape(name)),
         Who::Unnamed(_) | Who::NewBrowser { .. } => "Welcome home!".into(),
     }
 }

@@ -5,6 +5,7 @@ mod client;
 mod described;
 mod example;
 mod fake_node;
+mod identity;
 mod key_limits;
 mod node_state;
 mod refusals;
