@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::failure::Evidence;
+
 /// Failures in a row that open the breaker.
 ///
 /// One can be a lost packet or a connection that a proxy closed. Five callers at once, or one caller for five deadlines
@@ -39,9 +41,12 @@ impl BreakerState {
 
 /// A circuit breaker. Pure: it is told what happened and when.
 ///
-/// Calls report [`Self::on_success`] and [`Self::on_failure`], in any order and also late: what calls report counts only
-/// while it is closed, so that a straggler from before does not undo what a probe found. One prober asks
-/// [`Self::probe_due`] and, when told so, must report [`Self::on_probe`]. `now` may not go back.
+/// Calls report [`Self::on_call`], in any order and also late: what calls report counts only while it is closed, so that a
+/// straggler from before does not undo what a probe found. One prober asks [`Self::probe_due`] and, when told so, must
+/// report [`Self::on_probe`]. `now` may not go back.
+///
+/// Silence is wiped out by any answer, a refusal only by a write: a master that has become a replica goes on answering
+/// peeks and denied hits, which write nothing.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     phase: Phase,
@@ -49,16 +54,19 @@ pub(crate) struct Breaker {
 
 #[derive(Debug)]
 enum Phase {
-    Closed { failures: u32 },
+    Closed { silences: u32, refusals: u32 },
     Open { probe_at: Instant },
     HalfOpen,
 }
 
+const UNTROUBLED: Phase = Phase::Closed {
+    silences: 0,
+    refusals: 0,
+};
+
 impl Breaker {
     pub(crate) const fn closed() -> Self {
-        Self {
-            phase: Phase::Closed { failures: 0 },
-        }
+        Self { phase: UNTROUBLED }
     }
 
     /// An open one, for a Redis that is known to be away. The first probe is due at once.
@@ -76,28 +84,26 @@ impl Breaker {
         }
     }
 
-    /// Failures since the last success, while it is closed.
+    /// Failures that nothing has wiped out yet, while it is closed.
     pub(crate) const fn failures(&self) -> u32 {
         match self.phase {
-            Phase::Closed { failures } => failures,
+            Phase::Closed { silences, refusals } => silences + refusals,
             Phase::Open { .. } | Phase::HalfOpen => 0,
         }
     }
 
-    /// A call was answered.
-    pub(crate) fn on_success(&mut self) {
-        if let Phase::Closed { failures } = &mut self.phase {
-            *failures = 0;
-        }
-    }
-
-    /// A call failed. Whether that opened the breaker.
-    pub(crate) fn on_failure(&mut self, now: Instant) -> bool {
-        let Phase::Closed { failures } = &mut self.phase else {
+    /// A call ended. Whether that opened the breaker.
+    pub(crate) fn on_call(&mut self, now: Instant, evidence: Evidence) -> bool {
+        let Phase::Closed { silences, refusals } = &mut self.phase else {
             return false;
         };
-        *failures += 1;
-        if *failures < FAILURES_TO_OPEN {
+        match evidence {
+            Evidence::Silent => *silences += 1,
+            Evidence::Refuses => *refusals += 1,
+            Evidence::Answers => *silences = 0,
+            Evidence::Writes => (*silences, *refusals) = (0, 0),
+        }
+        if *silences + *refusals < FAILURES_TO_OPEN {
             return false;
         }
         self.phase = Phase::Open {
@@ -123,7 +129,7 @@ impl Breaker {
             return;
         };
         self.phase = if passed {
-            Phase::Closed { failures: 0 }
+            UNTROUBLED
         } else {
             Phase::Open {
                 probe_at: now + PROBE_EVERY,
@@ -154,8 +160,10 @@ mod tests {
             let (at, what) = event.trim().split_once("ms ").unwrap();
             let now = start + Duration::from_millis(at.parse().unwrap());
             match what.trim() {
-                "success" => breaker.on_success(),
-                "failure" => drop(breaker.on_failure(now)),
+                "silent" => drop(breaker.on_call(now, Evidence::Silent)),
+                "refuses" => drop(breaker.on_call(now, Evidence::Refuses)),
+                "answers" => drop(breaker.on_call(now, Evidence::Answers)),
+                "writes" => drop(breaker.on_call(now, Evidence::Writes)),
                 "asks" => assert!(breaker.probe_due(now), "{line}"),
                 "asks in vain" => assert!(!breaker.probe_due(now), "{line}"),
                 "passed" => breaker.on_probe(now, true),
@@ -170,16 +178,16 @@ mod tests {
     fn failures_in_a_row_open_it() {
         check(
             "
-            0ms failure : closed
-            1ms failure : closed
-            2ms failure : closed
-            3ms failure : closed
-            4ms success : closed
-            5ms failure : closed
-            6ms failure : closed
-            7ms failure : closed
-            8ms failure : closed
-            9ms failure : open
+            0ms silent  : closed
+            1ms silent  : closed
+            2ms silent  : closed
+            3ms silent  : closed
+            4ms answers : closed
+            5ms silent  : closed
+            6ms silent  : closed
+            7ms silent  : closed
+            8ms silent  : closed
+            9ms silent  : open
             ",
         );
     }
@@ -204,11 +212,11 @@ mod tests {
     fn stragglers_change_nothing_while_it_is_not_closed() {
         check(&format!(
             "{OPENED}
-              5ms success : open
-              5ms failure : open
+              5ms answers : open
+              5ms silent  : open
             104ms asks    : half_open
-            105ms failure : half_open
-            106ms success : half_open
+            105ms silent  : half_open
+            106ms answers : half_open
             107ms passed  : closed
             "
         ));
@@ -220,15 +228,35 @@ mod tests {
             "{OPENED}
             104ms asks    : half_open
             105ms passed  : closed
-            106ms failure : closed
+            106ms silent  : closed
             "
         ));
     }
 
+    #[test]
+    fn what_writes_nothing_wipes_out_no_refusal() {
+        check(
+            "
+            0ms refuses : closed
+            1ms answers : closed
+            2ms refuses : closed
+            3ms writes  : closed
+            4ms refuses : closed
+            5ms refuses : closed
+            6ms answers : closed
+            7ms refuses : closed
+            8ms silent  : closed
+            9ms answers : closed
+           10ms silent  : closed
+           11ms refuses : open
+            ",
+        );
+    }
+
     const OPENED: &str = "
-            0ms failure : closed
-            1ms failure : closed
-            2ms failure : closed
-            3ms failure : closed
-            4ms failure : open";
+            0ms silent  : closed
+            1ms silent  : closed
+            2ms silent  : closed
+            3ms silent  : closed
+            4ms silent  : open";
 }

@@ -44,6 +44,14 @@ pub enum ConnectError {
         /// What Redis said.
         cause: String,
     },
+    /// A master that takes no writes: it cannot save, or has fewer replicas than it is told to want.
+    #[error("redis at {servers} takes no writes: {cause}")]
+    WritesStopped {
+        /// The URLs, without passwords.
+        servers: String,
+        /// What Redis said.
+        cause: String,
+    },
     /// It is still reading its data from disk.
     #[error("redis at {servers} is still loading its data: {cause}")]
     Loading {
@@ -71,7 +79,10 @@ impl ConnectError {
             Reason::ReadOnly => Self::ReadOnly { servers, cause },
             Reason::OutOfMemory => Self::OutOfMemory { servers, cause },
             Reason::Loading => Self::Loading { servers, cause },
-            Reason::Cluster | Reason::Refused | Reason::Reply => Self::Unusable { servers, cause },
+            Reason::WritesStopped => Self::WritesStopped { servers, cause },
+            Reason::Cluster | Reason::Refused | Reason::Reply | Reason::Counter => {
+                Self::Unusable { servers, cause }
+            }
         }
     }
 }
@@ -107,7 +118,7 @@ pub(crate) async fn check_scripts(
         };
         let peeking = decide(link, scripts, subject, Clock::SERVER);
         let answer = tokio::time::timeout(deadline, peeking).await;
-        answer.unwrap_or_else(|_| Err(Failure::timeout()))?;
+        let _full = answer.unwrap_or_else(|_| Err(Failure::timeout()))?;
     }
     Ok(())
 }

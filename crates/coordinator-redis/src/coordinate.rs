@@ -13,7 +13,7 @@ use crate::breaker::{BreakerState, PROBE_EVERY};
 use crate::config::RedisConfig;
 use crate::connect::ConnectError;
 use crate::counting::{Clock, Operation, Subject, decide};
-use crate::failure::Failure;
+use crate::failure::{Evidence, Failure};
 use crate::gate::Gate;
 use crate::keeper::keep;
 use crate::link::Link;
@@ -161,7 +161,7 @@ impl Backend {
     /// Lets `call` through if the breaker does, within the deadline, and learns from how it went.
     async fn asked<T>(
         &self,
-        call: impl Future<Output = Result<T, Failure>>,
+        call: impl Future<Output = Result<(T, Evidence), Failure>>,
     ) -> Result<T, NoDecision> {
         let retry_after = Nanos::from(PROBE_EVERY);
         if !self.gate.is_closed() {
@@ -172,8 +172,8 @@ impl Backend {
         };
         let answer = tokio::time::timeout(self.timeout, call).await;
         match answer.unwrap_or_else(|_| Err(Failure::timeout())) {
-            Ok(told) => {
-                self.gate.on_success();
+            Ok((told, evidence)) => {
+                self.gate.on_success(evidence, Instant::now());
                 Ok(told)
             }
             Err(failure) => {
@@ -227,6 +227,11 @@ impl<F: Coordinator> Coordinator for RedisCoordinator<F> {
             return self.fallback.reset(policy, key).await;
         }
         let name = self.backend.name(self.backend.key_hash(policy, key));
-        self.backend.asked(self.backend.link.delete(&name)).await
+        let forgetting = async {
+            self.backend.link.delete(&name).await?;
+            // A Redis without memory forgets, too.
+            Ok(((), Evidence::Answers))
+        };
+        self.backend.asked(forgetting).await
     }
 }

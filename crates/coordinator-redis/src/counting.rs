@@ -3,10 +3,10 @@
 use quota::{Cost, Count, Decision, Limit, Stamp, UnixNanos, Verdict};
 use redis::Value;
 
-use crate::failure::Failure;
+use crate::failure::{Evidence, Failure};
 use crate::link::Link;
 use crate::scripts::{GRACE_MS, Scripts, arguments};
-use crate::state::{decoded, encoded, instant};
+use crate::state::{decoded, decoded_by, encoded, instant};
 
 /// How often a state that was written under other parameters is taken over again because somebody else was faster.
 ///
@@ -61,13 +61,13 @@ impl Clock {
     };
 }
 
-/// Decides. Without a deadline: the caller sets one for all of it.
+/// Decides, and tells what that shows of the Redis. Without a deadline: the caller sets one for all of it.
 pub(crate) async fn decide(
     link: &Link,
     scripts: &Scripts,
     subject: Subject<'_>,
     clock: Clock,
-) -> Result<Decision, Failure> {
+) -> Result<(Decision, Evidence), Failure> {
     let Subject {
         key,
         limit,
@@ -82,11 +82,14 @@ pub(crate) async fn decide(
         let reply = Reply::read(link.run(script, key, &args).await?)?;
         match reply.done {
             Done::Changed => return Ok(after_change(limit, operation, &reply)),
-            Done::Nothing => return without_change(limit, operation, &reply),
+            Done::Nothing => {
+                let decision = without_change(limit, operation, &reply)?;
+                return Ok((decision, Evidence::Answers));
+            }
             Done::Foreign => {}
         }
-        if let Some(decision) = take_over(link, scripts, subject, clock, reply).await? {
-            return Ok(decision);
+        if let Some(decided) = take_over(link, scripts, subject, clock, reply).await? {
+            return Ok(decided);
         }
     }
     Err(Failure::contended())
@@ -123,25 +126,33 @@ impl Reply {
             2 => Done::Foreign,
             _ => return Err(Failure::reply("a number that means nothing")),
         };
-        let malformed = |_| Failure::reply("a state that cannot be read");
+        let now = instant(now.unsigned_abs());
+        let count = match done {
+            Done::Nothing | Done::Changed => decoded(&state),
+            Done::Foreign => decoded_by(&state, now),
+        };
         Ok(Self {
             done,
-            now: instant(now.unsigned_abs()),
-            count: decoded(&state).map_err(malformed)?,
+            now,
+            count: count.map_err(|_| Failure::foreign_value())?,
             state,
         })
     }
 }
 
 /// A hit was admitted, or units were given back.
-fn after_change(limit: &Limit, operation: Operation, reply: &Reply) -> Decision {
+fn after_change(limit: &Limit, operation: Operation, reply: &Reply) -> (Decision, Evidence) {
     let peeked = limit.peek(reply.now, reply.count.as_ref());
     match operation {
-        Operation::Hit(_) => Decision {
-            verdict: Verdict::Allow,
-            ..peeked
-        },
-        Operation::Refund(_) => peeked,
+        Operation::Hit(_) => {
+            let admitted = Decision {
+                verdict: Verdict::Allow,
+                ..peeked
+            };
+            (admitted, Evidence::Writes)
+        }
+        // One that leaves nothing is done by a Redis without memory, too.
+        Operation::Refund(_) => (peeked, Evidence::Answers),
     }
 }
 
@@ -152,8 +163,9 @@ fn without_change(limit: &Limit, operation: Operation, reply: &Reply) -> Result<
     };
     let taken = limit.hit(reply.now, &mut reply.count.clone(), cost, STAMP);
     if taken.added != 0 {
-        // The script denied what the library admits: a bug in one of them. Nothing was counted, so nothing may pass.
-        return Err(Failure::reply("a denial that its state does not bear out"));
+        // The script denied what the library admits: a bug in one of them, or numbers that neither wrote. Nothing was
+        // counted, so nothing may pass.
+        return Err(Failure::foreign_value());
     }
     Ok(taken.decision)
 }
@@ -166,22 +178,23 @@ async fn take_over(
     subject: Subject<'_>,
     clock: Clock,
     reply: Reply,
-) -> Result<Option<Decision>, Failure> {
+) -> Result<Option<(Decision, Evidence)>, Failure> {
     let limit = subject.limit;
-    let mut count = reply.count.clone();
+    let kept = decoded(&reply.state).map_err(|_| Failure::foreign_value())?;
+    let mut count = reply.count;
     let decision = match subject.operation {
         Operation::Hit(cost) => limit.hit(reply.now, &mut count, cost, STAMP).decision,
         Operation::Refund(cost) => limit.refund(reply.now, &mut count, cost).decision,
     };
-    if count == reply.count {
-        return Ok(Some(decision));
+    if count == kept {
+        return Ok(Some((decision, Evidence::Answers)));
     }
     let written = count.and_then(|count| encoded(&count, limit, reply.now));
     let (state, left_ms) = written.unwrap_or_default();
     let left_ms = (left_ms + u64::from(clock.grace_ms)).to_string();
     let args: [&[u8]; 3] = [&reply.state, &state, left_ms.as_bytes()];
     match link.run(&scripts.replace, subject.key, &args).await? {
-        Value::Int(1) => Ok(Some(decision)),
+        Value::Int(1) => Ok(Some((decision, Evidence::Writes))),
         Value::Int(0) => Ok(None),
         _ => Err(Failure::reply("other than whether it wrote")),
     }

@@ -27,6 +27,8 @@ pub(crate) enum Reason {
     ReadOnly,
     /// Redis has reached its `maxmemory`.
     OutOfMemory,
+    /// A master that takes no writes, since it cannot save or has too few replicas.
+    WritesStopped,
     /// Redis is reading its data from disk.
     Loading,
     /// A Redis Cluster that has no master for the key, or is moving it.
@@ -35,6 +37,8 @@ pub(crate) enum Reason {
     Refused,
     /// An answer that is none of our scripts'.
     Reply,
+    /// One counter's: somebody keeps something else under its name, or changes it without end.
+    Counter,
 }
 
 impl Reason {
@@ -45,12 +49,37 @@ impl Reason {
             Self::Auth => "auth",
             Self::ReadOnly => "read_only",
             Self::OutOfMemory => "out_of_memory",
+            Self::WritesStopped => "writes_stopped",
             Self::Loading => "loading",
             Self::Cluster => "cluster",
             Self::Refused => "refused",
             Self::Reply => "reply",
+            Self::Counter => "counter",
         }
     }
+
+    /// What it shows of the Redis as a whole.
+    pub(crate) const fn evidence(self) -> Evidence {
+        match self {
+            // A Redis Cluster that has lost one master answers for the others.
+            Self::Timeout | Self::Connection | Self::Cluster => Evidence::Silent,
+            Self::Counter => Evidence::Answers,
+            _ => Evidence::Refuses,
+        }
+    }
+}
+
+/// What the end of a call shows of the Redis as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Evidence {
+    /// It could not be heard.
+    Silent,
+    /// It was heard, and did not do what was asked.
+    Refuses,
+    /// It was heard. A replica, or a Redis without memory, answers what writes nothing.
+    Answers,
+    /// It took a write.
+    Writes,
 }
 
 impl Failure {
@@ -83,9 +112,18 @@ impl Failure {
     /// Others were faster each time that a changed limit was to take a counter over.
     pub(crate) fn contended() -> Self {
         Self {
-            reason: Reason::Refused,
+            reason: Reason::Counter,
             uncounted: true,
             text: "the counter changed each time that a changed limit took it over".into(),
+        }
+    }
+
+    /// What is kept under the counter's name is nothing that a script of ours wrote. It stays until the key is reset.
+    pub(crate) fn foreign_value() -> Self {
+        Self {
+            reason: Reason::Counter,
+            uncounted: true,
+            text: "the counter's key holds a value of somebody else, which a reset removes".into(),
         }
     }
 
@@ -120,7 +158,11 @@ impl From<&RedisError> for Failure {
     fn from(error: &RedisError) -> Self {
         let text = error.to_string();
         // Before version 7, what a command inside a script answered is told inside a general error.
-        let says = |code: &str| error.code() == Some(code) || text.contains(&format!("-{code} "));
+        let is_told = |code: &str| {
+            let mut words = text.split_whitespace();
+            words.any(|word| word.trim_start_matches('-') == code)
+        };
+        let says = |code: &str| error.code() == Some(code) || is_told(code);
         let reason = match error.kind() {
             ErrorKind::AuthenticationFailed => Reason::Auth,
             ErrorKind::Io if error.is_timeout() => Reason::Timeout,
@@ -132,6 +174,8 @@ impl From<&RedisError> for Failure {
             _ if says("NOAUTH") || says("WRONGPASS") => Reason::Auth,
             _ if says("READONLY") => Reason::ReadOnly,
             _ if says("OOM") => Reason::OutOfMemory,
+            _ if says("MISCONF") || says("NOREPLICAS") => Reason::WritesStopped,
+            _ if says("WRONGTYPE") => Reason::Counter,
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Reason::Reply,
             _ => Reason::Refused,
         };
@@ -141,6 +185,67 @@ impl From<&RedisError> for Failure {
             reason,
             uncounted,
             text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What version 7 answers to a command in a script, and what versions before it do.
+    #[test]
+    fn what_redis_says_in_a_script_is_told_apart() {
+        let old = "-ERR Error running script (call to f_0123): @user_script:9: ";
+        let cases = [
+            (
+                "-READONLY You can't write against a read only replica. script: 0123, on @user_script:9.",
+                Reason::ReadOnly,
+            ),
+            (
+                "-OOM command not allowed when used memory > 'maxmemory'.",
+                Reason::OutOfMemory,
+            ),
+            (
+                "-MISCONF Redis is configured to save RDB snapshots, but it's unable to persist to disk.",
+                Reason::WritesStopped,
+            ),
+            (
+                "-NOREPLICAS Not enough good replicas to write.",
+                Reason::WritesStopped,
+            ),
+            (
+                "-WRONGTYPE Operation against a key holding the wrong kind of value script: 0123, on @user_script:9.",
+                Reason::Counter,
+            ),
+            (
+                "-NOPERM this user has no permissions to run the 'set' command",
+                Reason::Auth,
+            ),
+            (
+                "-LOADING Redis is loading the dataset in memory",
+                Reason::Loading,
+            ),
+            ("-BUSY Redis is busy running a script.", Reason::Refused),
+            (
+                &format!("{old}-READONLY You can't write against a read only replica."),
+                Reason::ReadOnly,
+            ),
+            (
+                &format!("{old}WRONGTYPE Operation against a key holding the wrong kind of value"),
+                Reason::Counter,
+            ),
+            (
+                &format!("{old}-OOM command not allowed when used memory > 'maxmemory'."),
+                Reason::OutOfMemory,
+            ),
+        ];
+        for (line, reason) in cases {
+            let value = redis::parse_redis_value(format!("{line}\r\n").as_bytes()).unwrap();
+            let error = value.extract_error().unwrap_err();
+            let failure = Failure::from(&error);
+            assert_eq!(failure.reason, reason, "{line}");
+            assert!(failure.uncounted, "{line}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use metrics::{Gauge, counter, gauge};
 
 use crate::breaker::{Breaker, BreakerState};
-use crate::failure::Failure;
+use crate::failure::{Evidence, Failure};
 
 /// Lets calls through to Redis, or not.
 ///
@@ -63,9 +63,10 @@ impl Gate {
         self.lock().breaker.probe_in(now)
     }
 
-    pub(crate) fn on_success(&self) {
+    /// A call was answered; `evidence` says how.
+    pub(crate) fn on_success(&self, evidence: Evidence, now: Instant) {
         if self.troubled.load(Relaxed) {
-            self.change(|inner| inner.breaker.on_success());
+            self.change(|inner| inner.breaker.on_call(now, evidence));
         }
     }
 
@@ -74,7 +75,7 @@ impl Gate {
         counter!("weir_redis_failures_total", "reason" => failure.reason.name()).increment(1);
         self.change(|inner| {
             inner.last_failure = Some(failure.to_string());
-            inner.breaker.on_failure(now)
+            inner.breaker.on_call(now, failure.reason.evidence())
         })
     }
 
@@ -197,7 +198,19 @@ mod tests {
         let gate = Gate::new(None, now);
         for _ in 0..3 * FAILURES_TO_OPEN {
             assert!(!gate.on_failure(&Failure::timeout(), now));
-            gate.on_success();
+            gate.on_success(Evidence::Answers, now);
+        }
+        assert!(gate.is_closed());
+        assert!(gate.last_failure().is_some());
+    }
+
+    /// Once the type of one key opened the breaker for all.
+    #[test]
+    fn the_trouble_of_one_counter_is_told_and_opens_nothing() {
+        let now = Instant::now();
+        let gate = Gate::new(None, now);
+        for _ in 0..3 * FAILURES_TO_OPEN {
+            assert!(!gate.on_failure(&Failure::foreign_value(), now));
         }
         assert!(gate.is_closed());
         assert!(gate.last_failure().is_some());

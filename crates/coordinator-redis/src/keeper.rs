@@ -3,9 +3,10 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use crate::breaker::PROBE_EVERY;
 use crate::connect::{check_scripts, probe};
 use crate::coordinate::Backend;
-use crate::failure::Failure;
+use crate::failure::{Evidence, Failure};
 
 /// From one health check to the next while the breaker is closed.
 ///
@@ -32,7 +33,9 @@ impl Backend {
     fn next_look(&self) -> (Arc<tokio::sync::Notify>, Duration) {
         let wait = match self.gate.probe_in(Instant::now()) {
             Some(until_probe) => until_probe,
-            None => CHECK_EVERY,
+            None if self.link.is_connected() => CHECK_EVERY,
+            // The look before found it broken, or a master that is one no more.
+            None => PROBE_EVERY,
         };
         (Arc::clone(&self.wake), wait)
     }
@@ -43,16 +46,20 @@ impl Backend {
             let probed = self.connected_and_usable().await;
             self.gate.on_probe(probed.as_ref().copied(), Instant::now());
         } else if self.gate.is_closed() {
-            let checked = if self.link.is_connected() {
-                probe(&self.link, &self.scripts, &self.health_key, self.timeout).await
-            } else {
-                self.link.connect().await
-            };
-            match checked {
-                Ok(()) => self.gate.on_success(),
+            match self.writes().await {
+                Ok(()) => self.gate.on_success(Evidence::Writes, Instant::now()),
                 Err(failure) => drop(self.gate.on_failure(&failure, Instant::now())),
             }
         }
+    }
+
+    /// Connects if need be, and finds out whether Redis takes writes. To connect says little: where one address leads
+    /// to whoever is master, it may still lead to the one before.
+    async fn writes(&self) -> Result<(), Failure> {
+        if !self.link.is_connected() {
+            self.link.connect().await?;
+        }
+        probe(&self.link, &self.scripts, &self.health_key, self.timeout).await
     }
 
     /// Connects, and finds out whether Redis does all that hits will ask of it.

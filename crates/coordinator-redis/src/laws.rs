@@ -5,10 +5,14 @@ mod server;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use quota::{Algorithm, Anchor, Cost, Count, Limit, Nanos, Stamp};
+use quota::{
+    Algorithm, Anchor, Cost, Count, Decision, FixedWindow, Limit, Nanos, Stamp, Tat, UnixNanos,
+    Verdict,
+};
 
 use crate::config::{RedisConfig, Servers};
 use crate::counting::{Clock, Operation, Subject, decide};
+use crate::failure::Reason;
 use crate::link::Link;
 use crate::scripts::Scripts;
 use crate::state::instant;
@@ -17,11 +21,11 @@ use server::Server;
 /// Where histories begin, in microseconds: a day, and some, so that windows are met in the middle.
 const START: u64 = 1_800_000_000_123_457;
 
+/// No clock goes back beyond it.
+const EARLIEST: u64 = START / 2;
+
 /// States must outlast the test, in which an hour can pass in a moment or a moment can take long.
 const GRACE_MS: u32 = 3_600_000;
-
-/// The farthest that a clock steps back: beyond, a limit changed to billions a millisecond would leave 2^53.
-const BACK_MAX: u64 = 1_000_000;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -88,7 +92,7 @@ fn events(limit: Limit, changes: u32) -> impl Strategy<Value = Event> {
         1 => Just(Event::Reset),
         8 => waits.prop_map(Event::Wait),
         2 => Just(Event::WaitForWindow(period)),
-        1 => (0..=(2 * interval).min(BACK_MAX)).prop_map(Event::Back),
+        1 => prop_oneof![0..=2 * interval, 0..=3 * period].prop_map(Event::Back),
         changes => limits().prop_map(Event::Change),
     ]
 }
@@ -151,10 +155,12 @@ async fn play(
     events: &[Event],
 ) -> Result<(), TestCaseError> {
     let mut count: Option<Count> = None;
+    let mut written_at = instant(START);
     let mut at = START;
     for (seq, event) in (1..).zip(events) {
         let stamp = Stamp { term: 1, seq };
         let now = instant(at);
+        let before = count.clone();
         let (operation, expected) = match *event {
             Event::Wait(micros) => {
                 at += micros;
@@ -165,7 +171,7 @@ async fn play(
                 continue;
             }
             Event::Back(micros) => {
-                at -= micros;
+                at = at.saturating_sub(micros).max(EARLIEST);
                 continue;
             }
             Event::Change(changed) => {
@@ -179,11 +185,13 @@ async fn play(
                 continue;
             }
             Event::Hit(cost) => {
+                count = count.map(|count| as_of(count, &limit, now, written_at));
                 let cost = Cost::new(cost);
                 let taken = limit.hit(now, &mut count, cost, stamp);
                 (Operation::Hit(cost), taken.decision)
             }
             Event::Refund(cost) => {
+                count = count.map(|count| as_of(count, &limit, now, written_at));
                 let cost = Cost::new(cost);
                 let taken = limit.refund(now, &mut count, cost);
                 (Operation::Refund(cost), taken.decision)
@@ -198,10 +206,63 @@ async fn play(
             at: Some(at),
             grace_ms: GRACE_MS,
         };
-        let told = decide(link, scripts, subject, clock).await.unwrap();
+        let (told, _) = decide(link, scripts, subject, clock).await.unwrap();
         prop_assert_eq!(told, expected, "{:?} at {} under {:?}", event, at, limit);
+        if count != before {
+            written_at = now;
+        }
     }
     Ok(())
+}
+
+/// `count`, which was written at `written_at`, as it is kept when it is from a time that has not come yet.
+fn as_of(count: Count, limit: &Limit, now: UnixNanos, written_at: UnixNanos) -> Count {
+    let drains_by = |tat: &Tat| tat.units() == limit.units() && tat.period() == limit.period();
+    match &count {
+        Count::Gcra(_) | Count::LeakyBucket(_) if written_at <= now => count,
+        Count::Gcra(tat) | Count::LeakyBucket(tat) if drains_by(tat) && is_of(&count, limit) => {
+            // As much as was owed when it was written, or a spent key owes.
+            let most = u64::from(limit.burst()).max(count.used(limit, written_at));
+            let excess = count.used(limit, now).saturating_sub(most);
+            earlier(
+                &count,
+                tat,
+                u128::from(excess) * u128::from(tat.period().get()),
+            )
+        }
+        Count::Gcra(tat) | Count::LeakyBucket(tat) => {
+            let ahead = u128::from((written_at - now).get());
+            earlier(&count, tat, ahead * u128::from(tat.units()))
+        }
+        Count::FixedWindow(window) if window.end() <= now + window.period() => count,
+        Count::FixedWindow(window) if limit.algorithm() != Algorithm::FixedWindow => {
+            // Whether its windows were anchored is not known any more.
+            let end = now + window.period();
+            let kept = FixedWindow::new(end, window.used(), window.period());
+            Count::FixedWindow(kept.unwrap())
+        }
+        _ => count.no_later_than(limit, now, now, 1),
+    }
+}
+
+fn is_of(count: &Count, limit: &Limit) -> bool {
+    match count {
+        Count::Gcra(_) => limit.algorithm() == Algorithm::Gcra,
+        Count::LeakyBucket(_) => limit.algorithm() == Algorithm::LeakyBucket,
+        _ => false,
+    }
+}
+
+/// `tat`, which is that of `count`, by so many of its parts of a nanosecond earlier.
+fn earlier(count: &Count, tat: &Tat, parts: u128) -> Count {
+    let units = u128::from(tat.units());
+    let all = u128::from(tat.at().get()) * units + u128::from(tat.fraction()) - parts;
+    let at = UnixNanos::new((all / units) as u64);
+    let tat = Tat::new(at, (all % units) as u32, tat.units(), tat.period()).unwrap();
+    match count {
+        Count::Gcra(_) => Count::Gcra(tat),
+        _ => Count::LeakyBucket(tat),
+    }
 }
 
 #[test]
@@ -234,11 +295,113 @@ async fn dropped_entries_of_a_log_take_no_more_room_than_those_that_count() {
             at: Some(START + millis * 1_000),
             grace_ms: GRACE_MS,
         };
-        let told = decide(&link, &scripts, subject, clock).await.unwrap();
+        let (told, _) = decide(&link, &scripts, subject, clock).await.unwrap();
         assert!(told.is_allowed());
     }
     let length: usize = server.cli(&["STRLEN", "k"]).parse().unwrap();
     assert!(length <= 29 + 21 * 16, "{length} bytes");
+}
+
+/// A Redis whose clock was ahead by a day, and was set right: what was counted meanwhile denied for a day.
+#[tokio::test]
+async fn what_was_written_while_the_clock_was_ahead_waits_no_longer_than_a_spent_key() {
+    let server = Server::start();
+    let (link, scripts) = (connected(&server).await, Scripts::new());
+    let day = Nanos::from_secs(86_400).get() / 1_000;
+    let variants = [Anchor::Epoch, Anchor::FirstHit].map(|anchor| {
+        let limit = Limit::new(Algorithm::FixedWindow, 5, Nanos::from_secs(60)).unwrap();
+        limit.with_anchor(anchor).unwrap()
+    });
+    let limits = Algorithm::ALL.map(|it| Limit::new(it, 5, Nanos::from_secs(60)).unwrap());
+    for (number, limit) in limits.iter().chain(&variants).enumerate() {
+        let hit = async |key: &str, at: u64| {
+            let subject = Subject {
+                key: key.as_bytes(),
+                limit,
+                operation: Operation::Hit(Cost::ONE),
+            };
+            let clock = Clock {
+                at: Some(at),
+                grace_ms: GRACE_MS,
+            };
+            let (told, _) = decide(&link, &scripts, subject, clock).await.unwrap();
+            told
+        };
+        let (ahead, spent) = (format!("ahead {number}"), format!("spent {number}"));
+        for _ in 0..5 {
+            assert!(hit(&ahead, START + day).await.is_allowed());
+            assert!(hit(&spent, START).await.is_allowed());
+        }
+        let longest = wait(hit(&spent, START).await);
+        let told = wait(hit(&ahead, START).await);
+        assert!(told <= longest, "{limit:?}: {told:?}");
+        // And it drains: the denial above was not the first of many.
+        let later = START + longest.get().div_ceil(1_000);
+        assert!(hit(&ahead, later).await.is_allowed(), "{limit:?}");
+        let left: u64 = server.cli(&["PTTL", &ahead]).parse().unwrap();
+        assert!(
+            left < 2 * 60_000 + u64::from(GRACE_MS),
+            "{limit:?}: {left} ms"
+        );
+    }
+}
+
+fn wait(told: Decision) -> Nanos {
+    match told.verdict {
+        Verdict::Deny { retry_after } => retry_after,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Once a script stumbled over these, and five of them opened the breaker for everybody.
+#[tokio::test]
+async fn a_value_of_somebody_else_is_the_trouble_of_its_counter_alone() {
+    let server = Server::start();
+    let (link, scripts) = (connected(&server).await, Scripts::new());
+    for algorithm in Algorithm::ALL {
+        let limit = Limit::new(algorithm, 5, Nanos::from_secs(60)).unwrap();
+        let subject = Subject {
+            key: b"k",
+            limit: &limit,
+            operation: Operation::Hit(Cost::ONE),
+        };
+        decide(&link, &scripts, subject, Clock::SERVER)
+            .await
+            .unwrap();
+        let foreign: [&[&str]; 5] = [
+            &["APPEND", "k", "x"],
+            &[
+                "SETRANGE",
+                "k",
+                "13",
+                "\u{7}\u{7}\u{7}\u{7}\u{7}\u{7}\u{7}\u{7}",
+            ],
+            &["SET", "k", ""],
+            &["SET", "k", "hello"],
+            &["HSET", "k", "field", "value"],
+        ];
+        for command in foreign {
+            if command[0] == "HSET" {
+                server.cli(&["DEL", "k"]);
+            }
+            server.cli(command);
+            let told = decide(&link, &scripts, subject, Clock::SERVER).await;
+            if let Err(failure) = told {
+                assert_eq!(
+                    failure.reason,
+                    Reason::Counter,
+                    "{algorithm:?} {command:?}: {failure}"
+                );
+                assert!(failure.uncounted);
+            }
+        }
+        link.delete(b"k").await.unwrap();
+        let (told, _) = decide(&link, &scripts, subject, Clock::SERVER)
+            .await
+            .unwrap();
+        assert!(told.is_allowed(), "a reset mends it");
+        link.delete(b"k").await.unwrap();
+    }
 }
 
 #[tokio::test]

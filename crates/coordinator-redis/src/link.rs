@@ -6,10 +6,10 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisResult, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, RedisResult, ServerErrorKind, Value};
 
 use crate::config::{RedisConfig, Servers};
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::scripts::{By, Script};
 
 /// How long connecting may take, with TLS and the password, across a continent.
@@ -150,12 +150,23 @@ impl Link {
             Connection::One(connection) => cmd.query_async(&mut connection.clone()).await,
             Connection::Cluster(connection) => cmd.query_async(&mut connection.clone()).await,
         };
-        if let (Connection::One(_), Err(error)) = (&*shared, &answer)
-            && error.is_unrecoverable_error()
+        if let Err(error) = &answer
+            && is_to_be_left(&shared, error)
         {
-            // A connection of a Redis Cluster mends itself.
             self.connection.compare_and_swap(&shared, None);
         }
         Ok(answer)
+    }
+}
+
+/// Whether after `error` the connection can only be made anew.
+fn is_to_be_left(connection: &Connection, error: &RedisError) -> bool {
+    // A master that has become a replica keeps its connections, and refuses for as long as they last. The address may
+    // lead to the new master by now.
+    let is_demoted = Failure::from(error).reason == Reason::ReadOnly;
+    match connection {
+        Connection::One(_) => is_demoted || error.is_unrecoverable_error(),
+        // It mends what breaks by itself.
+        Connection::Cluster(_) => is_demoted,
     }
 }

@@ -9,20 +9,33 @@ use crate::scripts::{SIGNATURE, signature};
 /// Nanoseconds in a microsecond, which is what Redis counts in.
 const MICRO: u64 = 1_000;
 
+/// Later than anything.
+const NEVER: UnixNanos = UnixNanos::new(u64::MAX);
+
 /// The count that `state` holds. `None` for the empty state, and an error for bytes that no script of ours wrote.
 pub(crate) fn decoded(state: &[u8]) -> Result<Option<Count>, Malformed> {
     if state.is_empty() {
         return Ok(None);
     }
-    let count = count(state).ok_or(Malformed)?;
+    let count = count(state, NEVER).ok_or(Malformed)?;
     Ok(Some(count))
+}
+
+/// The count that `state` holds as of `now`: what was written while the clock was ahead is taken for written now, so that
+/// it drains in no more time than a spent key takes.
+pub(crate) fn decoded_by(state: &[u8], now: UnixNanos) -> Result<Option<Count>, Malformed> {
+    if state.is_empty() {
+        return Ok(None);
+    }
+    count(state, now).ok_or(Malformed).map(Some)
 }
 
 /// Not a state: a value that somebody else wrote, or another version of Weir.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Malformed;
 
-fn count(state: &[u8]) -> Option<Count> {
+/// What is from after `latest` is taken for that instant's, or for its window's.
+fn count(state: &[u8], latest: UnixNanos) -> Option<Count> {
     let (signature, numbers) = state.split_at_checked(SIGNATURE)?;
     let kind = signature[0];
     let units = u32::from_le_bytes(signature[1..5].try_into().ok()?);
@@ -36,36 +49,45 @@ fn count(state: &[u8]) -> Option<Count> {
         .map(|n| f64::from_le_bytes(*n) as u64)
         .collect();
     match (kind, &numbers[..]) {
-        (b'g', numbers) => tat(numbers, units, period).map(Count::Gcra),
-        (b'b', numbers) => tat(numbers, units, period).map(Count::LeakyBucket),
+        (b'g', numbers) => tat(numbers, units, period, latest).map(Count::Gcra),
+        (b'b', numbers) => tat(numbers, units, period, latest).map(Count::LeakyBucket),
         (b'w', &[end, used]) => {
-            FixedWindow::new(instant(end), clamped(used), period).map(Count::FixedWindow)
+            let end = instant(end).min(latest + period);
+            FixedWindow::new(end, clamped(used), period).map(Count::FixedWindow)
         }
         (b'c', &[end, current, previous]) => {
-            SlidingCounter::new(instant(end), clamped(current), clamped(previous), period)
+            let end = instant(end).min(window_end(latest, period)?);
+            SlidingCounter::new(end, clamped(current), clamped(previous), period)
                 .map(Count::SlidingCounter)
         }
         (b'l', [dropped, from, entries @ ..]) => {
-            let log = log(*dropped, *from, entries, period)?;
+            let log = log(*dropped, *from, entries, period, latest)?;
             Some(Count::SlidingLog(Box::new(log)))
         }
         _ => None,
     }
 }
 
-fn tat(numbers: &[u64], units: u32, period: Nanos) -> Option<Tat> {
+/// When the epoch-aligned window that holds `now` ends.
+fn window_end(now: UnixNanos, period: Nanos) -> Option<UnixNanos> {
+    let into = now.get().checked_rem(period.get())?;
+    Some(now - Nanos::new(into) + period)
+}
+
+fn tat(numbers: &[u64], units: u32, period: Nanos, latest: UnixNanos) -> Option<Tat> {
     let &[at, whole, ticks, rest] = numbers else {
         return None;
     };
     // In ticks of 1 / units of a nanosecond, of which a unit has `period`.
     let (units_wide, unit) = (u128::from(units), u128::from(period.get()));
     let level = u128::from(whole) * unit + u128::from(ticks) * u128::from(MICRO) + u128::from(rest);
-    let all = u128::from(instant(at).get()) * units_wide + level;
+    let at = instant(at).min(latest);
+    let all = u128::from(at.get()) * units_wide + level;
     let at = u64::try_from(all.checked_div(units_wide)?).unwrap_or(u64::MAX);
     Tat::new(UnixNanos::new(at), (all % units_wide) as u32, units, period)
 }
 
-fn log(dropped: u64, from: u64, entries: &[u64], period: Nanos) -> Option<Log> {
+fn log(dropped: u64, from: u64, entries: &[u64], period: Nanos, latest: UnixNanos) -> Option<Log> {
     let (entries, &[]) = entries.as_chunks::<2>() else {
         return None;
     };
@@ -75,7 +97,7 @@ fn log(dropped: u64, from: u64, entries: &[u64], period: Nanos) -> Option<Log> {
         let cost = clamped(sum.saturating_sub(before));
         before = sum;
         LogEntry {
-            at: instant(at),
+            at: instant(at).min(latest),
             cost,
             // Not all zero, and another for each: a log keeps one entry of a stamp.
             stamp: Stamp {

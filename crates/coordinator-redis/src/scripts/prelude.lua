@@ -3,9 +3,12 @@
 -- the server's, in microseconds since the epoch.
 --
 -- A cost above 0 is a hit, 0 a peek, below 0 a refund. The answer is { what, now, state }:
---   0  nothing was changed; the state as it is
+--   0  no units were changed; the state as it is
 --   1  done; the state after it
---   2  the state was written under other parameters, and nothing was changed; the state as it is
+--   2  the state was written under other parameters or is none of ours, and nothing was changed; the state as it is
+--
+-- A state from a time that has not come yet was written while the clock was ahead. It is taken for written now, and
+-- kept so, as soon as anybody asks: else it would deny for as long as the clock was ahead.
 -- A state that is '' is none. All numbers are whole and below 2^53, so that doubles hold them exactly: instants are
 -- microseconds, and so are periods.
 local signature = string.sub(ARGV[1], 1, 13)
@@ -37,6 +40,12 @@ end
 local function keep(state, left)
   redis.call('SET', KEYS[1], state, 'PX', math.ceil(left / 1000) + grace)
   return { 1, now, state }
+end
+
+-- As keep, for an operation that changed no units.
+local function keep_unchanged(state, left)
+  keep(state, left)
+  return { 0, now, state }
 end
 
 local function forget()

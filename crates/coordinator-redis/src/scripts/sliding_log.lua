@@ -14,12 +14,19 @@ if state ~= '' then
   if string.sub(state, 1, 13) ~= signature then
     return { 2, now, redis.call('GET', KEYS[1]) }
   end
+  if #state < HEADER then
+    return { 2, now, state }
+  end
   dropped, dropped_units = struct.unpack('<dd', state, 14)
   local length = #state
   if length == LOOK then
     length = redis.call('STRLEN', KEYS[1])
   end
   stored = (length - HEADER) / ENTRY
+  -- Every log that was written here ends in an entry that counted then.
+  if stored % 1 ~= 0 or dropped < 0 or stored <= dropped then
+    return { 2, now, redis.call('GET', KEYS[1]) }
+  end
 end
 
 local function stored_entry(i)
@@ -57,6 +64,14 @@ local function first(low, is_sought)
     end
   end
   return low
+end
+
+if now < newest then
+  -- Written while the clock was ahead: the entries that are to come are one of this instant.
+  local ahead = first(dropped, function(at) return now < at end)
+  newest, stored = now, ahead + 1
+  local front = redis.call('GETRANGE', KEYS[1], 0, HEADER + ahead * ENTRY - 1)
+  keep(front .. struct.pack('<dd', newest, total), period)
 end
 
 local live, live_from, used = stored, total, 0
@@ -121,10 +136,10 @@ end
 if used == 0 then
   return keep(signature .. struct.pack('<dddd', 0, 0, now, cost), period)
 end
-local joined = now <= newest
+local joined = now == newest
 local place = HEADER + stored * ENTRY
 if joined then
-  -- One of the newest entry's instant, or before it, since a clock can go back.
+  -- One of the newest entry's instant.
   place = place - ENTRY
 else
   newest, stored = now, stored + 1

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use coordinator::{Coordinator as _, FailMode, NoDecision, Policy};
-use coordinator_redis::{BreakerState, RedisCoordinator};
+use coordinator_redis::{BreakerState, RedisCoordinator, Servers};
 use quota::{Algorithm, Cost};
 
 use crate::fixture::{
-    FALLBACK_REMAINING, Fallback, Redis, config, connected, daily, hit, wait_until_breaker_is,
+    FALLBACK_REMAINING, Fallback, Redis, config, config_of, connected, daily, hit,
+    wait_until_breaker_is,
 };
-use crate::server::{Server, wait_until};
+use crate::server::{Address, Server, wait_until};
 
 /// Callers that hit until they are told to stop, and what they were told.
 struct Load {
@@ -192,6 +193,82 @@ async fn a_master_that_becomes_a_replica_opens_the_breaker() {
     server.cli(&["REPLICAOF", "NO", "ONE"]);
     wait_until_breaker_is(&redis, BreakerState::Closed).await;
     hit(&redis, &policy, "k").await.unwrap();
+}
+
+/// Behind one address: denied hits and peeks write nothing, so that the demoted server went on answering them, and each
+/// such answer made the refusals before it forgotten. Its connection was kept for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demoted_master_is_left_for_the_new_one_though_it_still_answers_what_writes_nothing() {
+    let (old, new) = (Server::start(), Server::start());
+    let address = Address::of(&old).await;
+    let config = config_of(Servers::One(address.url()));
+    let redis = RedisCoordinator::connect(config, Fallback::default()).await;
+    let (redis, one) = (redis.unwrap(), daily(Algorithm::Gcra, 1));
+    hit(&redis, &one, "spent").await.unwrap();
+
+    old.cli(&["REPLICAOF", "127.0.0.1", "1"]);
+    address.lead_to(&new);
+    let many = daily(Algorithm::FixedWindow, 1_000);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        for _ in 0..3 {
+            let _ = hit(&redis, &one, "spent").await;
+        }
+        if hit(&redis, &many, "k").await.is_ok() {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "still refused");
+    }
+    assert_ne!(new.cli(&["KEYS", "*{*"]).trim(), "", "the new one counts");
+}
+
+#[tokio::test]
+async fn a_master_that_takes_no_writes_opens_the_breaker_though_it_answers_what_writes_nothing() {
+    let server = Server::start();
+    let redis = connected(&server).await;
+    let (one, many) = (
+        daily(Algorithm::Gcra, 1),
+        daily(Algorithm::FixedWindow, 1_000),
+    );
+    hit(&redis, &one, "spent").await.unwrap();
+    server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    for _ in 0..10 {
+        let denied = hit(&redis, &one, "spent").await;
+        assert!(denied.is_ok() || redis.health().breaker != BreakerState::Closed);
+        let error = hit(&redis, &many, "k").await.unwrap_err();
+        assert!(error.is_uncounted(), "{error}");
+    }
+    assert_ne!(redis.health().breaker, BreakerState::Closed);
+    assert!(redis.health().last_failure.unwrap().contains("NOREPLICAS"));
+    server.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    wait_until_breaker_is(&redis, BreakerState::Closed).await;
+    assert_eq!(
+        hit(&redis, &many, "k").await.unwrap().decision.remaining,
+        999
+    );
+}
+
+#[tokio::test]
+async fn a_counter_that_somebody_overwrote_fails_alone_until_it_is_reset() {
+    let server = Server::start();
+    let redis = connected(&server).await;
+    let policy = daily(Algorithm::Gcra, 5);
+    hit(&redis, &policy, "k").await.unwrap();
+    let keys = server.cli(&["KEYS", "*{*"]);
+    let key = keys.trim();
+    server.cli(&["DEL", key]);
+    server.cli(&["LPUSH", key, "something else"]);
+    for _ in 0..20 {
+        let error = hit(&redis, &policy, "k").await.unwrap_err();
+        assert!(error.is_uncounted(), "{error}");
+    }
+    assert_eq!(redis.health().breaker, BreakerState::Closed);
+    hit(&redis, &policy, "another").await.unwrap();
+    redis.reset(&policy, "k").await.unwrap();
+    assert_eq!(
+        hit(&redis, &policy, "k").await.unwrap().decision.remaining,
+        4
+    );
 }
 
 #[tokio::test]

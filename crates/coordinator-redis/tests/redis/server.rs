@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -123,6 +124,39 @@ fn spawn(dir: &tempfile::TempDir, args: &[String]) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .expect("redis-server comes with the package redis-server")
+}
+
+/// An address that leads to one server now and to another one later, as a service's does. What is connected stays so.
+pub(crate) struct Address {
+    leads_to: Arc<Mutex<PathBuf>>,
+    port: u16,
+}
+
+impl Address {
+    pub(crate) async fn of(server: &Server) -> Self {
+        let leads_to = Arc::new(Mutex::new(server.socket()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let target = Arc::clone(&leads_to);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let socket = target.lock().unwrap().clone();
+                tokio::spawn(async move {
+                    let mut server = tokio::net::UnixStream::connect(socket).await?;
+                    tokio::io::copy_bidirectional(&mut client, &mut server).await
+                });
+            }
+        });
+        Self { leads_to, port }
+    }
+
+    pub(crate) fn lead_to(&self, server: &Server) {
+        *self.leads_to.lock().unwrap() = server.socket();
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
 }
 
 /// A port that was free a moment ago. `redis-server` cannot be asked which it took, so that another process may be
