@@ -13,13 +13,14 @@ mod line;
 mod sessions;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use delta_crdt::ReplicaId;
 use ractor::rpc::CallResult;
+use supervisor::Supervisor;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use transport::handshake::Hello;
@@ -96,11 +97,10 @@ struct Inner {
     sessions: Sessions,
     gateway: ractor::ActorCell,
     asking: Semaphore,
-    tasks: Mutex<Vec<AbortHandle>>,
 }
 
 impl Control {
-    /// Starts the control plane of the node that `transport` belongs to.
+    /// Starts the control plane of the node that `transport` belongs to, with its tasks below `supervisor`, which ends them.
     ///
     /// Start it before the transport, so that the first peers find it.
     ///
@@ -109,6 +109,7 @@ impl Control {
     /// When the actors cannot be spawned: no loopback interface, for example.
     pub async fn start<H: GatewayHandler>(
         transport: &Transport,
+        supervisor: &Supervisor,
         handler: Arc<H>,
     ) -> Result<Self, ControlError> {
         let sessions = Sessions::start(transport.cookie()).await?;
@@ -118,12 +119,13 @@ impl Control {
             sessions,
             gateway,
             asking: Semaphore::new(ASKING_MAX),
-            tasks: Mutex::default(),
         });
-        let streams = transport.take_control_streams();
-        let receiving = tokio::spawn(receive_sessions(inner.clone(), streams));
-        let dialling = tokio::spawn(dial_sessions(inner.clone()));
-        *lock(&inner.tasks) = vec![receiving.abort_handle(), dialling.abort_handle()];
+        let streams = Arc::new(tokio::sync::Mutex::new(transport.take_control_streams()));
+        let (receives, dials) = (inner.clone(), inner.clone());
+        supervisor.run("control-receive", move || {
+            receive_sessions(receives.clone(), streams.clone())
+        });
+        supervisor.run("control-dial", move || dial_sessions(dials.clone()));
         Ok(Self { inner })
     }
 
@@ -238,12 +240,9 @@ impl Control {
         names
     }
 
-    /// Closes every session and takes no more.
+    /// Closes every session and takes no more. Stop the supervisor too, or sessions are dialled again.
     pub fn stop(&self) {
         self.inner.transport.close_control();
-        for task in lock(&self.inner.tasks).drain(..) {
-            task.abort();
-        }
         self.inner.sessions.stop();
         self.inner.gateway.stop(None);
     }
@@ -276,11 +275,18 @@ async fn ask_over(
 }
 
 /// Takes over the sessions that others dial.
-async fn receive_sessions(inner: Arc<Inner>, mut streams: mpsc::Receiver<ControlStream>) {
+async fn receive_sessions(
+    inner: Arc<Inner>,
+    streams: Arc<tokio::sync::Mutex<mpsc::Receiver<ControlStream>>>,
+) {
+    // Nobody else takes it: the task before has ended.
+    let mut streams = streams.lock().await;
     let guests = Arc::new(Semaphore::new(GUESTS_MAX));
     let mut running = JoinSet::new();
     while let Some(stream) = streams.recv().await {
-        while running.try_join_next().is_some() {}
+        while let Some(ended) = running.try_join_next() {
+            pass_on_panic(ended);
+        }
         let inner = inner.clone();
         if !stream.peer.is_newcomer() {
             running.spawn(async move { inner.sessions.keep(stream, true).await });
@@ -298,10 +304,12 @@ async fn receive_sessions(inner: Arc<Inner>, mut streams: mpsc::Receiver<Control
 /// Keeps a session with every connected peer whose name sorts after this node's.
 async fn dial_sessions(inner: Arc<Inner>) {
     let mut peers = inner.transport.watch_peers();
-    let mut dialling = Dialling::default();
+    // They end with this task, and their panics are its own: it starts again and keeps every session anew.
+    let mut running = JoinSet::new();
+    let mut dialling = HashMap::<ReplicaId, AbortHandle>::new();
     loop {
         let connected = peers.borrow_and_update().clone();
-        dialling.0.retain(|replica, task| {
+        dialling.retain(|replica, task| {
             let stays = connected.iter().any(|peer| peer.replica == *replica);
             if !stays {
                 task.abort();
@@ -311,25 +319,23 @@ async fn dial_sessions(inner: Arc<Inner>) {
         });
         for peer in connected {
             dialling
-                .0
                 .entry(peer.replica)
-                .or_insert_with(|| tokio::spawn(keep_session(inner.clone(), peer)).abort_handle());
+                .or_insert_with(|| running.spawn(keep_session(inner.clone(), peer)));
         }
-        if peers.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = peers.changed() => if changed.is_err() {
+                return;
+            },
+            Some(ended) = running.join_next() => pass_on_panic(ended),
         }
     }
 }
 
-/// The tasks of [`dial_sessions`], which end with it.
-#[derive(Default)]
-struct Dialling(HashMap<ReplicaId, AbortHandle>);
-
-impl Drop for Dialling {
-    fn drop(&mut self) {
-        for task in self.0.values() {
-            task.abort();
-        }
+fn pass_on_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
     }
 }
 
@@ -356,10 +362,8 @@ async fn keep_session(inner: Arc<Inner>, peer: Hello) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -28,12 +28,15 @@ async fn the_control_plane_listens_nowhere() {
         cookie: Cookie::new("cookie"),
     };
     let transport = Transport::bind(config).await.unwrap();
+    let supervisor = supervisor::Supervisor::start().await.unwrap();
     let before = listening();
     assert_eq!(
         before,
         BTreeSet::from([format!(":{:04X}", transport.address().port())])
     );
-    let _control = Control::start(&transport, Arc::new(Mute)).await.unwrap();
+    let _control = Control::start(&transport, &supervisor, Arc::new(Mute))
+        .await
+        .unwrap();
     assert_eq!(listening(), before);
 }
 

@@ -57,10 +57,19 @@ impl Supervisor {
         let _stopped = self.actor.cast(SupervisorMsg::Run(task));
     }
 
-    /// Makes the task called `name` panic at its next `.await`, to see what happens then. Nothing if none is called so.
+    /// Makes the task called `name` panic at its next `.await`, and returns when it has been started again.
+    ///
+    /// # Panics
+    ///
+    /// When no task of that name runs.
     #[cfg(feature = "faults")]
-    pub fn panic(&self, name: &'static str) {
-        let _stopped = self.actor.cast(SupervisorMsg::Panic(name));
+    pub async fn panic(&self, name: &'static str) {
+        let (reply, starts) = tokio::sync::oneshot::channel();
+        let _stopped = self.actor.cast(SupervisorMsg::Panic { name, reply });
+        let mut starts: tokio::sync::watch::Receiver<u32> = starts
+            .await
+            .unwrap_or_else(|_| panic!("no task {name} runs"));
+        let _ended = starts.changed().await;
     }
 
     /// Ends every task at its next `.await`, and returns when they have ended. May be called again.
@@ -75,9 +84,12 @@ impl Supervisor {
 enum SupervisorMsg {
     /// Start a task, for the first time or again.
     Run(Task),
-    /// Make a task panic.
+    /// Make a task panic, and tell how its starts can be watched.
     #[cfg(feature = "faults")]
-    Panic(&'static str),
+    Panic {
+        name: &'static str,
+        reply: tokio::sync::oneshot::Sender<tokio::sync::watch::Receiver<u32>>,
+    },
 }
 
 /// The actor behind [`Supervisor`].
@@ -127,10 +139,10 @@ impl Actor for Supervising {
                 children.0.push(Child { cell, task });
             }
             #[cfg(feature = "faults")]
-            SupervisorMsg::Panic(name) => {
-                for Child { task, .. } in children.0.iter().filter(|child| child.task.name == name)
-                {
-                    task.fault.notify_one();
+            SupervisorMsg::Panic { name, reply } => {
+                if let Some(child) = children.0.iter().find(|child| child.task.name == name) {
+                    let _left = reply.send(child.task.fault.starts.subscribe());
+                    child.task.fault.told.notify_one();
                 }
             }
         }

@@ -17,9 +17,17 @@ pub(crate) struct Task {
     pub(crate) name: &'static str,
     pub(crate) make: Make,
     pub(crate) restarts: Restarts,
-    /// Told to panic.
     #[cfg(feature = "faults")]
-    pub(crate) fault: Arc<tokio::sync::Notify>,
+    pub(crate) fault: Arc<Fault>,
+}
+
+/// How a test makes a task panic.
+#[cfg(feature = "faults")]
+#[derive(Default)]
+pub(crate) struct Fault {
+    pub(crate) told: tokio::sync::Notify,
+    /// How often the task was started.
+    pub(crate) starts: tokio::sync::watch::Sender<u32>,
 }
 
 impl Task {
@@ -37,10 +45,11 @@ impl Task {
 }
 
 #[cfg(feature = "faults")]
-async fn faulty(task: impl Future<Output = ()>, fault: Arc<tokio::sync::Notify>) {
+async fn faulty(task: impl Future<Output = ()>, fault: Arc<Fault>) {
+    fault.starts.send_modify(|starts| *starts += 1);
     tokio::select! {
         () = task => {}
-        () = fault.notified() => panic!("on purpose"),
+        () = fault.told.notified() => panic!("on purpose"),
     }
 }
 

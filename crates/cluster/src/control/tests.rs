@@ -25,7 +25,10 @@ async fn node(name: &str, replica: u32) -> (Transport, Control) {
         cookie: Cookie::new("cookie"),
     };
     let transport = Transport::bind(config).await.unwrap();
-    let control = Control::start(&transport, Arc::new(Reverse)).await.unwrap();
+    let supervisor = supervisor::Supervisor::start().await.unwrap();
+    let control = Control::start(&transport, &supervisor, Arc::new(Reverse))
+        .await
+        .unwrap();
     let hello = Hello {
         name: name.to_owned(),
         incarnation: 1,

@@ -145,7 +145,12 @@ impl Cluster {
         };
         let supervisor = Supervisor::start().await?;
         let cluster = Self::assemble(config, transport.clone(), supervisor, me.replica);
-        let control = Control::start(&transport, Arc::new(Gatekeeper(cluster.clone()))).await?;
+        let control = Control::start(
+            &transport,
+            &cluster.inner.supervisor,
+            Arc::new(Gatekeeper(cluster.clone())),
+        )
+        .await?;
         let _first = cluster.inner.control.set(control);
         let (admits, reads) = (cluster.clone(), cluster.clone());
         let events = transport.start(

@@ -45,6 +45,7 @@ impl GatewayHandler for Echo {
 struct Talker {
     node: Node,
     control: Control,
+    supervisor: supervisor::Supervisor,
     echo: Arc<Echo>,
 }
 
@@ -63,11 +64,15 @@ impl Talker {
             name,
             words: Mutex::default(),
         });
-        let control = Control::start(&transport, echo.clone()).await.unwrap();
+        let supervisor = supervisor::Supervisor::start().await.unwrap();
+        let control = Control::start(&transport, &supervisor, echo.clone())
+            .await
+            .unwrap();
         let hello = change(hello(&transport, name, incarnation));
         Self {
             node: Node::start_on(transport, hello),
             control,
+            supervisor,
             echo,
         }
     }
@@ -116,6 +121,22 @@ async fn three_nodes_ask_and_tell_each_other() {
             .map(|name| (name.to_owned(), name.to_uppercase().into_bytes()))
             .collect();
         assert_eq!(heard, expected);
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_kept_anew_after_a_panic_in_a_task_of_the_control_plane() {
+    let (anna, bert) = (
+        Talker::start("anna", 1).await,
+        Talker::start("bert", 1).await,
+    );
+    anna.node.dial(&bert.node);
+    for (talker, task) in [(&anna, "control-dial"), (&bert, "control-receive")] {
+        assert!(soon(anna.ask("bert", "hello")).await.is_ok());
+        talker.supervisor.panic(task).await;
+    }
+    for (asker, asked) in [(&anna, "bert"), (&bert, "anna")] {
+        assert!(soon(asker.ask(asked, "hello again")).await.is_ok());
     }
 }
 

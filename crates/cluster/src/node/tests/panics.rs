@@ -23,8 +23,15 @@ async fn every_task_that_lives_as_long_as_the_node_goes_on_after_a_panic() {
     let bert = start("bert", cookie, &[&anna]).await;
     until("both", || members(&anna) == 2 && members(&bert) == 2).await;
 
-    for task in ["connections", "heartbeats", "clock", "flush"] {
-        anna.inner.supervisor.panic(task);
+    for task in [
+        "connections",
+        "heartbeats",
+        "clock",
+        "flush",
+        "control-receive",
+        "control-dial",
+    ] {
+        anna.inner.supervisor.panic(task).await;
     }
 
     // Heartbeats: what bert granted is renewed.
