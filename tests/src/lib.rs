@@ -17,6 +17,6 @@ pub use self::cluster::{Cluster, MemberView, View};
 pub use self::http::{Client, Response};
 pub use self::load::{Hit, Load, Outcome, Target, at_once, spend};
 pub use self::network::{Network, address};
-pub use self::node::{Node, Options, weir};
+pub use self::node::{Node, Options, Starting, weir};
 pub use self::redis::Redis;
 pub use self::wait::{DEADLINE, eventually};

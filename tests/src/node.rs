@@ -30,6 +30,8 @@ pub struct Options {
     pub host: Option<(String, String)>,
     /// By how much its wall clock is off, as `faketime` reads it: `+1h`. `None`: as this host's.
     pub clock: Option<String>,
+    /// Port of `--http`. 0: any.
+    pub http_port: u16,
 }
 
 impl Options {
@@ -42,6 +44,7 @@ impl Options {
             args: Vec::new(),
             host: None,
             clock: None,
+            http_port: 0,
         }
     }
 }
@@ -57,6 +60,13 @@ pub struct Node {
     pub cluster: SocketAddr,
     /// Live members when it was ready, itself included.
     pub members: usize,
+    process: Process,
+}
+
+/// A node that has been started and may not be ready. Killed and reaped when dropped.
+#[derive(Debug)]
+pub struct Starting {
+    told: mpsc::Receiver<String>,
     process: Process,
 }
 
@@ -113,69 +123,7 @@ impl Node {
     ///
     /// If it is not ready within the deadline, or its ready line is not as promised.
     pub fn start(home: &Path, options: &Options) -> Result<Self, (ExitStatus, String)> {
-        let mut command = match &options.host {
-            None => weir(home),
-            Some((namespace, _)) => {
-                // Replaces itself with what it starts, so that the child is the node.
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", namespace]).arg(program());
-                isolate(&mut command, home);
-                command
-            }
-        };
-        command.args(["node", "--name", &options.name, "--cookie", &options.cookie]);
-        match &options.host {
-            None => command.args(["--http", "127.0.0.1:0"]),
-            Some((_, address)) => {
-                let any = format!("{address}:0");
-                command.args(["--http", &any, "--cluster", &any, "--insecure"])
-            }
-        };
-        command.args(["--log", "text"]).args(&options.args);
-        if let Some(off_by) = &options.clock {
-            // As the command `faketime` does, which would start the node as a child.
-            command
-                .env("LD_PRELOAD", faketime_library())
-                .env("FAKETIME", off_by)
-                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        }
-        let (log, stderr) = new_log(home, &options.name);
-        command.stdout(Stdio::piped()).stderr(stderr);
-        let mut child = command.spawn().expect("starting weir");
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let mut process = Process {
-            child,
-            log,
-            name: options.name.clone(),
-        };
-        let (told, line) = mpsc::channel();
-        thread::spawn(move || {
-            let mut line = String::new();
-            // An error reads as the end, which the process explains.
-            let _ = BufReader::new(stdout).read_line(&mut line);
-            let _ = told.send(line);
-        });
-        let line = line
-            .recv_timeout(DEADLINE)
-            .unwrap_or_else(|_| panic!("{} was not ready within {DEADLINE:?}", options.name));
-        if line.is_empty() {
-            let status = process.child.wait().expect("waiting for weir");
-            return Err((status, process.log()));
-        }
-        let ready = |key: &str| {
-            line.split_whitespace()
-                .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-                .unwrap_or_else(|| panic!("no {key} in the ready line {line:?}"))
-        };
-        let prefix = format!("weir {} ready ", options.name);
-        assert!(line.starts_with(&prefix), "{line:?}");
-        Ok(Self {
-            name: options.name.clone(),
-            http: ready("http").parse().expect("an address"),
-            cluster: ready("cluster").parse().expect("an address"),
-            members: ready("members").parse().expect("a number"),
-            process,
-        })
+        Starting::launch(home, options).ready()
     }
 
     /// A new connection to it.
@@ -286,11 +234,7 @@ impl Node {
 
     /// Waits until it has ended by itself.
     pub fn ended(&mut self) -> ExitStatus {
-        let name = self.name.clone();
-        eventually(&format!("{name} ends"), || {
-            let status = self.process.child.try_wait().expect("waiting for a child");
-            status.ok_or_else(|| "it runs".to_owned())
-        })
+        self.process.ended()
     }
 
     /// Resident memory in bytes.
@@ -313,13 +257,124 @@ impl Node {
         self.process.child.id()
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("the id of a child"), signal).expect("signalling a child");
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+}
+
+impl Starting {
+    /// Starts a node.
+    ///
+    /// # Panics
+    ///
+    /// If there is no program, or it cannot be started.
+    #[must_use]
+    pub fn launch(home: &Path, options: &Options) -> Self {
+        let mut command = match &options.host {
+            None => weir(home),
+            Some((namespace, _)) => {
+                // Replaces itself with what it starts, so that the child is the node.
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(program());
+                isolate(&mut command, home);
+                command
+            }
+        };
+        command.args(["node", "--name", &options.name, "--cookie", &options.cookie]);
+        match &options.host {
+            None => command.args(["--http", &format!("127.0.0.1:{}", options.http_port)]),
+            Some((_, address)) => {
+                let any = format!("{address}:0");
+                command.args(["--http", &any, "--cluster", &any, "--insecure"])
+            }
+        };
+        command.args(["--log", "text"]).args(&options.args);
+        if let Some(off_by) = &options.clock {
+            // As the command `faketime` does, which would start the node as a child.
+            command
+                .env("LD_PRELOAD", faketime_library())
+                .env("FAKETIME", off_by)
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        let (log, stderr) = new_log(home, &options.name);
+        command.stdout(Stdio::piped()).stderr(stderr);
+        let mut child = command.spawn().expect("starting weir");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let process = Process {
+            child,
+            log,
+            name: options.name.clone(),
+        };
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            // An error reads as the end, which the process explains.
+            let _ = BufReader::new(stdout).read_line(&mut line);
+            let _ = tell.send(line);
+        });
+        Self { told, process }
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// If it ends before it is ready: how, and what it said on stderr.
+    ///
+    /// # Panics
+    ///
+    /// If it is not ready within the deadline, or its ready line is not as promised.
+    pub fn ready(self) -> Result<Node, (ExitStatus, String)> {
+        let Self { told, mut process } = self;
+        let line = told
+            .recv_timeout(DEADLINE)
+            .unwrap_or_else(|_| panic!("{} was not ready within {DEADLINE:?}", process.name));
+        if line.is_empty() {
+            let status = process.child.wait().expect("waiting for weir");
+            return Err((status, process.log()));
+        }
+        let ready = |key: &str| {
+            line.split_whitespace()
+                .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+                .unwrap_or_else(|| panic!("no {key} in the ready line {line:?}"))
+        };
+        let prefix = format!("weir {} ready ", process.name);
+        assert!(line.starts_with(&prefix), "{line:?}");
+        Ok(Node {
+            name: process.name.clone(),
+            http: ready("http").parse().expect("an address"),
+            cluster: ready("cluster").parse().expect("an address"),
+            members: ready("members").parse().expect("a number"),
+            process,
+        })
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        self.process.ended()
     }
 }
 
 impl Process {
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("the id of a child"), signal).expect("signalling a child");
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let name = self.name.clone();
+        eventually(&format!("{name} ends"), || {
+            let status = self.child.try_wait().expect("waiting for a child");
+            status.ok_or_else(|| "it runs".to_owned())
+        })
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }

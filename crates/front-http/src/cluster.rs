@@ -73,6 +73,7 @@ pub(crate) async fn forget<N: Node>(
             Kind::NotFound,
             "no member of the cluster has this name",
         )),
+        Forgotten::Joining => Err(Problem::joining()),
     }
 }
 

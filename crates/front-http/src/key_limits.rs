@@ -15,7 +15,7 @@ use crate::decided;
 use crate::explain::{Field, Kind, Shape, explain};
 use crate::headers::RateHeaders;
 use crate::key;
-use crate::node::Node;
+use crate::node::{Node, Readiness};
 use crate::problem::{self, Problem};
 use crate::query;
 use crate::rule::{BURST_ACCEPTED, LIMIT_ACCEPTED, Places, Rule};
@@ -120,6 +120,10 @@ pub(crate) async fn put<N: Node>(
 pub(crate) async fn check<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "key")?;
     let policy = app.node.key_limit(&key).ok_or_else(|| {
+        if app.node.readiness() == Readiness::Joining {
+            // It may have one, which the others will tell.
+            return Problem::joining();
+        }
         Problem::new(
             problem::Kind::NotFound,
             "no limit has been set for this key",

@@ -109,6 +109,8 @@ pub enum Forgotten {
     Alive,
     /// Nobody has that name.
     Unknown,
+    /// This node has not joined: it knows nobody yet.
+    Joining,
 }
 
 /// What a node believes of a member.

@@ -171,6 +171,15 @@ impl Problem {
             .accepted("a name that GET /v1/limits lists")
     }
 
+    /// A question that a node cannot answer before it has joined.
+    pub(crate) fn joining() -> Self {
+        Self::new(
+            Kind::NoDecision,
+            "this node is still joining its cluster; nothing was counted or changed",
+        )
+        .retry_after(Nanos::from_secs(1))
+    }
+
     /// A cost that is above the burst of `policy`.
     pub(crate) fn never_conforms(policy: &Policy, cost: Cost) -> Self {
         let burst = policy.limit.burst();

@@ -77,6 +77,9 @@ pub(crate) struct NodeArgs {
     /// Zone of this node: replicas prefer another one
     #[arg(long)]
     pub(crate) zone: Option<String>,
+    /// Told to stop, go on serving for so long: load balancers need it to hear from /ready [default: 0s]
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) drain_wait: Option<String>,
     /// Limits, routes and settings [default: a built-in example]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -121,6 +124,7 @@ impl NodeArgs {
             "cluster" => &self.cluster,
             "advertise" => &self.advertise,
             "zone" => &self.zone,
+            "drain_wait" => &self.drain_wait,
             "data_dir" => &self.data_dir,
             "api_token" => &self.api_token,
             "api_token_file" => &self.api_token_file,

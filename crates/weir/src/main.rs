@@ -11,6 +11,7 @@ mod node;
 mod process;
 mod secret;
 mod served;
+mod signals;
 mod stop;
 mod strategies;
 mod telemetry;

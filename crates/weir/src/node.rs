@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
 use cluster::cookie::Cookie;
@@ -17,13 +15,15 @@ use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::config::cluster::Ack;
 use crate::config::routes::{Answer, Identify};
 use crate::config::{Config, NAMESPACE};
 use crate::secret::Secret;
-use crate::served::Served;
+use crate::served::{Me, Served, Started};
+use crate::signals::Signals;
 use crate::strategies::Strategies;
 use crate::telemetry;
 
@@ -44,16 +44,6 @@ pub(crate) struct Parts {
     pub(crate) metrics: PrometheusHandle,
 }
 
-/// A node that has joined whom it could find, and serves.
-pub(crate) struct Running {
-    /// Live members, this one included.
-    pub(crate) members: usize,
-    /// Resolves when another node has taken this one's name: nothing may be decided any more.
-    pub(crate) fenced: Pin<Box<dyn Future<Output = ()>>>,
-    /// Hands the shards over and finishes what is in flight, once it is polled.
-    pub(crate) drain: Pin<Box<dyn Future<Output = anyhow::Result<()>>>>,
-}
-
 /// Runs a node until it is told to stop and has drained.
 ///
 /// # Errors
@@ -61,6 +51,14 @@ pub(crate) struct Running {
 /// One clear reason why it could not start, or not stop in order.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     telemetry::start_logs(config.node.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let signals = {
+        let _within = runtime.enter();
+        Signals::new()?
+    };
     allow_many_files();
     let cookie = Secret::load(&config.node.cookie).context("the cookie")?;
     let api_token = config
@@ -83,11 +81,7 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
         advertise,
         metrics,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
-    let served = runtime.block_on(serve(parts));
+    let served = runtime.block_on(serve(parts, signals));
     // Not dropped, which would wait for work that nobody waits for any more.
     runtime.shutdown_background();
     served
@@ -105,36 +99,103 @@ pub(crate) fn allow_many_files() {
 /// 20 000 connections of the HTTP front, as many again for whatever comes beside it.
 const FILES: u64 = 40_000;
 
-async fn serve(parts: Parts) -> anyhow::Result<()> {
-    let mut stop = StopSignals::new()?;
+/// Serves HTTP from the first moment, joins, says so, and stops in order: first the balancers are told, then the
+/// clients, then the other nodes.
+async fn serve(parts: Parts, mut signals: Signals) -> anyhow::Result<()> {
     let name = parts.config.node.name.clone();
     let http = parts.http.local_addr()?;
     let cluster = parts.cluster.local_addr()?;
-    let running = tokio::select! {
-        running = wire(parts) => running?,
-        () = stop.next() => return Ok(()),
+    let drain_wait = parts.config.node.drain_wait;
+    let (served, mut front, joining) = wire(parts)?;
+    let started = tokio::select! {
+        joined = joining => joined?,
+        ended = front.ended() => return ended,
+        () = signals.stop() => {
+            tracing::info!(node = %name, "told to stop before it had joined");
+            served.begin_drain();
+            return front.stop().await;
+        }
     };
+    let members = started.cluster.live_members();
+    let fenced = started.cluster.clone();
+    let stopping = started.clone();
+    served.start(started);
     announce(&format!(
-        "weir {name} ready http={http} cluster={cluster} members={}",
-        running.members
+        "weir {name} ready http={http} cluster={cluster} members={members}"
     ))?;
 
     tokio::select! {
-        () = stop.next() => {}
-        () = running.fenced => anyhow::bail!("another node has taken the name {name} in this cluster"),
+        () = signals.stop() => {}
+        ended = front.ended() => return ended,
+        () = fenced.fenced() => anyhow::bail!("another node has taken the name {name} in this cluster"),
     }
-    tracing::info!(node = %name, "told to stop, draining");
+    served.begin_drain();
+    tracing::info!(node = %name, drain_wait_ms = drain_wait.as_millis(), "told to stop, draining");
+    let drain = async {
+        // Whoever sends requests here learns from /ready that this must end, and needs a while to learn it.
+        tokio::time::sleep(drain_wait).await;
+        let answered = front.stop().await;
+        let handed_off = stopping.cluster.hand_off().await;
+        tracing::info!(handed_off, "stopping");
+        stopping.strategies.stop().await;
+        stopping.cluster.stop().await;
+        answered
+    };
     tokio::select! {
-        drained = running.drain => drained,
-        () = stop.next() => {
+        drained = drain => drained,
+        () = signals.stop() => {
             tracing::warn!(node = %name, "told to stop again, not draining any longer");
             anyhow::bail!("stopped before it had drained");
         }
     }
 }
 
-/// Starts everything a node is made of, joins whom it can find, and returns when it serves.
-async fn wire(parts: Parts) -> anyhow::Result<Running> {
+/// The HTTP front while it serves.
+struct Front {
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl Front {
+    fn start(
+        listener: TcpListener,
+        served: Arc<Served>,
+        config: HttpConfig,
+    ) -> anyhow::Result<Self> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let router = front_http::router(served, config);
+        let (stop, stopped) = oneshot::channel();
+        let serving = front_http::serve(listener, router, async {
+            let _dropped = stopped.await;
+        });
+        Ok(Self {
+            stop,
+            serving: tokio::spawn(serving),
+        })
+    }
+
+    /// Resolves when it has ended although nobody stopped it: nobody can ask this node anything any more.
+    async fn ended(&mut self) -> anyhow::Result<()> {
+        (&mut self.serving).await.context("serving HTTP")?;
+        anyhow::bail!("the HTTP front has ended by itself")
+    }
+
+    /// Answers those who have asked, and lets nobody else in.
+    async fn stop(self) -> anyhow::Result<()> {
+        let _gone = self.stop.send(());
+        self.serving.await.context("finishing what is in flight")
+    }
+}
+
+/// Puts a node together and serves its front. The node has joined whom it could find when the future that is returned
+/// resolves.
+fn wire(
+    parts: Parts,
+) -> anyhow::Result<(
+    Arc<Served>,
+    Front,
+    impl Future<Output = anyhow::Result<Started>>,
+)> {
     let Parts {
         config,
         cookie,
@@ -145,9 +206,28 @@ async fn wire(parts: Parts) -> anyhow::Result<Running> {
         metrics,
     } = parts;
     let cookie = Cookie::new(cookie.expose());
-    let browser_key = cookie.secret("browser");
-    let redis_secret = half(cookie.secret("redis"));
+    let me = Me {
+        name: config.node.name.clone(),
+        http: http.local_addr()?.to_string(),
+        cluster: advertise.to_string(),
+    };
+    let served = Arc::new(Served::new(me, metrics, NAMESPACE.into()));
+    let http_config = http_config(&config, api_token.as_ref(), cookie.secret("browser"))?;
     let http_address = http.local_addr()?;
+    let front = Front::start(http, Arc::clone(&served), http_config)?;
+    let joining = join(config, cookie, cluster, advertise, http_address);
+    Ok((served, front, joining))
+}
+
+/// Joins whom it can find, and starts what the limits need.
+async fn join(
+    config: Config,
+    cookie: Cookie,
+    cluster: TcpListener,
+    advertise: SocketAddr,
+    http: SocketAddr,
+) -> anyhow::Result<Started> {
+    let redis_secret = half(cookie.secret("redis"));
     // The transport binds it again: until now it was held, so that a port in use is told before anything else.
     let listen = cluster.local_addr()?;
     drop(cluster);
@@ -156,7 +236,7 @@ async fn wire(parts: Parts) -> anyhow::Result<Running> {
         cookie,
         listen,
         advertise: advertise.to_string(),
-        http: http_address.to_string(),
+        http: http.to_string(),
         zone: config.node.zone.clone(),
         join: config.node.join.iter().map(seed).collect(),
         shards: shard::Settings::lan(
@@ -173,38 +253,9 @@ async fn wire(parts: Parts) -> anyhow::Result<Running> {
     })
     .await?;
     let strategies = Strategies::start(&config, &cluster, redis_secret).await?;
-    let served = Arc::new(Served {
-        cluster: cluster.clone(),
-        strategies: strategies.clone(),
-        metrics,
-        ready: AtomicBool::new(true),
-        namespace: NAMESPACE.into(),
-    });
-    let front = http_config(&config, api_token.as_ref(), browser_key)?;
-    let (stop_serving, stopped) = tokio::sync::oneshot::channel::<()>();
-    let listener = tokio::net::TcpListener::from_std(http)?;
-    let serving = tokio::spawn(front_http::serve(
-        listener,
-        front_http::router(served, front),
-        async {
-            let _dropped = stopped.await;
-        },
-    ));
-    let members = cluster.live_members();
-    let fenced = cluster.clone();
-    let drain = async move {
-        let handed_off = cluster.hand_off().await;
-        tracing::info!(handed_off, "stopping");
-        let _gone = stop_serving.send(());
-        let served = serving.await.context("finishing what is in flight");
-        strategies.stop().await;
-        cluster.stop().await;
-        served
-    };
-    Ok(Running {
-        members,
-        fenced: Box::pin(async move { fenced.fenced().await }),
-        drain: Box::pin(drain),
+    Ok(Started {
+        cluster,
+        strategies,
     })
 }
 
@@ -320,29 +371,6 @@ fn announce(line: &str) -> anyhow::Result<()> {
     writeln!(stdout, "{line}")
         .and_then(|()| stdout.flush())
         .context("telling that the node is ready")
-}
-
-/// SIGTERM and Ctrl-C.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("listening for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! This node as the HTTP front sees it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use cluster::node::{Cluster, Status};
 use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy, Strategy};
@@ -9,42 +9,145 @@ use front_http::{
     ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Node, Ownership, Readiness,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use quota::{Cost, Limit};
+use quota::{Cost, Limit, Nanos};
 
 use crate::strategies::Strategies;
 
-/// The cluster handle, and what only the program around it knows.
+/// A node from the moment it listens: first joining, then started, in the end stopping.
+///
+/// While it joins, hits are answered by their limit's fail mode, at once: nobody can say yet who would decide them.
 pub(crate) struct Served {
+    /// This node, as it knows itself before it knows the others.
+    pub(crate) me: Me,
+    pub(crate) metrics: PrometheusHandle,
+    /// Limits of single keys count here.
+    pub(crate) namespace: Arc<str>,
+    started: OnceLock<Started>,
+    stopping: AtomicBool,
+}
+
+/// What a node knows of itself before it has joined.
+pub(crate) struct Me {
+    pub(crate) name: String,
+    /// `ADDR:PORT` of its HTTP front.
+    pub(crate) http: String,
+    /// `ADDR:PORT` that other nodes dial.
+    pub(crate) cluster: String,
+}
+
+/// What a node has once it has joined.
+#[derive(Clone)]
+pub(crate) struct Started {
     pub(crate) cluster: Cluster,
     /// Who counts.
     pub(crate) strategies: Strategies,
-    pub(crate) metrics: PrometheusHandle,
-    /// Joined: every shard has an owner.
-    pub(crate) ready: AtomicBool,
-    /// Limits of single keys count here.
-    pub(crate) namespace: Arc<str>,
+}
+
+/// Told while the node joins. Joining takes seconds at most.
+const JOINING: NoDecision = NoDecision::Unavailable {
+    retry_after: Nanos::from_secs(1),
+};
+
+impl Served {
+    /// A node that is joining.
+    pub(crate) fn new(me: Me, metrics: PrometheusHandle, namespace: Arc<str>) -> Self {
+        Self {
+            me,
+            metrics,
+            namespace,
+            started: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on hits are decided. To be called once.
+    pub(crate) fn start(&self, started: Started) {
+        let first = self.started.set(started);
+        assert!(first.is_ok(), "a node joins once");
+    }
+
+    /// From now on the node says that it is not ready. It serves whoever comes all the same.
+    pub(crate) fn begin_drain(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    fn strategies(&self) -> Option<&Strategies> {
+        self.started.get().map(|started| &started.strategies)
+    }
+
+    fn joined(&self) -> Option<&Cluster> {
+        self.started.get().map(|started| &started.cluster)
+    }
+
+    /// The cluster as a node sees it that has met nobody yet.
+    fn alone(&self) -> ClusterStatus {
+        let Me {
+            name,
+            http,
+            cluster,
+        } = &self.me;
+        ClusterStatus {
+            node: name.clone(),
+            view: format!("{:016x}", 0),
+            members: vec![Member {
+                name: name.clone(),
+                status: MemberStatus::Alive,
+                incarnation: 0,
+                shards: 0,
+                http: http.clone(),
+                cluster: cluster.clone(),
+            }],
+            under_replicated_shards: 0,
+            replication_lag: Nanos::ZERO,
+            raft: None,
+            redis: None,
+        }
+    }
 }
 
 impl Coordinator for Served {
     async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
-        self.strategies.hit(policy, key, cost).await
+        match self.strategies() {
+            Some(strategies) => strategies.hit(policy, key, cost).await,
+            None => joining(policy, cost),
+        }
     }
 
     async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
-        self.strategies.hits(hits).await
+        match self.strategies() {
+            Some(strategies) => strategies.hits(hits).await,
+            None => {
+                let answers = hits.iter().map(|hit| joining(&hit.policy, hit.cost));
+                answers.collect()
+            }
+        }
     }
 
     async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
-        self.strategies.refund(policy, key, cost).await
+        let strategies = self.strategies().ok_or(JOINING)?;
+        strategies.refund(policy, key, cost).await
     }
 
     async fn reset(&self, policy: &Policy, key: &str) -> Result<(), NoDecision> {
-        self.strategies.reset(policy, key).await
+        let strategies = self.strategies().ok_or(JOINING)?;
+        strategies.reset(policy, key).await
     }
+}
+
+/// The answer to a hit that comes while the node joins.
+fn joining(policy: &Policy, cost: Cost) -> Result<Answer, NoDecision> {
+    policy.on_failure.answer(&policy.limit, cost, JOINING)
 }
 
 impl Node for Served {
     fn cluster(&self) -> ClusterStatus {
+        let Some(Started {
+            cluster,
+            strategies,
+        }) = self.started.get()
+        else {
+            return self.alone();
+        };
         let Status {
             name,
             view,
@@ -52,7 +155,7 @@ impl Node for Served {
             under_replicated_shards,
             replication_lag,
             ..
-        } = self.cluster.status();
+        } = cluster.status();
         let members = members.into_iter().map(|member| Member {
             name: member.name,
             status: match member.status {
@@ -72,13 +175,16 @@ impl Node for Served {
             members: members.collect(),
             under_replicated_shards: u32::try_from(under_replicated_shards).unwrap_or(u32::MAX),
             replication_lag,
-            raft: self.strategies.raft_status(),
-            redis: self.strategies.redis_status(),
+            raft: strategies.raft_status(),
+            redis: strategies.redis_status(),
         }
     }
 
     fn forget(&self, name: &str) -> Forgotten {
-        match self.cluster.forget(name) {
+        let Some(cluster) = self.joined() else {
+            return Forgotten::Joining;
+        };
+        match cluster.forget(name) {
             Some(true) => Forgotten::Done,
             Some(false) => Forgotten::Alive,
             None => Forgotten::Unknown,
@@ -86,7 +192,7 @@ impl Node for Served {
     }
 
     fn owner_of(&self, policy: &Policy, key: &str) -> Option<Ownership> {
-        let owned = self.cluster.owner_of(policy, key)?;
+        let owned = self.joined()?.owner_of(policy, key)?;
         Some(Ownership {
             shard: owned.shard,
             term: u64::from(owned.term),
@@ -96,22 +202,24 @@ impl Node for Served {
     }
 
     fn readiness(&self) -> Readiness {
-        if self.cluster.is_draining() {
-            Readiness::Draining
-        } else if self.ready.load(Ordering::Acquire) {
-            Readiness::Ready
-        } else {
-            Readiness::Joining
+        if self.stopping.load(Ordering::Acquire) {
+            return Readiness::Draining;
+        }
+        match self.started.get() {
+            Some(_) => Readiness::Ready,
+            None => Readiness::Joining,
         }
     }
 
     fn metrics(&self) -> String {
-        self.cluster.measure();
+        if let Some(cluster) = self.joined() {
+            cluster.measure();
+        }
         self.metrics.render()
     }
 
     fn key_limit(&self, key: &str) -> Option<Policy> {
-        let limit = self.cluster.key_limit(key)?;
+        let limit = self.joined()?.key_limit(key)?;
         Some(Policy {
             namespace: self.namespace.clone(),
             name: KEY_LIMITS.into(),
@@ -122,6 +230,7 @@ impl Node for Served {
     }
 
     async fn put_key_limit(&self, key: &str, limit: Limit) -> Result<(), NoDecision> {
-        self.cluster.put_key_limit(key, limit)
+        let cluster = self.joined().ok_or(JOINING)?;
+        cluster.put_key_limit(key, limit)
     }
 }

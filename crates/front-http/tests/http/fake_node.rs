@@ -137,6 +137,7 @@ impl Node for FakeNode {
         match name {
             "oskar" => Forgotten::Alive,
             "gone" => Forgotten::Done,
+            "early" => Forgotten::Joining,
             _ => Forgotten::Unknown,
         }
     }

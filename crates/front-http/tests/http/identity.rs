@@ -17,8 +17,11 @@ enum Is<'a> {
 }
 use Is::{Counted, Nobody, Refused};
 
+/// Name and value of a header.
+type Line<'a> = (&'a str, &'a [u8]);
+
 /// A request for `target` with these headers, to a route that counts by `identify`.
-async fn check(identify: &[Identity], target: &str, headers: &[(&str, &[u8])], expected: Is<'_>) {
+async fn check(identify: &[Identity], target: &str, headers: &[Line<'_>], expected: Is<'_>) {
     let mut config = config();
     config.routes = vec![Route {
         path: "/who".into(),
@@ -63,8 +66,8 @@ fn keys(front: &Front) -> Vec<String> {
     keys
 }
 
-fn shown(headers: &[(&str, &[u8])]) -> Vec<String> {
-    let line = |(name, value): &(&str, &[u8])| format!("{name}: {}", value.escape_ascii());
+fn shown(headers: &[Line<'_>]) -> Vec<String> {
+    let line = |(name, value): &Line<'_>| format!("{name}: {}", value.escape_ascii());
     headers.iter().map(line).collect()
 }
 
@@ -101,7 +104,7 @@ async fn headers() {
         (&[b"jos\xe9"], Refused),
         (&[b"\xff"], Refused),
         (&[long.as_bytes()], Refused),
-        (&[long[1..].as_bytes()], Counted(&long[1..])),
+        (&[&long.as_bytes()[1..]], Counted(&long[1..])),
         // Nobody becomes somebody else by calling himself so.
         (&[b"peer:192.0.2.1"], Counted("name:peer:192.0.2.1")),
         (&[b"browser:00"], Counted("name:browser:00")),
@@ -230,7 +233,7 @@ async fn addresses() {
 #[tokio::test]
 async fn the_first_that_is_there_is_counted() {
     let all = [user(), name(), sid(), Identity::Peer];
-    let rows: &[(&str, &[(&str, &[u8])], Is<'_>)] = &[
+    let rows: &[(&str, &[Line<'_>], Is<'_>)] = &[
         ("", &[], Counted("peer:10.0.0.1")),
         ("", &[("Cookie", b"sid=1")], Counted("cookie:sid=1")),
         ("?name=ben", &[("Cookie", b"sid=1")], Counted("ben")),

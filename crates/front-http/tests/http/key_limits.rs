@@ -1,5 +1,6 @@
 //! Limits of single keys, and the quota of clients.
 
+use front_http::Readiness;
 use quota::Nanos;
 use serde_json::json;
 
@@ -33,6 +34,16 @@ async fn a_key_has_the_limit_it_was_given() {
         .get("/api/check?key=user124")
         .await
         .problem(404, "not-found");
+}
+
+/// A client that was told "no limit has been set" would have gone without one.
+#[tokio::test]
+async fn before_the_others_have_told_their_limits_nobody_hears_that_there_is_none() {
+    let front = front();
+    *front.node.readiness.lock().unwrap() = Readiness::Joining;
+    let reply = front.get("/api/check?key=user123").await;
+    assert_eq!(reply.header("retry-after"), "1");
+    reply.problem(503, "no-decision");
 }
 
 #[tokio::test]

@@ -41,6 +41,9 @@ async fn only_a_dead_member_is_forgotten() {
         .method("DELETE", "/v1/members/nobody")
         .await
         .problem(404, "not-found");
+    let reply = front.method("DELETE", "/v1/members/early").await;
+    assert_eq!(reply.header("retry-after"), "1");
+    reply.problem(503, "no-decision");
 }
 
 #[tokio::test]

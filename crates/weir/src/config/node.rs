@@ -2,10 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::problem::{Given, Problems};
 use super::table::Table;
-use super::{NAME_ACCEPTED, Surroundings, valid_name};
+use super::{NAME_ACCEPTED, Surroundings, span, valid_name};
 use crate::cli::NodeArgs;
 use crate::secret::Secret;
 
@@ -26,6 +27,12 @@ pub(crate) struct NodeConfig {
     pub(crate) join: Vec<Seed>,
     /// Replicas prefer another zone.
     pub(crate) zone: Option<String>,
+    /// How long requests are served as before once the node was told to stop and `/ready` says so.
+    ///
+    /// A balancer goes on sending until it has looked again, and what comes after the front has closed is refused: for
+    /// containers some 5 s, longer than the balancer's interval times the failures that it wants to see. Default 0: who
+    /// stops a node by hand does not wait for anybody.
+    pub(crate) drain_wait: Duration,
     /// What clients must prove, if anything.
     pub(crate) api_token: Option<SecretSource>,
     /// How to log. `None`: as fits where stderr goes.
@@ -177,6 +184,9 @@ pub(super) fn read(
     let zone = layers
         .pick("zone", problems)
         .map(|given| problems.parse(&given, NAME_ACCEPTED, valid_name));
+    let drain_wait = layers
+        .pick("drain_wait", problems)
+        .map(|given| problems.parse(&given, span::ACCEPTED, span::parse));
     let log = layers.pick("log", problems).map(|given| {
         problems.choose(
             &given,
@@ -191,6 +201,7 @@ pub(super) fn read(
     let (cluster, advertise) = addresses?;
     let zone = zone.map_or(Some(None), |zone| zone.map(Some))?;
     let log = log.map_or(Some(None), |log| log.map(Some))?;
+    let drain_wait = drain_wait.unwrap_or(Some(Duration::ZERO))?;
     Some(NodeConfig {
         name: name?,
         cookie: cookie?,
@@ -199,6 +210,7 @@ pub(super) fn read(
         advertise,
         join,
         zone,
+        drain_wait,
         api_token,
         log,
     })

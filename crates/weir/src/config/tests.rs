@@ -150,6 +150,7 @@ fn every_key_is_read() {
         advertise = "10.0.0.1:4100"
         join = ["10.0.0.2:4100", "dns:weir.internal:4100"]
         zone = "vie-1"
+        drain_wait = "5s"
         api_token_file = "/t"
         log = "json"
         [cluster]
@@ -185,6 +186,7 @@ fn every_key_is_read() {
         (node.name.as_str(), node.zone.as_deref(), node.log),
         ("oskar", Some("vie-1"), Some(LogFormat::Json))
     );
+    assert_eq!(node.drain_wait.as_secs(), 5);
     assert_eq!(node.cookie, SecretSource::File("/c".into()));
     assert_eq!(node.api_token, Some(SecretSource::File("/t".into())));
     assert_eq!((node.http.port(), node.cluster.port()), (80, 4100));

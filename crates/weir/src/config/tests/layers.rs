@@ -49,6 +49,24 @@ fn a_flag_wins_over_its_variable_and_that_over_the_file() {
 }
 
 #[test]
+fn nobody_waits_when_stopped_unless_told_to() {
+    let wait = |flags, variables, file| {
+        let told = Told {
+            flags,
+            variables,
+            file,
+        };
+        told.check().unwrap().node.drain_wait.as_millis()
+    };
+    let file = "[node]\ndrain_wait = \"1s\"";
+    let variable = [("WEIR_DRAIN_WAIT", "2s")];
+    assert_eq!(wait("", &[], ""), 0);
+    assert_eq!(wait("", &[], file), 1_000);
+    assert_eq!(wait("", &variable, file), 2_000);
+    assert_eq!(wait("--drain-wait 3s", &variable, file), 3_000);
+}
+
+#[test]
 fn port_moves_only_the_default() {
     let http = |flags, variables| {
         Told {

@@ -80,6 +80,11 @@ fn a_mistake_in_node_or_cluster_is_refused_at_its_place() {
         ),
         ("[node]\nzone = \"a/b\"", "2: node.zone", "found \"a/b\""),
         (
+            "[node]\ndrain_wait = \"5\"",
+            "2: node.drain_wait",
+            "found \"5\"; accepted: a whole number and ms, s,",
+        ),
+        (
             "[node]\nlog = \"yaml\"",
             "2: node.log",
             "found \"yaml\"; accepted: \"text\", \"json\"",
