@@ -12,17 +12,18 @@ mod wrk;
 
 use anyhow::{Context as _, Result, bail};
 
-use measures::{forward, http as http_check, in_process, strategies, takeover, upkeep};
+use measures::{forward, http as http_check, in_process, rough, strategies, takeover, upkeep};
 
 /// A measurement: its name, and what makes its table.
 type Measure = (&'static str, fn() -> Result<String>);
 
-const MEASURES: [Measure; 6] = [
+const MEASURES: [Measure; 7] = [
     ("http", http_check::measure),
     ("in-process", in_process::measure),
     ("forward", forward::measure),
     ("upkeep", upkeep::measure),
     ("takeover", takeover::measure),
+    ("rough", rough::measure),
     ("strategies", strategies::measure),
 ];
 

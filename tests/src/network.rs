@@ -68,19 +68,59 @@ impl Network {
 
     /// Drops silently whatever passes between `host` and the other hosts.
     pub fn cut_off(&self, host: usize) {
-        self.rules("-A", host);
+        self.rules("-A", host, "-j DROP");
     }
 
     /// Lets everything pass again.
     pub fn heal(&self, host: usize) {
-        self.rules("-D", host);
+        self.rules("-D", host, "-j DROP");
     }
 
-    fn rules(&self, act: &str, host: usize) {
+    /// Loses each packet between hosts with this probability, until [`Self::lose_nothing`].
+    pub fn lose(&self, probability: f64) {
+        self.lossy("-A", probability);
+    }
+
+    /// Ends what [`Self::lose`] began.
+    pub fn lose_nothing(&self, probability: f64) {
+        self.lossy("-D", probability);
+    }
+
+    fn lossy(&self, act: &str, probability: f64) {
+        let hub = self.hub();
+        run(&format!(
+            "ip netns exec {hub} iptables -w {act} FORWARD -m statistic --mode random --probability {probability} -j DROP"
+        ));
+    }
+
+    /// Refuses every connection between `host` and the other hosts, as a proxy without endpoints does.
+    pub fn refuse(&self, host: usize) {
+        self.rules("-A", host, REFUSE);
+    }
+
+    /// Ends what [`Self::refuse`] began.
+    pub fn accept(&self, host: usize) {
+        self.rules("-D", host, REFUSE);
+    }
+
+    /// Lets at most so many megabits a second pass to `host` and from it, for good.
+    pub fn slow_down(&self, host: usize, megabits: u32) {
+        // 32 KiB at once, and a queue of 200 ms before packets are dropped.
+        let shape = format!("root tbf rate {megabits}mbit burst 32kb latency 200ms");
+        let (hub, name) = (self.hub(), self.namespace(host));
+        run(&format!(
+            "ip netns exec {hub} tc qdisc add dev to{host} {shape}"
+        ));
+        run(&format!(
+            "ip netns exec {name} tc qdisc add dev eth0 {shape}"
+        ));
+    }
+
+    fn rules(&self, act: &str, host: usize, what: &str) {
         for side in ["-s", "-d"] {
             let (hub, address) = (self.hub(), address(host));
             run(&format!(
-                "ip netns exec {hub} iptables -w {act} FORWARD {side} {address} -j DROP"
+                "ip netns exec {hub} iptables -w {act} FORWARD {side} {address} {what}"
             ));
         }
     }
@@ -99,6 +139,9 @@ impl Drop for Network {
         }
     }
 }
+
+/// A host that answers, and says that nobody is there.
+const REFUSE: &str = "-p tcp -j REJECT --reject-with tcp-reset";
 
 /// The address of a host.
 #[must_use]

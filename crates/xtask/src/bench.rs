@@ -14,6 +14,9 @@ const DEBIAN_PACKAGES: &[(&str, &str)] = &[
     ("protoc", "protobuf-compiler"),
     ("redis-server", "redis-server"),
     ("redis-benchmark", "redis-tools"),
+    ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("sysctl", "procps"),
 ];
 
 /// A peer that is built from source, below `target` and not where it would meet the user's own.
@@ -53,6 +56,8 @@ pub(crate) fn bench(names: &[String]) -> Result<bool> {
     must(examples)?;
     Ok(Command::new("target/release/bench")
         .args(names)
+        // For what is measured with the nodes of the end-to-end tests.
+        .env("WEIR_BIN", std::path::absolute("target/release/weir")?)
         .status()?
         .success())
 }
