@@ -20,6 +20,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::cluster::Ack;
+use crate::config::memory::MemoryMax;
 use crate::config::routes::{Answer, Identify};
 use crate::config::{Config, NAMESPACE};
 use crate::secret::Secret;
@@ -170,6 +171,7 @@ async fn wire(parts: Parts) -> anyhow::Result<Running> {
             Ack::Replicated => Acknowledge::Replicated,
         },
         max_keys: config.cluster.max_keys,
+        max_memory: max_memory(config.cluster.max_memory),
     })
     .await?;
     let strategies = Strategies::start(&config, &cluster, redis_secret).await?;
@@ -206,6 +208,20 @@ async fn wire(parts: Parts) -> anyhow::Result<Running> {
         fenced: Box::pin(async move { fenced.fenced().await }),
         drain: Box::pin(drain),
     })
+}
+
+/// What keys may take on this machine.
+fn max_memory(configured: MemoryMax) -> u64 {
+    match (configured, crate::machine::memory()) {
+        (MemoryMax::Bytes(bytes), _) => bytes,
+        (MemoryMax::Percent(percent), Some(memory)) => memory / 100 * u64::from(percent),
+        (MemoryMax::Percent(_), None) => {
+            tracing::warn!(
+                "the machine does not say how much memory it has, only max_keys bounds what keys take"
+            );
+            u64::MAX
+        }
+    }
 }
 
 /// As much of a secret as a keyed hash takes.
