@@ -134,9 +134,17 @@ impl Tally {
         self.cells.expire(now, budget)
     }
 
-    /// Forgets `keys` keys, those nearest to full first. How many went.
-    pub fn evict(&mut self, now: UnixNanos, keys: usize) -> usize {
-        self.cells.evict_nearest_to_full(now, keys)
+    /// Forgets so many keys and bytes, those keys first of which least is lost. How many went that had not expired.
+    ///
+    /// The others are not told: each node has its own cap, and counts by itself.
+    pub fn evict(&mut self, now: UnixNanos, keys: usize, bytes: usize) -> usize {
+        self.cells.evict(now, keys, bytes).len()
+    }
+
+    /// Bytes that the keys take.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.cells.held_bytes()
     }
 
     /// Keys that are held.

@@ -106,16 +106,29 @@ impl Cells {
         self.store.len() == 0
     }
 
-    /// Bytes on the heap, give or take what the allocator adds. Looks at every key: for a slow timer.
+    /// Bytes on the heap, give or take what the allocator adds. Costs nothing.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.store.bytes()
+    }
+
+    /// Bytes that the keys take, without the room that is kept for more: what [`evict`](Self::evict) brings down at once.
+    /// Costs nothing.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.store.held_bytes()
     }
 
     /// What is held, in short. Costs nothing, and differs with cells that have expired: see [`expire`](Self::expire).
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest.clone()
+    }
+
+    /// Whether anything is held of `key`, be it expired.
+    #[must_use]
+    pub fn contains(&self, key: KeyHash) -> bool {
+        self.store.place_of(key).is_some()
     }
 
     /// The cell of `key`, to be sent as a delta.
@@ -262,8 +275,7 @@ impl Cells {
 
     /// Both sides are whole and of one term, as nearly always on a replica: the later write has the earlier.
     fn join_newer(&mut self, key: KeyHash, place: usize, cell: Cell) -> Joined {
-        let entry = self.store.entry_mut(place);
-        let known = entry.newest();
+        let known = self.store.entry(place).newest();
         let version = cell.into_only().expect("one version");
         let (count, slots, _) = version.into_parts();
         let changed = known.seq < slots[0].seq;
@@ -271,7 +283,7 @@ impl Cells {
             self.sweep.note(count.expires_at());
             self.digest.subtract(key, slot_hash(key, &known));
             self.digest.add(key, slot_hash(key, &slots[0]));
-            entry.replace(count, slots[0]);
+            self.store.replace(place, count, slots[0]);
         }
         Joined {
             changed,
@@ -297,16 +309,19 @@ impl Cells {
             return self.hit_afresh(now, key, Some(place), limit, cost, dot);
         }
         let known = entry.newest();
+        let log_bytes = entry.log_bytes();
         let taken = limit.hit(now, &mut entry.count, cost, stamp(dot));
         let changed = taken.added != 0;
         if changed {
             entry.advance(dot.counter, taken.added);
+            entry.note_burst(limit.burst());
             let written = entry.newest();
             if let Some(count) = &entry.count {
                 self.sweep.note(count.expires_at());
             }
             self.digest.subtract(key, slot_hash(key, &known));
             self.digest.add(key, slot_hash(key, &written));
+            self.store.note_log_bytes(place, log_bytes);
         }
         Written {
             decision: taken.decision,
@@ -339,14 +354,16 @@ impl Cells {
         };
         self.sweep.note(count.expires_at());
         self.digest.add(key, slot_hash(key, &slot));
-        match place {
+        let place = match place {
             None => self.store.insert(key, count, slot),
             Some(place) => {
                 self.digest.subtract(key, self.store.hash(place));
                 self.store.forget_aside(place);
-                self.store.entry_mut(place).replace(count, slot);
+                self.store.replace(place, count, slot);
+                place
             }
-        }
+        };
+        self.store.entry_mut(place).note_burst(limit.burst());
         Written {
             decision,
             changed: true,
@@ -395,7 +412,8 @@ impl Cells {
         };
         record(&mut slots, dot, added, self.slots_max());
         forgiven.retain(|old| slots[0].term <= old.term);
-        self.put(key, Version::of(count, slots, forgiven).into());
+        let place = self.put(key, Version::of(count, slots, forgiven).into());
+        self.store.entry_mut(place).note_burst(limit.burst());
         Written {
             decision,
             changed: true,
@@ -434,7 +452,7 @@ impl Cells {
         }
     }
 
-    pub(crate) fn put(&mut self, key: KeyHash, cell: Cell) {
+    pub(crate) fn put(&mut self, key: KeyHash, cell: Cell) -> usize {
         if let Some(place) = self.store.place_of(key) {
             self.digest.subtract(key, self.store.hash(place));
         }
@@ -442,7 +460,7 @@ impl Cells {
         let ends = cell.versions().iter().map(|v| v.count().expires_at());
         self.sweep.note(ends.max().unwrap_or_default());
         self.digest.add(key, crate::digest::cell_hash(key, &cell));
-        self.store.put(key, cell);
+        self.store.put(key, cell)
     }
 }
 

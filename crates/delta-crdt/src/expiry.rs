@@ -1,6 +1,6 @@
-//! What goes: keys that are full again, and under a cap those that are nearest to it.
+//! What goes by itself: keys that are full again.
 
-use quota::UnixNanos;
+use quota::{KeyHash, UnixNanos};
 
 use crate::cells::Cells;
 
@@ -16,14 +16,10 @@ pub(crate) struct Sweep {
     /// Nothing that was written since the last whole pass expires before.
     written: UnixNanos,
     /// The next place to look at for an eviction.
-    eviction_cursor: usize,
+    pub(crate) eviction_cursor: usize,
 }
 
 const NEVER: UnixNanos = UnixNanos::new(u64::MAX);
-
-/// How many keys are looked at for each that is evicted. The nearest to full of 16 is among the nearest 6 % of all on
-/// average, and among the farther half once in 65 536 evictions.
-const EVICTION_SAMPLE: usize = 16;
 
 impl Default for Sweep {
     fn default() -> Self {
@@ -93,21 +89,16 @@ impl Cells {
         before - self.len()
     }
 
-    /// Evicts up to `keys` keys, for a cap on memory; how many went. What they counted is forgotten here.
-    ///
-    /// Expired keys go first, as far as a look at 16 times as many keys finds any. Then, of each 16 keys, taken from the
-    /// list in turn, the one goes that is full again first.
-    pub fn evict_nearest_to_full(&mut self, now: UnixNanos, keys: usize) -> usize {
-        let before = self.len();
-        self.expire(now, keys.saturating_mul(EVICTION_SAMPLE));
-        while before - self.len() < keys && !self.is_empty() {
-            let from = self.sweep.eviction_cursor;
-            let sample = (from..from + EVICTION_SAMPLE).map(|place| place % self.len());
-            let nearest = sample.min_by_key(|&place| self.store.expires_at(place));
-            self.remove(nearest.expect("a sample of a map that is not empty"));
-            self.sweep.eviction_cursor = from + EVICTION_SAMPLE;
+    /// Removes `key` if it is full again, and its context need not linger; whether it went.
+    pub fn expire_key(&mut self, now: UnixNanos, key: KeyHash) -> bool {
+        let Some(place) = self.store.place_of(key) else {
+            return false;
+        };
+        let is_over = self.store.expires_at(place) + self.linger.unwrap_or_default() <= now;
+        if is_over {
+            self.remove(place);
         }
-        before - self.len()
+        is_over
     }
 
     fn prune(&mut self, place: usize, now: UnixNanos) {
@@ -122,7 +113,7 @@ impl Cells {
         }
     }
 
-    fn remove(&mut self, place: usize) {
+    pub(crate) fn remove(&mut self, place: usize) {
         let key = self.store.entry(place).key;
         self.digest.subtract(key, self.store.hash(place));
         self.store.remove(place);

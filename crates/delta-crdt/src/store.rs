@@ -1,7 +1,7 @@
 //! How cells are kept: small where there are many, as they come where there are few.
 //!
-//! A key costs 64 bytes in a dense list and about 10 in the index over it. The index holds places, not keys, so that
-//! its empty buckets cost 5 bytes each. What does not fit into 64 bytes stands aside.
+//! A key costs 64 bytes in a dense list, which is one line of a cache, and about 10 in the index over it. The index holds
+//! places, not keys, so that its empty buckets cost 5 bytes each. What does not fit into 64 bytes stands aside.
 
 use hashbrown::HashTable;
 use quota::{Count, KeyHash, UnixNanos};
@@ -9,16 +9,20 @@ use smallvec::SmallVec;
 
 use crate::cell::Cell;
 use crate::digest::{cell_hash, slot_hash, slots_hash};
-use crate::term::Term;
+use crate::fold::whole_context;
+use crate::loss::{BurstScale, Loss};
+use crate::term::{SEQ_END, Term};
 use crate::version::{Added, Slot, Slots, Version};
 
-/// One key.
+/// One key. Aligned, since a decision looks at all of it.
+#[repr(align(64))]
 pub(crate) struct Entry {
     pub(crate) key: KeyHash,
     /// `None`: the cell has several versions and stands aside.
     pub(crate) count: Option<Count>,
     term: Term,
-    /// The sequence, and in [`AGED`] whether more of the version stands aside.
+    /// The sequence, below [`SEQ_END`]; above it the [`BurstScale`], and in [`AGED`] whether more of the version stands
+    /// aside.
     seq: u64,
     added: Added,
 }
@@ -27,6 +31,12 @@ pub(crate) struct Entry {
 const _: () = assert!(size_of::<Entry>() == 64);
 
 const AGED: u64 = 1 << 63;
+const SEQ: u64 = SEQ_END - 1;
+const SCALE_AT: u32 = SEQ_END.trailing_zeros();
+const _: () = assert!(SEQ | BurstScale::CODE_MAX << SCALE_AT | AGED == u64::MAX);
+
+/// What a key takes: its entry, the sixteenth of spare room that the list has at most, and its part of the index.
+pub(crate) const KEY_BYTES: usize = 80;
 
 /// What does not fit into an entry.
 struct Aside {
@@ -51,6 +61,8 @@ pub(crate) struct Store {
     /// Places in `entries`.
     index: HashTable<u32>,
     asides: HashTable<Box<Aside>>,
+    /// Bytes of logs and of what stands aside.
+    heap: usize,
 }
 
 impl Entry {
@@ -59,7 +71,7 @@ impl Entry {
     pub(crate) fn newest(&self) -> Slot {
         Slot {
             term: self.term,
-            seq: self.seq & !AGED,
+            seq: self.seq & SEQ,
             added: self.added,
         }
     }
@@ -79,15 +91,25 @@ impl Entry {
     /// A further write under the newest term.
     #[inline]
     pub(crate) fn advance(&mut self, seq: u64, added: i64) {
-        self.seq = self.seq & AGED | seq;
+        self.seq = self.seq & !SEQ | seq;
         self.added = self.added.plus(added);
     }
 
-    /// Replaces all of an entry that is whole.
+    /// The key was written under a limit of this burst.
     #[inline]
-    pub(crate) fn replace(&mut self, count: Count, slot: Slot) {
-        self.count = Some(count);
-        (self.term, self.seq, self.added) = (slot.term, slot.seq, slot.added);
+    pub(crate) fn note_burst(&mut self, burst: u32) {
+        let others = self.seq & !(BurstScale::CODE_MAX << SCALE_AT);
+        self.seq = others | BurstScale::of(burst).code() << SCALE_AT;
+    }
+
+    /// Bytes of a log.
+    #[inline]
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.count.as_ref().map_or(0, Count::heap_bytes)
+    }
+
+    fn scale(&self) -> BurstScale {
+        BurstScale::from_code(self.seq >> SCALE_AT)
     }
 }
 
@@ -119,9 +141,37 @@ impl Store {
         &self.entries[place]
     }
 
+    /// Whoever changes the count says so to [`Self::note_log_bytes`].
     #[inline]
     pub(crate) fn entry_mut(&mut self, place: usize) -> &mut Entry {
         &mut self.entries[place]
+    }
+
+    /// The log at `place` took `before` bytes until now.
+    #[inline]
+    pub(crate) fn note_log_bytes(&mut self, place: usize, before: usize) {
+        let now = self.entries[place].log_bytes();
+        self.heap = self.heap + now - before;
+    }
+
+    /// Replaces all of an entry that is whole, but for what is known of its limit.
+    #[inline]
+    pub(crate) fn replace(&mut self, place: usize, count: Count, slot: Slot) {
+        let entry = &mut self.entries[place];
+        let before = entry.log_bytes();
+        entry.count = Some(count);
+        entry.seq = entry.seq & !SEQ | slot.seq;
+        (entry.term, entry.added) = (slot.term, slot.added);
+        self.note_log_bytes(place, before);
+    }
+
+    /// What is lost with the key at `place`.
+    pub(crate) fn loss(&self, place: usize, now: UnixNanos) -> Loss {
+        let entry = &self.entries[place];
+        match &entry.count {
+            Some(count) => Loss::of(count, entry.scale(), now),
+            None => Loss::of_siblings(self.expires_at(place)),
+        }
     }
 
     /// The cell at `place` in its exchange form.
@@ -165,10 +215,11 @@ impl Store {
         }
     }
 
-    /// Adds a key that is not there.
-    pub(crate) fn insert(&mut self, key: KeyHash, count: Count, slot: Slot) {
+    /// Adds a key that is not there; where it stands.
+    pub(crate) fn insert(&mut self, key: KeyHash, count: Count, slot: Slot) -> usize {
         self.reserve();
         let place = u32::try_from(self.entries.len()).expect("4 billion keys of a shard");
+        self.heap += count.heap_bytes();
         self.entries.push(Entry {
             key,
             count: Some(count),
@@ -180,21 +231,18 @@ impl Store {
         self.index.insert_unique(index_hash(key), place, |&other| {
             index_hash(entries[other as usize].key)
         });
+        place as usize
     }
 
-    /// Puts a cell in place of what `key` had, if it had any.
-    pub(crate) fn put(&mut self, key: KeyHash, cell: Cell) {
+    /// Puts a cell in place of what `key` had, if it had any; where it stands.
+    pub(crate) fn put(&mut self, key: KeyHash, cell: Cell) -> usize {
         let newest = |version: &Version| *version.slots().last().expect("never empty");
         let first = &cell.versions()[0];
         let place = self.place_of(key).unwrap_or_else(|| {
-            self.insert(
-                key,
-                Count::Reset {
-                    until: UnixNanos::ZERO,
-                },
-                newest(first),
-            );
-            self.entries.len() - 1
+            let none = Count::Reset {
+                until: UnixNanos::ZERO,
+            };
+            self.insert(key, none, newest(first))
         });
         self.forget_aside(place);
         match cell.into_only() {
@@ -202,23 +250,27 @@ impl Store {
                 let slot = newest(&version);
                 let (count, mut older, forgiven) = version.into_parts();
                 older.pop();
-                self.entries[place].replace(count, slot);
+                self.replace(place, count, slot);
                 if !older.is_empty() || !forgiven.is_empty() {
                     self.entries[place].seq |= AGED;
                     self.set_aside(key, Rest::Past { older, forgiven });
                 }
             }
             Err(cell) => {
+                let before = self.entries[place].log_bytes();
                 self.entries[place].count = None;
+                self.note_log_bytes(place, before);
                 self.set_aside(key, Rest::Siblings(Box::new(cell)));
             }
         }
+        place
     }
 
     /// Removes the key at `place`; the last one moves there.
     pub(crate) fn remove(&mut self, place: usize) {
         self.forget_aside(place);
         let removed = self.entries[place].key;
+        self.heap -= self.entries[place].log_bytes();
         let found = self
             .index
             .find_entry(index_hash(removed), |&other| other as usize == place);
@@ -247,61 +299,74 @@ impl Store {
             .asides
             .find_entry(index_hash(key), |aside| aside.key == key);
         if let Ok(found) = found {
-            found.remove();
+            let (aside, _) = found.remove();
+            self.heap -= aside.bytes();
         }
     }
 
-    /// Gives memory back when three quarters of it are empty.
+    /// Gives memory back when half of it is empty.
     pub(crate) fn shrink(&mut self) {
-        let room = 2 * self.entries.len() + 16;
-        if 2 * room <= self.entries.capacity() {
-            self.entries.shrink_to(room);
+        if 2 * self.entries.len() + 16 <= self.entries.capacity() {
+            self.entries
+                .shrink_to(self.entries.len() + spare(self.entries.len()));
             let entries = &self.entries;
-            self.index
-                .shrink_to(room, |&place| index_hash(entries[place as usize].key));
+            self.index.shrink_to(entries.len(), |&place| {
+                index_hash(entries[place as usize].key)
+            });
         }
-        if 2 * (2 * self.asides.len() + 16) <= self.asides.capacity() {
-            let room = 2 * self.asides.len() + 16;
-            self.asides.shrink_to(room, |aside| index_hash(aside.key));
+        if 2 * self.asides.len() + 16 <= self.asides.capacity() {
+            self.asides
+                .shrink_to(self.asides.len(), |aside| index_hash(aside.key));
         }
     }
 
-    /// Bytes on the heap, give or take what the allocator adds. Looks at every key.
+    /// Bytes on the heap, give or take what the allocator adds.
     pub(crate) fn bytes(&self) -> usize {
-        let tables = self.entries.capacity() * size_of::<Entry>()
+        self.entries.capacity() * size_of::<Entry>()
             + self.index.allocation_size()
-            + self.asides.allocation_size();
-        let logs: usize = self
-            .entries
-            .iter()
-            .map(|e| log_bytes(e.count.as_ref()))
-            .sum();
-        let asides: usize = self
-            .asides
-            .iter()
-            .map(|aside| {
-                size_of::<Aside>()
-                    + match &aside.rest {
-                        Rest::Past { older, forgiven } => slots_bytes(older, forgiven),
-                        Rest::Siblings(cell) => cell.versions().iter().map(version_bytes).sum(),
-                    }
-            })
-            .sum();
-        tables + logs + asides
+            + self.asides.allocation_size()
+            + self.heap
+    }
+
+    /// Bytes that the key at `place` takes.
+    pub(crate) fn bytes_of(&self, place: usize) -> usize {
+        let entry = &self.entries[place];
+        KEY_BYTES + entry.log_bytes() + self.aside(entry).map_or(0, Aside::bytes)
+    }
+
+    /// What each term wrote of the key at `place`, in any of its versions.
+    pub(crate) fn past(&self, place: usize) -> Slots {
+        let entry = &self.entries[place];
+        let newest = entry.newest();
+        match self.rest(entry) {
+            None => SmallVec::from_buf([newest]),
+            Some(Rest::Past { older, .. }) => older.iter().copied().chain([newest]).collect(),
+            Some(Rest::Siblings(cell)) => whole_context(cell).0,
+        }
+    }
+
+    /// Bytes that the keys take, without the room for more.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.entries.len() * KEY_BYTES + self.heap
     }
 
     fn rest(&self, entry: &Entry) -> Option<&Rest> {
+        self.aside(entry).map(|aside| &aside.rest)
+    }
+
+    fn aside(&self, entry: &Entry) -> Option<&Aside> {
         if entry.is_whole() {
             return None;
         }
         let found = self
             .asides
             .find(index_hash(entry.key), |aside| aside.key == entry.key);
-        found.map(|aside| &aside.rest)
+        found.map(Box::as_ref)
     }
 
     fn set_aside(&mut self, key: KeyHash, rest: Rest) {
         let aside = Box::new(Aside { key, rest });
+        self.heap += aside.bytes();
         self.asides
             .insert_unique(index_hash(key), aside, |aside| index_hash(aside.key));
     }
@@ -311,26 +376,37 @@ impl Store {
     /// Each key is then moved 16 times on average, which is 1 KiB of copying, some 50 ns.
     fn reserve(&mut self) {
         if self.entries.len() == self.entries.capacity() {
-            self.entries.reserve_exact((self.entries.len() / 16).max(8));
+            self.entries.reserve_exact(spare(self.entries.len()));
         }
     }
+}
+
+impl Aside {
+    /// With its place in the table.
+    fn bytes(&self) -> usize {
+        let rest = match &self.rest {
+            Rest::Past { older, forgiven } => slots_bytes(older, forgiven),
+            Rest::Siblings(cell) => {
+                size_of::<Cell>() + cell.versions().iter().map(version_bytes).sum::<usize>()
+            }
+        };
+        size_of::<Self>() + rest
+    }
+}
+
+/// The room for more that a list of so many keys is given.
+fn spare(keys: usize) -> usize {
+    (keys / 16).max(8)
 }
 
 fn version_bytes(version: &Version) -> usize {
     size_of::<Version>()
         + slots_bytes(version.slots(), version.forgiven())
-        + log_bytes(Some(version.count()))
+        + version.count().heap_bytes()
 }
 
 /// The first slot is kept in place.
 fn slots_bytes(slots: &[Slot], forgiven: &[Slot]) -> usize {
     let spilled = if 1 < slots.len() { slots.len() } else { 0 };
     (spilled + forgiven.len()) * size_of::<Slot>()
-}
-
-fn log_bytes(count: Option<&Count>) -> usize {
-    match count {
-        Some(Count::SlidingLog(log)) => size_of::<quota::Log>() + size_of_val(log.entries()),
-        _ => 0,
-    }
 }

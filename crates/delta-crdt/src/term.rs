@@ -21,8 +21,12 @@ pub struct Term {
 
 /// Names one write: the term, and the how many-th write of the shard under that term, from 1.
 ///
-/// The counter stays below 2^63.
+/// The counter stays below [`SEQ_END`].
 pub type Dot = crdts::Dot<Term>;
+
+/// The sequence numbers of writes end here, 2^56: 2 000 years of a million writes a second to one shard. A map keeps
+/// other things in the bits above.
+pub const SEQ_END: u64 = 1 << 56;
 
 impl Term {
     /// The term in one word, in the same order: the number in the high half.

@@ -4,14 +4,14 @@ use crdts::VClock;
 use quota::{Count, Stamp, UnixNanos};
 use smallvec::SmallVec;
 
-use crate::term::{Dot, Term};
+use crate::term::{Dot, SEQ_END, Term};
 
 /// What one term wrote into a cell.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Slot {
     /// Under which term.
     pub term: Term,
-    /// The last write of that term to this cell. From 1, below 2^63.
+    /// The last write of that term to this cell. From 1, below [`SEQ_END`].
     pub seq: u64,
     /// What it added in all: since the key was last full, or with many writers since it was last forgotten.
     pub added: Added,
@@ -91,7 +91,7 @@ impl Version {
     /// The version with these parts, as read from a peer. Slots may come in any order.
     ///
     /// `slots` say what each term wrote; `forgiven` what they said when the cell was last reset, none if it was not.
-    /// `None` when there are no slots, two of one term, or a sequence of 0 or from 2^63.
+    /// `None` when there are no slots, two of one term, or a sequence of 0 or from [`SEQ_END`].
     #[must_use]
     pub fn new(
         count: Count,
@@ -205,5 +205,5 @@ pub(crate) fn find(slots: &[Slot], term: Term) -> Option<&Slot> {
 fn sort_by_term(slots: &mut [Slot]) -> bool {
     slots.sort_unstable_by_key(|slot| slot.term);
     let distinct = slots.windows(2).all(|pair| pair[0].term != pair[1].term);
-    distinct && slots.iter().all(|slot| (1..1 << 63).contains(&slot.seq))
+    distinct && slots.iter().all(|slot| (1..SEQ_END).contains(&slot.seq))
 }

@@ -90,7 +90,7 @@ proptest! {
             let now = world.now;
             world.sides[1].cells.expire(now, budget);
             if budget == 0 {
-                world.sides[2].cells.evict_nearest_to_full(now, 1);
+                world.sides[2].cells.evict(now, 1, 0);
             }
             for side in &world.sides {
                 prop_assert_eq!(side.cells.digest(), recomputed(&side.cells));

@@ -32,19 +32,19 @@ fn key(number: u64) -> KeyHash {
 
 /// `count` keys, key n full again n ms after [`START`].
 fn filled(count: u64) -> Cells {
-    filled_with(1..=count)
+    let mut cells = Cells::new();
+    fill(&mut cells, 1..=count);
+    cells
 }
 
-/// These keys, in this order.
-fn filled_with(numbers: impl Iterator<Item = u64>) -> Cells {
-    let mut cells = Cells::new();
+/// Adds these keys, in this order.
+fn fill(cells: &mut Cells, numbers: impl Iterator<Item = u64>) {
     let limit = per_second(1);
     for number in numbers {
         let now = START - Nanos::from_secs(1) + Nanos::from_millis(number);
         let dot = Dot::new(TERM, number);
         assert!(cells.hit(now, key(number), &limit, Cost::ONE, dot).changed);
     }
-    cells
 }
 
 fn after(ms: u64) -> UnixNanos {
@@ -135,12 +135,17 @@ fn a_key_that_is_full_again_is_as_good_as_absent() {
 /// left behind.
 #[test]
 fn a_key_that_moved_behind_the_pass_is_found_by_the_next() {
-    let mut cells = filled_with((1..=1_000).rev());
+    let mut cells = Cells::new();
+    // Least is lost with the first.
+    let dot = Dot::new(TERM, 5_000);
+    let _counted = cells.hit(START, key(5_000), &per_second(10), Cost::ONE, dot);
+    fill(&mut cells, (1..=1_000).rev());
     while cells.expire(after(1), usize::MAX) != 0 {}
     cells.expire(after(1), usize::MAX);
     cells.expire(after(2), 400);
-    assert_eq!(cells.evict_nearest_to_full(after(1), 1), 1);
-    assert_eq!(cells.expire(after(2), 598), 0, "key 2 is behind");
+    let evicted = cells.evict(after(1), 1, 0);
+    assert_eq!(evicted[0].key(), key(5_000));
+    assert_eq!(cells.expire(after(2), 599), 0, "key 2 is behind");
     assert_eq!(cells.expire(after(2), usize::MAX), 1);
 }
 
@@ -177,32 +182,11 @@ fn a_key_that_was_refunded_behind_the_pass_is_found_by_the_next() {
 fn evictions_in_the_middle_of_a_pass_do_not_stop_expiry() {
     let mut cells = filled(100);
     assert_eq!(cells.expire(after(1), 50), 1);
-    assert_eq!(cells.evict_nearest_to_full(after(1), 3), 3);
+    assert_eq!(cells.evict(after(1), 3, 0).len(), 3);
     for _ in 0..30 {
         cells.expire(after(100), 10);
     }
     assert!(cells.is_empty());
-}
-
-#[test]
-fn eviction_prefers_what_is_nearest_to_full() {
-    let mut cells = filled(1_600);
-    assert_eq!(cells.evict_nearest_to_full(START, 100), 100);
-    assert_eq!(cells.len(), 1_500);
-    let evicted: Vec<u64> = (1..=1_600)
-        .filter(|&n| cells.get(key(n)).is_none())
-        .collect();
-    let mean = evicted.iter().sum::<u64>() / evicted.len() as u64;
-    assert!(mean < 800, "mean {mean} of 1600");
-    assert_eq!(cells.evict_nearest_to_full(after(800), 10_000), 1_500);
-    assert!(cells.is_empty());
-}
-
-#[test]
-fn eviction_takes_expired_keys_first() {
-    let mut cells = filled(100);
-    assert_eq!(cells.evict_nearest_to_full(after(50), 50), 50);
-    assert!((51..=100).all(|number| cells.get(key(number)).is_some()));
 }
 
 #[test]
@@ -249,6 +233,9 @@ proptest! {
         for side in &mut world.sides {
             side.cells.expire(now, usize::MAX);
             prop_assert!(side.cells.iter().all(|(_, cell)| now < cell.expires_at()));
+            // What was added to the sum of bytes was taken from it again.
+            side.cells.evict(now, usize::MAX, 0);
+            prop_assert_eq!((side.cells.len(), side.cells.held_bytes()), (0, 0));
         }
     }
 }

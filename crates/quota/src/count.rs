@@ -78,6 +78,28 @@ impl Count {
         }
     }
 
+    /// Units counted at `now`, by the rate or period that they were counted under: what is given away with the count.
+    #[must_use]
+    pub fn owed(&self, now: UnixNanos) -> u64 {
+        match self {
+            Self::Gcra(tat) | Self::LeakyBucket(tat) => tat.used(now),
+            Self::FixedWindow(window) => u64::from(window.used_at(now)),
+            Self::SlidingCounter(counter) => counter.used(now),
+            Self::SlidingLog(log) => log.owed(now),
+            Self::Reset { .. } => 0,
+        }
+    }
+
+    /// Bytes that the count takes on the heap: none, but for a log. Costs nothing.
+    #[must_use]
+    #[inline]
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::SlidingLog(log) => log.heap_bytes(),
+            _ => 0,
+        }
+    }
+
     /// With `units` put upon it that came before it had drained, or taken from it, whether or not it has by now. `None`
     /// unless it drains.
     #[must_use]

@@ -18,6 +18,9 @@ pub struct LogEntry {
     pub stamp: Stamp,
 }
 
+/// Entries for which a log may keep room though it holds none: 512 bytes, which are not worth moving the rest for.
+const SPARE_MAX: usize = 16;
+
 /// The admitted hits of one key, oldest first.
 ///
 /// A hit at `at` counts while `now < at + period`: the window is half open, `(now − period, now]`. Exact over every
@@ -124,12 +127,26 @@ impl Log {
     }
 
     pub(crate) fn used(&self, limit: &Limit, now: UnixNanos) -> u64 {
-        let expired = self.expired(self.shorter_period(limit), now);
+        self.used_within(self.shorter_period(limit), now)
+    }
+
+    /// Units that count at `now`, if an entry counts for as long as the log says.
+    pub(crate) fn owed(&self, now: UnixNanos) -> u64 {
+        self.used_within(self.period(), now)
+    }
+
+    fn used_within(&self, period: Nanos, now: UnixNanos) -> u64 {
+        let expired = self.expired(period, now);
         let gone: u64 = self.entries()[..expired]
             .iter()
             .map(|e| u64::from(e.cost))
             .sum();
         self.total - gone
+    }
+
+    /// Bytes of the log, its entries and the room for more.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + self.all.capacity() * size_of::<LogEntry>()
     }
 
     /// The first instant with no more than `units` used.
@@ -193,6 +210,10 @@ impl Log {
         if self.all.len() < 2 * self.dropped {
             self.all.drain(..self.dropped);
             self.dropped = 0;
+            // A key that once was busy and is not any more would keep room for all that it ever had.
+            if SPARE_MAX + 4 * self.all.len() < self.all.capacity() {
+                self.all.shrink_to(2 * self.all.len());
+            }
         }
         self.period = limit.rate.period();
     }
@@ -215,5 +236,39 @@ mod tests {
             assert!(log.all.len() <= 21, "{} entries", log.all.len());
         }
         assert_eq!(log.entries().len(), 10);
+    }
+
+    /// Seen: a key kept the memory of its busiest second for as long as anybody asked for it at all.
+    #[test]
+    fn a_log_gives_back_the_room_of_what_it_no_longer_holds() {
+        let limit = Limit::new(Algorithm::SlidingLog, 10_000, Nanos::from_secs(1)).unwrap();
+        let stamp = |seq| Stamp { term: 1, seq };
+        let mut log = Log::fresh(&limit, UnixNanos::ZERO, 1, stamp(0));
+        for seq in 1..10_000 {
+            log.push(UnixNanos::ZERO, 1, stamp(seq));
+        }
+        let full = log.heap_bytes();
+        assert!(10_000 * size_of::<LogEntry>() < full);
+        let later = UnixNanos::ZERO + Nanos::from_millis(900);
+        log.push(later, 1, stamp(10_000));
+        let now = UnixNanos::ZERO + Nanos::from_secs(1);
+        log.carry(&limit, now);
+        log.push(now, 1, stamp(10_001));
+        assert_eq!(log.entries().len(), 2);
+        assert!(
+            log.heap_bytes() * 100 < full,
+            "{} of {full}",
+            log.heap_bytes()
+        );
+    }
+
+    #[test]
+    fn what_is_owed_is_what_still_counts_by_the_period_of_the_log() {
+        let limit = Limit::new(Algorithm::SlidingLog, 10, Nanos::from_secs(1)).unwrap();
+        let mut log = Log::fresh(&limit, UnixNanos::ZERO, 3, Stamp { term: 1, seq: 1 });
+        let half = UnixNanos::ZERO + Nanos::from_millis(500);
+        log.push(half, 2, Stamp { term: 1, seq: 2 });
+        let at = |millis| log.owed(UnixNanos::ZERO + Nanos::from_millis(millis));
+        assert_eq!([at(999), at(1_000), at(1_499), at(1_500)], [5, 2, 2, 0]);
     }
 }

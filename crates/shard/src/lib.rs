@@ -17,7 +17,7 @@ mod reign;
 mod settings;
 
 pub use admitted::HitId;
-pub use machine::{Effect, Note, Operation, Outcome, Role, Shard, Surroundings};
+pub use machine::{Effect, Note, Operation, Outcome, Role, Room, Shard, Surroundings};
 pub use message::{Baseline, Buckets, Message};
 pub use record::{Record, ShardId};
 pub use settings::{Fault, Partition, Settings};

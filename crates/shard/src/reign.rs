@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use delta_crdt::{Cell, Cells, Digest, ReplicaId};
+use delta_crdt::{Cell, Cells, Digest, Dot, Evicted, ReplicaId, Term};
 use quota::{BootNanos, KeyHash, Nanos};
 
 use crate::admitted::{AdmittedHits, HitId};
@@ -22,8 +22,25 @@ const RECENT_MAX: usize = 65_536;
 #[derive(Debug)]
 struct Write {
     key: KeyHash,
-    admitted: Option<HitId>,
+    what: What,
     at: BootNanos,
+}
+
+#[derive(Debug)]
+enum What {
+    /// Something was counted, or given back.
+    Counted { admitted: Option<HitId> },
+    /// The key was let go. Boxed: hits are the usual, and this makes each write 8 bytes longer at most.
+    Evicted(Box<Evicted>),
+}
+
+impl Write {
+    fn admitted(&self) -> Option<HitId> {
+        match self.what {
+            What::Counted { admitted } => admitted,
+            What::Evicted(_) => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,6 +135,15 @@ impl Reign {
 
     /// Counts a write of `key`; peers get it with the next flush.
     pub(crate) fn wrote(&mut self, at: BootNanos, key: KeyHash, admitted: Option<HitId>) {
+        self.push(at, key, What::Counted { admitted });
+    }
+
+    /// Counts the eviction of a key as a write: peers are told to let it go.
+    pub(crate) fn evicted(&mut self, at: BootNanos, evicted: Evicted) {
+        self.push(at, evicted.key(), What::Evicted(Box::new(evicted)));
+    }
+
+    fn push(&mut self, at: BootNanos, key: KeyHash, what: What) {
         self.seq += 1;
         if self.peers.is_empty() {
             self.trimmed = self.seq;
@@ -127,7 +153,7 @@ impl Reign {
             self.recent.pop_front();
             self.trimmed += 1;
         }
-        self.recent.push_back(Write { key, admitted, at });
+        self.recent.push_back(Write { key, what, at });
     }
 
     pub(crate) fn progress(&self, peer: ReplicaId) -> Option<&Progress> {
@@ -317,20 +343,14 @@ impl Reign {
                     }
                     let skip = usize::try_from(*sent - self.trimmed).unwrap_or(usize::MAX);
                     let writes = || self.recent.iter().skip(skip);
-                    let mut keys: Vec<KeyHash> = writes().map(|write| write.key).collect();
-                    keys.sort_unstable();
-                    keys.dedup();
-                    let changed = keys
-                        .into_iter()
-                        .filter_map(|key| Some((key, cells.get(key)?)))
-                        .collect();
+                    let changed = changed_by(writes(), *sent + 1, record.term, cells);
                     let after = *sent;
                     (*sent, *sent_at) = (self.seq, now);
                     (
                         Baseline::After(after),
                         self.seq,
                         changed,
-                        writes().filter_map(|write| write.admitted).collect(),
+                        writes().filter_map(Write::admitted).collect(),
                     )
                 }
             };
@@ -368,6 +388,33 @@ impl Reign {
             self.trimmed += 1;
         }
     }
+}
+
+/// The cells that `writes`, the first of which is number `first`, changed: each as it is now, after what says that it was
+/// evicted meanwhile, if it was.
+///
+/// An eviction is told even where the key has been counted anew: what was known before may have been written
+/// under an earlier term, of which the new count says nothing.
+fn changed_by<'a>(
+    writes: impl Iterator<Item = &'a Write>,
+    first: u64,
+    term: Term,
+    cells: &Cells,
+) -> Vec<(KeyHash, Cell)> {
+    let (mut keys, mut changed) = (Vec::new(), Vec::new());
+    for (write, seq) in writes.zip(first..) {
+        keys.push(write.key);
+        if let What::Evicted(evicted) = &write.what {
+            changed.push((write.key, evicted.cell(Dot::new(term, seq))));
+        }
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    changed.extend(
+        keys.into_iter()
+            .filter_map(|key| Some((key, cells.get(key)?))),
+    );
+    changed
 }
 
 /// All cells of some buckets.

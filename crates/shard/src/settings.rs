@@ -29,6 +29,8 @@ pub enum Fault {
     VotesUnheard,
     /// A takeover on the smaller side of a split starts with nothing.
     MinorityForgets,
+    /// An owner evicts without a word to its replicas.
+    EvictsAlone,
 }
 
 /// How a shard behaves.

@@ -23,11 +23,13 @@ pub enum Bug {
     MinorityForgets,
     /// A node whose clock is off goes on deciding.
     KeepsBadClock,
+    /// An owner that has no room evicts without a word to its replicas.
+    EvictsAlone,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::IgnoresLease,
         Self::AsksOneHolder,
         Self::RetryCountsTwice,
@@ -37,12 +39,17 @@ impl Bug {
         Self::VotesUnheard,
         Self::MinorityForgets,
         Self::KeepsBadClock,
+        Self::EvictsAlone,
     ];
 
     /// The promise that the bug is there to break: it counts as caught when that one is seen broken. `None`: any.
     #[must_use]
     pub fn must_break(self) -> Option<&'static str> {
-        (self == Self::MinorityForgets).then_some("P5")
+        match self {
+            Self::MinorityForgets => Some("P5"),
+            Self::EvictsAlone => Some("memory"),
+            _ => None,
+        }
     }
 
     /// The bug of the shard; `None` for a bug of the driver.
@@ -55,6 +62,7 @@ impl Bug {
             Self::CommonPastTwice => Some(Fault::CommonPastTwice),
             Self::VotesUnheard => Some(Fault::VotesUnheard),
             Self::MinorityForgets => Some(Fault::MinorityForgets),
+            Self::EvictsAlone => Some(Fault::EvictsAlone),
             Self::ReusedReplicaId | Self::KeepsBadClock => None,
         }
     }

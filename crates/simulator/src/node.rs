@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use delta_crdt::{ReplicaId, Term};
 use hash_ring::Ring;
 use membership::{Bearing, Clocks, Member, Membership};
-use quota::{BootNanos, Decision, Nanos, Now, UnixNanos};
-use shard::{Effect, HitId, Note, Operation, Settings, Shard, ShardId, Surroundings};
+use quota::{BootNanos, Decision, KeyHash, Nanos, Now, UnixNanos};
+use shard::{Effect, HitId, Note, Operation, Room, Settings, Shard, ShardId, Surroundings};
 
 use requests::{Reply, Request, Unconfirmed};
 
@@ -80,6 +80,8 @@ pub(crate) enum Event {
     GaveUp { request: RequestId, asked: SimTime },
     /// A shard opened here.
     Opened { shard: ShardId },
+    /// A shard had more keys than there is room for: some are forgotten here.
+    Evicted { keys: Vec<KeyHash> },
     /// A takeover found that hits were forgotten which others know of.
     Forgotten { hits: usize },
     /// Another incarnation took this node's name.
@@ -112,6 +114,8 @@ pub(crate) struct Node {
     clocks: Clocks,
     compared_at: SimTime,
     keeps_bad_clock: bool,
+    /// What this node may keep of a shard. `None`: all there is.
+    room: Option<Room>,
     requests: BTreeMap<RequestId, Request>,
     unconfirmed: Vec<Unconfirmed>,
     next_hit: u64,
@@ -150,6 +154,7 @@ impl Node {
             clocks: Clocks::new(settings.max_skew, joins),
             compared_at: now,
             keeps_bad_clock: false,
+            room: None,
             requests: BTreeMap::new(),
             unconfirmed: Vec::new(),
             next_hit: 0,
@@ -165,6 +170,12 @@ impl Node {
     pub(crate) fn keep_bad_clock(&mut self) {
         self.keeps_bad_clock = true;
         self.membership.on_aside(false);
+    }
+
+    /// From now on so many keys of a shard are too many.
+    pub(crate) fn keep_at_most(&mut self, keys: usize) {
+        let bytes = usize::MAX;
+        self.room = Some(Room { keys, bytes });
     }
 
     /// Both clocks of this node at true time `now`.
@@ -187,11 +198,19 @@ impl Node {
         self.membership.on_tick(self.clocks(now).boot);
         self.compare_clocks(now);
         self.drain_membership(now);
+        let room = self.room;
+        let mut keys = Vec::new();
         for index in 0..self.shards.len() {
             self.with_shard(now, index, |shard, around| {
                 shard.on_tick(around);
                 shard.expire(around.now, EXPIRY_BUDGET);
+                if let Some(room) = room {
+                    keys.append(&mut shard.evict(around.now, room));
+                }
             });
+        }
+        if !keys.is_empty() {
+            self.events.push(Event::Evicted { keys });
         }
         self.retry(now);
     }
@@ -294,6 +313,14 @@ impl Node {
         };
         let mut shards = self.shards.iter().zip(&self.orders);
         shards.all(|(shard, order)| shard.has_vote(around(order)))
+    }
+
+    /// Whether something is held of a key that is not full again.
+    #[must_use]
+    pub(crate) fn holds(&self, now: SimTime, key: KeyHash) -> bool {
+        let now = self.clocks(now).wall;
+        let cell = self.shards[usize::from(key.shard(SHARDS))].cells().get(key);
+        cell.is_some_and(|cell| now < cell.expires_at())
     }
 
     /// Whether a leaving node may go.

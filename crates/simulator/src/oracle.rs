@@ -300,6 +300,13 @@ impl Oracle {
         }
     }
 
+    /// Somebody had no room for a key and forgot it: what was answered before, nobody promised to remember.
+    pub(crate) fn evicted(&mut self, key: usize) {
+        self.keys[key].settled = None;
+        self.keys[key].recent.clear();
+        self.keys[key].per_side.clear();
+    }
+
     /// The cluster splits: until [`Oracle::healed`] every side counts by itself.
     pub(crate) fn split(&mut self, at: SimTime) {
         for key in &mut self.keys {

@@ -30,6 +30,8 @@ pub struct Scenario {
     pub splits: bool,
     /// Whether clients give back and reset. A key that saw either is no longer checked.
     pub refunds: bool,
+    /// Whether nodes have room for fewer keys than are hit, each for as many as its host has memory.
+    pub is_tight: bool,
     /// A bug to switch on.
     pub bug: Option<Bug>,
     /// Print what happens.
@@ -58,6 +60,7 @@ impl Scenario {
             },
             splits: seed / 4 % 2 == 1,
             refunds: seed.is_multiple_of(5),
+            is_tight: seed.is_multiple_of(3),
             bug: None,
             verbose: false,
             watch: None,

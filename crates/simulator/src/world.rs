@@ -1,6 +1,7 @@
 //! The event loop: hosts, clocks, clients and faults, all from one seed.
 
 mod checks;
+mod evictions;
 mod faults;
 mod life;
 
@@ -17,6 +18,8 @@ use crate::node::{Event, Node, Payload, SHARDS};
 use crate::oracle::{Decided, Oracle, RequestId, SimTime};
 use crate::scenario::{Report, Scenario};
 use crate::workload::{Target, operation, targets};
+
+use evictions::Evictions;
 
 const MILLIS: SimTime = 1_000_000;
 const SECONDS: SimTime = 1_000 * MILLIS;
@@ -91,6 +94,7 @@ struct World {
     last_minority: SimTime,
     /// When every holder of a shard may last have been killed at once.
     last_state_lost: SimTime,
+    evictions: Evictions,
 }
 
 /// Plays a scenario to its end.
@@ -119,6 +123,7 @@ pub fn run(scenario: Scenario) -> Report {
         last_split: 0,
         last_minority: 0,
         last_state_lost: 0,
+        evictions: Evictions::default(),
     };
     world.play();
     Report {
@@ -279,6 +284,7 @@ impl World {
                     {
                         self.say(|| format!("host {host}: request {request} key {key} {operation:?}: {decision:?}"));
                     }
+                    self.evictions.on_decided(key);
                     let side = self.sides[host];
                     let decided = Decided {
                         request,
@@ -310,6 +316,7 @@ impl World {
                     self.say(|| format!("host {host} opened shard {}", shard.0));
                     opened.push(shard.0);
                 }
+                Event::Evicted { keys } => self.evicted(host, &keys),
                 Event::Forgotten { hits } => {
                     self.say(|| format!("host {host}: {hits} hits are forgotten"));
                     self.check_forgotten(host, hits);

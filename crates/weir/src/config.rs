@@ -5,6 +5,7 @@
 
 pub(crate) mod cluster;
 mod limits;
+pub(crate) mod memory;
 pub(crate) mod node;
 mod problem;
 pub(crate) mod raft;

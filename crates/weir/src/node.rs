@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::config::cluster::Ack;
+use crate::config::memory::MemoryMax;
 use crate::config::routes::{Answer, Identify};
 use crate::config::{Config, NAMESPACE};
 use crate::secret::Secret;
@@ -250,6 +251,7 @@ async fn join(
             Ack::Replicated => Acknowledge::Replicated,
         },
         max_keys: config.cluster.max_keys,
+        max_memory: max_memory(config.cluster.max_memory),
     })
     .await?;
     let strategies = Strategies::start(&config, &cluster, redis_secret).await?;
@@ -257,6 +259,20 @@ async fn join(
         cluster,
         strategies,
     })
+}
+
+/// What keys may take on this machine.
+fn max_memory(configured: MemoryMax) -> u64 {
+    match (configured, crate::machine::memory()) {
+        (MemoryMax::Bytes(bytes), _) => bytes,
+        (MemoryMax::Percent(percent), Some(memory)) => memory / 100 * u64::from(percent),
+        (MemoryMax::Percent(_), None) => {
+            tracing::warn!(
+                "the machine does not say how much memory it has, only max_keys bounds what keys take"
+            );
+            u64::MAX
+        }
+    }
 }
 
 /// As much of a secret as a keyed hash takes.

@@ -20,6 +20,7 @@ use super::forward::Forwarder;
 use super::keeper::Keepers;
 use super::key_limits::KeyLimits;
 use super::liveness::member_of;
+use super::memory::Memory;
 use super::skew::Skew;
 use super::slots::{SHARDS, Slots};
 use super::{Cluster, ClusterConfig, Inner, WAITING_MAX};
@@ -209,6 +210,7 @@ impl Cluster {
             keepers: OnceLock::new(),
             supervisor,
             key_limits: KeyLimits::default(),
+            memory: Memory::new(config.max_keys, config.max_memory),
             skew: Skew::new(config.shards.max_skew),
             waiting: Semaphore::new(WAITING_MAX),
             joined: AtomicBool::new(false),

@@ -8,10 +8,11 @@ use std::time::Duration;
 use coordinator::{Answer, Coordinator, DecisionMeter, Hit, NoDecision, Policy, Strategy, Tally};
 use delta_crdt::{Cell, Digest, ReplicaId};
 use metrics::{Counter, Histogram, counter, gauge, histogram};
-use quota::{Cost, Decision, KeyHash, Limit, Nanos};
+use quota::{Cost, Decision, KeyHash, Limit, Nanos, UnixNanos};
 use tokio::sync::{Notify, watch};
 
 use super::Cluster;
+use super::memory::{Excess, Held, Part};
 use crate::wire::{self, Frame};
 use transport::Lane;
 
@@ -46,6 +47,8 @@ pub(crate) struct Local {
     is_flush_due: AtomicBool,
     /// Members that may have missed something: newly connected, or slow.
     behind: Mutex<BTreeSet<ReplicaId>>,
+    /// There was more than there is room for: what was evicted is not to be brought back, so nobody is asked.
+    is_full: AtomicBool,
     /// Whether somebody has told all it knew.
     has_news: watch::Sender<bool>,
     decisions: DecisionMeter,
@@ -62,6 +65,7 @@ impl Local {
             has_untold: Notify::new(),
             is_flush_due: AtomicBool::new(false),
             behind: Mutex::default(),
+            is_full: AtomicBool::new(false),
             has_news: watch::Sender::new(false),
             decisions: DecisionMeter::new(Strategy::Local),
             told: counter!("weir_local_told_cells_total"),
@@ -98,6 +102,25 @@ impl Local {
         {
             self.has_untold.notify_one();
         }
+    }
+
+    /// Lets every stripe give up its part of what is too much; how many keys that is.
+    fn evict(&self, now: UnixNanos, mut excess: Excess) -> usize {
+        let mut evicted = 0;
+        for stripe in 0..STRIPES {
+            let mut tally = self.lock(stripe);
+            let (keys, bytes) = (tally.len(), tally.held_bytes());
+            let room = excess.room(keys, bytes);
+            let (too_many, too_large) = (
+                keys.saturating_sub(room.keys),
+                bytes.saturating_sub(room.bytes),
+            );
+            if too_many != 0 || too_large != 0 {
+                evicted += tally.evict(now, too_many, too_large);
+                excess.give_up(keys - tally.len(), bytes - tally.held_bytes());
+            }
+        }
+        evicted
     }
 
     fn digests(&self) -> Vec<(u8, Digest)> {
@@ -201,6 +224,9 @@ impl Cluster {
 
     /// Tells each member that may have missed something what is known here, in short.
     fn repair_local(&self, local: &Local) {
+        if local.is_full.load(Ordering::Relaxed) {
+            return;
+        }
         let behind = std::mem::take(&mut *local.behind());
         if behind.is_empty() {
             return;
@@ -221,21 +247,21 @@ impl Cluster {
 
     fn expire_local(&self, local: &Local) {
         let now = self.inner.clock.now().wall;
-        let share = usize::try_from(self.inner.config.max_keys / u64::from(STRIPES));
-        let share = share.unwrap_or(usize::MAX).max(1);
-        let (mut held, mut evicted) = (0, 0);
+        let mut held = Held::default();
         for stripe in 0..STRIPES {
             let mut tally = local.lock(stripe);
             let keys = tally.len();
             tally.expire(now, 1 + keys / EXPIRY_SHARE);
-            if share < tally.len() {
-                let excess = tally.len() - share;
-                evicted += tally.evict(now, excess);
-            }
-            held += tally.len();
+            held.add(tally.len(), tally.held_bytes());
         }
-        gauge!("weir_local_keys").set(held as f64);
-        if 0 < evicted {
+        gauge!("weir_local_keys").set(held.keys as f64);
+        let excess = self.inner.memory.note(Part::Local, held);
+        if self.inner.memory.is_roomy() {
+            local.is_full.store(false, Ordering::Relaxed);
+        }
+        if let Some(excess) = excess {
+            local.is_full.store(true, Ordering::Relaxed);
+            let evicted = local.evict(now, excess);
             counter!("weir_evicted_keys_total").increment(evicted as u64);
         }
     }
@@ -264,8 +290,11 @@ impl Cluster {
             let ours = local.known(stripe)?.digest();
             Some((stripe, ours.differing(&theirs))).filter(|&(_, buckets)| buckets != 0)
         };
-        let wanted: Vec<(u8, u16)> = digests.into_iter().filter_map(differing).collect();
+        let mut wanted: Vec<(u8, u16)> = digests.into_iter().filter_map(differing).collect();
         self.tell_buckets(local, from, &wanted);
+        if local.is_full.load(Ordering::Relaxed) {
+            wanted.clear();
+        }
         // After the news, on the same lane: who reads it has read them.
         let wanted = wire::encode(&Frame::Wanted(wanted));
         if self.inner.transport.send(from, Lane::Bulk, wanted).is_err() {

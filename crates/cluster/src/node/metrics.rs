@@ -14,6 +14,7 @@ pub(crate) struct ShardMetrics {
     leases_lapsed: Counter,
     state_lost: Counter,
     keys_folded: Counter,
+    unmeasured: Counter,
     overshoot_units: Counter,
     forgotten_hits: Counter,
 }
@@ -30,6 +31,7 @@ impl ShardMetrics {
             leases_lapsed: counter!("weir_leases_lapsed_total"),
             state_lost: counter!("weir_shard_states_lost_total"),
             keys_folded: counter!("weir_keys_folded_total"),
+            unmeasured: counter!("weir_unmeasured_keys_total"),
             overshoot_units: counter!("weir_overshoot_units_total"),
             forgotten_hits: counter!("weir_forgotten_hits_total"),
         }
@@ -56,6 +58,7 @@ impl ShardMetrics {
             Note::LeaseLapsed => self.leases_lapsed.increment(1),
             Note::StateLost => self.state_lost.increment(1),
             Note::Forked { keys } => self.keys_folded.increment(keys as u64),
+            Note::Unmeasured { keys } => self.unmeasured.increment(keys as u64),
             Note::Overshoot { units } => self.overshoot_units.increment(units),
             Note::Forgotten { hits } => self.forgotten_hits.increment(hits as u64),
         }

@@ -16,6 +16,7 @@ mod key_limits;
 mod leave;
 mod liveness;
 mod local;
+mod memory;
 mod metrics;
 mod skew;
 mod slots;
@@ -49,6 +50,7 @@ use calls::Calls;
 use forward::Forwarder;
 use key_limits::KeyLimits;
 use local::Local;
+use memory::Memory;
 use skew::Skew;
 use slots::Slots;
 
@@ -80,8 +82,10 @@ pub struct ClusterConfig {
     pub shards: shard::Settings,
     /// When admitted hits are answered.
     pub acknowledge: Acknowledge,
-    /// Most keys that this node holds; beyond it the nearest to full are evicted.
+    /// Most keys that this node holds; beyond it those go of which least is lost.
     pub max_keys: u64,
+    /// Most bytes that its keys take, in the same way. Copies may take an eighth more for a while.
+    pub max_memory: u64,
 }
 
 /// A handle on this node. Clones share it.
@@ -109,6 +113,7 @@ pub(crate) struct Inner {
     /// Above every task that lives as long as the node.
     supervisor: Supervisor,
     key_limits: KeyLimits,
+    memory: Memory,
     skew: Skew,
     waiting: Semaphore,
     /// Has seen another member, or founded the cluster: before, this node claims nothing.

@@ -403,6 +403,9 @@ impl Slots {
             Note::Forgotten { hits } => {
                 tracing::warn!(shard = %id, hits, "the last owner had admitted hits that no replica had yet, they are forgotten")
             }
+            Note::Unmeasured { keys } => {
+                tracing::debug!(shard = %id, keys, "too many keys were found forked to measure all of them")
+            }
             Note::Forked { keys } => {
                 tracing::info!(shard = %id, keys, "sides that counted apart were joined")
             }

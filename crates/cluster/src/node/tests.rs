@@ -1,6 +1,7 @@
 //! Nodes in this process, seen from inside.
 
 mod panics;
+mod room;
 
 use std::time::Duration;
 
@@ -16,6 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Starts a node of the cluster that `cookie` stands for.
 async fn start(name: &str, cookie: &str, join: &[&Cluster]) -> Cluster {
+    start_with_room(name, cookie, join, 1_000_000).await
+}
+
+/// Starts one that may keep so many keys.
+async fn start_with_room(name: &str, cookie: &str, join: &[&Cluster], max_keys: u64) -> Cluster {
     let listen: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
     let seeds = join
         .iter()
@@ -30,7 +36,8 @@ async fn start(name: &str, cookie: &str, join: &[&Cluster]) -> Cluster {
         join: seeds.collect(),
         shards: shard::Settings::lan(2, shard::Partition::Available),
         acknowledge: Acknowledge::Replicated,
-        max_keys: 1_000_000,
+        max_keys,
+        max_memory: u64::MAX,
     })
     .await
     .unwrap()

@@ -361,6 +361,8 @@ impl Shard {
         }
         let mut reign = Reign::new(now, claim.lease_epochs, around.view.majority());
         let mut holders = vec![self.me];
+        // What nobody brought is nowhere.
+        self.has_holes = false;
         let old = self.record.take();
         let mine = self.cells.digest();
         for (other, asked) in claim.asked {

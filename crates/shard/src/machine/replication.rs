@@ -1,9 +1,9 @@
 //! How the holders of a shard come to hold the same: deltas, copies, announcements and offers.
 
-use delta_crdt::{Cell, Digest, ReplicaId, Term};
+use delta_crdt::{Cell, Digest, Evicted, ReplicaId, Term};
 use quota::{KeyHash, Nanos, Now};
 
-use super::{Effect, Have, Note, Shard, State, Surroundings, owner_term};
+use super::{Effect, Have, Note, Shard, State, Surroundings, UNMEASURED_MAX, owner_term};
 use crate::admitted::HitId;
 use crate::claim::{Asked, worth_pulling};
 use crate::message::{Baseline, Buckets, Message};
@@ -29,7 +29,10 @@ impl Shard {
         self.learn(Some(record));
         self.send(from, Message::Known { term, epoch });
         // What the owner may lack was offered already.
-        let comparable = self.have.term == term && self.have.through == through && self.is_synced();
+        let comparable = self.have.term == term
+            && self.have.through == through
+            && self.is_synced()
+            && !self.has_holes;
         let Some(theirs) = digest.filter(|_| comparable) else {
             return;
         };
@@ -95,11 +98,15 @@ impl Shard {
             Baseline::Whole { buckets, .. } => (true, buckets == ALL_BUCKETS),
             Baseline::After(after) => (self.have.term == term && after <= self.have.through, false),
         };
+        if is_copy && is_newer {
+            self.has_holes = false;
+        }
         if self.settings.partition == Partition::Quorum && is_copy && is_newer {
             // What this node wrote or copied outside this line of owners was never answered.
             self.forget();
         }
-        if connects || self.settings.partition == Partition::Available {
+        // What came before is known, and may have been evicted or have expired since.
+        if is_newer && (connects || self.settings.partition == Partition::Available) {
             self.join_cells(now, cells);
             self.remember(now, admitted);
         }
@@ -168,6 +175,9 @@ impl Shard {
         if !asked_for {
             return;
         }
+        let (known, cells): (Vec<_>, Vec<_>) = cells
+            .into_iter()
+            .partition(|(key, cell)| self.has_let_go(*key, cell));
         let changed = self.join_cells(now, cells);
         self.remember(now, admitted);
         match &mut self.state {
@@ -189,6 +199,9 @@ impl Shard {
                 // What an outsider brought goes to the replicas like any other write.
                 for key in changed {
                     reign.wrote(now.boot, key, None);
+                }
+                for (key, cell) in known {
+                    reign.evicted(now.boot, Evicted::new(key, &cell));
                 }
                 self.send(from, Message::Synced { term });
             }
@@ -272,24 +285,36 @@ impl Shard {
 
     pub(super) fn join_cells(&mut self, now: Now, cells: Vec<(KeyHash, Cell)>) -> Vec<KeyHash> {
         let mut changed = Vec::new();
-        let mut forks = 0;
+        let (mut forks, mut unmeasured) = (0, 0);
         let decides = !matches!(self.state, State::Idle);
         self.cells.bound_stamps(now.wall + self.settings.max_skew);
+        // What is full again in every way goes with the next look at it; what was evicted goes at once.
+        let lets_go = self.is_synced();
         for (key, cell) in cells {
+            let is_over = cell.expires_at() <= now.wall;
             let joined = self.cells.join(now.wall, key, cell);
+            if is_over && lets_go {
+                self.cells.expire_key(now.wall, key);
+            }
             if joined.changed {
                 changed.push(key);
             }
             if joined.changed && joined.forked {
                 forks += 1;
-                if decides {
+                if decides && self.unmeasured.len() < UNMEASURED_MAX {
                     self.unmeasured.insert(key);
+                } else if decides {
+                    unmeasured += 1;
                 }
             }
         }
         if 0 < forks {
             self.effects
                 .push_back(Effect::Note(Note::Forked { keys: forks }));
+        }
+        if 0 < unmeasured {
+            let note = Note::Unmeasured { keys: unmeasured };
+            self.effects.push_back(Effect::Note(note));
         }
         changed
     }

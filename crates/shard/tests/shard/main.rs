@@ -2,5 +2,6 @@
 
 mod lessons;
 mod measures;
+mod memory;
 mod one_node;
 mod votes;

@@ -138,6 +138,7 @@ impl World {
             );
             return;
         }
+        self.check_evictions();
         for shard in 0..SHARDS {
             let owner = (0..HOSTS).find(|&host| {
                 self.hosts[host]

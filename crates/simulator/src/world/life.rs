@@ -7,6 +7,7 @@ use membership::{Contact, Member, NameVerdict, Standing};
 use rand::Rng;
 use shard::{Partition, Settings};
 
+use super::evictions::keys_kept;
 use super::{HOSTS, Happening, Host, MILLIS, SECONDS, World};
 use crate::bug::Bug;
 use crate::node::{Node, Payload};
@@ -87,6 +88,9 @@ impl World {
         );
         if self.scenario.bug == Some(Bug::KeepsBadClock) {
             node.keep_bad_clock();
+        }
+        if self.scenario.is_tight {
+            node.keep_at_most(keys_kept(host));
         }
         self.hosts[host] = Host {
             node: Some(node),

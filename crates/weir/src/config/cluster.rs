@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use shard::Partition;
 
+use super::memory::{self, MemoryMax};
 use super::problem::{Given, Problems};
 use super::span;
 use super::table::Table;
@@ -28,10 +29,15 @@ pub(crate) struct ClusterConfig {
     pub(crate) partition: Partition,
     /// Networks whose `X-Forwarded-For` is believed. Default none: anybody can write that header.
     pub(crate) trusted_proxies: Vec<Network>,
-    /// Keys that a node keeps at most; at the cap, what is nearest to full goes first.
+    /// Keys that a node keeps at most; at the cap, what loses least if it is forgotten goes first.
     ///
     /// Default 20 million: 1.6 GB at the 80 bytes that a key may cost.
     pub(crate) max_keys: u64,
+    /// What keys may take at most, beside [`Self::max_keys`] and in the same way.
+    ///
+    /// A full `sliding_log` of 10 000 takes as much as 4 000 other keys. Default a quarter of the machine: what comes in
+    /// over the network, what waits to go out, and copies on their way take the rest at the worst of times.
+    pub(crate) max_memory: MemoryMax,
 }
 
 /// When an admitted hit is answered.
@@ -55,6 +61,7 @@ const REPLICAS_DEFAULT: u8 = 2;
 const REPLICAS_MAX: u8 = 7;
 const MAX_LAG_DEFAULT: Duration = Duration::from_millis(250);
 const MAX_KEYS_DEFAULT: u64 = 20_000_000;
+const MAX_MEMORY_DEFAULT: MemoryMax = MemoryMax::Percent(25);
 
 /// Reads `[cluster]`; everything has a default.
 pub(super) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> ClusterConfig {
@@ -65,6 +72,7 @@ pub(super) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> Cluster
         partition: Partition::Available,
         trusted_proxies: Vec::new(),
         max_keys: MAX_KEYS_DEFAULT,
+        max_memory: MAX_MEMORY_DEFAULT,
     };
     let Some(mut table) = table else {
         return config;
@@ -102,6 +110,11 @@ pub(super) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> Cluster
         .collect();
     if let Some(max_keys) = table.integer("max_keys", 1, i64::MAX as u64, problems) {
         config.max_keys = max_keys.value;
+    }
+    if let Some(max_memory) = table.string("max_memory", problems) {
+        config.max_memory = problems
+            .parse(&max_memory, memory::ACCEPTED, memory::parse)
+            .unwrap_or(config.max_memory);
     }
     table.finish(problems);
     config

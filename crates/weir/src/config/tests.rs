@@ -11,6 +11,7 @@ use quota::{Algorithm, Anchor, Nanos};
 use shard::Partition;
 
 use super::cluster::Ack;
+use super::memory::MemoryMax;
 use super::node::{LogFormat, SecretSource, Seed};
 use super::routes::{Answer, Identify};
 use super::*;
@@ -95,6 +96,7 @@ fn an_empty_file_has_the_defaults() {
         (250, Partition::Available)
     );
     assert_eq!(config.cluster.max_keys, 20_000_000);
+    assert_eq!(config.cluster.max_memory, MemoryMax::Percent(25));
     assert!(config.limits.is_empty() && config.routes.is_empty());
 }
 
@@ -160,6 +162,7 @@ fn every_key_is_read() {
         partition = "quorum"
         trusted_proxies = ["10.0.0.0/8", "fd00::/8", "192.0.2.1"]
         max_keys = 1_000
+        max_memory = "512MiB"
         [[limit]]
         name = "w"
         algorithm = "fixed_window"
@@ -203,6 +206,7 @@ fn every_key_is_read() {
         (config.cluster.replicas, config.cluster.max_keys),
         (1, 1_000)
     );
+    assert_eq!(config.cluster.max_memory, MemoryMax::Bytes(512 << 20));
     assert_eq!(
         (config.cluster.ack, config.cluster.partition),
         (Ack::Replicated, Partition::Quorum)

@@ -140,6 +140,11 @@ fn a_mistake_in_node_or_cluster_is_refused_at_its_place() {
             "found \"10.0.0.0/33\"",
         ),
         ("[cluster]\nmax_keys = 0", "2: cluster.max_keys", "found 0"),
+        (
+            "[cluster]\nmax_memory = \"half\"",
+            "2: cluster.max_memory",
+            "from \"1%\" to \"100%\", or at least \"1MB\"",
+        ),
     ] {
         check_refused(text, place, words);
     }

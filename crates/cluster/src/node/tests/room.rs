@@ -1,0 +1,42 @@
+//! Nodes that have less room than there are keys.
+
+use super::*;
+
+/// Four for each shard.
+const ROOM: u64 = 4_096;
+
+/// Seen: owner and replica each kept what the other evicted, and 400 users who had spent their limit were all let in again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spent_keys_outlive_a_flood_and_both_nodes_keep_the_same() {
+    let one = start_with_room("one", "room", &[], ROOM).await;
+    let two = start_with_room("two", "room", &[&one], ROOM).await;
+    until("both see both", || {
+        one.live_members() == 2 && two.live_members() == 2
+    })
+    .await;
+    for user in 0..100 {
+        assert_eq!(admitted(&one, &format!("user {user}"), 6).await, 5);
+    }
+    let floods = (0..20_u64).map(|part| {
+        let node = if part % 2 == 0 { one.clone() } else { two.clone() };
+        tokio::spawn(async move {
+            for number in 0..1_000 {
+                let fresh = format!("fresh {part} {number}");
+                assert_eq!(admitted(&node, &fresh, 1).await, 1);
+            }
+        })
+    });
+    for flood in floods.collect::<Vec<_>>() {
+        flood.await.unwrap();
+    }
+    until("both keep the same, and no more than they may", || {
+        let (one, two) = (one.status().keys, two.status().keys);
+        one == two && one as u64 <= ROOM
+    })
+    .await;
+    for user in 0..100 {
+        assert_eq!(admitted(&two, &format!("user {user}"), 1).await, 0);
+    }
+    one.stop().await;
+    two.stop().await;
+}
