@@ -204,6 +204,7 @@ pub(crate) fn node_config(name: &str, listen: SocketAddr) -> ClusterConfig {
         advertise: listen.to_string(),
         http: String::new(),
         zone: None,
+        expect: None,
         join: Vec::new(),
         shards: shard::Settings::lan(2, shard::Partition::Available),
         acknowledge: Acknowledge::Fast {

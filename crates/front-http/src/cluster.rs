@@ -30,6 +30,7 @@ pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Response {
                 "shards": member.shards,
                 "http": member.http,
                 "cluster": member.cluster,
+                "silent_ms": millis(member.silent),
             })
         })
         .collect();
@@ -38,8 +39,23 @@ pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Response {
         "view": status.view,
         "members": members,
         "under_replicated_shards": status.under_replicated_shards,
-        "replication_lag_ms": status.replication_lag.get() as f64 / 1e6,
+        "replication_lag_ms": millis(status.replication_lag),
     });
+    if let Some(lack) = status.no_quorum {
+        let missing = lack.missing.iter();
+        let missing = missing.map(|it| json!({"name": it.name, "silent_ms": millis(it.silent)}));
+        json["no_quorum"] = json!({
+            "lasts_ms": millis(lack.lasts),
+            "needed": lack.needed,
+            "missing": missing.collect::<Vec<_>>(),
+        });
+    }
+    if let Some(seeds) = status.silent_seeds {
+        json["silent_seeds"] = json!({
+            "addresses": seeds.addresses,
+            "lasts_ms": millis(seeds.lasts),
+        });
+    }
     // Of strategies that no limit names, nothing is told.
     if let Some(raft) = status.raft {
         json["raft"] = json!({
@@ -56,6 +72,10 @@ pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Response {
         });
     }
     decided::json(json.to_string())
+}
+
+fn millis(span: Nanos) -> f64 {
+    span.get() as f64 / 1e6
 }
 
 /// `DELETE /v1/members/{name}`
@@ -115,6 +135,7 @@ pub(crate) async fn ready<N: Node>(State(app): Shared<N>) -> Response {
     let json = match app.node.readiness() {
         Readiness::Ready => return decided::json(r#"{"status":"ready"}"#),
         Readiness::Joining => r#"{"status":"joining"}"#,
+        Readiness::NoQuorum => r#"{"status":"no-quorum"}"#,
         Readiness::Draining => r#"{"status":"draining"}"#,
     };
     let mut response = decided::json(json);

@@ -37,8 +37,8 @@ mod token;
 
 pub use config::{HttpConfig, Identity, Route, RouteAnswer};
 pub use node::{
-    ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Node, Ownership, RaftStatus,
-    Readiness, RedisStatus,
+    ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Missing, NoQuorum, Node, Ownership,
+    RaftStatus, Readiness, RedisStatus, SilentSeeds,
 };
 pub use router::router;
 pub use serve::{PeerAddr, serve};

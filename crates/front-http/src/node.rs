@@ -55,10 +55,43 @@ pub struct ClusterStatus {
     pub under_replicated_shards: u32,
     /// Age of the oldest write of this node that no replica has confirmed.
     pub replication_lag: Nanos,
+    /// What this node lacks to decide anything. `None`: nothing.
+    pub no_quorum: Option<NoQuorum>,
+    /// Whom it was to join, and serves alone without. `None`: it has met somebody, or was to join nobody.
+    pub silent_seeds: Option<SilentSeeds>,
     /// The group that counts limits with the strategy `raft`. `None` if no limit has it.
     pub raft: Option<RaftStatus>,
     /// The Redis that counts limits with the strategy `redis`. `None` if no limit has it.
     pub redis: Option<RedisStatus>,
+}
+
+/// A node that reaches too few members to decide.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NoQuorum {
+    /// For how long.
+    pub lasts: Nanos,
+    /// Members that make a majority, this one counted.
+    pub needed: u32,
+    /// Who does not answer.
+    pub missing: Vec<Missing>,
+}
+
+/// A member that does not answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Missing {
+    /// Its name.
+    pub name: String,
+    /// For how long.
+    pub silent: Nanos,
+}
+
+/// Addresses at which nobody answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SilentSeeds {
+    /// As they were given.
+    pub addresses: Vec<String>,
+    /// For how long.
+    pub lasts: Nanos,
 }
 
 /// A group of raft, in names of nodes.
@@ -98,6 +131,8 @@ pub struct Member {
     pub http: String,
     /// `ADDR:PORT` of its node-to-node traffic. Empty while unknown.
     pub cluster: String,
+    /// For how long it has given no sign of life. Zero: of this node itself.
+    pub silent: Nanos,
 }
 
 /// What came of forgetting a member.
@@ -157,6 +192,8 @@ pub enum Readiness {
     Ready,
     /// Is still joining.
     Joining,
+    /// Reaches no majority under `partition = "quorum"`: hits get their limits' fail mode.
+    NoQuorum,
     /// Is stopping.
     Draining,
 }

@@ -45,6 +45,18 @@ pub struct Leases {
     pub(crate) silent_until: BootNanos,
     /// Whether this node came into a cluster that existed: there may be something that it does not know.
     pub(crate) is_newcomer: bool,
+    pub(crate) quorum: Quorum,
+}
+
+/// Until when a majority can be had, and between which instants that is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Quorum {
+    /// Exclusive end of the last one, of this node or of a member that it reaches.
+    pub(crate) until: BootNanos,
+    /// A node that starts or was paused asks first: it concludes nothing before this.
+    pub(crate) judged_from: BootNanos,
+    /// Nor after this, unless it has ticked again: it may be waking from a pause.
+    pub(crate) judged_until: BootNanos,
 }
 
 impl Leases {
@@ -69,6 +81,21 @@ impl Leases {
     #[must_use]
     pub fn is_newcomer(&self) -> bool {
         self.is_newcomer
+    }
+
+    /// Since when no majority can be had, neither by this node nor through a member that it reaches. `None`: one can, or
+    /// this node has not asked since it started or was paused.
+    ///
+    /// What is not decided meanwhile is not counted either: nobody within reach may decide.
+    #[must_use]
+    pub fn no_quorum_since(&self, now: BootNanos) -> Option<BootNanos> {
+        let Quorum {
+            until,
+            judged_from,
+            judged_until,
+        } = self.quorum;
+        let is_known = judged_from <= now && now < judged_until;
+        (until <= now && is_known).then_some(until)
     }
 
     /// Whether what `owner` was granted has run out, so that its shards may be promised to another.

@@ -5,15 +5,20 @@
 //! evidence and is never gossiped; what is gossiped is the [`roster`]: who belongs to the cluster,
 //! under which incarnation, and who left.
 //!
-//! Read [`Membership`] first, then [`Leases`].
+//! Read [`Membership`] first, then [`Leases`]; [`Founding`] comes before both in a node's life.
 
 mod bearing;
+mod council;
+mod founding;
 mod leases;
 mod machine;
+mod quorum;
 pub mod roster;
 mod view;
 
 pub use bearing::{Bearing, Clocks};
+pub use council::{Council, CouncilId};
+pub use founding::{Founding, FoundingRules, FoundingStep, Silence};
 pub use leases::{Lease, Leases};
 pub use machine::{Effect, Membership, Message, NameVerdict, Settings};
 pub use roster::{Contact, Member, Roster, Standing};

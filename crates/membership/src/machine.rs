@@ -1,13 +1,16 @@
 //! The state machine: heartbeats out, evidence in, leases and a view as the result.
 
+mod council;
 mod restart;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use delta_crdt::ReplicaId;
+use delta_crdt::{ReplicaId, Term};
 use quota::{BootNanos, Nanos};
 
+use crate::council::{Chair, Council, CouncilId};
 use crate::leases::Leases;
+use crate::quorum::{self, Heard};
 use crate::roster::{Member, Roster, Standing};
 use crate::view::{Seen, Status, View};
 
@@ -25,6 +28,8 @@ pub struct Settings {
     pub suspect_after: Nanos,
     /// How long the old holder of a name is asked before a newcomer gets it.
     pub name_patience: Nanos,
+    /// Whether a majority decides, so that who counts towards it is agreed upon: [`Council`].
+    pub quorum: bool,
 }
 
 impl Settings {
@@ -37,6 +42,7 @@ impl Settings {
             drift: Nanos::from_millis(10),
             suspect_after: Nanos::from_millis(350),
             name_patience: Nanos::from_millis(500),
+            quorum: false,
         }
     }
 }
@@ -54,6 +60,12 @@ pub enum Message {
         aside: bool,
         /// The age of the oldest write of the sender that the receiver should have and has not confirmed.
         behind: Nanos,
+        /// How much longer the sender holds the leases of a majority if it hears nothing more. Zero: it holds none.
+        quorum_left: Nanos,
+        /// Which composition of those who count the sender goes by. `None`: it knows of no such thing, and goes by all.
+        council: Option<CouncilId>,
+        /// Whether the sender knows what a majority knew when it joined, so that it could count itself.
+        recalled: bool,
     },
     /// Answers a heartbeat.
     Answer {
@@ -64,6 +76,8 @@ pub enum Message {
     },
     /// Everything the sender knows of who belongs. Idempotent.
     Roster(Vec<Member>),
+    /// Who counts; a later one overrides it.
+    Council(Council),
 }
 
 /// Work for the driver, to be done in order.
@@ -116,6 +130,9 @@ struct Said {
     at: BootNanos,
     aside: bool,
     behind: Nanos,
+    quorum_left: Nanos,
+    council: Option<CouncilId>,
+    recalled: bool,
 }
 
 /// One node's knowledge of its cluster.
@@ -130,6 +147,11 @@ pub struct Membership {
     peers: BTreeMap<ReplicaId, Peer>,
     leases: Leases,
     view: View,
+    /// Who counts. `None`: all who belong.
+    pub(crate) council: Option<Council>,
+    chair: Option<Chair>,
+    recalled: bool,
+    started: BootNanos,
     last_tick: BootNanos,
     last_heartbeat: Option<BootNanos>,
     aside: bool,
@@ -150,6 +172,9 @@ impl Membership {
             leases.silent_until = now + settings.lease + settings.drift;
             leases.is_newcomer = true;
         }
+        leases.quorum.judged_from = now + settings.suspect_after;
+        let founds =
+            (settings.quorum && !joins).then(|| Council::founded_by(me.replica, [me.name.clone()]));
         let mut membership = Self {
             me,
             settings,
@@ -157,6 +182,10 @@ impl Membership {
             peers: BTreeMap::new(),
             leases,
             view: View::default(),
+            council: founds,
+            chair: None,
+            recalled: !joins,
+            started: now,
             last_tick: now,
             last_heartbeat: None,
             aside: false,
@@ -228,8 +257,10 @@ impl Membership {
             for peer in self.peers.values_mut() {
                 peer.heard_from = now;
             }
+            self.leases.quorum.judged_from = now + self.settings.suspect_after;
         }
         self.last_tick = now;
+        self.leases.quorum.judged_until = now + self.settings.suspect_after;
         let due = self
             .last_heartbeat
             .is_none_or(|last| self.settings.heartbeat_every <= now - last);
@@ -263,6 +294,27 @@ impl Membership {
         if changed {
             self.refresh_view();
         }
+        self.step_council(now);
+    }
+
+    /// This node founds a cluster with those of these names, who count from the first moment on.
+    pub fn on_founding(&mut self, names: impl IntoIterator<Item = String>) {
+        if let Some(council) = &mut self.council {
+            council.names.extend(names);
+            self.refresh_view();
+        }
+    }
+
+    /// Whether this node owns the shard that goes with the right to change who counts, and under which term.
+    pub fn on_chair(&mut self, term: Option<Term>) {
+        if self.chair.as_ref().map(Chair::term) != term {
+            self.chair = term.map(Chair::new);
+        }
+    }
+
+    /// Whether this node, a newcomer under `quorum`, knows what a majority knows of every shard.
+    pub fn on_recalled(&mut self, recalled: bool) {
+        self.recalled = recalled;
     }
 
     /// A proven connection to `member` stands: learn of it and greet it.
@@ -273,6 +325,9 @@ impl Membership {
                 member.replica,
                 Message::Roster(self.roster.iter().cloned().collect()),
             );
+            if let Some(council) = self.council.clone() {
+                self.send(member.replica, Message::Council(council));
+            }
             self.send_heartbeat(now, member.replica);
         }
     }
@@ -288,6 +343,14 @@ impl Membership {
     /// named has everything. Told with the next heartbeats; call it about as often.
     pub fn on_behind(&mut self, behind: BTreeMap<ReplicaId, Nanos>) {
         self.behind = behind;
+    }
+
+    /// Since when this node has had no sign of life of a member. `None`: not of this roster, or this node itself.
+    #[must_use]
+    pub fn silent_since(&self, replica: ReplicaId) -> Option<BootNanos> {
+        let peer = self.peers.get(&replica)?;
+        let said = peer.said.map(|said| said.at);
+        peer.answered.max(said).or(Some(peer.heard_from))
     }
 
     /// At most this old is what this node lacks of the writes of `owner`: what the owner said last, and the time since
@@ -326,12 +389,18 @@ impl Membership {
                 roster,
                 aside,
                 behind,
+                quorum_left,
+                council,
+                recalled,
             } => {
                 let said = Said {
                     sent,
                     at: now,
                     aside,
                     behind,
+                    quorum_left,
+                    council,
+                    recalled,
                 };
                 self.on_heartbeat(now, from, said, roster);
             }
@@ -341,7 +410,9 @@ impl Membership {
                     self.join_fact(now, member);
                 }
             }
+            Message::Council(council) => self.adopt(council),
         }
+        self.refresh_quorum();
     }
 
     /// This node will hand everything off and go.
@@ -426,14 +497,20 @@ impl Membership {
             moved = peer.said.is_some_and(|before| before.aside) != said.aside;
             peer.said = Some(said);
         }
-        // Whoever is held for dead gets no lease: its shards may be promised to others by now.
-        let granted = peer.status != Status::Dead;
+        // Whoever is held for dead gets no lease: its shards may be promised to others by now. Nor does, under `quorum`,
+        // who goes by an older composition: it could have a majority of those that another majority has added to.
+        let known = self.council.as_ref().map_or(CouncilId::NONE, |it| it.id);
+        let is_older = said.council.unwrap_or_default() < known;
+        let granted = peer.status != Status::Dead && !is_older;
         if granted {
             let grant = &mut self.leases.peers.entry(from).or_default().granted_until;
             *grant = (*grant).max(now + self.settings.lease + self.settings.drift);
         }
         let sent = said.sent;
         self.send(from, Message::Answer { sent, granted });
+        if let Some(council) = self.council.clone().filter(|_| is_older) {
+            self.send(from, Message::Council(council));
+        }
         if moved {
             self.refresh_view();
         }
@@ -510,7 +587,7 @@ impl Membership {
             replica: member.replica,
             name: member.name.clone(),
             zone: member.contact.zone.clone(),
-            takes_shards: member.standing == Standing::Joined,
+            takes_shards: member.standing == Standing::Joined && self.counts(member),
             aside,
         };
         let mut members = vec![seen(&self.me, self.aside)];
@@ -522,13 +599,52 @@ impl Membership {
                 members.push(seen(member, peer.said.is_some_and(|said| said.aside)));
             }
         }
-        let belonging = self.roster.iter().filter(|member| member.belongs());
-        let belonging = belonging.map(|member| member.replica).collect();
-        let view = View::new(members, belonging);
+        let counts = |member: &&Member| member.belongs() && self.counts(member);
+        let belonging = self.roster.iter().filter(counts);
+        let belonging: Vec<ReplicaId> = belonging.map(|member| member.replica).collect();
+        let (council, counting) = match &self.council {
+            Some(council) => {
+                let names = council.names.iter().filter(|name| !self.is_gone(name));
+                (council.id, names.count())
+            }
+            None => (CouncilId::NONE, belonging.len()),
+        };
+        let view = View::new(members, belonging, council, counting);
         if view != self.view {
+            let mut belonging = view.belonging().iter();
+            if belonging.any(|&member| !self.view.counts(member)) {
+                // More are needed now, and who is new has not been asked yet.
+                let judged_from = &mut self.leases.quorum.judged_from;
+                *judged_from = (self.last_tick + self.settings.suspect_after).max(*judged_from);
+            }
             self.view = view;
             self.effects.push_back(Effect::ViewChanged);
+            self.refresh_quorum();
         }
+    }
+
+    /// This node's own quorum, without what it reaches through others.
+    fn quorum_until(&self) -> BootNanos {
+        let me = self.me.replica;
+        let members = self.view.belonging().iter().copied();
+        let others = members.filter(|&member| member != me);
+        let own_vote = usize::from(self.view.counts(me));
+        quorum::held_until(&self.leases, others, self.view.majority() - own_vote)
+    }
+
+    fn refresh_quorum(&mut self) {
+        let heard = self.peers.iter().filter_map(|(&member, peer)| {
+            let said = peer.said?;
+            let heard = Heard {
+                at: said.at,
+                left: said.quorum_left,
+            };
+            Some((member, heard))
+        });
+        let reached = quorum::reached_until(&self.leases, heard);
+        // Before its start this node had nothing to lose.
+        let until = self.quorum_until().max(reached);
+        self.leases.quorum.until = until.max(self.started);
     }
 
     fn send_heartbeat(&mut self, now: BootNanos, to: ReplicaId) {
@@ -537,6 +653,9 @@ impl Membership {
             roster: self.roster.digest(),
             aside: self.aside,
             behind: self.behind.get(&to).copied().unwrap_or_default(),
+            quorum_left: self.quorum_until() - now,
+            council: Some(self.view.council()),
+            recalled: self.recalled,
         };
         self.send(to, heartbeat);
     }

@@ -4,6 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use delta_crdt::ReplicaId;
 
+use crate::council::CouncilId;
+
 /// What a node believes of a member, from its own evidence alone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Status {
@@ -44,15 +46,28 @@ pub struct Seen {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
     members: Vec<Seen>,
-    /// Everyone who belongs to the cluster, dead or alive, in order.
+    /// Everyone who counts towards a majority, dead or alive, in order.
     belonging: Vec<ReplicaId>,
+    council: CouncilId,
+    /// How many count, those among them whom nobody has met yet.
+    counting: usize,
 }
 
 impl View {
-    pub(crate) fn new(mut members: Vec<Seen>, mut belonging: Vec<ReplicaId>) -> Self {
+    pub(crate) fn new(
+        mut members: Vec<Seen>,
+        mut belonging: Vec<ReplicaId>,
+        council: CouncilId,
+        counting: usize,
+    ) -> Self {
         members.sort_by_key(|seen| seen.replica);
         belonging.sort_unstable();
-        Self { members, belonging }
+        Self {
+            members,
+            belonging,
+            council,
+            counting,
+        }
     }
 
     /// The live members.
@@ -80,10 +95,30 @@ impl View {
     /// How many of all members, the dead counted, make a majority.
     #[must_use]
     pub fn majority(&self) -> usize {
-        self.belonging.len() / 2 + 1
+        self.counting / 2 + 1
     }
 
-    /// Everyone who has neither left nor been forgotten, dead or alive, each under its newest incarnation.
+    /// Whether `replica` counts towards a majority. A newcomer under `quorum` does once a majority has agreed.
+    #[must_use]
+    pub fn counts(&self, replica: ReplicaId) -> bool {
+        self.belonging.binary_search(&replica).is_ok()
+    }
+
+    /// Whether those who agree are a majority.
+    #[must_use]
+    pub fn is_majority(&self, agrees: impl Fn(ReplicaId) -> bool) -> bool {
+        let agreeing = self.belonging.iter().filter(|&&member| agrees(member));
+        self.majority() <= agreeing.count()
+    }
+
+    /// Which composition of those who count.
+    #[must_use]
+    pub fn council(&self) -> CouncilId {
+        self.council
+    }
+
+    /// Everyone who counts towards a majority and has neither left nor been forgotten, dead or alive, each under its
+    /// newest incarnation.
     #[must_use]
     pub fn belonging(&self) -> &[ReplicaId] {
         &self.belonging

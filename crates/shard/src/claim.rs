@@ -45,6 +45,11 @@ impl Claim {
             .all(|asked| matches!(asked, Asked::Ready { .. }))
     }
 
+    /// Whether it has promised, and has nothing that the claimant lacks.
+    pub(crate) fn is_ready_with(&self, other: ReplicaId) -> bool {
+        matches!(self.asked.get(&other), Some(Asked::Ready { .. }))
+    }
+
     /// Who has promised.
     pub(crate) fn promised_by(&self) -> Vec<ReplicaId> {
         let promised = self
@@ -79,6 +84,15 @@ impl Claim {
             };
         }
         pulls
+    }
+
+    /// Whoever has promised holds nothing that counts.
+    pub(crate) fn gather_nothing(&mut self) {
+        for asked in self.asked.values_mut() {
+            if matches!(asked, Asked::Promised { .. }) {
+                *asked = Asked::Ready { digest: None };
+            }
+        }
     }
 
     pub(crate) fn ready(&self) -> usize {

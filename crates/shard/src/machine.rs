@@ -469,11 +469,7 @@ impl Shard {
         if let State::Open(reign) = &mut self.state {
             // Whoever is new learns who decides.
             reign.announce_at = around.now.boot;
-            reign.majority = around.view.majority();
-            // Whoever starts again has forgotten what it had taken note of, and must not count twice.
-            reign
-                .known_by
-                .retain(|&replica| around.view.contains(replica));
+            reign.on_view(around.view);
         }
         self.offered_at = None;
         self.step(around);
@@ -523,7 +519,7 @@ impl Shard {
                 through,
                 digest,
             } => self.on_announce(now, from, record, through, digest),
-            Message::Known { term, epoch } => self.on_known(from, term, epoch),
+            Message::Known { term, epoch } => self.on_known(around, from, term, epoch),
             Message::Delta {
                 term,
                 baseline,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use delta_crdt::{Cell, Cells, Digest, Dot, Evicted, ReplicaId, Term};
+use membership::{Lease, View};
 use quota::{BootNanos, KeyHash, Nanos};
 
 use crate::admitted::{AdmittedHits, HitId};
@@ -97,18 +98,25 @@ pub(crate) struct Reign {
     pub(crate) peers: Vec<Progress>,
     /// The lease epochs under which the shard was claimed: a lease of another epoch does not count.
     pub(crate) lease_epochs: Vec<(ReplicaId, u64)>,
-    pub(crate) majority: usize,
+    /// Of this node: it knows its own record.
+    owner: ReplicaId,
+    /// Who counts, and how many of them are a majority.
+    voters: Vec<ReplicaId>,
+    majority: usize,
     pub(crate) handoff: Option<Handoff>,
     pub(crate) announce_at: BootNanos,
     /// Who has taken note of the record as it is now.
     pub(crate) known_by: Vec<ReplicaId>,
+    /// Under which epoch of its lease somebody was first told of the record.
+    told: Vec<(ReplicaId, u64)>,
 }
 
 impl Reign {
     pub(crate) fn new(
         now: BootNanos,
+        owner: ReplicaId,
         lease_epochs: Vec<(ReplicaId, u64)>,
-        majority: usize,
+        view: &View,
     ) -> Self {
         // The first position is the state at the start of the term; writes follow it.
         Self {
@@ -117,10 +125,58 @@ impl Reign {
             recent: VecDeque::new(),
             peers: Vec::new(),
             lease_epochs,
-            majority,
+            owner,
+            voters: view.belonging().to_vec(),
+            majority: view.majority(),
             handoff: None,
             announce_at: now,
             known_by: Vec::new(),
+            told: Vec::new(),
+        }
+    }
+
+    /// Who counts may have changed, and who is there.
+    pub(crate) fn on_view(&mut self, view: &View) {
+        self.voters = view.belonging().to_vec();
+        self.majority = view.majority();
+        // Whoever starts again has forgotten what it had taken note of, and must not count twice.
+        self.known_by.retain(|&replica| view.contains(replica));
+    }
+
+    /// Whether those who agree are a majority; the owner always does.
+    pub(crate) fn is_majority(&self, agrees: impl Fn(ReplicaId) -> bool) -> bool {
+        let agreeing = self
+            .voters
+            .iter()
+            .filter(|&&voter| voter == self.owner || agrees(voter));
+        self.majority <= agreeing.count()
+    }
+
+    /// The record is announced to `member`, which gives us `lease`.
+    pub(crate) fn tells(&mut self, now: BootNanos, member: ReplicaId, lease: Lease) {
+        if now < lease.until && !self.told.iter().any(|&(told, _)| told == member) {
+            self.told.push((member, lease.epoch));
+        }
+    }
+
+    /// `member` has taken note of the record, and gives us `lease`.
+    ///
+    /// If that lease has run since it was first told, it has promised the shard to nobody since it took note, nor will
+    /// before the lease runs out: as good as a promise, for a member that was not there to be asked for one.
+    pub(crate) fn knows(&mut self, now: BootNanos, member: ReplicaId, lease: Lease) {
+        if now < lease.until && self.told.contains(&(member, lease.epoch)) {
+            self.meet(member, lease);
+        }
+        if !self.known_by.contains(&member) {
+            self.known_by.push(member);
+        }
+    }
+
+    /// Takes note of a member that has come since the claim, and of its lease. It cannot have given the shard away
+    /// before: whoever claims it asks the owner in its view, who refuses.
+    pub(crate) fn meet(&mut self, member: ReplicaId, lease: Lease) {
+        if !self.lease_epochs.iter().any(|&(met, _)| met == member) {
+            self.lease_epochs.push((member, lease.epoch));
         }
     }
 
@@ -197,7 +253,7 @@ impl Reign {
 
     /// Whether a majority has taken note of the record as it is now.
     pub(crate) fn is_known(&self) -> bool {
-        self.majority <= self.known_by.len() + 1
+        self.is_majority(|voter| self.known_by.contains(&voter))
     }
 
     /// How long the oldest write has waited that no holder has confirmed.

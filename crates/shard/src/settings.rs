@@ -17,6 +17,8 @@ pub enum Partition {
 pub enum Fault {
     /// An owner decides although its lease has run out.
     IgnoresLease,
+    /// An owner without a replica decides without anybody's lease.
+    OwesNobody,
     /// A takeover opens after the first promise.
     AsksOneHolder,
     /// A retried hit is counted again.

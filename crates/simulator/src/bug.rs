@@ -25,11 +25,19 @@ pub enum Bug {
     KeepsBadClock,
     /// An owner that has no room evicts without a word to its replicas.
     EvictsAlone,
+    /// An owner without a replica decides without anybody's lease.
+    OwesNobody,
+    /// Hits of a node without a quorum wait for one.
+    WaitsInMinority,
+    /// Under `quorum`, a node that finds nobody where its cluster should be founds another.
+    FoundsAlone,
+    /// Under `quorum`, a newcomer counts as soon as it is met.
+    CountsAtOnce,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::IgnoresLease,
         Self::AsksOneHolder,
         Self::RetryCountsTwice,
@@ -40,6 +48,10 @@ impl Bug {
         Self::MinorityForgets,
         Self::KeepsBadClock,
         Self::EvictsAlone,
+        Self::OwesNobody,
+        Self::WaitsInMinority,
+        Self::FoundsAlone,
+        Self::CountsAtOnce,
     ];
 
     /// The promise that the bug is there to break: it counts as caught when that one is seen broken. `None`: any.
@@ -48,6 +60,9 @@ impl Bug {
         match self {
             Self::MinorityForgets => Some("P5"),
             Self::EvictsAlone => Some("memory"),
+            Self::OwesNobody => Some("one owner"),
+            Self::WaitsInMinority => Some("minority"),
+            Self::FoundsAlone => Some("founded once"),
             _ => None,
         }
     }
@@ -63,7 +78,12 @@ impl Bug {
             Self::VotesUnheard => Some(Fault::VotesUnheard),
             Self::MinorityForgets => Some(Fault::MinorityForgets),
             Self::EvictsAlone => Some(Fault::EvictsAlone),
-            Self::ReusedReplicaId | Self::KeepsBadClock => None,
+            Self::OwesNobody => Some(Fault::OwesNobody),
+            Self::ReusedReplicaId
+            | Self::KeepsBadClock
+            | Self::WaitsInMinority
+            | Self::FoundsAlone
+            | Self::CountsAtOnce => None,
         }
     }
 }

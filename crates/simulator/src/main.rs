@@ -37,8 +37,8 @@ struct Arguments {
     /// After the seeds, play every bug until a checker catches it.
     #[arg(long)]
     bugs: bool,
-    /// Nodes at the start, 1 to 7, of the strategy owner. Five by default.
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=7))]
+    /// Nodes at the start, 1 to 9, of the strategy owner. Five by default.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=9))]
     nodes: Option<u8>,
     /// Threads; all cores by default.
     #[arg(long)]

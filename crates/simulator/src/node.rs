@@ -8,7 +8,9 @@ use delta_crdt::{ReplicaId, Term};
 use hash_ring::Ring;
 use membership::{Bearing, Clocks, Member, Membership};
 use quota::{BootNanos, Decision, KeyHash, Nanos, Now, UnixNanos};
-use shard::{Effect, HitId, Note, Operation, Room, Settings, Shard, ShardId, Surroundings};
+use shard::{
+    Effect, HitId, Note, Operation, Partition, Role, Room, Settings, Shard, ShardId, Surroundings,
+};
 
 use requests::{Reply, Request, Unconfirmed};
 
@@ -76,6 +78,8 @@ pub(crate) enum Event {
         key: usize,
         decision: Decision,
     },
+    /// A client of this node is told at once that nobody can decide.
+    Refused { request: RequestId, asked: SimTime },
     /// A client of this node gave up.
     GaveUp { request: RequestId, asked: SimTime },
     /// A shard opened here.
@@ -116,6 +120,8 @@ pub(crate) struct Node {
     keeps_bad_clock: bool,
     /// What this node may keep of a shard. `None`: all there is.
     room: Option<Room>,
+    quorum: bool,
+    waits_in_minority: bool,
     requests: BTreeMap<RequestId, Request>,
     unconfirmed: Vec<Unconfirmed>,
     next_hit: u64,
@@ -136,11 +142,16 @@ impl Node {
         joins: bool,
         settings: Settings,
         replicated: bool,
+        counts_all: bool,
     ) -> Self {
         let boot_offset = 1_000_000_000 + host as u64 * 7_919_000_000;
         let me = member.replica;
         let boot = BootNanos::new(now + boot_offset);
-        let mut membership = Membership::new(boot, member, membership::Settings::lan(), joins);
+        let rules = membership::Settings {
+            quorum: settings.partition == Partition::Quorum && !counts_all,
+            ..membership::Settings::lan()
+        };
+        let mut membership = Membership::new(boot, member, rules, joins);
         membership.on_aside(joins);
         let mut node = Self {
             me,
@@ -155,6 +166,8 @@ impl Node {
             compared_at: now,
             keeps_bad_clock: false,
             room: None,
+            quorum: settings.partition == Partition::Quorum,
+            waits_in_minority: false,
             requests: BTreeMap::new(),
             unconfirmed: Vec::new(),
             next_hit: 0,
@@ -178,6 +191,18 @@ impl Node {
         self.room = Some(Room { keys, bytes });
     }
 
+    /// A bug: lets hits wait although no majority can be had.
+    pub(crate) fn wait_in_minority(&mut self) {
+        self.waits_in_minority = true;
+    }
+
+    /// Whether nobody within reach may decide, as far as this node knows.
+    fn no_quorum(&self, now: SimTime) -> bool {
+        let leases = self.membership.leases();
+        let is_lost = leases.no_quorum_since(self.clocks(now).boot).is_some();
+        self.quorum && is_lost && !self.waits_in_minority
+    }
+
     /// Both clocks of this node at true time `now`.
     #[must_use]
     pub(crate) fn clocks(&self, now: SimTime) -> Now {
@@ -195,6 +220,7 @@ impl Node {
 
     /// Every timer of the driver: heartbeats, shard ticks, flushes, retries.
     pub(crate) fn on_tick(&mut self, now: SimTime) {
+        self.tell_membership(now);
         self.membership.on_tick(self.clocks(now).boot);
         self.compare_clocks(now);
         self.drain_membership(now);
@@ -305,6 +331,10 @@ impl Node {
     /// Whether this node counts towards a majority for every shard.
     #[must_use]
     pub(crate) fn has_votes(&self, now: SimTime) -> bool {
+        self.all_shards(now, Shard::has_vote)
+    }
+
+    fn all_shards(&self, now: SimTime, has: impl Fn(&Shard, Surroundings<'_>) -> bool) -> bool {
         let around = |order| Surroundings {
             now: self.clocks(now),
             view: self.membership.view(),
@@ -312,7 +342,21 @@ impl Node {
             order,
         };
         let mut shards = self.shards.iter().zip(&self.orders);
-        shards.all(|(shard, order)| shard.has_vote(around(order)))
+        shards.all(|(shard, order)| has(shard, around(order)))
+    }
+
+    /// What the membership must know of the shards: whether this node may change who counts, and count itself.
+    fn tell_membership(&mut self, now: SimTime) {
+        if !self.quorum {
+            return;
+        }
+        let chair = &self.shards[0];
+        let record = chair.record().filter(|record| record.owner() == self.me);
+        let opens = matches!(chair.role(), Role::Open | Role::HandingOff);
+        let term = record.filter(|_| opens).map(|record| record.term);
+        let recalled = self.all_shards(now, Shard::may_count);
+        self.membership.on_chair(term);
+        self.membership.on_recalled(recalled);
     }
 
     /// Whether something is held of a key that is not full again.

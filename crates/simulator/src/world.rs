@@ -6,8 +6,10 @@ mod faults;
 mod life;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use delta_crdt::ReplicaId;
+use delta_crdt::{ReplicaId, Term};
+use membership::Founding;
 use quota::Limit;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -28,7 +30,7 @@ const SECONDS: SimTime = 1_000 * MILLIS;
 const HEARTBEAT: SimTime = 100 * MILLIS;
 
 /// Most hosts of a run.
-const HOSTS: usize = 7;
+const HOSTS: usize = 9;
 
 #[derive(Clone, Debug)]
 #[allow(
@@ -52,8 +54,8 @@ enum Happening {
     Join(usize),
     Fault,
     Resume(usize),
-    /// These hosts are cut off from the others.
-    Split(Vec<usize>),
+    /// These hosts are cut off from the others, for so many milliseconds.
+    Split(Vec<usize>, Range<SimTime>),
     Heal,
     Calm,
     Left(usize),
@@ -62,10 +64,14 @@ enum Happening {
 #[derive(Default)]
 struct Host {
     node: Option<Node>,
+    /// While it looks for a cluster.
+    founding: Option<Founding>,
     incarnation: u64,
     paused: bool,
     leaving_since: Option<SimTime>,
     has_bad_clock: bool,
+    /// Since when it reaches no majority. `None`: it does.
+    cut_off_since: Option<SimTime>,
     /// Up, running and reachable since.
     fit_since: SimTime,
     backlog: Vec<Happening>,
@@ -92,6 +98,8 @@ struct World {
     last_split: SimTime,
     /// When fewer nodes than a majority last ran: of two nodes, one is not enough.
     last_minority: SimTime,
+    /// Of each shard, the highest term under which somebody has decided.
+    newest_terms: BTreeMap<u16, Term>,
     /// When every holder of a shard may last have been killed at once.
     last_state_lost: SimTime,
     evictions: Evictions,
@@ -122,6 +130,7 @@ pub fn run(scenario: Scenario) -> Report {
         faults: 0,
         last_split: 0,
         last_minority: 0,
+        newest_terms: BTreeMap::new(),
         last_state_lost: 0,
         evictions: Evictions::default(),
     };
@@ -215,9 +224,9 @@ impl World {
             Happening::Join(host) => self.join(host),
             Happening::Fault => self.fault(),
             Happening::Resume(host) => self.resume(host),
-            Happening::Split(hosts) => {
+            Happening::Split(hosts, millis) => {
                 let sides = (0..HOSTS).map(|host| usize::from(hosts.contains(&host)));
-                self.split(sides.collect(), 2_500..6_000);
+                self.split(sides.collect(), millis);
             }
             Happening::Heal => self.heal(),
             Happening::Calm => self.heal(),
@@ -246,6 +255,7 @@ impl World {
         self.targets = targets;
         self.after(host);
         self.watch_majority(host);
+        self.watch_reach(host);
         self.watch_leaving(host);
         // A silence that began before the split ends with the first heartbeat after it: until then a node may
         // still conclude that the other side is dead, and count apart although messages pass again.
@@ -296,6 +306,7 @@ impl World {
                         wall,
                         decision,
                     };
+                    self.check_one_owner(&decided);
                     self.oracle.decided(self.now, decided);
                 }
                 Event::Answered {
@@ -312,6 +323,7 @@ impl World {
                     self.oracle.answered(request, key, decision.verdict);
                 }
                 Event::GaveUp { request, asked } => self.gave_up(host, request, asked),
+                Event::Refused { request, asked } => self.refused(host, request, asked),
                 Event::Opened { shard } => {
                     self.say(|| format!("host {host} opened shard {}", shard.0));
                     opened.push(shard.0);

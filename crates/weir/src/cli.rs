@@ -74,6 +74,9 @@ pub(crate) struct NodeArgs {
     /// A live node, any one is enough; also dns:NAME:PORT. May be repeated
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) join: Vec<String>,
+    /// Nodes that found a cluster together, all started with the same number; one that exists is joined instead
+    #[arg(long, value_name = "N")]
+    pub(crate) expect: Option<String>,
     /// Zone of this node: replicas prefer another one
     #[arg(long)]
     pub(crate) zone: Option<String>,
@@ -109,6 +112,8 @@ Examples:
   PORT=4001 weir node --name oskar2                 a second node on the same machine finds the first
   weir node --name b --cluster 10.0.0.2:4100 --join 10.0.0.1:4100 --cookie-file /etc/weir/cookie
                                                     a node on another machine
+  weir node --name b --cluster 10.0.0.2:4100 --join 10.0.0.1:4100 --join 10.0.0.3:4100 --expect 3
+                                                    one of three that are all started alike
   weir node --config weir.toml --http 0.0.0.0:4000 --api-token-file /etc/weir/token
                                                     limits of one's own, for clients of other machines
   WEIR_LOG_FILTER=debug weir node                   tell more; or cluster=trace, for one part of it";
@@ -123,6 +128,7 @@ impl NodeArgs {
             "http" => &self.http,
             "cluster" => &self.cluster,
             "advertise" => &self.advertise,
+            "expect" => &self.expect,
             "zone" => &self.zone,
             "drain_wait" => &self.drain_wait,
             "data_dir" => &self.data_dir,
@@ -244,7 +250,7 @@ pub(crate) struct ApiArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  weir status\n  weir status --json | jq .under_replicated_shards"
+    after_help = "Exit 1 if anything is wrong: a member that is not alive, a shard without all its copies, no majority where one\nis needed, nobody at the addresses to join by, a node that is not ready.\n\nExamples:\n  weir status\n  weir status --json | jq .under_replicated_shards"
 )]
 pub(crate) struct StatusArgs {
     #[command(flatten)]

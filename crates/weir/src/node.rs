@@ -240,6 +240,7 @@ async fn join(
         http: http.to_string(),
         zone: config.node.zone.clone(),
         join: config.node.join.iter().map(seed).collect(),
+        expect: config.node.expect,
         shards: shard::Settings::lan(
             usize::from(config.cluster.replicas),
             config.cluster.partition,

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use cluster::node::{Cluster, Status};
 use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy, Strategy};
 use front_http::{
-    ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Node, Ownership, Readiness,
+    ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Missing, NoQuorum, Node, Ownership,
+    Readiness, SilentSeeds,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use quota::{Cost, Limit, Nanos};
@@ -96,9 +97,12 @@ impl Served {
                 shards: 0,
                 http: http.clone(),
                 cluster: cluster.clone(),
+                silent: Nanos::ZERO,
             }],
             under_replicated_shards: 0,
             replication_lag: Nanos::ZERO,
+            no_quorum: None,
+            silent_seeds: None,
             raft: None,
             redis: None,
         }
@@ -154,6 +158,8 @@ impl Node for Served {
             members,
             under_replicated_shards,
             replication_lag,
+            no_quorum,
+            silent_seeds,
             ..
         } = cluster.status();
         let members = members.into_iter().map(|member| Member {
@@ -168,6 +174,7 @@ impl Node for Served {
             shards: u32::try_from(member.shards).unwrap_or(u32::MAX),
             http: member.http,
             cluster: member.cluster,
+            silent: member.silent,
         });
         ClusterStatus {
             node: name,
@@ -175,6 +182,15 @@ impl Node for Served {
             members: members.collect(),
             under_replicated_shards: u32::try_from(under_replicated_shards).unwrap_or(u32::MAX),
             replication_lag,
+            no_quorum: no_quorum.map(|lack| NoQuorum {
+                lasts: lack.lasts,
+                needed: u32::try_from(lack.needed).unwrap_or(u32::MAX),
+                missing: lack.missing.into_iter().map(missing).collect(),
+            }),
+            silent_seeds: silent_seeds.map(|seeds| SilentSeeds {
+                addresses: seeds.addresses,
+                lasts: seeds.lasts,
+            }),
             raft: strategies.raft_status(),
             redis: strategies.redis_status(),
         }
@@ -206,6 +222,7 @@ impl Node for Served {
             return Readiness::Draining;
         }
         match self.started.get() {
+            Some(started) if started.cluster.no_quorum().is_some() => Readiness::NoQuorum,
             Some(_) => Readiness::Ready,
             None => Readiness::Joining,
         }
@@ -232,5 +249,12 @@ impl Node for Served {
     async fn put_key_limit(&self, key: &str, limit: Limit) -> Result<(), NoDecision> {
         let cluster = self.joined().ok_or(JOINING)?;
         cluster.put_key_limit(key, limit)
+    }
+}
+
+fn missing(missing: cluster::node::Missing) -> Missing {
+    Missing {
+        name: missing.name,
+        silent: missing.silent,
     }
 }

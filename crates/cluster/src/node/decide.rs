@@ -131,8 +131,9 @@ impl Cluster {
                     Trace::Perhaps => trace.error(),
                 });
             }
-            let left = deadline - self.inner.clock.now().boot;
-            if left == Nanos::ZERO {
+            let now = self.inner.clock.now().boot;
+            let left = deadline - now;
+            if left == Nanos::ZERO || self.inner.slots.no_quorum_since(now).is_some() {
                 return Err(trace.error());
             }
             let changed = self.inner.slots.changed(subject.shard());

@@ -21,26 +21,17 @@ use super::keeper::Keepers;
 use super::key_limits::KeyLimits;
 use super::liveness::member_of;
 use super::memory::Memory;
+use super::quorum::QuorumWatch;
 use super::skew::Skew;
 use super::slots::{SHARDS, Slots};
 use super::{Cluster, ClusterConfig, Inner, WAITING_MAX};
 use crate::clock::Clock;
-use crate::control::{AskError, Control, ControlError, GatewayHandler};
-use crate::discovery::{self, Announcement, Neighbours, Seed};
+use crate::control::{Control, ControlError, GatewayHandler};
+use crate::discovery::{Announcement, Neighbours, Seed};
 use crate::wire;
 use transport::cookie::Cookie;
-use transport::handshake::{HandshakeError, Hello, Refusal};
-use transport::{OpenError, Transport, TransportConfig};
-
-/// How long one introduction may take: the old holder of a name is asked for half a second.
-const INTRODUCTION: Duration = Duration::from_millis(1_500);
-
-/// How long a node with nobody to be found looks before it founds a cluster. Nodes that are started at
-/// the same moment find each other in it.
-const LOOK_AROUND: Duration = Duration::from_millis(300);
-
-/// How long a node whose `--join` addresses are all silent waits for them before it goes on alone.
-const WAIT_FOR_SEEDS: Duration = Duration::from_secs(5);
+use transport::handshake::{Hello, Refusal};
+use transport::{Transport, TransportConfig};
 
 /// How long a node waits for every shard to have an owner before it says that it is ready anyway.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -90,13 +81,13 @@ pub enum JoinError {
 
 /// What nodes ask each other on the control plane.
 #[derive(Serialize, Deserialize)]
-enum Question {
+pub(super) enum Question {
     /// Let me in under this name.
     Join { name: String },
 }
 
 #[derive(Serialize, Deserialize)]
-enum Answer {
+pub(super) enum Answer {
     /// Join under this incarnation; these belong, and these limits are set.
     Granted {
         incarnation: u64,
@@ -107,18 +98,24 @@ enum Answer {
     Taken,
     /// The old holder is being asked: ask again.
     Asking,
-    /// The asked is a newcomer itself.
+    /// The asked is a newcomer itself. Said by the first builds, which tell nothing of their intentions.
     Joining,
+    /// The asked is a newcomer itself: whether it would found a cluster, and whom it follows.
+    Newcomer {
+        founds: bool,
+        follows: Option<String>,
+    },
 }
 
 /// What came of looking for a cluster.
-enum Found {
+pub(super) enum Found {
     Granted {
         incarnation: u64,
         roster: Vec<u8>,
         key_limits: Vec<u8>,
     },
-    Nobody,
+    /// Nobody: it founds a cluster, in which these count.
+    Nobody { founders: Vec<String> },
 }
 
 impl Cluster {
@@ -180,7 +177,11 @@ impl Cluster {
                 return Err(error);
             }
         };
+        let founds = matches!(found, Found::Nobody { .. });
         cluster.take_part(me, found).await?;
+        if founds && !cluster.inner.config.join.is_empty() {
+            cluster.run("seeds", Self::look_on);
+        }
         cluster.settle().await;
         Ok(cluster)
     }
@@ -212,6 +213,9 @@ impl Cluster {
             key_limits: KeyLimits::default(),
             memory: Memory::new(config.max_keys, config.max_memory),
             skew: Skew::new(config.shards.max_skew),
+            founding: Mutex::new(None),
+            silent_since: Mutex::new(None),
+            quorum_watch: QuorumWatch::default(),
             waiting: Semaphore::new(WAITING_MAX),
             joined: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -224,76 +228,7 @@ impl Cluster {
         }
     }
 
-    /// Asks every node that can be found to be let in.
-    async fn look_for_cluster(
-        &self,
-        neighbours: Option<&Neighbours>,
-        advertised: &str,
-    ) -> Result<Found, JoinError> {
-        let started = Instant::now();
-        let seeds = &self.inner.config.join;
-        let question = encode(&Question::Join {
-            name: self.inner.config.name.clone(),
-        });
-        loop {
-            let mut must_wait = !seeds.is_empty() && started.elapsed() < WAIT_FOR_SEEDS;
-            for address in discovery::candidates(seeds, neighbours, advertised).await {
-                let asked = self
-                    .control()
-                    .introduce(&address, &question, INTRODUCTION)
-                    .await;
-                let (peer, answer) = match asked {
-                    Ok((peer, answer)) => (peer, decode::<Answer>(&answer)),
-                    Err(error) => {
-                        tracing::debug!(address, error = %crate::chain(&error), "no answer to the introduction");
-                        // Somebody is there and slow: founding a second cluster beside it would have to be
-                        // mended, so it is waited for.
-                        must_wait |= !is_absent(&error) && started.elapsed() < WAIT_FOR_SEEDS;
-                        match refusal(&error) {
-                            Some(reason @ Refusal::WrongCookie)
-                                if seeds.contains(&Seed::Node(address.clone())) =>
-                            {
-                                return Err(JoinError::Refused {
-                                    at: address,
-                                    reason,
-                                });
-                            }
-                            // Another newcomer of this name, and it has precedence.
-                            Some(Refusal::NameTaken) => return Err(self.name_taken(address)),
-                            _ => continue,
-                        }
-                    }
-                };
-                match answer {
-                    Some(Answer::Granted {
-                        incarnation,
-                        roster,
-                        key_limits,
-                    }) => {
-                        return Ok(Found::Granted {
-                            incarnation,
-                            roster,
-                            key_limits,
-                        });
-                    }
-                    Some(Answer::Taken) => return Err(self.name_taken(address)),
-                    Some(Answer::Asking) => must_wait = true,
-                    // Of several newcomers the one whose name sorts first founds the cluster.
-                    Some(Answer::Joining) if peer.name < self.inner.config.name => must_wait = true,
-                    Some(Answer::Joining) => {}
-                    None => {
-                        tracing::warn!(address, "its answer to the introduction is not understood")
-                    }
-                }
-            }
-            if !must_wait && LOOK_AROUND <= started.elapsed() {
-                return Ok(Found::Nobody);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    fn name_taken(&self, at: String) -> JoinError {
+    pub(super) fn name_taken(&self, at: String) -> JoinError {
         let name = self.inner.config.name.clone();
         JoinError::NameTaken { name, at }
     }
@@ -302,11 +237,18 @@ impl Cluster {
     async fn take_part(&self, me: Hello, found: Found) -> Result<(), JoinError> {
         let (incarnation, joins) = match &found {
             Found::Granted { incarnation, .. } => (*incarnation, true),
-            Found::Nobody => (1, false),
+            Found::Nobody { .. } => (1, false),
         };
         let me = Hello { incarnation, ..me };
         let now = self.inner.clock.now().boot;
-        let mut membership = Membership::new(now, member_of(&me), Settings::lan(), joins);
+        let settings = Settings {
+            quorum: self.inner.config.shards.partition == shard::Partition::Quorum,
+            ..Settings::lan()
+        };
+        let mut membership = Membership::new(now, member_of(&me), settings, joins);
+        if let Found::Nobody { founders } = &found {
+            membership.on_founding(founders.iter().cloned());
+        }
         if joins {
             membership.on_aside(true);
             self.inner.skew.on_joining();
@@ -360,7 +302,9 @@ impl Cluster {
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.inner.is_stopped() {
             timer.tick().await;
+            self.tell_membership();
             self.with_membership(|membership, now| membership.on_tick(now));
+            self.watch_quorum();
         }
     }
 
@@ -387,7 +331,8 @@ impl Cluster {
                     .owner(shard::ShardId(shard))
                     .is_some_and(|owner| world.view.contains(owner))
             });
-            if owned && (all_heard == Some(true) || !patience) {
+            let counts = world.view.counts(self.inner.me) && self.no_quorum().is_none();
+            if owned && counts && (all_heard == Some(true) || !patience) {
                 return;
             }
             tokio::time::sleep(PAUSE / 4).await;
@@ -430,7 +375,7 @@ impl GatewayHandler for Gatekeeper {
         let verdict = cluster
             .with_membership(|membership, now: BootNanos| membership.on_name_wanted(now, &name));
         encode(&match verdict {
-            None => Answer::Joining,
+            None => cluster.as_newcomer(),
             Some(NameVerdict::Taken) => Answer::Taken,
             Some(NameVerdict::Asking) => Answer::Asking,
             Some(NameVerdict::Granted { incarnation }) => {
@@ -471,31 +416,11 @@ fn announce(cookie: &Cookie, me: &Hello) -> (Option<Neighbours>, Option<Announce
     }
 }
 
-/// Whether there is no node of this cluster at the address.
-fn is_absent(error: &AskError) -> bool {
-    match error {
-        AskError::Open(OpenError::Connect { source, .. }) => {
-            source.kind() == std::io::ErrorKind::ConnectionRefused
-        }
-        _ => refusal(error) == Some(Refusal::WrongCookie),
-    }
-}
-
-fn refusal(error: &AskError) -> Option<Refusal> {
-    match error {
-        AskError::Open(OpenError::Handshake {
-            source: HandshakeError::RefusedBy(reason) | HandshakeError::Refused(reason),
-            ..
-        }) => Some(*reason),
-        _ => None,
-    }
-}
-
-fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).expect("these values have a serial form")
 }
 
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     postcard::from_bytes(bytes).ok()
 }
 

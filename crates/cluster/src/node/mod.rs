@@ -16,8 +16,10 @@ mod key_limits;
 mod leave;
 mod liveness;
 mod local;
+mod look;
 mod memory;
 mod metrics;
+mod quorum;
 mod skew;
 mod slots;
 mod status;
@@ -29,8 +31,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use coordinator::DecisionMeter;
 use delta_crdt::ReplicaId;
-use membership::Membership;
-use quota::KeyHasher;
+use membership::{Founding, Membership};
+use quota::{BootNanos, KeyHasher};
 use supervisor::Supervisor;
 use tokio::sync::{Semaphore, watch};
 
@@ -43,6 +45,7 @@ use transport::cookie::Cookie;
 pub use calls::{CallError, CallHandler, Peer};
 pub use join::JoinError;
 pub use local::LocalCoordinator;
+pub use quorum::{Missing, NoQuorum, SilentSeeds};
 pub use slots::{Acknowledge, SHARDS};
 pub use status::{MemberStatus, Ownership, Status};
 
@@ -51,6 +54,7 @@ use forward::Forwarder;
 use key_limits::KeyLimits;
 use local::Local;
 use memory::Memory;
+use quorum::QuorumWatch;
 use skew::Skew;
 use slots::Slots;
 
@@ -78,6 +82,9 @@ pub struct ClusterConfig {
     pub zone: Option<String>,
     /// Live nodes to join.
     pub join: Vec<Seed>,
+    /// Where no cluster is found, so many nodes found one together. `None`: the first founds it alone; under
+    /// [`shard::Partition::Quorum`] only one that has nobody to join.
+    pub expect: Option<usize>,
     /// How shards behave.
     pub shards: shard::Settings,
     /// When admitted hits are answered.
@@ -115,6 +122,11 @@ pub(crate) struct Inner {
     key_limits: KeyLimits,
     memory: Memory,
     skew: Skew,
+    /// While this node looks for a cluster.
+    founding: Mutex<Option<Founding>>,
+    /// Since when a node that serves alone has looked for those that it was to join.
+    silent_since: Mutex<Option<BootNanos>>,
+    quorum_watch: QuorumWatch,
     waiting: Semaphore,
     /// Has seen another member, or founded the cluster: before, this node claims nothing.
     joined: AtomicBool,

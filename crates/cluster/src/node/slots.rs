@@ -163,6 +163,30 @@ impl Slots {
         self.slots[usize::from(shard.0)].changed.notified()
     }
 
+    /// Whether only a majority decides.
+    pub(crate) fn needs_majority(&self) -> bool {
+        self.quorum
+    }
+
+    /// Whether this node has what it needs to count towards a majority. Looks at every shard until it counts.
+    pub(crate) fn may_count(&self, now: Now) -> bool {
+        let world = self.world.load();
+        let may_count = |id| {
+            let around = world.around(now, ShardId(id));
+            self.read(ShardId(id), |shard| shard.may_count(around))
+        };
+        world.view.counts(self.me) || (0..SHARDS).all(|id| may_count(id) == Some(true))
+    }
+
+    /// Since when nobody within reach may decide anything, because no majority is. `None`: somebody may, or it is not
+    /// known yet. No lock.
+    pub(crate) fn no_quorum_since(&self, now: BootNanos) -> Option<BootNanos> {
+        match self.quorum {
+            true => self.world.load().leases.no_quorum_since(now),
+            false => None,
+        }
+    }
+
     /// Whether answers are held until a replica has them, whatever its lag.
     pub(crate) fn holds_answers(&self) -> bool {
         self.quorum || self.acknowledge == Acknowledge::Replicated

@@ -10,6 +10,7 @@ use shard::{Role, ShardId};
 
 use super::Cluster;
 use super::WAITING_MAX;
+use super::quorum::{NoQuorum, SilentSeeds};
 use super::slots::SHARDS;
 
 /// The cluster as this node sees it.
@@ -27,6 +28,10 @@ pub struct Status {
     pub replication_lag: Nanos,
     /// Keys that this node holds, its own and its copies.
     pub keys: usize,
+    /// What this node lacks to decide anything.
+    pub no_quorum: Option<NoQuorum>,
+    /// Whom it was to join, and has not met.
+    pub silent_seeds: Option<SilentSeeds>,
 }
 
 /// One member.
@@ -44,6 +49,8 @@ pub struct MemberStatus {
     pub http: String,
     /// Its node-to-node address.
     pub cluster: String,
+    /// For how long it has given no sign of life. Zero: of this node itself.
+    pub silent: Nanos,
 }
 
 /// Who decides for a key.
@@ -100,7 +107,7 @@ impl Cluster {
                 None => short += 1,
             }
         }
-        let members = self.with_membership(|membership, _| {
+        let members = self.with_membership(|membership, now| {
             let status = |member: &membership::Member| MemberStatus {
                 name: member.name.clone(),
                 status: membership.status(member.replica).unwrap_or(Liveness::Dead),
@@ -108,6 +115,7 @@ impl Cluster {
                 shards: owned.get(&member.replica.0).copied().unwrap_or_default(),
                 http: member.contact.http.clone(),
                 cluster: member.contact.cluster.clone(),
+                silent: now - membership.silent_since(member.replica).unwrap_or(now),
             };
             let roster = membership.roster().iter();
             roster
@@ -122,6 +130,8 @@ impl Cluster {
             under_replicated_shards: short,
             replication_lag: lag,
             keys,
+            no_quorum: self.no_quorum(),
+            silent_seeds: self.silent_seeds(),
         }
     }
 
@@ -135,6 +145,7 @@ impl Cluster {
             .find(|member| member.name == status.name);
         gauge!("weir_keys").set(status.keys as f64);
         gauge!("weir_key_bytes").set(self.key_bytes() as f64);
+        gauge!("weir_no_quorum").set(f64::from(status.no_quorum.is_some()));
         gauge!("weir_members").set(self.live_members() as f64);
         gauge!("weir_shards_owned").set(me.map_or(0, |me| me.shards) as f64);
         gauge!("weir_under_replicated_shards").set(status.under_replicated_shards as f64);

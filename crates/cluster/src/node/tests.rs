@@ -34,6 +34,7 @@ async fn start_with_room(name: &str, cookie: &str, join: &[&Cluster], max_keys: 
         http: String::new(),
         zone: None,
         join: seeds.collect(),
+        expect: None,
         shards: shard::Settings::lan(2, shard::Partition::Available),
         acknowledge: Acknowledge::Replicated,
         max_keys,

@@ -1,11 +1,12 @@
 //! Heartbeats, their answers, and the roster.
 
 use delta_crdt::ReplicaId;
-use membership::{Contact, Member, Message, Standing};
+use membership::{Contact, Council, CouncilId, Member, Message, Standing};
 use quota::{BootNanos, Nanos};
 use serde::{Deserialize, Serialize};
 
 use super::WireError;
+use super::cells::WireTerm;
 use super::encoding::{Reader, Writer};
 
 /// A short name, numbers, and two addresses.
@@ -20,11 +21,17 @@ pub(super) fn put_message(out: &mut Writer<'_>, message: &Message) {
             roster,
             aside,
             behind,
+            quorum_left,
+            council,
+            recalled,
         } => out.item(&WireMessage::Heartbeat {
             sent_ns: sent.get(),
             roster: roster.to_le_bytes(),
             aside: *aside,
             behind_ns: behind.get(),
+            quorum_left_ns: quorum_left.get(),
+            council: council.map(Into::into),
+            recalled: *recalled,
         }),
         Message::Answer { sent, granted } => out.item(&WireMessage::Answer {
             sent_ns: sent.get(),
@@ -34,12 +41,16 @@ pub(super) fn put_message(out: &mut Writer<'_>, message: &Message) {
             out.item(&WireMessage::Roster);
             put_roster(out, members);
         }
+        Message::Council(Council { id, names }) => out.item(&WireMessage::Council {
+            id: (*id).into(),
+            names: names.iter().cloned().collect(),
+        }),
     }
 }
 
 pub(super) fn message(input: &mut Reader<'_>) -> Result<Message, WireError> {
     Ok(match input.item("membership message")? {
-        WireMessage::Heartbeat {
+        WireMessage::FirstHeartbeat {
             sent_ns,
             roster,
             aside,
@@ -49,12 +60,40 @@ pub(super) fn message(input: &mut Reader<'_>) -> Result<Message, WireError> {
             roster: u64::from_le_bytes(roster),
             aside,
             behind: Nanos::new(behind_ns),
+            quorum_left: Nanos::ZERO,
+            council: None,
+            recalled: false,
+        },
+        WireMessage::Heartbeat {
+            sent_ns,
+            roster,
+            aside,
+            behind_ns,
+            quorum_left_ns,
+            council,
+            recalled,
+        } => Message::Heartbeat {
+            sent: BootNanos::new(sent_ns),
+            roster: u64::from_le_bytes(roster),
+            aside,
+            behind: Nanos::new(behind_ns),
+            quorum_left: Nanos::new(quorum_left_ns),
+            council: council.map(Into::into),
+            recalled,
         },
         WireMessage::Answer { sent_ns, granted } => Message::Answer {
             sent: BootNanos::new(sent_ns),
             granted,
         },
         WireMessage::Roster => Message::Roster(roster(input)?),
+        WireMessage::Council { id, names } => {
+            for name in &names {
+                text(name, "name")?;
+            }
+            let id = id.into();
+            let names = names.into_iter().collect();
+            Message::Council(Council { id, names })
+        }
     })
 }
 
@@ -73,9 +112,9 @@ pub(super) fn roster(input: &mut Reader<'_>) -> Result<Vec<Member>, WireError> {
 
 #[derive(Serialize, Deserialize)]
 enum WireMessage {
-    Heartbeat {
+    /// What the first builds say, which tell nothing of their quorum. Read and never written.
+    FirstHeartbeat {
         sent_ns: u64,
-        /// A hash, which fills its bytes.
         roster: [u8; 8],
         aside: bool,
         behind_ns: u64,
@@ -86,6 +125,44 @@ enum WireMessage {
     },
     /// Members follow up to the end of the frame.
     Roster,
+    Heartbeat {
+        sent_ns: u64,
+        /// A hash, which fills its bytes.
+        roster: [u8; 8],
+        aside: bool,
+        behind_ns: u64,
+        quorum_left_ns: u64,
+        council: Option<WireCouncilId>,
+        recalled: bool,
+    },
+    Council {
+        id: WireCouncilId,
+        names: Vec<String>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireCouncilId {
+    term: WireTerm,
+    change: u32,
+}
+
+impl From<CouncilId> for WireCouncilId {
+    fn from(id: CouncilId) -> Self {
+        Self {
+            term: id.term.into(),
+            change: id.change,
+        }
+    }
+}
+
+impl From<WireCouncilId> for CouncilId {
+    fn from(wire: WireCouncilId) -> Self {
+        Self {
+            term: wire.term.into(),
+            change: wire.change,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy, Strategy};
 use front_http::{
-    ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Node, Ownership, RaftStatus,
-    Readiness,
+    ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Missing, NoQuorum, Node, Ownership,
+    RaftStatus, Readiness, SilentSeeds,
 };
 use quota::{Cost, Count, Limit, Nanos, Stamp, Taken, UnixNanos};
 
@@ -111,9 +111,22 @@ impl Node for FakeNode {
                 shards: 341,
                 http: "127.0.0.1:4000".into(),
                 cluster: "127.0.0.1:5000".into(),
+                silent: Nanos::from_millis(400),
             }],
             under_replicated_shards: 7,
             replication_lag: Nanos::new(1_500_000),
+            no_quorum: Some(NoQuorum {
+                lasts: Nanos::from_millis(2_000),
+                needed: 2,
+                missing: vec![Missing {
+                    name: "oskar2".into(),
+                    silent: Nanos::from_millis(3_000),
+                }],
+            }),
+            silent_seeds: Some(SilentSeeds {
+                addresses: vec!["10.0.0.1:4100".into()],
+                lasts: Nanos::from_millis(7_000),
+            }),
             raft: Some(RaftStatus {
                 leader: Some("oskar".into()),
                 term: 2,

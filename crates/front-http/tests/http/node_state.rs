@@ -21,9 +21,16 @@ async fn the_cluster_is_told_as_the_node_sees_it() {
                 "shards": 341,
                 "http": "127.0.0.1:4000",
                 "cluster": "127.0.0.1:5000",
+                "silent_ms": 400.0,
             }],
             "under_replicated_shards": 7,
             "replication_lag_ms": 1.5,
+            "no_quorum": {
+                "lasts_ms": 2_000.0,
+                "needed": 2,
+                "missing": [{"name": "oskar2", "silent_ms": 3_000.0}],
+            },
+            "silent_seeds": {"addresses": ["10.0.0.1:4100"], "lasts_ms": 7_000.0},
             "raft": {"leader": "oskar", "term": 2, "voters": ["oskar"], "learners": []},
         })
     );
@@ -66,6 +73,7 @@ async fn a_node_is_ready_or_says_why_not() {
     for (readiness, status, body) in [
         (Readiness::Ready, 200, r#"{"status":"ready"}"#),
         (Readiness::Joining, 503, r#"{"status":"joining"}"#),
+        (Readiness::NoQuorum, 503, r#"{"status":"no-quorum"}"#),
         (Readiness::Draining, 503, r#"{"status":"draining"}"#),
     ] {
         *front.node.readiness.lock().unwrap() = readiness;

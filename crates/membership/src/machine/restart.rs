@@ -24,6 +24,8 @@ impl Membership {
             fresh.join_fact(now, member);
         }
         fresh.aside = self.aside;
+        fresh.council = self.council.clone();
+        fresh.recalled = self.recalled;
         fresh.refresh_view();
         fresh
     }

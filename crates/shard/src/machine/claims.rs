@@ -225,15 +225,15 @@ impl Shard {
         self.promised = term;
         self.pledged = Some((term, now));
         self.synced = None;
+        let lease_epoch = |other| (other, around.leases.from_holder(other).epoch);
         let claim = Claim {
             term,
             consent,
-            asked: around
-                .view
-                .others(self.me)
+            asked: self
+                .to_ask(around)
                 .map(|other| (other, Asked::Waiting))
                 .collect(),
-            lease_epochs: lease_epochs(around, self.me),
+            lease_epochs: self.to_ask(around).map(lease_epoch).collect(),
             ask_again_at: now,
             gathers_for: None,
             answered: Vec::new(),
@@ -241,6 +241,14 @@ impl Shard {
         self.state = State::Claiming(claim, now);
         self.effects.push_back(Effect::Changed);
         self.step_claiming(around);
+    }
+
+    /// Whose promises a claim needs: of everybody alive who counts, or holds the shard. A newcomer that does not count
+    /// yet knows nothing that these do not know.
+    fn to_ask<'a>(&'a self, around: Surroundings<'a>) -> impl Iterator<Item = ReplicaId> + 'a {
+        let held = |replica| self.record.as_ref().is_some_and(|it| it.held_by(replica));
+        let others = around.view.others(self.me);
+        others.filter(move |&other| around.view.counts(other) || held(other))
     }
 
     pub(super) fn step_claiming(&mut self, around: Surroundings<'_>) {
@@ -253,7 +261,11 @@ impl Shard {
             return self.abandon(now);
         }
         claim.asked.retain(|&other, _| around.view.contains(other));
-        for other in around.view.others(self.me) {
+        let to_ask: Vec<ReplicaId> = self.to_ask(around).collect();
+        let State::Claiming(claim, _) = &mut self.state else {
+            return;
+        };
+        for other in to_ask {
             claim.asked.entry(other).or_insert(Asked::Waiting);
         }
         if self.settings.partition == Partition::Quorum {
@@ -278,7 +290,8 @@ impl Shard {
                 };
                 let record = self.record.as_ref();
                 let may_open = record.is_none_or(|record| held(record) || is_gone(record));
-                around.view.majority() <= claim.ready() + 1 && may_open
+                let agrees = |voter| voter == self.me || claim.is_ready_with(voter);
+                around.view.is_majority(agrees) && may_open
             }
         };
         if (claim.is_ready() && enough) || one_is_enough {
@@ -331,13 +344,18 @@ impl Shard {
     /// were deposed, and was never answered. It must not be joined: that would deny for hits that nobody was told of,
     /// and where the fold of a fork is not exact, for more than those.
     pub(super) fn gather(&mut self, around: Surroundings<'_>) {
-        let (State::Claiming(claim, _), Some(record)) = (&self.state, &self.record) else {
+        let State::Claiming(claim, _) = &mut self.state else {
             return;
         };
-        let promised = claim.promised_by().len();
-        if promised < claim.asked.len() || promised + 1 < around.view.majority() {
+        let promised = claim.promised_by();
+        let agrees = |voter| voter == self.me || promised.contains(&voter);
+        if promised.len() < claim.asked.len() || !around.view.is_majority(agrees) {
             return;
         }
+        let Some(record) = &self.record else {
+            // Nobody has owned it, so that nobody holds anything that was answered.
+            return claim.gather_nothing();
+        };
         let is_begun = claim.gathers_for == Some((record.term, record.epoch));
         if !record.held_by(self.me) && !is_begun {
             self.forget();
@@ -355,11 +373,11 @@ impl Shard {
     pub(super) fn open(&mut self, around: Surroundings<'_>, claim: Claim, started: BootNanos) {
         let now = around.now.boot;
         let term = claim.term;
-        let is_minority = around.view.members().len() < around.view.majority();
+        let is_minority = !around.view.is_majority(|voter| around.view.contains(voter));
         if is_minority && self.settings.has(Fault::MinorityForgets) {
             self.forget();
         }
-        let mut reign = Reign::new(now, claim.lease_epochs, around.view.majority());
+        let mut reign = Reign::new(now, self.me, claim.lease_epochs, around.view);
         let mut holders = vec![self.me];
         // What nobody brought is nowhere.
         self.has_holes = false;
@@ -429,18 +447,20 @@ impl Shard {
                     .record
                     .as_ref()
                     .map_or(&[][..], |record| &record.holders);
-                let others = holders
+                let mut holders = holders
                     .iter()
-                    .filter(|&&holder| holder != self.me && around.view.contains(holder));
-                others.copied().all(runs)
+                    .copied()
+                    .filter(|&holder| holder != self.me && around.view.contains(holder))
+                    .peekable();
+                if holders.peek().is_some() {
+                    return holders.all(runs);
+                }
+                let mut others = around.view.others(self.me).peekable();
+                others.peek().is_none() || others.any(runs)
             }
             Partition::Quorum => {
-                let votes = around
-                    .view
-                    .others(self.me)
-                    .filter(|&other| runs(other))
-                    .count();
-                around.view.majority() <= votes + 1
+                let agrees = |voter| voter == self.me || runs(voter);
+                around.view.is_majority(agrees)
             }
         }
     }
@@ -459,9 +479,4 @@ impl Shard {
             self.send(other, Message::Release { term: claim.term });
         }
     }
-}
-
-fn lease_epochs(around: Surroundings<'_>, me: ReplicaId) -> Vec<(ReplicaId, u64)> {
-    let runs = |other: ReplicaId| (other, around.leases.from_holder(other).epoch);
-    around.view.others(me).map(runs).collect()
 }

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use delta_crdt::ReplicaId;
+use membership::CouncilId;
 use quota::BootNanos;
 
 use super::{Effect, Shard, Surroundings};
@@ -22,6 +23,8 @@ pub(super) struct Recall {
     heard: BTreeMap<ReplicaId, bool>,
     ask_at: BootNanos,
     is_done: bool,
+    /// Who counted when this began.
+    council: CouncilId,
 }
 
 impl Recall {
@@ -40,15 +43,37 @@ impl Shard {
             || self.settings.has(Fault::VotesUnheard)
     }
 
-    /// Whether this node counts towards a majority for the shard: a newcomer does when it has heard what the others know.
+    /// Whether this node has what it needs to count towards a majority: a newcomer has when it has heard what those know
+    /// who count.
+    #[must_use]
+    pub fn may_count(&self, around: Surroundings<'_>) -> bool {
+        self.has_recalled(around) && self.recall_is_of(around)
+    }
+
+    /// Whether this node counts towards a majority for the shard.
     #[must_use]
     pub fn has_vote(&self, around: Surroundings<'_>) -> bool {
-        self.has_recalled(around)
+        self.has_recalled(around) && around.view.counts(self.me)
+    }
+
+    /// Whether the recall was among those who count now, or this node is one of them.
+    fn recall_is_of(&self, around: Surroundings<'_>) -> bool {
+        let view = around.view;
+        !around.leases.is_newcomer()
+            || view.counts(self.me)
+            || self.recall.council == view.council()
     }
 
     /// Asks the others until enough have answered.
     pub(super) fn step_recall(&mut self, around: Surroundings<'_>) {
         let now = around.now.boot;
+        if !self.recall_is_of(around) {
+            // What was written since may be known to those alone who have come to count.
+            self.recall = Recall {
+                council: around.view.council(),
+                ..Recall::default()
+            };
+        }
         // Before that an owner may yet count on what an earlier incarnation of this node had taken note of.
         if self.has_recalled(around) || !around.leases.has_settled(now) {
             return;
@@ -56,8 +81,8 @@ impl Shard {
         let me = self.me;
         let belonging = around.view.belonging();
         let heard = &self.recall.heard;
-        let remembering = |member: &&ReplicaId| heard.get(member) == Some(&true);
-        let enough = around.view.majority() <= belonging.iter().filter(remembering).count();
+        let remembers = |member: ReplicaId| heard.get(&member) == Some(&true);
+        let enough = around.view.is_majority(remembers);
         let all = belonging
             .iter()
             .all(|member| *member == me || heard.contains_key(member));

@@ -55,12 +55,18 @@ impl Shard {
         }
     }
 
-    pub(super) fn on_known(&mut self, from: ReplicaId, term: Term, epoch: u32) {
+    pub(super) fn on_known(
+        &mut self,
+        around: Surroundings<'_>,
+        from: ReplicaId,
+        term: Term,
+        epoch: u32,
+    ) {
         if let (State::Open(reign), Some(record)) = (&mut self.state, &self.record)
             && (record.term, record.epoch) == (term, epoch)
             && !reign.known_by.contains(&from)
         {
-            reign.known_by.push(from);
+            reign.knows(around.now.boot, from, around.leases.from_holder(from));
             self.effects.push_back(Effect::Changed);
         }
     }
@@ -235,6 +241,9 @@ impl Shard {
         };
         reign.announce_at = now + again;
         let (record, through) = (record.clone(), reign.seq());
+        for &other in &to {
+            reign.tells(now, other, around.leases.from_holder(other));
+        }
         self.expire(around.now, usize::MAX);
         let digest = self.cells.digest();
         for other in to {

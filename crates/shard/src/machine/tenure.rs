@@ -20,6 +20,14 @@ impl Shard {
         let (State::Open(reign), Some(record)) = (&mut self.state, &mut self.record) else {
             return;
         };
+        if self.settings.partition == Partition::Available {
+            for member in around.view.others(self.me) {
+                let lease = around.leases.from_holder(member);
+                if now < lease.until {
+                    reign.meet(member, lease);
+                }
+            }
+        }
         if reign
             .handoff
             .is_some_and(|handoff| self.settings.handoff_patience <= now - handoff.since)
@@ -109,15 +117,20 @@ impl Shard {
             now < lease.until && reign.lease_epochs.contains(&(holder, lease.epoch))
         };
         match self.settings.partition {
-            Partition::Available => record.replicas().all(runs),
-            Partition::Quorum => {
-                let votes = reign
-                    .lease_epochs
-                    .iter()
-                    .filter(|&&(member, _)| runs(member))
-                    .count();
-                reign.majority <= votes + 1
+            Partition::Available => {
+                let mut replicas = record.replicas().peekable();
+                if replicas.peek().is_some() || self.settings.has(Fault::OwesNobody) {
+                    return replicas.all(runs);
+                }
+                // Without a copy anywhere the others may open the shard, too, once this node is silent. Each that
+                // promises it has let this node's lease run out first, so that the lease of one is enough.
+                let met = reign.lease_epochs.iter().map(|&(member, _)| member);
+                let mut met = met
+                    .filter(|&member| around.view.contains(member))
+                    .peekable();
+                met.peek().is_none() || met.any(runs)
             }
+            Partition::Quorum => reign.is_majority(runs),
         }
     }
 }

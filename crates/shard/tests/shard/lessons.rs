@@ -65,6 +65,9 @@ fn a_promise_is_free_once_its_claimant_has_promised_the_next() {
         roster: 0,
         aside: false,
         behind: Nanos::ZERO,
+        quorum_left: Nanos::ZERO,
+        council: None,
+        recalled: true,
     };
     node.membership
         .on_message(BootNanos::new(1_000_000), ReplicaId(2), heartbeat);

@@ -86,15 +86,28 @@ impl Node {
     }
 
     pub(crate) fn hit(&mut self) -> Option<u64> {
+        match self.try_hit() {
+            Outcome::Decided { written, .. } => written,
+            other => panic!("not decided: {other:?}"),
+        }
+    }
+
+    /// What comes of a hit now, before the shard has looked at the time by itself.
+    pub(crate) fn try_hit(&mut self) -> Outcome {
         let (key, limit) = (key(), limit());
         let mut outcome = Outcome::Wait;
         self.act(|shard, around| {
             outcome = shard.on_hit(around, key, &limit, Operation::Hit(Cost::ONE), None)
         });
-        match outcome {
-            Outcome::Decided { written, .. } => written,
-            other => panic!("not decided: {other:?}"),
-        }
+        outcome
+    }
+
+    /// `other` answers a heartbeat that was sent now.
+    pub(crate) fn answered_by(&mut self, other: u32) {
+        let sent = BootNanos::new(self.millis * 1_000_000);
+        let granted = true;
+        let answer = membership::Message::Answer { sent, granted };
+        self.membership.on_message(sent, ReplicaId(other), answer);
     }
 }
 

@@ -25,6 +25,9 @@ fn newcomer() -> Node {
                 roster: 0,
                 aside: false,
                 behind: Nanos::ZERO,
+                quorum_left: Nanos::ZERO,
+                council: None,
+                recalled: true,
             },
         ] {
             node.membership.on_message(boot, ReplicaId(other), message);
@@ -164,4 +167,23 @@ fn a_shard_opens_without_its_counts_once_none_of_its_holders_can_come_back() {
     assert_eq!(node.shard.role(), Role::Open);
     assert!(node.notes.contains(&Note::StateLost));
     assert_eq!(node.shard.record().map(|record| record.owner()), Some(ME));
+}
+
+/// Several nodes that founded a cluster together never opened a shard: nobody had a record whose holders were to be asked.
+#[test]
+fn a_shard_that_nobody_has_owned_opens_with_the_promises_of_a_majority() {
+    let mut node = Node::new(Partition::Quorum, false, &[2, 3]);
+    let sent = node.tick();
+    for (to, message) in sent {
+        if let Message::Claim { term, .. } = message {
+            let promise = Message::Promise {
+                term,
+                record: None,
+                digest: None,
+                answered: vec![],
+            };
+            node.hear(to.0, promise);
+        }
+    }
+    assert_eq!(node.shard.role(), Role::Open);
 }

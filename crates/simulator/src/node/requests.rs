@@ -89,6 +89,11 @@ impl Node {
             self.events.push(Event::GaveUp { request, asked });
             return;
         }
+        if self.no_quorum(now) {
+            self.requests.remove(&request);
+            self.events.push(Event::Refused { request, asked });
+            return;
+        }
         self.later(request, now + 15_000_000);
         self.decide(now, targets, Reply::Local(request), id, key, operation);
     }

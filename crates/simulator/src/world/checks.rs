@@ -1,11 +1,19 @@
 //! What the world itself can see of broken promises: answers that stay away, counts that a new owner lacks, shards that
 //! come to no rest.
 
+use delta_crdt::ReplicaId;
 use shard::{Partition, Role, Shard};
 
 use super::{HOSTS, MILLIS, SECONDS, World};
 use crate::node::{Node, PATIENCE, SHARDS};
-use crate::oracle::{RequestId, SimTime};
+use crate::oracle::{Decided, RequestId, SimTime};
+
+/// A node that reaches no majority knows it by then: when the last lease has run out, a second after the last answer,
+/// and it has asked once more for as long as a member takes to be suspect.
+const MINORITY_KNOWN: SimTime = 1_600 * MILLIS;
+
+/// What is told at once is told by then.
+const AT_ONCE: SimTime = 50 * MILLIS;
 
 impl World {
     /// What every node knows of every shard.
@@ -35,17 +43,84 @@ impl World {
 
     /// P4: a node that is up and connected answers.
     pub(super) fn gave_up(&mut self, host: usize, request: RequestId, asked: SimTime) {
-        let fit = self.hosts[host].fit_since <= asked;
-        let since = self.last_split.max(self.last_minority);
-        let without_majority =
-            self.scenario.partition == Partition::Quorum && asked < since + 12 * SECONDS;
-        if fit && !without_majority && self.hosts[host].leaving_since.is_none() {
+        self.check_minority(host, request, asked);
+        if self.owes_answer(host, asked) {
             let story = format!(
                 "request {request} on host {host} had no answer within {} ms",
                 PATIENCE / MILLIS
             );
             self.oracle.report("P4", self.now, story);
         }
+    }
+
+    /// P4, too: who can have a majority is not told that there is none.
+    pub(super) fn refused(&mut self, host: usize, request: RequestId, asked: SimTime) {
+        self.check_minority(host, request, asked);
+        if self.owes_answer(host, asked) {
+            let story = format!("request {request} on host {host} was told that no majority is");
+            self.oracle.report("P4", self.now, story);
+        }
+    }
+
+    /// Minority: under `quorum`, whoever has long reached too few is told at once.
+    fn check_minority(&mut self, host: usize, request: RequestId, asked: SimTime) {
+        let cut_off = self.hosts[host]
+            .cut_off_since
+            .max(Some(self.hosts[host].fit_since));
+        let has_long_been = self.hosts[host].cut_off_since.is_some()
+            && cut_off.is_some_and(|since| since + MINORITY_KNOWN <= asked);
+        let took = self.now - asked;
+        if self.scenario.partition == Partition::Quorum && has_long_been && AT_ONCE < took {
+            let story = format!(
+                "request {request} on host {host}, which reaches no majority, waited {} ms",
+                took / MILLIS
+            );
+            self.oracle.report("minority", self.now, story);
+        }
+    }
+
+    /// Whether a host reaches, with the others between them, too few to decide.
+    pub(super) fn watch_reach(&mut self, host: usize) {
+        let Some(node) = &self.hosts[host].node else {
+            return;
+        };
+        let view = node.membership.view();
+        let reaches = |replica: &&ReplicaId| {
+            let Some(&other) = self.host_of.get(replica) else {
+                return false;
+            };
+            let there = &self.hosts[other];
+            let runs = there.node.as_ref().is_some_and(|node| node.me == **replica);
+            runs && !there.paused && self.network.connects(host, other)
+        };
+        let is_cut_off = view.belonging().iter().filter(reaches).count() < view.majority();
+        let since = self.hosts[host].cut_off_since.unwrap_or(self.now);
+        self.hosts[host].cut_off_since = is_cut_off.then_some(since);
+    }
+
+    /// One owner: once somebody has decided under a term, nobody decides under a lower one, but for the sides of a split.
+    pub(super) fn check_one_owner(&mut self, decided: &Decided) {
+        let Some(term) = decided.term else { return };
+        let shard = self.targets[decided.key].key.shard(SHARDS);
+        let newest = self.newest_terms.entry(shard).or_insert(term);
+        *newest = term.max(*newest);
+        let newest = *newest;
+        if term < newest && !self.apart {
+            let story = format!(
+                "{:?} decided request {} of shard {shard} under term {term}, after another under {newest}",
+                decided.owner, decided.request
+            );
+            self.oracle.report("one owner", self.now, story);
+        }
+    }
+
+    /// Whether a node is up, connected and free to decide or to find who does.
+    fn owes_answer(&self, host: usize, asked: SimTime) -> bool {
+        let fit = self.hosts[host].fit_since <= asked;
+        let since = self.last_split.max(self.last_minority);
+        let without_majority =
+            self.scenario.partition == Partition::Quorum && asked < since + 12 * SECONDS;
+        fit && !without_majority && self.hosts[host].leaving_since.is_none()
     }
 
     pub(super) fn watch_majority(&mut self, host: usize) {

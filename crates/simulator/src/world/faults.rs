@@ -34,6 +34,19 @@ impl World {
         let victim = up[self.rng.random_range(0..up.len())];
         match self.rng.random_range(0..100) {
             0..=7 if self.scenario.splits && quorum && 2 < up.len() => self.kill_majority(&up),
+            8..=11 if self.scenario.splits && quorum && 2 < up.len() => {
+                self.say(|| format!("kill -9 of host {victim}, which starts again cut off"));
+                self.stop(victim, true, 200..203);
+                // Longer than the five seconds after which a node may go on alone that may.
+                let cut = self.now + 100 * MILLIS;
+                self.at(cut, Happening::Split(vec![victim], 6_000..9_000));
+            }
+            12..=13 => {
+                self.say(|| "kill -9 of every host".into());
+                for victim in up {
+                    self.stop(victim, true, 50..2_000);
+                }
+            }
             0..=34 => {
                 self.say(|| format!("kill -9 of host {victim}"));
                 self.stop(victim, true, 50..6_000);
@@ -41,9 +54,10 @@ impl World {
             35..=54 => {
                 let span = self.rng.random_range(200..4_000) * MILLIS;
                 self.say(|| format!("host {victim} is paused for {} ms", span / MILLIS));
-                if let Some(node) = &self.hosts[victim].node {
-                    let me = node.me;
-                    self.oracle.lost(self.now, me);
+                if let Some(node) = self.hosts[victim].node.take() {
+                    self.oracle.lost(self.now, node.me);
+                    self.lose_only_copies(&node);
+                    self.hosts[victim].node = Some(node);
                 }
                 self.hosts[victim].paused = true;
                 self.at(self.now + span, Happening::Resume(victim));
@@ -104,7 +118,7 @@ impl World {
             self.stop(victim, true, 200..203);
         }
         let cut = self.now + self.rng.random_range(203..240) * MILLIS;
-        self.at(cut, Happening::Split(victims));
+        self.at(cut, Happening::Split(victims, 2_500..6_000));
     }
 
     pub(super) fn split(&mut self, sides: Vec<usize>, millis: Range<SimTime>) {

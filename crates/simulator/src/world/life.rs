@@ -3,22 +3,28 @@
 use std::ops::Range;
 
 use delta_crdt::ReplicaId;
-use membership::{Contact, Member, NameVerdict, Standing};
+use membership::{Contact, Founding, FoundingRules, FoundingStep, Member, NameVerdict, Standing};
+use quota::{BootNanos, Nanos};
 use rand::Rng;
-use shard::{Partition, Settings};
+use shard::{Partition, Role, Settings};
 
 use super::evictions::keys_kept;
 use super::{HOSTS, Happening, Host, MILLIS, SECONDS, World};
 use crate::bug::Bug;
-use crate::node::{Node, Payload};
+use crate::node::{Node, Payload, SHARDS};
 use crate::oracle::{MAX_SKEW, SKEW, SimTime};
+
+/// Of the hosts.
+const NAMES: [&str; HOSTS] = [
+    "ada", "bea", "cal", "dov", "eve", "fay", "gil", "hal", "ivy",
+];
 
 impl World {
     pub(super) fn join(&mut self, host: usize) {
         if self.hosts[host].node.is_some() {
             return;
         }
-        let name = ["ada", "bea", "cal", "dov", "eve", "fay", "gil"][host];
+        let name = NAMES[host];
         let seed = (0..HOSTS).find(|&other| {
             let joined = self.hosts[other]
                 .node
@@ -29,7 +35,17 @@ impl World {
                 && !self.hosts[other].paused
                 && self.network.connects(host, other)
         });
-        let alone = self.hosts.iter().all(|host| host.node.is_none());
+        let quorum = self.scenario.partition == Partition::Quorum;
+        let founders = match seed {
+            None if quorum => self.look_for_others(host),
+            None => self
+                .hosts
+                .iter()
+                .all(|host| host.node.is_none())
+                .then(Vec::new),
+            Some(_) => None,
+        };
+        let alone = founders.is_some();
         let boot = |world: &Self, seed: usize| {
             world.hosts[seed]
                 .node
@@ -71,7 +87,7 @@ impl World {
         let skew = self.clock_of(host);
         let settings = Settings {
             fault: self.scenario.bug.and_then(Bug::of_the_shard),
-            anti_entropy_every: quota::Nanos::from_secs(4),
+            anti_entropy_every: Nanos::from_secs(4),
             max_skew: MAX_SKEW,
             ..Settings::lan(self.scenario.replicas, self.scenario.partition)
         };
@@ -85,9 +101,16 @@ impl World {
             !alone,
             settings,
             replicated,
+            self.scenario.bug == Some(Bug::CountsAtOnce),
         );
+        if let Some(founders) = founders {
+            node.membership.on_founding(founders);
+        }
         if self.scenario.bug == Some(Bug::KeepsBadClock) {
             node.keep_bad_clock();
+        }
+        if self.scenario.bug == Some(Bug::WaitsInMinority) {
+            node.wait_in_minority();
         }
         if self.scenario.is_tight {
             node.keep_at_most(keys_kept(host));
@@ -130,6 +153,43 @@ impl World {
                 );
             }
         }
+    }
+
+    /// A host that nobody lets in looks for others that look, and may found a cluster with them: those who count in it.
+    fn look_for_others(&mut self, host: usize) -> Option<Vec<String>> {
+        let now = BootNanos::new(self.now);
+        let founds_alone = self.scenario.bug == Some(Bug::FoundsAlone);
+        let rules = FoundingRules {
+            quorum: !founds_alone,
+            has_seeds: true,
+            expect: (!founds_alone).then_some(self.scenario.nodes),
+            look_around: Nanos::from_millis(300),
+            patience: Nanos::from_secs(5),
+        };
+        let mut founding = self.hosts[host]
+            .founding
+            .take()
+            .unwrap_or_else(|| Founding::new(now, NAMES[host], rules));
+        let reached =
+            (0..HOSTS).filter(|&other| other != host && self.network.connects(host, other));
+        for other in reached {
+            if let Some(met) = &self.hosts[other].founding {
+                founding.on_newcomer(now, NAMES[other], met.founds(), met.follows(now));
+            }
+            if self.hosts[other].node.is_some() {
+                founding.on_somebody();
+            }
+        }
+        if founding.step(now) == FoundingStep::Look {
+            self.hosts[host].founding = Some(founding);
+            return None;
+        }
+        let is_member = |other: &Host| other.node.as_ref().is_some_and(|node| node.joined);
+        if self.hosts.iter().any(is_member) {
+            let story = format!("host {host} founds a cluster beside one that lives");
+            self.oracle.report("founded once", self.now, story);
+        }
+        Some(founding.founders(now))
     }
 
     /// How far the clock of a host that starts is ahead. One of several may be far off: the others outvote it.
@@ -175,10 +235,12 @@ impl World {
         };
         if crash {
             self.oracle.lost(self.now, node.me);
+            self.lose_only_copies(&node);
         }
         if self.hosts.iter().all(|host| host.node.is_none()) {
             // P2 is about what others hold; a cluster of one has no others.
             self.oracle.all_lost();
+            self.newest_terms.clear();
         }
         self.gone.push(node.me);
         self.hosts[host].leaving_since = None;
@@ -186,6 +248,19 @@ impl World {
         self.spread_word(node.me);
         let back = self.rng.random_range(back) * MILLIS;
         self.at(self.now + back, Happening::Join(host));
+    }
+
+    /// Without replicas, what a node owns is with it alone: P2 says nothing of it.
+    pub(super) fn lose_only_copies(&mut self, node: &Node) {
+        if self.scenario.replicas != 0 {
+            return;
+        }
+        let owns = |key: &usize| {
+            let shard = self.targets[*key].key.shard(SHARDS);
+            node.shards[usize::from(shard)].role() != Role::Idle
+        };
+        let lost: Vec<usize> = (0..self.targets.len()).filter(owns).collect();
+        self.oracle.holders_lost(lost);
     }
 
     /// Connections to a dead process are refused by its host, if that can be reached.

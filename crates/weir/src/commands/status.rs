@@ -1,4 +1,6 @@
-//! `weir status`: who belongs, who owns how much, how far replicas lag.
+//! `weir status`: who belongs, who owns how much, how far replicas lag, and whether anything is wrong.
+
+use std::process::ExitCode;
 
 use serde_json::Value;
 
@@ -7,7 +9,8 @@ use super::{Outcome, plain};
 use crate::api::{Api, ApiError};
 use crate::cli::StatusArgs;
 
-/// Shows what one node knows of its cluster.
+/// Shows what one node knows of its cluster. Exit 1 if anything is wrong: a member that is not alive, a shard without all
+/// its copies, no majority where one is needed, nobody at the addresses to join by, a node that is not ready.
 ///
 /// # Errors
 ///
@@ -16,22 +19,55 @@ pub(crate) fn status(args: &StatusArgs) -> Result<Outcome, ApiError> {
     let api = Api::new(&args.api)?;
     let answer = api.get("/v1/cluster")?;
     let cluster = api.expect(&answer, &[200])?;
+    let readiness = api.get("/ready")?;
+    let readiness = api.expect(&readiness, &[200, 503])?;
+    let is_ready = readiness["status"] == "ready";
     let text = if args.json {
         format!("{}\n", answer.body.trim_end())
     } else {
-        told(&cluster)
+        let mut text = told(&cluster);
+        if !is_ready {
+            text.push_str(&format!(
+                "{:<25}{}\n",
+                "not ready",
+                plain(&readiness["status"])
+            ));
+        }
+        text
     };
-    Ok(Outcome::success(text))
+    let exit = match is_ready && is_well(&cluster) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    };
+    Ok(Outcome { text, exit })
+}
+
+fn is_well(cluster: &Value) -> bool {
+    let members = cluster["members"].as_array();
+    let mut members = members.into_iter().flatten();
+    let is_healthy = |member: &Value| member["status"] == "alive" || member["status"] == "leaving";
+    let lacks = ["no_quorum", "silent_seeds"];
+    members.all(is_healthy)
+        && cluster["under_replicated_shards"] == 0
+        && lacks.iter().all(|lack| cluster[lack].is_null())
 }
 
 fn told(cluster: &Value) -> String {
     let columns = ["name", "status", "incarnation", "shards", "http", "cluster"];
+    // Half a second is five heartbeats.
+    let silent = |member: &Value| {
+        let millis = member["silent_ms"]
+            .as_f64()
+            .filter(|&millis| 500.0 <= millis);
+        millis.map(|millis| format!("silent for {}", seconds(millis)))
+    };
     let mut rows = vec![columns.map(str::to_uppercase).to_vec()];
     for member in cluster["members"].as_array().into_iter().flatten() {
         let mut row = columns.map(|column| plain(&member[column])).to_vec();
         if member["name"] == cluster["node"] {
             row.push("(asked)".to_owned());
         }
+        row.extend(silent(member));
         rows.push(row);
     }
     let mut text = table(&rows);
@@ -43,6 +79,26 @@ fn told(cluster: &Value) -> String {
     );
     if let Some(millis) = cluster["replication_lag_ms"].as_f64() {
         fact("replication lag", format!("{millis} ms"));
+    }
+    if let Some(lack) = cluster["no_quorum"].as_object() {
+        let missing = lack["missing"].as_array().into_iter().flatten();
+        let missing: Vec<String> = missing.map(|member| plain(&member["name"])).collect();
+        let (lasts, needed) = (millis(&lack["lasts_ms"]), plain(&lack["needed"]));
+        fact(
+            "quorum",
+            format!(
+                "lost for {lasts}: {needed} are needed, no answer of {}",
+                missing.join(", ")
+            ),
+        );
+    }
+    if let Some(seeds) = cluster["silent_seeds"].as_object() {
+        let lasts = millis(&seeds["lasts_ms"]);
+        let addresses = names(&seeds["addresses"]);
+        fact(
+            "alone",
+            format!("for {lasts}: nobody answers at {addresses}"),
+        );
     }
     if let Some(raft) = cluster["raft"].as_object() {
         fact("raft leader", plain(&raft["leader"]));
@@ -59,6 +115,15 @@ fn told(cluster: &Value) -> String {
     text
 }
 
+fn millis(value: &Value) -> String {
+    value.as_f64().map_or_else(|| plain(value), seconds)
+}
+
+/// Milliseconds as a person reads them.
+fn seconds(millis: f64) -> String {
+    format!("{:.1} s", millis / 1_000.0)
+}
+
 /// A list of names in one line; a dash for nobody.
 fn names(list: &Value) -> String {
     let names: Vec<String> = list.as_array().into_iter().flatten().map(plain).collect();
@@ -72,7 +137,7 @@ fn names(list: &Value) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::told;
+    use super::{is_well, told};
 
     #[test]
     fn members_are_rows_and_the_one_asked_is_marked() {
@@ -90,6 +155,31 @@ under-replicated shards  0
 replication lag          1.5 ms
 ";
         assert_eq!(told(&cluster), expected);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_and_decides_the_exit_code() {
+        let member = |status: &str, silent: u32| json!({"name":"a","status":status,"incarnation":1,"shards":1,"http":"","cluster":"","silent_ms":silent});
+        let cluster = |members: serde_json::Value, short: u32| json!({"node":"b","view":"9f3c","under_replicated_shards":short,"members":members});
+        let well = cluster(json!([member("alive", 100), member("leaving", 0)]), 0);
+        assert!(is_well(&well) && !told(&well).contains("silent"));
+        assert!(!is_well(&cluster(json!([]), 3)));
+        for status in ["suspect", "dead"] {
+            let ill = cluster(json!([member(status, 2_500)]), 0);
+            assert!(!is_well(&ill));
+            assert!(told(&ill).contains("silent for 2.5 s"), "{}", told(&ill));
+        }
+        let mut minority = well.clone();
+        minority["no_quorum"] =
+            json!({"lasts_ms":1_500.0,"needed":2,"missing":[{"name":"c","silent_ms":2_500.0}]});
+        assert!(!is_well(&minority));
+        let line = "quorum                   lost for 1.5 s: 2 are needed, no answer of c";
+        assert!(told(&minority).contains(line), "{}", told(&minority));
+        let mut alone = well;
+        alone["silent_seeds"] = json!({"addresses":["10.0.0.1:1"],"lasts_ms":7_000.0});
+        assert!(!is_well(&alone));
+        let line = "alone                    for 7.0 s: nobody answers at 10.0.0.1:1";
+        assert!(told(&alone).contains(line), "{}", told(&alone));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub(crate) struct NodeConfig {
     pub(crate) advertise: SocketAddr,
     /// Live nodes to ask for the others; any one is enough.
     pub(crate) join: Vec<Seed>,
+    /// How many nodes found a cluster together where none is found. `None`: the first founds it alone; with
+    /// `partition = "quorum"` only one that has nobody to join.
+    pub(crate) expect: Option<usize>,
     /// Replicas prefer another zone.
     pub(crate) zone: Option<String>,
     /// How long requests are served as before once the node was told to stop and `/ready` says so.
@@ -181,6 +184,7 @@ pub(super) fn read(
     let http = read_http(&mut layers, api_token.is_some(), problems);
     let addresses = read_addresses(&mut layers, problems);
     let join = read_join(&mut layers, problems);
+    let expect = read_expect(&mut layers, problems);
     let zone = layers
         .pick("zone", problems)
         .map(|given| problems.parse(&given, NAME_ACCEPTED, valid_name));
@@ -209,6 +213,7 @@ pub(super) fn read(
         cluster,
         advertise,
         join,
+        expect: expect?,
         zone,
         drain_wait,
         api_token,
@@ -340,6 +345,31 @@ fn read_join(layers: &mut Layers<'_>, problems: &mut Problems) -> Vec<Seed> {
         .iter()
         .filter_map(|seed| problems.parse(seed, accepted, parse_seed))
         .collect()
+}
+
+/// More than a full mesh of heartbeats carries.
+const EXPECTED_MAX: u64 = 64;
+
+/// `None` only if there was a problem.
+fn read_expect(layers: &mut Layers<'_>, problems: &mut Problems) -> Option<Option<usize>> {
+    let before = problems.count();
+    let in_file = layers
+        .file
+        .as_mut()
+        .and_then(|file| file.integer("expect", 1, EXPECTED_MAX, problems));
+    let given = layers.flag("expect").or_else(|| layers.variable("expect"));
+    let number = match given {
+        Some(given) => {
+            let accepted = format!("a number of nodes, 1 to {EXPECTED_MAX}");
+            problems.parse(&given, &accepted, |text| {
+                let number = text.parse().ok()?;
+                (1..=EXPECTED_MAX).contains(&number).then_some(number)
+            })
+        }
+        None => in_file.map(|given| given.value),
+    };
+    let number = number.and_then(|number| usize::try_from(number).ok());
+    (problems.count() == before).then_some(number)
 }
 
 fn parse_seed(text: &str) -> Option<Seed> {

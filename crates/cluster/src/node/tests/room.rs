@@ -18,7 +18,11 @@ async fn spent_keys_outlive_a_flood_and_both_nodes_keep_the_same() {
         assert_eq!(admitted(&one, &format!("user {user}"), 6).await, 5);
     }
     let floods = (0..20_u64).map(|part| {
-        let node = if part % 2 == 0 { one.clone() } else { two.clone() };
+        let node = if part % 2 == 0 {
+            one.clone()
+        } else {
+            two.clone()
+        };
         tokio::spawn(async move {
             for number in 0..1_000 {
                 let fresh = format!("fresh {part} {number}");

@@ -1,8 +1,8 @@
 //! Any frame that a node could send.
 
 use delta_crdt::{Added, Cell, Digest, ReplicaId, Slot, Term, Version};
-use membership::{Contact, Member, Standing};
-use proptest::collection::{btree_map, vec};
+use membership::{Contact, CouncilId, Member, Standing};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use quota::{
@@ -43,22 +43,35 @@ pub(super) fn told() -> impl Strategy<Value = Vec<(KeyHash, Cell)>> {
 }
 
 fn membership_message() -> impl Strategy<Value = membership::Message> {
-    use membership::Message;
+    use membership::{Council, Message};
     prop_oneof![
-        any::<(u64, u64, bool, u64)>().prop_map(|(sent, roster, aside, behind)| {
-            Message::Heartbeat {
-                sent: BootNanos::new(sent),
-                roster,
-                aside,
-                behind: Nanos::new(behind),
-            }
-        }),
+        (
+            any::<(u64, u64, bool, u64, u64, bool)>(),
+            option::of(council_id())
+        )
+            .prop_map(|((sent, roster, aside, behind, left, recalled), council)| {
+                Message::Heartbeat {
+                    sent: BootNanos::new(sent),
+                    roster,
+                    aside,
+                    behind: Nanos::new(behind),
+                    quorum_left: Nanos::new(left),
+                    council,
+                    recalled,
+                }
+            }),
         any::<(u64, bool)>().prop_map(|(sent, granted)| Message::Answer {
             sent: BootNanos::new(sent),
             granted
         }),
         vec(member(), 0..5).prop_map(Message::Roster),
+        (council_id(), btree_set("[a-z]{1,9}", 0..5))
+            .prop_map(|(id, names)| Message::Council(Council { id, names })),
     ]
+}
+
+fn council_id() -> impl Strategy<Value = CouncilId> {
+    (term(), any::<u32>()).prop_map(|(term, change)| CouncilId { term, change })
 }
 
 pub(super) fn member() -> impl Strategy<Value = Member> {

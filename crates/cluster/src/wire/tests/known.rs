@@ -2,7 +2,7 @@
 //! version, or undo.
 
 use delta_crdt::{Added, Cell, Digest, Slot, Term, Version};
-use membership::{Contact, Member, Standing};
+use membership::{Contact, Council, CouncilId, Member, Standing};
 use quota::{
     Algorithm, BootNanos, Cost, Count, FixedWindow, Log, LogEntry, Nanos, SlidingCounter, Stamp,
     Tat, UnixNanos, Verdict,
@@ -33,10 +33,47 @@ fn a_heartbeat() {
         roster: 0x0102_0304_0506_0708,
         aside: true,
         behind: Nanos::new(5),
+        quorum_left: Nanos::new(6),
+        council: Some(council_id()),
+        recalled: true,
     };
     check(
         Frame::Membership(message),
-        "0101 00 ac02 0807060504030201 01 05",
+        "0101 03 ac02 0807060504030201 01 05 06 01 07 09 02 01",
+    );
+}
+
+/// As the first builds send it: whoever says nothing of a quorum is counted on for none.
+#[test]
+fn a_heartbeat_of_the_first_builds() {
+    let message = membership::Message::Heartbeat {
+        sent: BootNanos::new(300),
+        roster: 0x0102_0304_0506_0708,
+        aside: true,
+        behind: Nanos::new(5),
+        quorum_left: Nanos::ZERO,
+        council: None,
+        recalled: false,
+    };
+    let known = bytes_of("0101 00 ac02 0807060504030201 01 05");
+    assert_eq!(decode(&known), Ok(Frame::Membership(message)));
+}
+
+fn council_id() -> CouncilId {
+    let term = term(7, 9);
+    CouncilId { term, change: 2 }
+}
+
+#[test]
+fn who_counts() {
+    let council = Council {
+        id: council_id(),
+        names: ["a".to_owned(), "bc".to_owned()].into(),
+    };
+    let message = membership::Message::Council(council);
+    check(
+        Frame::Membership(message),
+        "0101 04 07 09 02 02 01 61 02 6263",
     );
 }
 

@@ -67,6 +67,36 @@ fn nobody_waits_when_stopped_unless_told_to() {
 }
 
 #[test]
+fn so_many_nodes_are_expected_as_the_first_layer_says() {
+    let expect = |flags, variables, file| {
+        let told = Told {
+            flags,
+            variables,
+            file,
+        };
+        told.check().unwrap().node.expect
+    };
+    let file = "[node]\nexpect = 3";
+    let variables: &[_] = &[("WEIR_EXPECT", "5")];
+    assert_eq!(expect("--expect 7", variables, file), Some(7));
+    assert_eq!(expect("", variables, file), Some(5));
+    assert_eq!(expect("", &[], file), Some(3));
+    assert_eq!(expect("", &[], ""), None);
+    for number in ["0", "65", "-1", "three", ""] {
+        let told = Told {
+            variables: &[("WEIR_EXPECT", number)],
+            ..Told::default()
+        };
+        let lines = told.check().unwrap_err();
+        let accepted = "a number of nodes, 1 to 64";
+        assert!(
+            lines[0].starts_with("WEIR_EXPECT: ") && lines[0].contains(accepted),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
 fn port_moves_only_the_default() {
     let http = |flags, variables| {
         Told {

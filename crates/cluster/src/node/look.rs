@@ -1,0 +1,267 @@
+//! How a node that is in no cluster yet looks for one, and how one that had to go on alone looks on.
+
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use membership::{Founding, FoundingRules, FoundingStep, Silence};
+use quota::Nanos;
+
+use super::join::{Answer, Found, JoinError, Question, decode, encode};
+use super::{Cluster, ClusterConfig};
+use crate::control::AskError;
+use crate::discovery::{self, Neighbours, Seed};
+use transport::OpenError;
+use transport::handshake::{HandshakeError, Refusal};
+
+/// How long one introduction may take: the old holder of a name is asked for half a second.
+const INTRODUCTION: Duration = Duration::from_millis(1_500);
+
+/// How long a node with nobody to be found looks before it founds a cluster. Nodes that are started at
+/// the same moment find each other in it.
+const LOOK_AROUND: Nanos = Nanos::from_millis(300);
+
+/// How long a node whose `--join` addresses are all silent waits for them before it goes on alone, where it may.
+const WAIT_FOR_SEEDS: Nanos = Nanos::from_secs(5);
+
+/// Addresses that are asked at once, so that a round takes no longer than one silent address.
+const ASKED_AT_ONCE: usize = 16;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// Between two looks of a node that serves alone meanwhile. Addresses are dialled again by themselves, once a second; a
+/// name may have got new ones.
+const LOOK_ON: Duration = Duration::from_secs(1);
+
+/// What one address had to say.
+enum Told {
+    LetIn(Found),
+    /// It looks for a cluster itself.
+    Newcomer {
+        name: String,
+        founds: bool,
+        follows: Option<String>,
+    },
+    /// Somebody is there, and has not answered, or will in a moment.
+    Somebody,
+    Nothing,
+}
+
+impl Cluster {
+    /// Asks every node that can be found to be let in, until one does or this one may found a cluster.
+    pub(super) async fn look_for_cluster(
+        &self,
+        neighbours: Option<&Neighbours>,
+        advertised: &str,
+    ) -> Result<Found, JoinError> {
+        let ClusterConfig {
+            name,
+            join: seeds,
+            expect,
+            shards,
+            ..
+        } = &self.inner.config;
+        let now = || self.inner.clock.now().boot;
+        let rules = FoundingRules {
+            quorum: shards.partition == shard::Partition::Quorum,
+            has_seeds: !seeds.is_empty(),
+            expect: *expect,
+            look_around: LOOK_AROUND,
+            patience: WAIT_FOR_SEEDS,
+        };
+        *self.founding() = Some(Founding::new(now(), name, rules));
+        let mut silence = Silence::new(now());
+        loop {
+            let candidates = discovery::candidates(seeds, neighbours, advertised).await;
+            let mut round = futures_util::stream::iter(candidates)
+                .map(|address| self.ask_to_join(address))
+                .buffered(ASKED_AT_ONCE);
+            while let Some(told) = round.next().await {
+                let told = told?;
+                match told {
+                    Told::LetIn(found) => {
+                        *self.founding() = None;
+                        return Ok(found);
+                    }
+                    Told::Newcomer {
+                        name,
+                        founds,
+                        follows,
+                    } => {
+                        if let Some(founding) = &mut *self.founding() {
+                            founding.on_newcomer(now(), &name, founds, follows.as_deref());
+                        }
+                    }
+                    Told::Somebody => {
+                        silence.on_answer(now());
+                        if let Some(founding) = &mut *self.founding() {
+                            founding.on_somebody();
+                        }
+                    }
+                    Told::Nothing => {}
+                }
+            }
+            drop(round);
+            let mut founding = self.founding();
+            if let Some(found) = founding.take_if(|it| it.step(now()) == FoundingStep::Found) {
+                let founders = found.founders(now());
+                return Ok(Found::Nobody { founders });
+            }
+            drop(founding);
+            if !seeds.is_empty() && silence.is_due(now()) {
+                let met = self.founding().as_ref().map(|it| it.met(now()));
+                say_silent(seeds, &met.unwrap_or_default(), silence.lasts(now()));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Asks one address to be let in.
+    async fn ask_to_join(&self, address: String) -> Result<Told, JoinError> {
+        let question = encode(&Question::Join {
+            name: self.inner.config.name.clone(),
+        });
+        let asked = self
+            .control()
+            .introduce(&address, &question, INTRODUCTION)
+            .await;
+        let (peer, answer) = match asked {
+            Ok((peer, answer)) => (peer, decode::<Answer>(&answer)),
+            Err(error) => {
+                tracing::debug!(address, error = %crate::chain(&error), "no answer to the introduction");
+                let is_seed = || {
+                    self.inner
+                        .config
+                        .join
+                        .contains(&Seed::Node(address.clone()))
+                };
+                return match refusal(&error) {
+                    Some(reason @ Refusal::WrongCookie) if is_seed() => Err(JoinError::Refused {
+                        at: address,
+                        reason,
+                    }),
+                    // Another newcomer of this name, and it has precedence.
+                    Some(Refusal::NameTaken) => Err(self.name_taken(address)),
+                    // Somebody is there and slow.
+                    _ if !is_absent(&error) && !is_seed() => Ok(Told::Somebody),
+                    _ => Ok(Told::Nothing),
+                };
+            }
+        };
+        Ok(match answer {
+            Some(Answer::Granted {
+                incarnation,
+                roster,
+                key_limits,
+            }) => Told::LetIn(Found::Granted {
+                incarnation,
+                roster,
+                key_limits,
+            }),
+            Some(Answer::Taken) => return Err(self.name_taken(address)),
+            Some(Answer::Asking) => Told::Somebody,
+            Some(Answer::Joining) => Told::Newcomer {
+                name: peer.name,
+                founds: true,
+                follows: None,
+            },
+            Some(Answer::Newcomer { founds, follows }) => Told::Newcomer {
+                name: peer.name,
+                founds,
+                follows,
+            },
+            None => {
+                tracing::warn!(address, "its answer to the introduction is not understood");
+                Told::Somebody
+            }
+        })
+    }
+
+    /// What this node, not in a cluster yet, tells others that look for one.
+    pub(super) fn as_newcomer(&self) -> Answer {
+        let now = self.inner.clock.now().boot;
+        match &*self.founding() {
+            Some(founding) => Answer::Newcomer {
+                founds: founding.founds(),
+                follows: founding.follows(now).map(str::to_owned),
+            },
+            // It has been let in, or founds, and is about to take part.
+            None => Answer::Asking,
+        }
+    }
+
+    /// Goes on looking for those that were to be joined, until somebody is met.
+    pub(super) async fn look_on(self) {
+        let now = || self.inner.clock.now().boot;
+        let mut silence = Silence::new(now());
+        let seeds = self.inner.config.join.clone();
+        *self.silent_since() = Some(now());
+        while !self.inner.is_stopped() && self.live_members() == 1 {
+            for address in
+                discovery::candidates(&seeds, None, self.inner.transport.advertised()).await
+            {
+                self.inner.transport.dial(&address);
+            }
+            if silence.is_due(now()) {
+                say_silent(&seeds, &[], silence.lasts(now()));
+            }
+            tokio::time::sleep(LOOK_ON).await;
+        }
+        *self.silent_since() = None;
+    }
+
+    fn founding(&self) -> MutexGuard<'_, Option<Founding>> {
+        let founding = self.inner.founding.lock();
+        founding.expect("nothing panics under this lock")
+    }
+
+    /// Since when a node that serves alone has had no answer from those that it was to join. `None`: it is not alone, or
+    /// was to join nobody.
+    pub(super) fn silent_since(&self) -> MutexGuard<'_, Option<quota::BootNanos>> {
+        let since = self.inner.silent_since.lock();
+        since.expect("nothing panics under this lock")
+    }
+}
+
+/// `met` are newcomers as this node is.
+fn say_silent(seeds: &[Seed], met: &[String], lasts: Nanos) {
+    let addresses: Vec<String> = seeds.iter().map(Seed::to_string).collect();
+    let addresses = addresses.join(", ");
+    let silent_ms = lasts.ceil_millis();
+    if met.is_empty() {
+        tracing::warn!(
+            addresses,
+            silent_ms,
+            "nobody answers at the addresses to join by"
+        );
+    } else {
+        let met = met.join(", ");
+        tracing::warn!(
+            addresses,
+            met,
+            silent_ms,
+            "nobody who was met is in a cluster, and too few were met to found one"
+        );
+    }
+}
+
+/// Whether there is no node of this cluster at the address.
+fn is_absent(error: &AskError) -> bool {
+    match error {
+        AskError::Open(OpenError::Connect { source, .. }) => {
+            source.kind() == std::io::ErrorKind::ConnectionRefused
+        }
+        _ => refusal(error) == Some(Refusal::WrongCookie),
+    }
+}
+
+fn refusal(error: &AskError) -> Option<Refusal> {
+    match error {
+        AskError::Open(OpenError::Handshake {
+            source: HandshakeError::RefusedBy(reason) | HandshakeError::Refused(reason),
+            ..
+        }) => Some(*reason),
+        _ => None,
+    }
+}

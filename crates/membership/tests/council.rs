@@ -1,0 +1,282 @@
+//! Who counts towards a majority, and how newcomers come to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use delta_crdt::{ReplicaId, Term};
+use membership::{
+    Contact, CouncilId, Effect, Member, Membership, Message, Settings, Standing, Status,
+};
+use quota::{BootNanos, Nanos};
+
+const STEP: u64 = 25;
+const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+fn at(millis: u64) -> BootNanos {
+    BootNanos::new(millis * 1_000_000)
+}
+
+fn replica(name: &str) -> ReplicaId {
+    let place = NAMES.iter().position(|known| *known == name);
+    ReplicaId(place.expect("a known name") as u32 + 1)
+}
+
+fn term(number: u32, name: &str) -> Option<Term> {
+    let replica = replica(name);
+    Some(Term { number, replica })
+}
+
+/// Machines that hear each other at once, unless they are cut off.
+struct Cluster {
+    millis: u64,
+    nodes: BTreeMap<&'static str, Membership>,
+    cut_off: BTreeSet<&'static str>,
+    /// When somebody first went by each composition.
+    changes: BTreeMap<CouncilId, u64>,
+}
+
+impl Cluster {
+    /// `names` founded a cluster together, and the first of them may change who counts.
+    fn founded(names: &[&'static str]) -> Self {
+        let mut cluster = Self {
+            millis: 0,
+            nodes: BTreeMap::new(),
+            cut_off: BTreeSet::new(),
+            changes: BTreeMap::new(),
+        };
+        for name in names {
+            cluster.start(name, *name != names[0]);
+        }
+        let founders = names.iter().map(ToString::to_string);
+        let first = cluster.node(names[0]);
+        first.on_founding(founders);
+        first.on_chair(term(1, names[0]));
+        cluster.run(2_500);
+        assert_eq!(cluster.counted(names[0]), names);
+        cluster
+    }
+
+    fn node(&mut self, name: &'static str) -> &mut Membership {
+        self.nodes.get_mut(name).expect("it was started")
+    }
+
+    fn start(&mut self, name: &'static str, joins: bool) {
+        let member = Member {
+            name: name.to_owned(),
+            incarnation: 1,
+            replica: replica(name),
+            standing: Standing::Joined,
+            contact: Contact::default(),
+        };
+        let settings = Settings {
+            quorum: true,
+            ..Settings::lan()
+        };
+        let now = at(self.millis);
+        let mut node = Membership::new(now, member.clone(), settings, joins);
+        for (other, theirs) in &mut self.nodes {
+            if !self.cut_off.contains(other) {
+                node.on_introduced(now, theirs.me());
+                theirs.on_introduced(now, &member);
+            }
+        }
+        self.nodes.insert(name, node);
+    }
+
+    fn run(&mut self, millis: u64) {
+        let end = self.millis + millis;
+        while self.millis < end {
+            self.millis += STEP;
+            let now = at(self.millis);
+            for node in self.nodes.values_mut() {
+                node.on_tick(now);
+            }
+            while self.deliver() {}
+            for (name, node) in &self.nodes {
+                if !self.cut_off.contains(name) {
+                    let id = node.view().council();
+                    self.changes.entry(id).or_insert(self.millis);
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self) -> bool {
+        let mut sent = Vec::new();
+        for (name, node) in &mut self.nodes {
+            while let Some(effect) = node.next_effect() {
+                if let Effect::Send { to, message } = effect {
+                    sent.push((*name, to, message));
+                }
+            }
+        }
+        let any = !sent.is_empty();
+        for (from, to, message) in sent {
+            let to = NAMES[to.0 as usize - 1];
+            if self.cut_off.contains(from) || self.cut_off.contains(to) {
+                continue;
+            }
+            let now = at(self.millis);
+            let node = self.node(to);
+            node.on_message(now, replica(from), message);
+        }
+        any
+    }
+
+    /// Whom this node counts, whether or not it has met them.
+    fn counted(&mut self, name: &'static str) -> Vec<&'static str> {
+        let view = self.node(name).view().clone();
+        NAMES
+            .into_iter()
+            .filter(|other| view.counts(replica(other)))
+            .collect()
+    }
+}
+
+/// The three stopped deciding when a fourth came beside one dead of three: they were two of four, and the newcomer had to
+/// hear three.
+#[test]
+fn a_newcomer_beside_a_dead_member_counts_and_nobody_stops_meanwhile() {
+    let mut cluster = Cluster::founded(&["a", "b", "c"]);
+    cluster.cut_off.insert("c");
+    cluster.run(2_000);
+    assert_eq!(cluster.node("a").status(replica("c")), Some(Status::Dead));
+    cluster.start("d", true);
+    for _ in 0..80 {
+        cluster.run(STEP);
+        for name in ["a", "b"] {
+            let now = at(cluster.millis);
+            let lost = cluster.node(name).leases().no_quorum_since(now);
+            assert_eq!(lost, None, "{name} at {now:?}");
+            assert_eq!(cluster.counted(name), ["a", "b", "c"]);
+        }
+    }
+    cluster.node("d").on_recalled(true);
+    cluster.run(1_000);
+    for name in ["a", "b", "d"] {
+        assert_eq!(cluster.counted(name), ["a", "b", "c", "d"]);
+        let now = at(cluster.millis);
+        assert_eq!(cluster.node(name).leases().no_quorum_since(now), None);
+    }
+}
+
+/// With two names between two compositions there are majorities of both that share nobody.
+#[test]
+fn names_come_one_at_a_time_a_lease_apart() {
+    let mut cluster = Cluster::founded(&["a", "b", "c"]);
+    for name in ["d", "e", "f"] {
+        cluster.start(name, true);
+        cluster.node(name).on_recalled(true);
+    }
+    cluster.run(6_000);
+    assert_eq!(cluster.counted("f"), NAMES);
+    let lease = Settings::lan().lease.get() / 1_000_000;
+    let changes: Vec<u64> = cluster.changes.values().copied().collect();
+    let added = &changes[changes.len() - 3..];
+    assert!(
+        added.windows(2).all(|pair| lease < pair[1] - pair[0]),
+        "{changes:?}"
+    );
+}
+
+#[test]
+fn a_minority_counts_nobody_in() {
+    let mut cluster = Cluster::founded(&["a", "b", "c"]);
+    cluster.cut_off.extend(["b", "c"]);
+    cluster.run(2_000);
+    cluster.start("d", true);
+    cluster.node("d").on_recalled(true);
+    cluster.run(10_000);
+    assert_eq!(cluster.counted("a"), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_newcomer_that_has_not_heard_what_a_majority_knows_does_not_count() {
+    let mut cluster = Cluster::founded(&["a", "b", "c"]);
+    cluster.start("d", true);
+    cluster.run(10_000);
+    assert_eq!(cluster.counted("a"), ["a", "b", "c"]);
+}
+
+#[test]
+fn who_goes_by_an_older_composition_is_given_the_newer_one_and_no_lease() {
+    let mut cluster = Cluster::founded(&["a", "b", "c"]);
+    let old = cluster.node("b").view().council();
+    cluster.cut_off.insert("b");
+    cluster.start("d", true);
+    cluster.node("d").on_recalled(true);
+    cluster.run(4_000);
+    assert_eq!(cluster.counted("c"), ["a", "b", "c", "d"]);
+    let now = at(cluster.millis);
+    let heartbeat = Message::Heartbeat {
+        sent: now,
+        roster: 0,
+        aside: false,
+        behind: Nanos::ZERO,
+        quorum_left: Nanos::ZERO,
+        council: Some(old),
+        recalled: true,
+    };
+    let node = cluster.node("c");
+    // It is believed alive again, since it answers.
+    let answer = Message::Answer {
+        sent: now,
+        granted: true,
+    };
+    node.on_message(now, replica("b"), answer);
+    node.on_message(now, replica("b"), heartbeat);
+    let sent: Vec<Message> = std::iter::from_fn(|| node.next_effect())
+        .filter_map(|effect| match effect {
+            Effect::Send { to, message } if to == replica("b") => Some(message),
+            _ => None,
+        })
+        .collect();
+    let refused = Message::Answer {
+        sent: now,
+        granted: false,
+    };
+    assert!(sent.contains(&refused), "{sent:?}");
+    let is_newer = |message: &Message| matches!(message, Message::Council(it) if old < it.id);
+    assert!(sent.iter().any(is_newer), "{sent:?}");
+    cluster.cut_off.clear();
+    cluster.run(300);
+    assert_eq!(cluster.counted("b"), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn the_next_owner_of_the_chair_goes_on_from_what_a_majority_knows() {
+    let mut cluster = Cluster::founded(&["a", "b", "c"]);
+    cluster.start("d", true);
+    cluster.node("d").on_recalled(true);
+    cluster.run(2_500);
+    assert_eq!(cluster.counted("b"), ["a", "b", "c", "d"]);
+    cluster.cut_off.insert("a");
+    cluster.run(2_000);
+    cluster.node("b").on_chair(term(2, "b"));
+    cluster.start("e", true);
+    cluster.node("e").on_recalled(true);
+    cluster.run(5_000);
+    assert_eq!(cluster.counted("e"), ["a", "b", "c", "d", "e"]);
+    let under = cluster.node("e").view().council().term;
+    assert_eq!(Some(under), term(2, "b"));
+}
+
+#[test]
+fn a_name_that_has_left_counts_again_only_when_it_is_agreed_upon_again() {
+    let mut cluster = Cluster::founded(&["a", "b", "c"]);
+    let now = at(cluster.millis);
+    cluster.node("c").on_left(now);
+    cluster.run(100);
+    assert_eq!(cluster.counted("a"), ["a", "b"], "known at once");
+    cluster.run(3_000);
+    let node = cluster.node("b");
+    let again = Member {
+        incarnation: 2,
+        replica: ReplicaId(30),
+        standing: Standing::Joined,
+        ..node.roster().get("c").expect("it left").clone()
+    };
+    let now = at(cluster.millis);
+    let node = cluster.node("b");
+    node.on_introduced(now, &again);
+    assert!(!node.view().counts(ReplicaId(30)));
+}

@@ -1,0 +1,136 @@
+//! Who founds a cluster, and that it is founded once.
+
+use membership::{Founding, FoundingRules, FoundingStep, Silence};
+use quota::{BootNanos, Nanos};
+
+fn at(millis: u64) -> BootNanos {
+    BootNanos::new(millis * 1_000_000)
+}
+
+fn rules(quorum: bool, has_seeds: bool, expect: Option<usize>) -> FoundingRules {
+    FoundingRules {
+        quorum,
+        has_seeds,
+        expect,
+        look_around: Nanos::from_millis(300),
+        patience: Nanos::from_secs(5),
+    }
+}
+
+/// When a node that meets nobody founds a cluster, looking every 100 ms for a minute.
+fn founds_alone_at(rules: FoundingRules) -> Option<u64> {
+    let mut node = Founding::new(at(0), "a", rules);
+    (0..60_000)
+        .step_by(100)
+        .find(|&millis| node.step(at(millis)) == FoundingStep::Found)
+}
+
+/// Lets `nodes` ask each other every 100 ms for ten seconds, where `reaches` says that the first hears the second; who
+/// founds a cluster. Whoever hears a founder after that has joined it.
+fn founders(
+    names: &[&str],
+    rules: FoundingRules,
+    reaches: impl Fn(&str, &str) -> bool,
+) -> Vec<String> {
+    let mut nodes: Vec<Option<Founding>> = names
+        .iter()
+        .map(|name| Some(Founding::new(at(0), name, rules)))
+        .collect();
+    let mut founders = Vec::new();
+    let mut members: Vec<&str> = Vec::new();
+    for millis in (0..10_000).step_by(100) {
+        for place in 0..nodes.len() {
+            let Some(mut node) = nodes[place].take() else {
+                continue;
+            };
+            let me = names[place];
+            if members.iter().any(|member| reaches(me, member)) {
+                members.push(me);
+                continue;
+            }
+            for (other, name) in nodes.iter().zip(names) {
+                if let Some(other) = other
+                    && reaches(me, name)
+                {
+                    node.on_newcomer(at(millis), name, other.founds(), other.follows(at(millis)));
+                }
+            }
+            if node.step(at(millis)) == FoundingStep::Found {
+                members.push(me);
+                founders.push(me.to_owned());
+                continue;
+            }
+            nodes[place] = Some(node);
+        }
+    }
+    founders
+}
+
+#[test]
+fn a_node_that_was_given_nobody_founds_after_a_look_around() {
+    assert_eq!(founds_alone_at(rules(false, false, None)), Some(300));
+    assert_eq!(founds_alone_at(rules(true, false, None)), Some(300));
+    assert_eq!(founds_alone_at(rules(true, true, Some(1))), Some(300));
+}
+
+#[test]
+fn whose_addresses_are_silent_goes_on_alone_only_where_sides_may_part() {
+    assert_eq!(founds_alone_at(rules(false, true, None)), Some(5_000));
+    assert_eq!(founds_alone_at(rules(true, true, None)), None);
+}
+
+#[test]
+fn those_that_are_expected_found_one_cluster_together_and_fewer_found_none() {
+    let everybody = |_: &str, _: &str| true;
+    for quorum in [false, true] {
+        let rules = rules(quorum, true, Some(3));
+        assert_eq!(founders(&["c", "a", "b"], rules, everybody), ["a"]);
+        assert_eq!(founders(&["c", "b"], rules, everybody), [""; 0]);
+        let cut = |me: &str, other: &str| (me == "c") == (other == "c");
+        assert_eq!(founders(&["c", "a", "b"], rules, cut), [""; 0]);
+    }
+}
+
+/// Three are expected and four were started; two of them cannot hear each other. Each follows one, so that three do
+/// not found a cluster with "a" and three another with "b".
+#[test]
+fn nobody_follows_two() {
+    let rules = rules(true, true, Some(3));
+    let apart = |me: &str, other: &str| !(["a", "b"].contains(&me) && ["a", "b"].contains(&other));
+    assert_eq!(founders(&["a", "b", "c", "d"], rules, apart), ["a"]);
+}
+
+#[test]
+fn a_newcomer_that_never_founds_is_not_waited_for() {
+    let mut founder = Founding::new(at(0), "b", rules(true, false, None));
+    let joiner = Founding::new(at(0), "a", rules(true, true, None));
+    assert!(!joiner.founds());
+    founder.on_newcomer(at(300), "a", joiner.founds(), joiner.follows(at(300)));
+    assert_eq!(founder.step(at(300)), FoundingStep::Found);
+}
+
+#[test]
+fn who_is_there_and_slow_is_waited_for() {
+    let mut node = Founding::new(at(0), "a", rules(false, false, None));
+    node.on_somebody();
+    assert_eq!(node.step(at(4_900)), FoundingStep::Look);
+    assert_eq!(node.step(at(4_950)), FoundingStep::Found, "it is gone");
+    node.on_somebody();
+    assert_eq!(node.step(at(5_000)), FoundingStep::Found, "long enough");
+    let mut careful = Founding::new(at(0), "a", rules(true, false, None));
+    careful.on_somebody();
+    assert_eq!(careful.step(at(60_000)), FoundingStep::Look);
+    assert_eq!(careful.step(at(60_100)), FoundingStep::Found, "it is gone");
+}
+
+#[test]
+fn silence_is_told_after_a_second_and_then_every_half_a_minute() {
+    let mut silence = Silence::new(at(0));
+    let due: Vec<u64> = (0..70_000)
+        .step_by(100)
+        .filter(|&millis| silence.is_due(at(millis)))
+        .collect();
+    assert_eq!(due, [1_000, 31_000, 61_000]);
+    silence.on_answer(at(70_000));
+    assert!(!silence.is_due(at(70_900)) && silence.is_due(at(71_000)));
+}
