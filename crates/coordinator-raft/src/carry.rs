@@ -114,19 +114,32 @@ impl<P: Peers> Node<P> {
             }
             let mut leader = self.leader.subscribe();
             let now_leading = *leader.borrow_and_update();
+            let detour = *self.detour.borrow();
+            let to = detour.or(now_leading);
             // Noted before, since whoever waits may stop waiting in the middle.
             self.outbox
-                .trace(&load.asks, may_be_counted || now_leading.is_some());
+                .trace(&load.asks, may_be_counted || to.is_some());
             let parcel = self.outbox.parcel(self.config.me, &load.asks);
-            let filed = match now_leading {
+            let kind = detour.map_or(Kind::Hits, |_| Kind::Relay);
+            let filed = match to {
                 None => Filed::NotLeader(None),
                 Some(to) => tokio::select! {
                     biased;
-                    filed = self.ask(to, parcel) => filed,
+                    filed = self.ask(to, kind, parcel) => filed,
                     // What was asked of one who leads no more may yet be decided; it has an id.
-                    () = is_replaced(&mut leader, to) => Filed::Lost,
+                    () = is_replaced(&mut leader, now_leading) => Filed::Lost,
                 },
             };
+            if detour.is_some() && !matches!(filed, Filed::Decided(_) | Filed::Full) {
+                // Until the steward has found the way again: not the whole load every few milliseconds.
+                self.detour.send_if_modified(|now| {
+                    let is_unchanged = *now == detour;
+                    if is_unchanged {
+                        *now = None;
+                    }
+                    is_unchanged
+                });
+            }
             match filed {
                 Filed::Decided(outcomes) => return tell(load, outcomes),
                 Filed::NotLeader(_) => self.outbox.trace(&load.asks, may_be_counted),
@@ -156,20 +169,25 @@ impl<P: Peers> Node<P> {
         }
     }
 
-    async fn ask(&self, leader: u32, parcel: Parcel) -> Filed {
-        if leader == self.config.me {
+    async fn ask(&self, to: u32, kind: Kind, parcel: Parcel) -> Filed {
+        if to == self.config.me {
             return self.file(parcel).await;
         }
+        self.meter.forwarded.increment(parcel.asks.len() as u64);
+        self.send(to, kind, &parcel).await
+    }
+
+    /// Brings a parcel to another node, and tells what came of it there.
+    pub(crate) async fn send(&self, to: u32, kind: Kind, parcel: &Parcel) -> Filed {
         let Some(seat) = self.seat() else {
             return Filed::NotLeader(None);
         };
-        self.meter.forwarded.increment(parcel.asks.len() as u64);
         let request = Request {
             group: Some(seat.group()),
-            kind: Kind::Hits,
+            kind,
             body: parcel.encode(),
         };
-        let call = self.peers.call(leader, request.encode(), ATTEMPT);
+        let call = self.peers.call(to, request.encode(), ATTEMPT);
         let answer = match tokio::time::timeout(ATTEMPT, call).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(CallError::Unreachable | CallError::NotRunning)) => {
@@ -190,8 +208,11 @@ impl<P: Peers> Node<P> {
     }
 }
 
-async fn is_replaced(leader: &mut tokio::sync::watch::Receiver<Option<u32>>, by_other_than: u32) {
-    let replaced = leader.wait_for(|now| now.is_some_and(|now| now != by_other_than));
+async fn is_replaced(
+    leader: &mut tokio::sync::watch::Receiver<Option<u32>>,
+    by_other_than: Option<u32>,
+) {
+    let replaced = leader.wait_for(|now| now.is_some() && *now != by_other_than);
     if replaced.await.is_err() {
         std::future::pending().await
     }

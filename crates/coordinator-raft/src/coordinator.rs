@@ -120,9 +120,26 @@ impl<P: Peers> RaftCoordinator<P> {
     /// How this node sees its group.
     #[must_use]
     pub fn status(&self) -> RaftStatus {
-        self.node
-            .seat()
-            .map_or_else(RaftStatus::default, |seat| status(&seat))
+        let seen = self.node.seat().map(|seat| status(&seat));
+        RaftStatus {
+            decides: self.decides(),
+            settled: self.node.is_settled(),
+            ..seen.unwrap_or_default()
+        }
+    }
+
+    /// Whether this node has had its vote since it started, or none was wanted of it: before, who kills another one may
+    /// take the majority.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.node.is_settled()
+    }
+
+    /// Whether the group is known to have decided within the 3 s that a hit may take.
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        let decided = self.node.decided();
+        decided.is_some_and(|at| at.elapsed() < DEADLINE)
     }
 
     /// Stops: takes no more hits, waits a moment for those that it has, has another node lead, and gives up its seat.
@@ -292,6 +309,8 @@ fn status(seat: &Seat) -> RaftStatus {
         leader: voting.leader,
         term: voting.term,
         leads: voting.leads,
+        decides: false,
+        settled: false,
         learners: voting.nodes.difference(&voters).copied().collect(),
         voters: voters.into_iter().collect(),
         applied_index: voting.applied,

@@ -33,6 +33,7 @@ mod coordinator;
 mod engine;
 mod group;
 mod inbox;
+mod known;
 mod machine;
 mod meter;
 mod node;

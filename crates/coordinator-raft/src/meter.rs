@@ -17,6 +17,8 @@ pub(crate) struct Meter {
     pub(crate) proposals: Counter,
     /// Hits sent to another node.
     pub(crate) forwarded: Counter,
+    /// Hits of others handed on to the leader that they could not reach.
+    pub(crate) relayed: Counter,
     /// Hits asked again under their id.
     pub(crate) retried: Counter,
     /// Elections that this node won.
@@ -45,6 +47,7 @@ impl Meter {
             batch_hits: histogram!("weir_raft_batch_hits"),
             proposals: counter!("weir_raft_proposals_total"),
             forwarded: counter!("weir_raft_forwarded_hits_total"),
+            relayed: counter!("weir_raft_relayed_hits_total"),
             retried: counter!("weir_raft_retried_hits_total"),
             elections: counter!("weir_raft_elections_total"),
             formed: counter!("weir_raft_groups_formed_total"),

@@ -5,18 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::ask::{self, Command, Parcel};
 use crate::config::RaftConfig;
 use crate::engine::{Proposed, Seat, Seating};
 use crate::group::GroupId;
 use crate::inbox::{Filed, Inbox};
+use crate::known::{Fate, Known};
 use crate::meter::Meter;
 use crate::outbox::Outbox;
 use crate::peers::{Member, Peers};
 use crate::saved::Saved;
-use crate::wire::{self, Kind, Reply, Request, Standing};
+use crate::wire::{self, FATES_MAX, Kind, Reply, Request, Standing};
 
 /// One node of the strategy.
 pub(crate) struct Node<P> {
@@ -29,6 +32,13 @@ pub(crate) struct Node<P> {
     pub(crate) inbox: Inbox,
     pub(crate) meter: Meter,
     pub(crate) is_stopped: AtomicBool,
+    pub(crate) known: Mutex<Known>,
+    /// When the group last decided, as far as this node has heard.
+    decided: Mutex<Option<Instant>>,
+    /// By whom the leader is reached, while this node does not reach it.
+    pub(crate) detour: watch::Sender<Option<u32>>,
+    /// Whether this node has had its vote, or none was wanted of it, since it started.
+    is_settled: AtomicBool,
     /// Who leads this node's group, for those that wait for it.
     pub(crate) leader: watch::Sender<Option<u32>>,
     seat: watch::Sender<Option<Arc<Seat>>>,
@@ -54,6 +64,10 @@ impl<P: Peers> Node<P> {
             inbox: Inbox::default(),
             meter: Meter::new(),
             is_stopped: AtomicBool::new(false),
+            known: Mutex::default(),
+            decided: Mutex::default(),
+            detour: watch::Sender::default(),
+            is_settled: AtomicBool::new(false),
             leader: watch::Sender::default(),
             seat: watch::Sender::default(),
             changing: tokio::sync::Mutex::default(),
@@ -92,12 +106,57 @@ impl<P: Peers> Node<P> {
         };
         match request.kind {
             Kind::Probe => Reply::Done(wire::encode(&self.standing())),
-            Kind::Hits => self.on_hits(from, &request).await,
+            Kind::Hits | Kind::Relay | Kind::Relayed => self.on_hits(from, &request).await,
+            Kind::Fates => self.on_fates(&request.body),
+            Kind::Decided => self.on_decided(&request),
             kind => match self.seat_for(&request).await {
                 Some(seat) => seat.on_message(kind, &request.body).await,
                 None => Reply::Foreign,
             },
         }
+    }
+
+    fn on_fates(&self, body: &[u8]) -> Reply {
+        match wire::decode::<Vec<u32>>(body) {
+            Some(ids) if ids.len() <= FATES_MAX => Reply::Done(wire::encode(&self.fates(&ids))),
+            _ => Reply::Refused,
+        }
+    }
+
+    /// What became of each of `ids`, as far as this node has met them.
+    pub(crate) fn fates(&self, ids: &[u32]) -> Vec<Fate> {
+        let members = self.members.borrow();
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.iter().map(|&id| known.fate(id, &members)).collect()
+    }
+
+    fn on_decided(&self, request: &Request) -> Reply {
+        let seat = self.seat();
+        if seat.is_none_or(|seat| Some(seat.group()) != request.group) {
+            return Reply::Foreign;
+        }
+        let since = self.decided().map(|at| at.elapsed().as_millis() as u64);
+        Reply::Done(wire::encode(&since))
+    }
+
+    /// When the group last decided, as far as this node has heard. `None`: never.
+    pub(crate) fn decided(&self) -> Option<Instant> {
+        *self.decided.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the group decided then.
+    pub(crate) fn note_decided(&self, at: Instant) {
+        let mut decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        *decided = (*decided).max(Some(at));
+    }
+
+    /// Whether this node has had its vote, or none was wanted of it.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_settled(&self) {
+        self.is_settled.store(true, Ordering::Release);
     }
 
     async fn on_hits(&self, from: u32, request: &Request) -> Reply {
@@ -108,11 +167,26 @@ impl<P: Peers> Node<P> {
         let Ok(parcel) = Parcel::decode(&request.body) else {
             return Reply::Refused;
         };
-        // Ids are per origin: nobody speaks for another.
-        if parcel.origin != from {
+        // Ids are per origin: nobody speaks for another, but a member that hands on what it was given.
+        if parcel.origin != from && request.kind != Kind::Relayed {
             return Reply::Refused;
         }
-        match self.file(parcel).await {
+        let leader = *self.leader.borrow();
+        let hands_on = leader.filter(|&leader| {
+            request.kind == Kind::Relay && leader != self.config.me && leader != from
+        });
+        let filed = match hands_on {
+            // Once: who gets it files it or refuses.
+            Some(leader) => {
+                self.meter.relayed.increment(parcel.asks.len() as u64);
+                // Without its type: a node's answer would else be made of the answer of another.
+                let handed_on: BoxFuture<'_, Filed> =
+                    Box::pin(self.send(leader, Kind::Relayed, &parcel));
+                handed_on.await
+            }
+            None => self.file(parcel).await,
+        };
+        match filed {
             Filed::Decided(outcomes) => Reply::Done(ask::encode_outcomes(&outcomes)),
             Filed::NotLeader(leader) => Reply::NotLeader(leader),
             Filed::Full => Reply::Full,
@@ -218,6 +292,7 @@ impl<P: Peers> Node<P> {
     fn replace(&self, seat: Option<Arc<Seat>>) {
         // In this order: whoever follows the new seat says who leads it.
         self.leader.send_replace(None);
+        self.detour.send_replace(None);
         let before = self.seat.send_replace(seat);
         let Some(before) = before else { return };
         self.meter.dissolved.increment(1);

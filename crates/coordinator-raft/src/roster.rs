@@ -80,6 +80,16 @@ impl Roster<'_> {
         next
     }
 
+    /// Whether `me` votes, or the group wants no vote of it: more voters would bear no more losses.
+    pub(crate) fn is_settled(&self, me: u32) -> bool {
+        if self.configs.iter().all(|voters| voters.contains(&me)) {
+            return true;
+        }
+        let is_wanted =
+            matches!(self.next_change(), Some(Change::Vote(voters)) if voters.contains(&me));
+        self.nodes.contains(&me) && !is_wanted
+    }
+
     fn can_commit(&self, voters: &BTreeSet<u32>) -> bool {
         let alive = self.alive().filter(|id| voters.contains(id)).count();
         voters.len() / 2 < alive
@@ -100,29 +110,13 @@ impl Roster<'_> {
     }
 }
 
-/// Whether so many voters are gone for good that there is no majority of what is left.
-///
-/// Gone is who was a member and is none any more, and who has started again: its name has another incarnation that
-/// lives. Who is merely silent may come back with its log.
-pub(crate) fn is_doomed(
-    configs: &[BTreeSet<u32>],
-    members: &[Member],
-    seen: &BTreeMap<u32, String>,
-) -> bool {
-    let is_gone = |id: &u32| match members.iter().find(|member| member.id == *id) {
-        Some(member) if member.is_alive => false,
-        Some(member) => is_succeeded(members, &member.name, *id),
-        None => seen.contains_key(id),
-    };
+/// Whether so many voters are gone for good that there is no majority of what is left. Who is merely silent may come
+/// back with its log.
+pub(crate) fn is_doomed(configs: &[BTreeSet<u32>], is_gone: impl Fn(u32) -> bool) -> bool {
     configs.iter().any(|voters| {
-        let left = voters.iter().filter(|id| !is_gone(id)).count();
+        let left = voters.iter().filter(|&&id| !is_gone(id)).count();
         left <= voters.len() / 2
     })
-}
-
-fn is_succeeded(members: &[Member], name: &str, id: u32) -> bool {
-    let mut namesakes = members.iter().filter(|member| member.name == name);
-    namesakes.any(|member| member.id != id && member.is_alive)
 }
 
 #[cfg(test)]

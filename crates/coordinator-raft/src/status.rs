@@ -12,6 +12,12 @@ pub struct RaftStatus {
     pub term: u64,
     /// Whether this node leads, and a majority has lately confirmed it.
     pub leads: bool,
+    /// Whether the group decides: this node leads with a majority, or has heard within the 3 s that a hit may take that
+    /// the group does.
+    pub decides: bool,
+    /// Whether this node has had its vote since it started, or none was wanted of it. Before, the group may have lost the
+    /// majority that decides if it loses another node.
+    pub settled: bool,
     /// The voters. While voters are being exchanged, the old ones and the new ones.
     pub voters: Vec<u32>,
     /// Those that follow the log without a vote.

@@ -1,5 +1,7 @@
 //! Looks after the group: forms it, keeps it in step with the cluster's members, and has its log cut.
 
+mod hearsay;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -9,13 +11,14 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
+use self::hearsay::{NotRunning, ask};
 use crate::ask::Command;
 use crate::engine::{Seat, Voting};
 use crate::machine::Machine;
 use crate::node::Node;
-use crate::peers::{CallError, Member, Peers};
-use crate::roster::{Change, Roster, is_doomed};
-use crate::wire::{self, Kind, Reply, Request, Standing};
+use crate::peers::{Member, Peers};
+use crate::roster::{Change, Roster};
+use crate::wire::{self, Kind, Standing};
 
 /// How often the steward looks. Members die and join within seconds; a tenth of one is soon enough, and costs nothing.
 const LOOK: Duration = Duration::from_millis(100);
@@ -27,12 +30,12 @@ pub(crate) struct Steward<P> {
     node: Arc<Node<P>>,
     /// The live members, and since when there are just these.
     lately: (BTreeSet<u32>, Instant),
-    /// The name of everybody who was ever a member.
-    seen: BTreeMap<u32, String>,
     /// Those that answered a probe, so that they run the strategy.
     running: BTreeSet<u32>,
     mourning_since: Option<Instant>,
     saved_at: Instant,
+    /// When the others were last asked whether the group decides.
+    asked_decided: Instant,
     is_degraded: bool,
 }
 
@@ -49,10 +52,10 @@ impl<P: Peers> Steward<P> {
         Self {
             node,
             lately: (BTreeSet::new(), now),
-            seen: BTreeMap::new(),
             running: BTreeSet::new(),
             mourning_since: None,
             saved_at: now,
+            asked_decided: now,
             is_degraded: false,
         }
     }
@@ -69,10 +72,14 @@ impl<P: Peers> Steward<P> {
 
     async fn look(&mut self) {
         let members = self.node.members.borrow().clone();
-        for member in &members {
-            self.seen.insert(member.id, member.name.clone());
+        {
+            let known = &self.node.known;
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.note(&members);
         }
         let live = self.node.live_others();
+        let me = self.node.config.me;
+        self.running.retain(|id| *id == me || live.contains(id));
         if live != self.lately.0 {
             self.lately = (live, Instant::now());
         }
@@ -85,6 +92,7 @@ impl<P: Peers> Steward<P> {
                     self.lead(&seat, &voting, &members).await;
                 }
                 self.mourn(&seat, &voting, &members).await;
+                self.hear(&seat, &voting, &members).await;
             }
         }
     }
@@ -218,7 +226,7 @@ impl<P: Peers> Steward<P> {
     /// next epoch, with all that it knows: what was decided, and what may have been. What only the lost voters had
     /// decided is admitted again.
     async fn mourn(&mut self, seat: &Seat, voting: &Voting, members: &[Member]) {
-        if voting.leads || !is_doomed(&voting.configs, members, &self.seen) {
+        if voting.leads || !self.is_doomed(voting).await {
             self.mourning_since = None;
             return;
         }
@@ -282,24 +290,9 @@ impl<P: Peers> Steward<P> {
     }
 }
 
-/// The member does not run the strategy.
-struct NotRunning;
-
 async fn probe<P: Peers>(node: &Node<P>, id: u32) -> Result<Option<Standing>, NotRunning> {
-    let request = Request {
-        group: node.seat().map(|seat| seat.group()),
-        kind: Kind::Probe,
-        body: Bytes::new(),
-    };
-    let call = node.peers.call(id, request.encode(), PROBE_PATIENCE);
-    match tokio::time::timeout(PROBE_PATIENCE, call).await {
-        Ok(Ok(answer)) => Ok(match Reply::decode(&answer) {
-            Some(Reply::Done(body)) => wire::decode(&body),
-            _ => None,
-        }),
-        Ok(Err(CallError::NotRunning)) => Err(NotRunning),
-        Ok(Err(_)) | Err(_) => Ok(None),
-    }
+    let answer = ask(node, id, Kind::Probe, Bytes::new()).await?;
+    Ok(answer.and_then(|body| wire::decode(&body)))
 }
 
 /// The state of `seat`, with the entries that may have been decided.

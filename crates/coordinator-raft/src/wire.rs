@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::group::GroupId;
 
-/// Raised with every change of openraft's version or of ours. A node refuses requests of another version: it stays out
-/// of the group until all are upgraded.
+/// Raised with every change of openraft's version or of ours that a node of the version before would misread. A node refuses
+/// requests of another version: it stays out of the group until all are upgraded. A new [`Kind`] needs no new
+/// version: who does not know it refuses it, and who asks must be able to do without the answer.
 const VERSION: u8 = 1;
 
 /// What a request is about.
@@ -26,7 +27,18 @@ pub(crate) enum Kind {
     /// A part of a snapshot.
     Snapshot,
     TransferLeader,
+    /// What became of these incarnations? A list of ids, answered with a [`Fate`](crate::known::Fate) for each.
+    Fates,
+    /// When did the group last decide, as far as you know? Answered with the milliseconds since, or `None`.
+    Decided,
+    /// Hits, for whoever leads, from a node that cannot reach it.
+    Relay,
+    /// Hits that another node could not bring itself, for the leader.
+    Relayed,
 }
+
+/// Ids that one question about [`Kind::Fates`] may hold: the voters of two sets are ten.
+pub(crate) const FATES_MAX: usize = 64;
 
 #[derive(Serialize, Deserialize)]
 struct Head {

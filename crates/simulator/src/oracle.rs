@@ -47,7 +47,7 @@ const COUNTED_AGAIN: RequestId = 1 << 48;
 /// What a violated promise looks like.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// Its number: `P1` to `P6`, `L1` to `L3`, `R1` to `R5`.
+    /// Its number: `P1` to `P6`, `L1` to `L3`, `R1` to `R7`.
     pub promise: &'static str,
     /// When.
     pub at: SimTime,

@@ -11,7 +11,7 @@ pub enum Played {
     Owner,
     /// Every node counts and tells the others: L1 to L3.
     Local,
-    /// Nodes agree on every hit: R1 to R5.
+    /// Nodes agree on every hit: R1 to R7.
     Raft,
 }
 

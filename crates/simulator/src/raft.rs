@@ -9,11 +9,15 @@
 //! | R3 | everybody is answered within the deadline of a hit |
 //! | R4 | soon after the faults all follow one leader, all vote that should, and answer the same |
 //! | R5 | the group is formed once |
+//! | R6 | nodes that are killed and started again, one after the other, decide again within seconds; and with what was counted, if each waits until all say that they are ready |
+//! | R7 | while one or two links fail, and no node, no hit fails through a node that reaches most voters on some path |
 //!
 //! A seed decides everything: also what openraft draws, which comes from the nodes' ids, and what tokio draws, if it is
 //! built with `--cfg tokio_unstable`, as `cargo xtask simulate` does.
 
 mod clients;
+mod cuts;
+mod kills;
 mod linear;
 mod network;
 mod run;
@@ -39,16 +43,22 @@ pub enum RaftBug {
     FoundsAlone,
     /// A node that starts again has a clock that is 10 s ahead, and nothing has slewed it.
     LeapsAhead,
+    /// A node that has started again stays a member under the id that it had, silent and never gone.
+    KeepsTheReplaced,
+    /// A node that cannot reach one member takes all others for dead, too.
+    DespairsWhenCut,
 }
 
 impl RaftBug {
     /// Every one.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::ReusesId,
         Self::CountsRetryAgain,
         Self::AnswersFromMemory,
         Self::FoundsAlone,
         Self::LeapsAhead,
+        Self::KeepsTheReplaced,
+        Self::DespairsWhenCut,
     ];
 
     /// The promise that the bug is there to break: it counts as caught when that one is seen broken. `None`: any.
@@ -59,6 +69,8 @@ impl RaftBug {
             Self::LeapsAhead => Some("R2"),
             Self::ReusesId => None,
             Self::FoundsAlone => Some("R5"),
+            Self::KeepsTheReplaced => Some("R6"),
+            Self::DespairsWhenCut => Some("R7"),
         }
     }
 }
@@ -85,7 +97,12 @@ pub struct RaftReport {
 /// If the system gives no runtime.
 #[must_use]
 pub fn run_raft(seed: u64, bug: Option<RaftBug>) -> RaftReport {
-    runtime(seed).block_on(play(seed, bug))
+    let mut report = runtime(seed).block_on(play(seed, bug));
+    let kills = kills::kill_one_after_the_other(seed, bug);
+    report.violations.extend(runtime(seed).block_on(kills));
+    let cuts = cuts::cut_links(seed, bug);
+    report.violations.extend(runtime(seed).block_on(cuts));
+    report
 }
 
 /// Whether a seed played twice is the same twice. `None`: this build cannot promise it.

@@ -222,7 +222,12 @@ impl Node for Served {
             return Readiness::Draining;
         }
         match self.started.get() {
-            Some(started) if started.cluster.no_quorum().is_some() => Readiness::NoQuorum,
+            Some(started) if !started.strategies.have_joined() => Readiness::Joining,
+            Some(started)
+                if started.cluster.no_quorum().is_some() || !started.strategies.decide() =>
+            {
+                Readiness::NoQuorum
+            }
             Some(_) => Readiness::Ready,
             None => Readiness::Joining,
         }

@@ -70,6 +70,19 @@ impl Strategies {
         }
     }
 
+    /// Whether this node has its part in all of them: with raft, its vote.
+    pub(crate) fn have_joined(&self) -> bool {
+        let raft = self.raft.as_ref();
+        raft.is_none_or(RaftCoordinator::is_settled)
+    }
+
+    /// Whether hits are decided, as far as that depends on this node's peers: the group of raft does. A Redis that is away
+    /// makes no node unready: all of them would be at once.
+    pub(crate) fn decide(&self) -> bool {
+        let raft = self.raft.as_ref();
+        raft.is_none_or(RaftCoordinator::decides)
+    }
+
     /// How the group of raft is, as far as this node knows.
     pub(crate) fn raft_status(&self) -> Option<front_http::RaftStatus> {
         self.raft

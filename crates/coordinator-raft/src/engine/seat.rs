@@ -215,7 +215,12 @@ impl Seat {
                 taken.ok().map(|it| wire::encode(&it))
             }
             Kind::Snapshot => return self.on_part(body).await,
-            Kind::Probe | Kind::Hits => None,
+            Kind::Probe
+            | Kind::Hits
+            | Kind::Fates
+            | Kind::Decided
+            | Kind::Relay
+            | Kind::Relayed => None,
         };
         done.map_or(Reply::Lost, Reply::Done)
     }

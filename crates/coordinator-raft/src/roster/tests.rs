@@ -114,27 +114,38 @@ fn a_member_that_does_not_run_the_strategy_is_left_out() {
 }
 
 #[test]
-fn a_group_is_doomed_when_its_majority_left_or_started_again() {
-    let seen: BTreeMap<_, _> = ["a", "b", "c"]
-        .map(|name| (id(name), name.to_owned()))
-        .into();
-    let doomed = |members: &[Member]| is_doomed(&[ids("a b c")], members, &seen);
-    assert!(!doomed(&members("a -b -c")), "the silent may come back");
-    assert!(doomed(&members("a")), "they were members and are none");
-    assert!(!doomed(&members("a b")));
-    let mut restarted = members("a -b -c");
-    for (name, id) in [("b", 12), ("c", 13)] {
-        restarted.push(Member {
-            id,
-            name: name.to_owned(),
-            is_alive: true,
-            is_leaving: false,
-        });
-    }
-    assert!(doomed(&restarted));
-    assert!(!doomed(&restarted[..4]), "one of three started again");
+fn a_group_is_doomed_when_no_majority_of_its_voters_is_left() {
+    let doomed = |gone: &str| is_doomed(&[ids("a b c")], |id| ids(gone).contains(&id));
+    assert!(!doomed("") && !doomed("a"));
+    assert!(doomed("a b") && doomed("a b c"));
+    // While voters are exchanged, a majority of both is needed.
+    let exchanged =
+        |gone: &str| is_doomed(&[ids("a b"), ids("a b c")], |id| ids(gone).contains(&id));
+    assert!(exchanged("b") && !exchanged("c"));
+}
+
+#[test]
+fn a_newcomer_is_settled_when_it_votes_or_no_vote_of_it_is_wanted() {
+    let settled = |configs: &[&str], learners: &str, me: &str| {
+        let configs: Vec<_> = configs.iter().map(|names| ids(names)).collect();
+        let voters = configs.iter().flatten().copied().collect();
+        let nodes = &ids(learners) | &voters;
+        let members = members("a b c d");
+        Roster {
+            configs: &configs,
+            nodes: &nodes,
+            members: &members,
+            caught_up: &nodes,
+            running: &nodes,
+        }
+        .is_settled(id(me))
+    };
+    assert!(settled(&["a b c"], "d", "a"));
+    assert!(settled(&["a b c"], "d", "d"), "three of four vote");
+    assert!(!settled(&["a b"], "c", "c"), "it is owed a vote");
+    assert!(!settled(&["a b c"], "", "d"), "not of the group yet");
     assert!(
-        !is_doomed(&[ids("a b c")], &members("a"), &BTreeMap::new()),
-        "never heard of them"
+        !settled(&["a b", "a b c"], "", "c"),
+        "not before a and b have agreed"
     );
 }

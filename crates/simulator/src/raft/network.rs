@@ -99,6 +99,11 @@ impl Network {
         }
     }
 
+    /// From the first to the second of each pair nothing gets through.
+    pub(super) fn cut(&self, pairs: HashSet<(u32, u32)>) {
+        self.lock().cut = pairs;
+    }
+
     pub(super) fn is_cut(&self, from: u32, to: u32) -> bool {
         self.lock().cut.contains(&(from, to))
     }

@@ -31,10 +31,16 @@ pub struct World {
     pub ahead: Duration,
     /// Whether every node believes that it is alone.
     pub is_blind: bool,
+    /// Whether those that have started again are also listed as what they were before.
+    pub lists_the_replaced: bool,
+    /// Whether a node that cannot reach one takes all others for dead, too.
+    pub despairs: bool,
     network: Network,
     running: BTreeMap<String, Running>,
     /// Those that are gone, and not replaced: believed dead.
     dead: BTreeMap<String, u32>,
+    /// Those that have started again as others.
+    replaced: Vec<(String, u32)>,
     leaving: BTreeSet<u32>,
     next_id: u32,
     began: Instant,
@@ -65,6 +71,9 @@ impl World {
             data: None,
             ahead: Duration::ZERO,
             is_blind: false,
+            lists_the_replaced: false,
+            despairs: false,
+            replaced: Vec::new(),
             network: Network::new(seed),
             running: BTreeMap::new(),
             dead: BTreeMap::new(),
@@ -133,7 +142,10 @@ impl World {
         };
         let node = RaftCoordinator::start(config, self.network.port(id), watched)?;
         self.network.add(id, node.clone());
-        self.dead.remove(name);
+        let before = self.dead.remove(name);
+        let replaced = before.filter(|&before| before != id);
+        self.replaced
+            .extend(replaced.map(|before| (name.to_owned(), before)));
         self.running
             .insert(name.to_owned(), Running { id, node, members });
         self.tell_members();
@@ -175,6 +187,18 @@ impl World {
         self.tell_members();
     }
 
+    /// From the first to the second of each pair nothing gets through. Those of a pair believe each other dead, since it
+    /// takes both ways to hear that one is heard.
+    pub fn cut(&mut self, pairs: &[(&str, &str)]) {
+        let ids = pairs.iter().map(|(from, to)| (self.id(from), self.id(to)));
+        self.network.cut(ids.collect());
+        self.tell_members();
+    }
+
+    fn meet(&self, one: u32, other: u32) -> bool {
+        !self.network.is_cut(one, other) && !self.network.is_cut(other, one)
+    }
+
     /// All hear each other again.
     pub fn heal(&mut self) {
         self.network.split(&[]);
@@ -201,13 +225,18 @@ impl World {
     pub fn tell_members(&self) {
         for here in self.running.values() {
             let sees = |id| id == here.id || !self.is_blind;
+            let despairs =
+                self.despairs && (self.running.values()).any(|there| !self.meet(here.id, there.id));
             let alive = self.running.iter().map(|(name, there)| Member {
                 id: there.id,
                 name: name.clone(),
-                is_alive: !self.network.is_cut(here.id, there.id),
+                is_alive: here.id == there.id || !despairs && self.meet(here.id, there.id),
                 is_leaving: self.leaving.contains(&there.id),
             });
-            let dead = self.dead.iter().map(|(name, &id)| Member {
+            let dead = self.dead.iter().map(|(name, &id)| (name, id));
+            let replaced = self.replaced.iter().filter(|_| self.lists_the_replaced);
+            let replaced = replaced.map(|(name, id)| (name, *id));
+            let dead = dead.chain(replaced).map(|(name, id)| Member {
                 id,
                 name: name.clone(),
                 is_alive: false,

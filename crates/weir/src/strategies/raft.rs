@@ -18,9 +18,9 @@ use crate::config::raft::RaftConfig as Settings;
 /// How often the group is told who the members are: a fraction of the second that a group waits before it forms.
 const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a node that starts waits for a leader before it serves anyway; its hits then wait, or fail by their
-/// limits' fail mode.
-const FIRST_LEADER: Duration = Duration::from_secs(5);
+/// How long a node that starts waits for its vote in a group that decides, before it serves anyway; it goes on saying that it is
+/// not ready, and its hits wait, or fail by their limits' fail mode.
+const FIRST_VOTE: Duration = Duration::from_secs(5);
 
 /// For how long the cluster must have had two members before its operator is warned: others may be on their way.
 const TWO_FOR_LONG: u32 = 50;
@@ -41,7 +41,7 @@ impl Peers for RaftPeers {
     }
 }
 
-/// Starts the strategy, and returns when a leader is known, or was not found in time.
+/// Starts the strategy, and returns when this node has its vote, or did not get it in time.
 pub(super) async fn start(
     settings: &Settings,
     cluster: &Cluster,
@@ -63,13 +63,13 @@ pub(super) async fn start(
         Box::pin(async move { raft.on_call(from.0, request).await })
     }));
     tokio::spawn(follow(cluster.clone(), members));
-    let leader = async {
-        while raft.status().leader.is_none() {
+    let vote = async {
+        while !(raft.is_settled() && raft.decides()) {
             tokio::time::sleep(FOLLOW_EVERY).await;
         }
     };
-    if tokio::time::timeout(FIRST_LEADER, leader).await.is_err() {
-        tracing::warn!(strategy = "raft", "no leader yet, hits wait for one");
+    if tokio::time::timeout(FIRST_VOTE, vote).await.is_err() {
+        tracing::warn!(strategy = "raft", "no vote yet, hits wait for a leader");
     }
     Ok(raft)
 }
