@@ -248,7 +248,7 @@ impl Nodes {
                 let is_shared = owned.clone().count() == count
                     && owned.clone().sum::<u64>() == SHARDS
                     && owned.all(|shards| SHARDS / (2 * count as u64) <= shards);
-                Ok(is_shared && cluster["under_replicated_shards"] == 0)
+                Ok(is_shared && cluster["unsettled_shards"] == 0)
             })?;
         }
         Ok(())

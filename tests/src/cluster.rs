@@ -30,8 +30,10 @@ pub struct View {
     pub digest: String,
     /// By name.
     pub members: BTreeMap<String, MemberView>,
-    /// Shards with fewer copies than wanted.
+    /// Shards with fewer copies than configured.
     pub under_replicated: u64,
+    /// Shards whose copies are still on their way to the nodes that there are.
+    pub unsettled: u64,
 }
 
 /// What a node says about a member.
@@ -235,7 +237,7 @@ impl Cluster {
             .filter(|member| member.status != "dead");
         let shards: u64 = view.members.values().map(|member| member.shards).sum();
         view.digest == first.digest
-            && view.under_replicated == 0
+            && view.unsettled == 0
             && shards == SHARDS
             && living.count() == self.nodes.len()
             && self.nodes.iter().all(is_right)
@@ -300,6 +302,7 @@ impl View {
             digest: text(&json["view"]),
             members: members.iter().map(member).collect(),
             under_replicated: number(&json["under_replicated_shards"]),
+            unsettled: number(&json["unsettled_shards"]),
         }
     }
 }

@@ -160,7 +160,7 @@ pub(crate) fn call_from_inside(seed: &str) -> Result<()> {
         config.join = vec![Seed::Node(seed.to_owned())];
         let node = Cluster::start(config).await?;
         let policy = in_process::policy()?;
-        while node.status().under_replicated_shards != 0 {
+        while node.status().unsettled_shards != 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let is_remote = |key: &String| {

@@ -39,6 +39,7 @@ pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Response {
         "view": status.view,
         "members": members,
         "under_replicated_shards": status.under_replicated_shards,
+        "unsettled_shards": status.unsettled_shards,
         "replication_lag_ms": millis(status.replication_lag),
     });
     if let Some(lack) = status.no_quorum {

@@ -51,8 +51,10 @@ pub struct ClusterStatus {
     pub view: String,
     /// Everybody known, this node included.
     pub members: Vec<Member>,
-    /// Shards with fewer live replicas than configured.
+    /// Shards with fewer live replicas than configured, also because too few nodes live.
     pub under_replicated_shards: u32,
+    /// Shards without an owner, or whose copies are still on their way to the nodes that there are.
+    pub unsettled_shards: u32,
     /// Age of the oldest write of this node that no replica has confirmed.
     pub replication_lag: Nanos,
     /// What this node lacks to decide anything. `None`: nothing.
@@ -192,7 +194,7 @@ pub enum Readiness {
     Ready,
     /// Is still joining.
     Joining,
-    /// Reaches no majority under `partition = "quorum"`: hits get their limits' fail mode.
+    /// Reaches no majority, under `partition = "quorum"` or of the group that counts by raft: hits get their limits' fail mode.
     NoQuorum,
     /// Is stopping.
     Draining,

@@ -100,6 +100,7 @@ impl Served {
                 silent: Nanos::ZERO,
             }],
             under_replicated_shards: 0,
+            unsettled_shards: 0,
             replication_lag: Nanos::ZERO,
             no_quorum: None,
             silent_seeds: None,
@@ -157,6 +158,7 @@ impl Node for Served {
             view,
             members,
             under_replicated_shards,
+            unsettled_shards,
             replication_lag,
             no_quorum,
             silent_seeds,
@@ -181,6 +183,7 @@ impl Node for Served {
             view: format!("{view:016x}"),
             members: members.collect(),
             under_replicated_shards: u32::try_from(under_replicated_shards).unwrap_or(u32::MAX),
+            unsettled_shards: u32::try_from(unsettled_shards).unwrap_or(u32::MAX),
             replication_lag,
             no_quorum: no_quorum.map(|lack| NoQuorum {
                 lasts: lack.lasts,

@@ -1,11 +1,12 @@
 //! What the node counts about itself. Handles are made once: the path of a hit only adds.
 
 use metrics::{Counter, Histogram, counter, histogram};
-use shard::Note;
+use quota::{Cost, Decision};
+use shard::{Note, Operation};
 
 /// Counters of all shards together. What each says, and what it cannot know, stands in `docs/metrics.md`.
 pub(crate) struct ShardMetrics {
-    pub(crate) unreplicated: Counter,
+    unreplicated: Counter,
     terms_opened: Counter,
     takeovers: Counter,
     handoffs: Counter,
@@ -37,6 +38,14 @@ impl ShardMetrics {
         }
     }
 
+    /// Counts an answer of which no replica will hear: one to a hit that was admitted while there was none. Nobody is to hear
+    /// of a denied hit or a peek, which write nothing.
+    pub(crate) fn count_unwritten(&self, operation: Operation, decision: &Decision) {
+        if is_admitted(operation, decision) {
+            self.unreplicated.increment(1);
+        }
+    }
+
     pub(crate) fn count(&self, note: Note) {
         match note {
             Note::Opened {
@@ -65,6 +74,10 @@ impl ShardMetrics {
     }
 }
 
+fn is_admitted(operation: Operation, decision: &Decision) -> bool {
+    matches!(operation, Operation::Hit(cost) if cost != Cost::PEEK) && decision.is_allowed()
+}
+
 /// Counters of forwarding.
 pub(crate) struct ForwardMetrics {
     pub(crate) forwarded: Counter,
@@ -81,5 +94,33 @@ impl ForwardMetrics {
             shed: counter!("weir_shed_hits_total"),
             batch_hits: histogram!("weir_forward_batch_hits"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quota::{Nanos, Verdict};
+
+    use super::*;
+
+    /// Once two nodes that were well counted a hundred of these for a hundred denied hits.
+    #[test]
+    fn only_what_was_admitted_wanted_a_replica() {
+        let decided = |verdict| Decision {
+            verdict,
+            remaining: 0,
+            grows_after: Nanos::ZERO,
+            reset_after: Nanos::ZERO,
+        };
+        let denied = decided(Verdict::Deny {
+            retry_after: Nanos::from_secs(1),
+        });
+        let allowed = decided(Verdict::Allow);
+        let hit = Operation::Hit(Cost::ONE);
+        assert!(is_admitted(hit, &allowed));
+        assert!(!is_admitted(hit, &denied));
+        assert!(!is_admitted(hit, &decided(Verdict::NeverConforms)));
+        assert!(!is_admitted(Operation::Hit(Cost::PEEK), &allowed));
+        assert!(!is_admitted(Operation::Refund(Cost::ONE), &allowed));
     }
 }

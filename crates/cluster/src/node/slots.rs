@@ -219,9 +219,7 @@ impl Slots {
                 decision,
                 written: None,
             } => {
-                if operation != Operation::Hit(quota::Cost::PEEK) {
-                    self.metrics.unreplicated.increment(1);
-                }
+                self.metrics.count_unwritten(operation, &decision);
                 Here::Answer(decision)
             }
             Outcome::Decided {

@@ -22,8 +22,11 @@ pub struct Status {
     pub view: u64,
     /// Everyone who belongs, and the dead.
     pub members: Vec<MemberStatus>,
-    /// Shards without an owner, or with fewer copies than there should and could be.
+    /// Shards without an owner, or with fewer live copies that are confirmed than are configured: also because fewer nodes
+    /// live than it takes.
     pub under_replicated_shards: usize,
+    /// Shards without an owner, or whose copies are still on their way to the nodes that there are.
+    pub unsettled_shards: usize,
     /// The oldest write of this node that no replica has confirmed.
     pub replication_lag: Nanos,
     /// Keys that this node holds, its own and its copies.
@@ -73,14 +76,11 @@ impl Cluster {
         let now = self.inner.clock.now().boot;
         let world = self.inner.slots.world.load_full();
         let live = world.view.members().len();
-        let wanted = self
-            .inner
-            .config
-            .shards
-            .replicas
-            .min(live.saturating_sub(1));
+        let configured = self.inner.config.shards.replicas;
+        let possible = configured.min(live.saturating_sub(1));
         let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
-        let (mut short, mut lag, mut keys) = (0, Nanos::ZERO, 0);
+        let (mut short, mut unsettled) = (0, 0);
+        let (mut lag, mut keys) = (Nanos::ZERO, 0);
         for shard in (0..SHARDS).map(ShardId) {
             let seen = self.inner.slots.read(shard, |shard| {
                 keys += shard.cells().len();
@@ -94,18 +94,23 @@ impl Cluster {
                     .replicas()
                     .filter(|&replica| world.view.contains(replica))
                     .count();
-                let is_short = copies < wanted
-                    || shard.role() == Role::Claiming
-                    || shard.is_under_replicated(live);
-                Some((owner, is_short))
+                // An owner is sure of its copies only when it has opened, and they have confirmed.
+                let lacks = |wanted, members| {
+                    copies < wanted
+                        || shard.role() == Role::Claiming
+                        || shard.is_under_replicated(members)
+                };
+                Some((owner, lacks(configured, usize::MAX), lacks(possible, live)))
             });
-            match seen.flatten() {
-                Some((owner, is_short)) => {
+            let (is_short, is_unsettled) = match seen.flatten() {
+                Some((owner, is_short, is_unsettled)) => {
                     *owned.entry(owner.0).or_default() += 1;
-                    short += usize::from(is_short);
+                    (is_short, is_unsettled)
                 }
-                None => short += 1,
-            }
+                None => (true, true),
+            };
+            short += usize::from(is_short);
+            unsettled += usize::from(is_unsettled);
         }
         let members = self.with_membership(|membership, now| {
             let status = |member: &membership::Member| MemberStatus {
@@ -128,6 +133,7 @@ impl Cluster {
             view: world.view.digest(),
             members: members.unwrap_or_default(),
             under_replicated_shards: short,
+            unsettled_shards: unsettled,
             replication_lag: lag,
             keys,
             no_quorum: self.no_quorum(),
@@ -149,6 +155,7 @@ impl Cluster {
         gauge!("weir_members").set(self.live_members() as f64);
         gauge!("weir_shards_owned").set(me.map_or(0, |me| me.shards) as f64);
         gauge!("weir_under_replicated_shards").set(status.under_replicated_shards as f64);
+        gauge!("weir_unsettled_shards").set(status.unsettled_shards as f64);
         gauge!("weir_replication_lag_seconds")
             .set(std::time::Duration::from(status.replication_lag).as_secs_f64());
         gauge!("weir_replica_staleness_seconds").set(self.staleness().as_secs_f64());

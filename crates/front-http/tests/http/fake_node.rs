@@ -114,6 +114,7 @@ impl Node for FakeNode {
                 silent: Nanos::from_millis(400),
             }],
             under_replicated_shards: 7,
+            unsettled_shards: 3,
             replication_lag: Nanos::new(1_500_000),
             no_quorum: Some(NoQuorum {
                 lasts: Nanos::from_millis(2_000),

@@ -24,6 +24,7 @@ async fn the_cluster_is_told_as_the_node_sees_it() {
                 "silent_ms": 400.0,
             }],
             "under_replicated_shards": 7,
+            "unsettled_shards": 3,
             "replication_lag_ms": 1.5,
             "no_quorum": {
                 "lasts_ms": 2_000.0,
