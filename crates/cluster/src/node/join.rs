@@ -302,8 +302,14 @@ impl Cluster {
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.inner.is_stopped() {
             timer.tick().await;
-            self.tell_membership();
-            self.with_membership(|membership, now| membership.on_tick(now));
+            let of_the_shards = self.facts_of_the_shards();
+            self.with_membership(|membership, now| {
+                if let Some((chair, recalled)) = of_the_shards {
+                    membership.on_chair(chair);
+                    membership.on_recalled(recalled);
+                }
+                membership.on_tick(now);
+            });
             self.watch_quorum();
         }
     }

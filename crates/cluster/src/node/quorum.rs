@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use delta_crdt::Term;
 use quota::{BootNanos, Nanos};
 use shard::{Role, ShardId};
 
@@ -81,14 +82,14 @@ impl Cluster {
         })
     }
 
-    /// Under `quorum`, tells the membership machine what it needs to know of the shards: whether this node may change
-    /// who counts, and whether it may count itself.
-    pub(super) fn tell_membership(&self) {
+    /// What the membership machine needs to know of the shards under `quorum`: under which term this node may change who
+    /// counts, and whether it may count itself. `None`: nothing, in `available`.
+    pub(super) fn facts_of_the_shards(&self) -> Option<(Option<Term>, bool)> {
         let slots = &self.inner.slots;
         if !slots.needs_majority() {
-            return;
+            return None;
         }
-        let term = slots.read(CHAIR, |shard| {
+        let chair = slots.read(CHAIR, |shard| {
             let record = shard
                 .record()
                 .filter(|record| record.owner() == self.inner.me);
@@ -96,10 +97,7 @@ impl Cluster {
             record.filter(|_| opens).map(|record| record.term)
         });
         let recalled = slots.may_count(self.inner.clock.now());
-        self.with_membership(|membership, _| {
-            membership.on_chair(term.flatten());
-            membership.on_recalled(recalled);
-        });
+        Some((chair.flatten(), recalled))
     }
 
     /// Says once that the majority is lost, and once that it is back.
