@@ -271,7 +271,7 @@ fn version() -> impl Strategy<Value = Version> {
 fn slots(len_min: usize) -> impl Strategy<Value = Vec<Slot>> {
     // Few terms, so that versions of one cell know of each other's writes.
     let term = prop_oneof![term(), (1..4u32, 0..2u32).prop_map(term_of)];
-    let written = (prop_oneof![1..5u64, 1..1u64 << 63], any::<i64>());
+    let written = (prop_oneof![1..5u64, 1..delta_crdt::SEQ_END], any::<i64>());
     btree_map(term, written, len_min..4).prop_map(|slots| {
         let slots = slots.into_iter();
         slots
