@@ -220,6 +220,7 @@ impl Oracle {
                     answered: false,
                     excused: false,
                     apart: key.apart,
+                    evicted: false,
                 });
             }
             Verdict::Deny { .. } if !key.apart && !key.forked => {
@@ -302,9 +303,12 @@ impl Oracle {
 
     /// Somebody had no room for a key and forgot it: what was answered before, nobody promised to remember.
     pub(crate) fn evicted(&mut self, key: usize) {
-        self.keys[key].settled = None;
-        self.keys[key].recent.clear();
-        self.keys[key].per_side.clear();
+        let key = &mut self.keys[key];
+        key.settled = None;
+        key.per_side.clear();
+        for entry in &mut key.recent {
+            entry.evicted = true;
+        }
     }
 
     /// The cluster splits: until [`Oracle::healed`] every side counts by itself.

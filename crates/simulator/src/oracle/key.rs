@@ -20,9 +20,16 @@ pub(super) struct Entry {
     pub(super) excused: bool,
     /// It was decided while the sides of a partition counted apart.
     pub(super) apart: bool,
+    /// The key was evicted since. The hit itself is remembered: its verdict may yet be repeated.
+    pub(super) evicted: bool,
 }
 
 impl Entry {
+    /// Whether the owner must remember it.
+    fn is_promised(&self) -> bool {
+        self.answered && !self.excused && !self.evicted
+    }
+
     fn count_into(&self, limit: &Limit, count: &mut Option<Count>) {
         // One side may have begun the next window a moment before another, by its own clock, counted the last hits of
         // this one: where they meet, those are not of the next.
@@ -62,8 +69,7 @@ impl Key {
                 return;
             }
             if let Some(entry) = self.recent.pop_front()
-                && entry.answered
-                && !entry.excused
+                && entry.is_promised()
             {
                 entry.count_into(&self.limit, &mut self.settled);
             }
@@ -73,11 +79,7 @@ impl Key {
     /// What the answered hits alone amount to.
     pub(super) fn lower(&self) -> Option<Count> {
         let mut count = self.settled.clone();
-        for entry in self
-            .recent
-            .iter()
-            .filter(|entry| entry.answered && !entry.excused)
-        {
+        for entry in self.recent.iter().filter(|entry| entry.is_promised()) {
             entry.count_into(&self.limit, &mut count);
         }
         count
