@@ -99,6 +99,7 @@ impl Shard {
                 },
             );
         }
+        let is_whole = matches!(baseline, Baseline::Whole { .. });
         let is_newer = self.have.term != term || self.have.through < through;
         let (connects, is_copy) = match baseline {
             Baseline::Whole { buckets, .. } => (true, buckets == ALL_BUCKETS),
@@ -111,8 +112,9 @@ impl Shard {
             // What this node wrote or copied outside this line of owners was never answered.
             self.forget();
         }
-        // What came before is known, and may have been evicted or have expired since.
-        if is_newer && (connects || self.settings.partition == Partition::Available) {
+        // Writes that are known may tell of what has been evicted since, or has expired.
+        let is_old = !is_newer && !is_whole;
+        if !is_old && (connects || self.settings.partition == Partition::Available) {
             self.join_cells(now, cells);
             self.remember(now, admitted);
         }
