@@ -76,6 +76,16 @@ impl Network {
         self.rules("-D", host, "-j DROP");
     }
 
+    /// Drops silently whatever passes between these two hosts, and nothing else.
+    pub fn cut_link(&self, one: usize, other: usize) {
+        for (from, to) in [(one, other), (other, one)] {
+            let (hub, from, to) = (self.hub(), address(from), address(to));
+            run(&format!(
+                "ip netns exec {hub} iptables -w -A FORWARD -s {from} -d {to} -j DROP"
+            ));
+        }
+    }
+
     /// Loses each packet between hosts with this probability, until [`Self::lose_nothing`].
     pub fn lose(&self, probability: f64) {
         self.lossy("-A", probability);

@@ -19,8 +19,9 @@ mod tests;
 
 use bytes::{Bytes, BytesMut};
 use delta_crdt::{Cell, Digest, ReplicaId};
-use quota::{BootNanos, Decision, KeyHash, Limit, UnixNanos};
-use shard::{Operation, ShardId};
+use quota::{BootNanos, KeyHash, Limit, UnixNanos};
+use request::Said;
+use shard::{HitId, Operation, ShardId};
 
 use self::encoding::{Reader, Writer};
 pub use self::tallies::encode_told_split;
@@ -46,8 +47,18 @@ pub enum Frame {
     Shards(Vec<(ShardId, shard::Message)>),
     /// Hits for the receiver to decide.
     Hits(Vec<ForwardedHit>),
-    /// What became of the receiver's hits, by their sequence.
-    Verdicts(Vec<(u64, ForwardVerdict)>),
+    /// What was said of the receiver's hits, by their sequence.
+    Verdicts(Vec<(u64, Said)>),
+    /// A hit of the sender, which does not reach the owner: for the receiver to decide, or to pass on to the owner.
+    Relay(ForwardedHit),
+    /// A hit that another node asked the sender to pass on: for the receiver to decide, and for nobody else. The answer
+    /// goes to the sender, under the hit's sequence.
+    Relayed {
+        /// The id that its origin gave it.
+        id: HitId,
+        /// What to decide; its sequence is the sender's.
+        hit: ForwardedHit,
+    },
     /// What time is it? Holds the asker's boot clock, which comes back in the answer.
     TimeAsked(BootNanos),
     /// The time, and what the question held.
@@ -95,19 +106,6 @@ pub struct ForwardedHit {
     pub operation: Operation,
 }
 
-/// What became of a forwarded hit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ForwardVerdict {
-    /// Decided, and counted if the decision says so.
-    Decided(Decision),
-    /// Not counted: the receiver does not own the shard. Who does, as far as it knows.
-    Elsewhere(Option<ReplicaId>),
-    /// Not counted: a claim or a handoff took longer than the hit was held.
-    Busy,
-    /// Not counted: the receiver sheds load.
-    Overloaded,
-}
-
 /// Why bytes are no frame. Nothing of the frame has been used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WireError {
@@ -147,6 +145,8 @@ enum Kind {
     Wanted = 10,
     Call = 11,
     Return = 12,
+    Relay = 13,
+    Relayed = 14,
 }
 
 /// The bytes of `frame`.
@@ -178,6 +178,16 @@ pub fn encode_into(frame: &Frame, out: &mut BytesMut) {
         Frame::Verdicts(verdicts) => {
             begin(out, Kind::Verdicts);
             hits::put_verdicts(out, verdicts);
+        }
+        Frame::Relay(hit) => {
+            begin(out, Kind::Relay);
+            hits::put_hits(out, std::slice::from_ref(hit));
+        }
+        Frame::Relayed { id, hit } => {
+            begin(out, Kind::Relayed);
+            out.varint(id.origin.0);
+            out.varint(id.sequence);
+            hits::put_hits(out, std::slice::from_ref(hit));
         }
         Frame::TimeAsked(asked) => {
             begin(out, Kind::TimeAsked);
@@ -224,6 +234,14 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, WireError> {
         kind if kind == Kind::Shards as u8 => Frame::Shards(shards::messages(input)?),
         kind if kind == Kind::Hits as u8 => Frame::Hits(hits::hits(input)?),
         kind if kind == Kind::Verdicts as u8 => Frame::Verdicts(hits::verdicts(input)?),
+        kind if kind == Kind::Relay as u8 => Frame::Relay(hits::hit(input)?),
+        kind if kind == Kind::Relayed as u8 => Frame::Relayed {
+            id: HitId {
+                origin: ReplicaId(input.varint("origin")?),
+                sequence: input.varint("sequence of the origin")?,
+            },
+            hit: hits::hit(input)?,
+        },
         kind if kind == Kind::TimeAsked as u8 => Frame::TimeAsked(boot(input)?),
         kind if kind == Kind::TimeTold as u8 => Frame::TimeTold {
             asked: boot(input)?,

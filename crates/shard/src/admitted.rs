@@ -1,9 +1,9 @@
 //! The ids of forwarded hits that were admitted, remembered as long as their origin may retry.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use delta_crdt::ReplicaId;
-use quota::BootNanos;
+use quota::{BootNanos, Nanos};
 
 /// Names one hit of one origin. A retry carries the same id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -14,35 +14,187 @@ pub struct HitId {
     pub sequence: u64,
 }
 
-/// Most ids remembered by one shard; the oldest go first. 65 536 ids are 1 MiB, and eight seconds of
-/// 8 000 forwarded hits a second on this one shard: eight million on all of them.
+/// Most ids remembered by one shard; the oldest go first. 65 536 ids are 512 KiB, 1 MiB while their rooms grow, and eight
+/// seconds of 8 000 forwarded hits a second on this one shard: eight million on all of them.
 const REMEMBERED_MAX: usize = 65_536;
 
+/// Between two notes of how far an origin had come. What is remembered for 8 s is so for up to 8.25 s, by 33 notes.
+const NOTE_EVERY: Nanos = Nanos::from_millis(250);
+
+/// The ids of admitted hits, for each origin in the order of their sequences.
+///
+/// An origin numbers its hits when they are asked and retries each for a few seconds at the most. So whatever is numbered
+/// below a hit that was admitted long ago is not retried any more, whenever it was admitted itself: ages are noted every
+/// now and then for all of an origin, not for each id.
 #[derive(Default, Debug)]
 pub(crate) struct AdmittedHits {
-    ids: HashSet<HitId>,
-    by_age: VecDeque<(BootNanos, HitId)>,
+    by_origin: BTreeMap<ReplicaId, Sequences>,
+    len: usize,
+}
+
+#[derive(Default, Debug)]
+struct Sequences {
+    /// Ascending, each once.
+    known: VecDeque<u64>,
+    /// The highest sequence at some moments, and until when what is up to it is remembered.
+    notes: VecDeque<(BootNanos, u64)>,
+    noted_at: BootNanos,
 }
 
 impl AdmittedHits {
     pub(crate) fn contains(&self, id: HitId) -> bool {
-        self.ids.contains(&id)
+        let sequences = self.by_origin.get(&id.origin);
+        sequences.is_some_and(|sequences| sequences.known.binary_search(&id.sequence).is_ok())
     }
 
-    /// Remembers `id` until `until`; earlier ids that are due, or too many, are forgotten.
+    /// Remembers `id` until `until`, or a little longer; earlier ids that are due, or too many, are forgotten.
     pub(crate) fn insert(&mut self, now: BootNanos, until: BootNanos, id: HitId) {
-        while let Some(&(due, oldest)) = self.by_age.front()
-            && (due <= now || REMEMBERED_MAX <= self.by_age.len())
-        {
-            self.by_age.pop_front();
-            self.ids.remove(&oldest);
+        let sequences = self.by_origin.entry(id.origin).or_default();
+        if !sequences.insert(id.sequence) {
+            return;
         }
-        if self.ids.insert(id) {
-            self.by_age.push_back((until, id));
+        self.len += 1;
+        if sequences.notes.is_empty() || NOTE_EVERY <= now - sequences.noted_at {
+            sequences.note(now, until);
+            self.forget_due(now);
+        }
+        while REMEMBERED_MAX < self.len {
+            let mut origins = self.by_origin.values_mut();
+            let Some(mut most) = origins.next() else {
+                return;
+            };
+            for origin in origins {
+                if most.known.len() < origin.known.len() {
+                    most = origin;
+                }
+            }
+            most.known.pop_front();
+            self.len -= 1;
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = HitId> {
-        self.by_age.iter().map(|&(_, id)| id)
+        self.by_origin.iter().flat_map(|(&origin, sequences)| {
+            let known = sequences.known.iter();
+            known.map(move |&sequence| HitId { origin, sequence })
+        })
+    }
+
+    fn forget_due(&mut self, now: BootNanos) {
+        let mut forgotten = 0;
+        self.by_origin.retain(|_, sequences| {
+            forgotten += sequences.forget_due(now);
+            !sequences.known.is_empty()
+        });
+        self.len -= forgotten;
+    }
+}
+
+impl Sequences {
+    /// Whether it is new.
+    fn insert(&mut self, sequence: u64) -> bool {
+        // The usual case: numbered after all that came before.
+        if self.known.back().is_none_or(|&last| last < sequence) {
+            self.known.push_back(sequence);
+            return true;
+        }
+        match self.known.binary_search(&sequence) {
+            Ok(_) => false,
+            Err(place) => {
+                self.known.insert(place, sequence);
+                true
+            }
+        }
+    }
+
+    fn note(&mut self, now: BootNanos, until: BootNanos) {
+        self.noted_at = now;
+        if let Some(&highest) = self.known.back() {
+            self.notes.push_back((until, highest));
+        }
+    }
+
+    /// How many are forgotten that are due.
+    fn forget_due(&mut self, now: BootNanos) -> usize {
+        let before = self.known.len();
+        while let Some(&(until, highest)) = self.notes.front()
+            && until <= now
+        {
+            self.notes.pop_front();
+            let kept = self.known.partition_point(|&sequence| sequence <= highest);
+            self.known.drain(..kept);
+        }
+        if self.notes.is_empty() {
+            // What came after the last note is no more than a note younger, and far older than a retry.
+            self.known = VecDeque::new();
+        }
+        before - self.known.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEPT: Nanos = Nanos::from_secs(8);
+
+    fn at(millis: u64) -> BootNanos {
+        BootNanos::new(0) + Nanos::from_millis(millis)
+    }
+
+    fn id(origin: u32, sequence: u64) -> HitId {
+        HitId {
+            origin: ReplicaId(origin),
+            sequence,
+        }
+    }
+
+    fn insert(hits: &mut AdmittedHits, millis: u64, id: HitId) {
+        hits.insert(at(millis), at(millis) + KEPT, id);
+    }
+
+    /// An origin retries for 3.5 s after it has numbered a hit.
+    #[test]
+    fn an_id_is_remembered_for_as_long_as_it_may_be_retried_and_no_more_than_a_note_longer() {
+        let mut hits = AdmittedHits::default();
+        insert(&mut hits, 0, id(1, 5));
+        insert(&mut hits, 3_000, id(1, 3));
+        for millis in (3_100..7_999).step_by(100) {
+            insert(&mut hits, millis, id(1, millis));
+            assert!(
+                hits.contains(id(1, 3)) && hits.contains(id(1, 5)),
+                "{millis}"
+            );
+        }
+        insert(&mut hits, 8_300, id(2, 1));
+        assert!(!hits.contains(id(1, 3)) && !hits.contains(id(1, 5)));
+        assert!(hits.contains(id(1, 3_100)) && hits.contains(id(2, 1)));
+        // What an origin that fell silent left behind goes with the notes of others.
+        insert(&mut hits, 20_000, id(2, 2));
+        assert_eq!(hits.iter().collect::<Vec<_>>(), [id(2, 2)]);
+    }
+
+    #[test]
+    fn ids_that_come_in_any_order_are_each_remembered_once() {
+        let mut hits = AdmittedHits::default();
+        for sequence in [4, 2, 9, 2, 4, 1, 9] {
+            insert(&mut hits, 1, id(1, sequence));
+        }
+        let known: Vec<_> = hits.iter().map(|id| id.sequence).collect();
+        assert_eq!((known, hits.len), (vec![1, 2, 4, 9], 4));
+    }
+
+    #[test]
+    fn a_flood_is_remembered_in_a_mebibyte_and_takes_from_the_origin_that_floods() {
+        let mut hits = AdmittedHits::default();
+        insert(&mut hits, 0, id(7, 1));
+        for sequence in 0..3 * REMEMBERED_MAX as u64 {
+            insert(&mut hits, 1, id(1, sequence));
+        }
+        assert_eq!(hits.iter().count(), REMEMBERED_MAX);
+        assert!(hits.contains(id(7, 1)));
+        let room = |sequences: &Sequences| sequences.known.capacity() * size_of::<u64>();
+        let bytes: usize = hits.by_origin.values().map(room).sum();
+        assert!(bytes <= 1024 * 1024 + 64, "{bytes}");
     }
 }

@@ -150,3 +150,37 @@ pub enum Message {
         term: Term,
     },
 }
+
+impl Message {
+    /// The highest number of a term that the receiver would take note of. 0: there is none.
+    pub(crate) fn highest_term_number(&self) -> u32 {
+        let of = |record: &Record| record.term.number;
+        let of_known = |record: &Option<Record>| record.as_ref().map_or(0, of);
+        match self {
+            Self::Claim { term, record, .. } | Self::Promise { term, record, .. } => {
+                term.number.max(of_known(record))
+            }
+            Self::Refuse {
+                term,
+                promised,
+                record,
+                ..
+            } => term.number.max(promised.number).max(of_known(record)),
+            Self::Delta { term, baseline, .. } => match baseline {
+                Baseline::After(_) => term.number,
+                Baseline::Whole { record, .. } => term.number.max(of(record)),
+            },
+            Self::Announce { record, .. } => of(record),
+            Self::Recalled { record, .. } => of_known(record),
+            Self::Release { term }
+            | Self::Known { term, .. }
+            | Self::Have { term, .. }
+            | Self::Offer { term, .. }
+            | Self::Pull { term, .. }
+            | Self::State { term, .. }
+            | Self::Synced { term }
+            | Self::Handoff { term } => term.number,
+            Self::Recall => 0,
+        }
+    }
+}

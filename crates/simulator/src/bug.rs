@@ -33,11 +33,15 @@ pub enum Bug {
     FoundsAlone,
     /// Under `quorum`, a newcomer counts as soon as it is met.
     CountsAtOnce,
+    /// A node whose link to an owner is cut asks nobody else.
+    AsksOwnerAlone,
+    /// A hit whose owner does not answer is taken for one that was never sent.
+    SilenceIsUnsent,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::IgnoresLease,
         Self::AsksOneHolder,
         Self::RetryCountsTwice,
@@ -52,6 +56,8 @@ impl Bug {
         Self::WaitsInMinority,
         Self::FoundsAlone,
         Self::CountsAtOnce,
+        Self::AsksOwnerAlone,
+        Self::SilenceIsUnsent,
     ];
 
     /// The promise that the bug is there to break: it counts as caught when that one is seen broken. `None`: any.
@@ -63,6 +69,8 @@ impl Bug {
             Self::OwesNobody => Some("one owner"),
             Self::WaitsInMinority => Some("minority"),
             Self::FoundsAlone => Some("founded once"),
+            Self::AsksOwnerAlone => Some("P4"),
+            Self::SilenceIsUnsent => Some("T1"),
             _ => None,
         }
     }
@@ -83,7 +91,9 @@ impl Bug {
             | Self::KeepsBadClock
             | Self::WaitsInMinority
             | Self::FoundsAlone
-            | Self::CountsAtOnce => None,
+            | Self::CountsAtOnce
+            | Self::AsksOwnerAlone
+            | Self::SilenceIsUnsent => None,
         }
     }
 }

@@ -2,18 +2,22 @@
 
 mod requests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use coordinator::NoDecision;
 use delta_crdt::{ReplicaId, Term};
 use hash_ring::Ring;
 use membership::{Bearing, Clocks, Member, Membership};
 use quota::{BootNanos, Decision, KeyHash, Nanos, Now, UnixNanos};
+use request::{Acknowledge, Detours, Held, Said};
 use shard::{
-    Effect, HitId, Note, Operation, Partition, Role, Room, Settings, Shard, ShardId, Surroundings,
+    Effect, Note, Operation, Partition, Role, Room, Settings, Shard, ShardId, Surroundings,
 };
 
-use requests::{Reply, Request, Unconfirmed};
+pub(crate) use requests::Attempt;
+use requests::{Carried, PassedOn, Reply};
 
+use crate::bug::Bug;
 use crate::oracle::{RequestId, SimTime};
 use crate::workload::Target;
 
@@ -29,33 +33,18 @@ pub(crate) enum Payload {
     Introduction(Member),
     /// About one shard.
     Shard(ShardId, shard::Message),
-    /// A hit for the owner.
-    Forward {
-        request: RequestId,
-        id: HitId,
-        key: usize,
-        operation: Operation,
-    },
+    /// A hit for the owner, or for whom reaches it.
+    Forward(Attempt),
     /// What time is it? Holds the asker's boot clock.
     TimeAsked(BootNanos),
     /// The time, and what the question held.
     TimeTold { asked: BootNanos, wall: UnixNanos },
-    /// Its answer.
+    /// The answer to an attempt.
     Reply {
         request: RequestId,
-        verdict: Forwarded,
+        attempt: u64,
+        said: Said,
     },
-}
-
-/// What became of a forwarded hit.
-#[derive(Clone, Debug)]
-pub(crate) enum Forwarded {
-    /// Decided, and confirmed as far as the acknowledgement asks.
-    Decided(Decision),
-    /// Ask this one.
-    Elsewhere(Option<ReplicaId>),
-    /// Ask again.
-    Busy,
 }
 
 /// Something that the world must hear of.
@@ -78,10 +67,15 @@ pub(crate) enum Event {
         key: usize,
         decision: Decision,
     },
-    /// A client of this node is told at once that nobody can decide.
-    Refused { request: RequestId, asked: SimTime },
-    /// A client of this node gave up.
-    GaveUp { request: RequestId, asked: SimTime },
+    /// A client of this node is told that there is no decision.
+    GaveUp {
+        request: RequestId,
+        key: usize,
+        asked: SimTime,
+        error: NoDecision,
+        /// Whether an attempt had been decided here or had left this node.
+        has_left: bool,
+    },
     /// A shard opened here.
     Opened { shard: ShardId },
     /// A shard had more keys than there is room for: some are forgotten here.
@@ -101,8 +95,8 @@ const EXPIRY_BUDGET: usize = 8;
 /// A clock that was told later than this after the question says too little.
 const ROUND_TRIP_MAX: Nanos = Nanos::from_millis(50);
 
-/// How long a client waits: longer than a takeover after silence.
-pub(crate) const PATIENCE: SimTime = 4_000_000_000;
+/// As in the product's default configuration.
+const MAX_LAG: Nanos = Nanos::from_millis(250);
 
 /// A node.
 pub(crate) struct Node {
@@ -122,10 +116,16 @@ pub(crate) struct Node {
     room: Option<Room>,
     quorum: bool,
     waits_in_minority: bool,
-    requests: BTreeMap<RequestId, Request>,
-    unconfirmed: Vec<Unconfirmed>,
+    requests: BTreeMap<RequestId, Carried>,
+    passed_on: BTreeMap<u64, PassedOn>,
+    held: Vec<Held<Reply>>,
+    detours: Detours,
+    /// Shards that have news for those who wait.
+    changed: BTreeSet<ShardId>,
     next_hit: u64,
-    replicated: bool,
+    next_attempt: u64,
+    acknowledge: Acknowledge,
+    bug: Option<Bug>,
     /// Joined: knows somebody who is alive, or is the first.
     pub(crate) joined: bool,
     events: Vec<Event>,
@@ -142,13 +142,13 @@ impl Node {
         joins: bool,
         settings: Settings,
         replicated: bool,
-        counts_all: bool,
+        bug: Option<Bug>,
     ) -> Self {
         let boot_offset = 1_000_000_000 + host as u64 * 7_919_000_000;
         let me = member.replica;
         let boot = BootNanos::new(now + boot_offset);
         let rules = membership::Settings {
-            quorum: settings.partition == Partition::Quorum && !counts_all,
+            quorum: settings.partition == Partition::Quorum && bug != Some(Bug::CountsAtOnce),
             ..membership::Settings::lan()
         };
         let mut membership = Membership::new(boot, member, rules, joins);
@@ -169,9 +169,17 @@ impl Node {
             quorum: settings.partition == Partition::Quorum,
             waits_in_minority: false,
             requests: BTreeMap::new(),
-            unconfirmed: Vec::new(),
+            passed_on: BTreeMap::new(),
+            held: (0..SHARDS).map(|_| Held::default()).collect(),
+            detours: Detours::default(),
+            changed: BTreeSet::new(),
             next_hit: 0,
-            replicated,
+            next_attempt: 0,
+            acknowledge: match replicated {
+                true => Acknowledge::Replicated,
+                false => Acknowledge::Fast { max_lag: MAX_LAG },
+            },
+            bug,
             joined: !joins,
             events: Vec::new(),
         };
@@ -238,7 +246,9 @@ impl Node {
         if !keys.is_empty() {
             self.events.push(Event::Evicted { keys });
         }
-        self.retry(now);
+        self.settle(now);
+        self.on_news(now);
+        self.on_retry(now);
     }
 
     fn compare_clocks(&mut self, now: SimTime) {
@@ -293,23 +303,8 @@ impl Node {
                 self.with_shard(now, usize::from(id.0), |shard, around| {
                     shard.on_message(around, from, message)
                 });
-                self.retry(now);
             }
-            Payload::Forward {
-                request,
-                id,
-                key,
-                operation,
-            } => {
-                self.decide(
-                    now,
-                    targets,
-                    Reply::Remote(from, request),
-                    id,
-                    key,
-                    operation,
-                );
-            }
+            Payload::Forward(attempt) => self.on_attempt(now, from, attempt, targets),
             Payload::TimeAsked(asked) => {
                 let wall = self.clocks(now).wall;
                 let payload = Payload::TimeTold { asked, wall };
@@ -324,8 +319,14 @@ impl Node {
                     self.clocks.on_measured(from, offset);
                 }
             }
-            Payload::Reply { request, verdict } => self.on_reply(now, request, verdict, targets),
+            Payload::Reply {
+                request,
+                attempt,
+                said,
+            } => self.on_said(now, from, request, attempt, said),
         }
+        self.settle(now);
+        self.on_news(now);
     }
 
     /// Whether this node counts towards a majority for every shard.
@@ -462,7 +463,10 @@ impl Node {
                 Effect::Note(Note::Forgotten { hits }) => {
                     self.events.push(Event::Forgotten { hits })
                 }
-                Effect::Note(_) | Effect::Changed => {}
+                Effect::Changed => {
+                    self.changed.insert(shard.id());
+                }
+                Effect::Note(_) => {}
             }
         }
     }

@@ -11,8 +11,9 @@
 
 mod key;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
+use coordinator::NoDecision;
 use delta_crdt::{ReplicaId, Term};
 use quota::{Cost, Decision, Limit, Nanos, UnixNanos, Verdict};
 use shard::Operation;
@@ -47,7 +48,7 @@ const COUNTED_AGAIN: RequestId = 1 << 48;
 /// What a violated promise looks like.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// Its number: `P1` to `P6`, `L1` to `L3`, `R1` to `R7`.
+    /// Its number: `P1` to `P6`, `T1` and `T2`, `L1` to `L3`, `R1` to `R7`.
     pub promise: &'static str,
     /// When.
     pub at: SimTime,
@@ -63,6 +64,10 @@ pub(crate) struct Oracle {
     /// Admissions and denials that break a promise if their clients ever hear of them.
     over_admitted: HashMap<RequestId, Violation>,
     denied_for_nothing: HashMap<RequestId, Violation>,
+    /// Requests that some owner has counted.
+    counted: HashSet<RequestId>,
+    /// Requests whose clients were told that they were not.
+    told_uncounted: HashSet<RequestId>,
     /// Whether answers wait for a replica.
     replicated: bool,
     /// How many decisions were checked.
@@ -92,6 +97,14 @@ pub(crate) struct Decided {
     pub(crate) decision: Decision,
 }
 
+/// Whether this decision has changed a count.
+fn is_counted(decided: &Decided) -> bool {
+    match decided.operation {
+        Operation::Hit(cost) => cost != Cost::PEEK && decided.decision.verdict == Verdict::Allow,
+        Operation::Refund(_) | Operation::Reset => true,
+    }
+}
+
 impl Oracle {
     /// An oracle for keys under these limits.
     #[must_use]
@@ -111,6 +124,8 @@ impl Oracle {
             violations: Vec::new(),
             over_admitted: HashMap::new(),
             denied_for_nothing: HashMap::new(),
+            counted: HashSet::new(),
+            told_uncounted: HashSet::new(),
             replicated,
             decisions: 0,
             admitted: 0,
@@ -140,6 +155,16 @@ impl Oracle {
                 off / 1_000_000
             );
             self.report("P1", at, story);
+        }
+        if is_counted(&decided) {
+            self.counted.insert(decided.request);
+            if self.told_uncounted.contains(&decided.request) {
+                let story = format!(
+                    "request {} was counted by {:?} after its client had been told that it was not",
+                    decided.request, decided.owner
+                );
+                self.report("T1", at, story);
+            }
         }
         let key = &mut self.keys[decided.key];
         key.settle(at);
@@ -264,6 +289,28 @@ impl Oracle {
             if let Some(violation) = self.over_admitted.remove(&request) {
                 self.violations.push(violation);
             }
+        }
+    }
+
+    /// A client is told that there is no decision, and what became of its hit. `has_left`: an attempt was decided or sent.
+    pub(crate) fn gave_up(
+        &mut self,
+        at: SimTime,
+        request: RequestId,
+        error: NoDecision,
+        has_left: bool,
+    ) {
+        if error.is_uncounted() {
+            self.told_uncounted.insert(request);
+            if self.counted.contains(&request) {
+                let story =
+                    format!("request {request} was counted, and its client is told: {error}");
+                self.report("T1", at, story);
+            }
+        } else if !has_left {
+            let story =
+                format!("request {request} never left its node, and its client is told: {error}");
+            self.report("T2", at, story);
         }
     }
 

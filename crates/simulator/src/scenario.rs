@@ -3,6 +3,7 @@
 use shard::Partition;
 
 use crate::bug::Bug;
+use crate::links::Links;
 use crate::oracle::Violation;
 
 /// What is simulated.
@@ -28,6 +29,12 @@ pub struct Scenario {
     pub partition: Partition,
     /// Whether the network is ever split.
     pub splits: bool,
+    /// Whether single links are ever cut, so that not everybody reaches everybody.
+    pub cuts: bool,
+    /// Links to cut from the fourth to the ninth second.
+    pub cut: Links,
+    /// How long all must come to rest after the faulty part, in seconds; clients go on for three fifths of it.
+    pub quiet: u64,
     /// Whether clients give back and reset. A key that saw either is no longer checked.
     pub refunds: bool,
     /// Whether nodes have room for fewer keys than are hit, each for as many as its host has memory.
@@ -68,6 +75,9 @@ impl Scenario {
                 Partition::Quorum
             },
             splits: seed / 4 % 2 == 1,
+            cuts: seed / 8 % 2 == 1,
+            cut: Links::NONE,
+            quiet: 25,
             refunds: seed.is_multiple_of(5),
             is_tight: seed.is_multiple_of(3),
             bug: None,

@@ -15,6 +15,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use shard::Partition;
 
+use crate::links::{HOSTS, Links};
 use crate::network::Network;
 use crate::node::{Event, Node, Payload, SHARDS};
 use crate::oracle::{Decided, Oracle, RequestId, SimTime};
@@ -28,9 +29,6 @@ const SECONDS: SimTime = 1_000 * MILLIS;
 
 /// Of the membership's settings.
 const HEARTBEAT: SimTime = 100 * MILLIS;
-
-/// Most hosts of a run.
-const HOSTS: usize = 9;
 
 #[derive(Clone, Debug)]
 #[allow(
@@ -56,6 +54,8 @@ enum Happening {
     Resume(usize),
     /// These hosts are cut off from the others, for so many milliseconds.
     Split(Vec<usize>, Range<SimTime>),
+    /// These links carry nothing any more.
+    Cut(Links),
     Heal,
     Calm,
     Left(usize),
@@ -153,8 +153,11 @@ impl World {
         self.at(2 * SECONDS, Happening::Client);
         self.at((2 + self.scenario.fault_every) * SECONDS, Happening::Fault);
         let quiet_at = self.scenario.seconds * SECONDS;
-        let end = quiet_at + 25 * SECONDS;
+        let end = quiet_at + self.scenario.quiet * SECONDS;
         self.at(quiet_at, Happening::Calm);
+        if !self.scenario.cut.is_empty() {
+            self.at(4 * SECONDS, Happening::Cut(self.scenario.cut));
+        }
         while let Some((&(time, _), _)) = self.agenda.first_key_value() {
             if end < time || !self.oracle.violations().is_empty() {
                 break;
@@ -228,6 +231,7 @@ impl World {
                 let sides = (0..HOSTS).map(|host| usize::from(hosts.contains(&host)));
                 self.split(sides.collect(), millis);
             }
+            Happening::Cut(links) => self.cut(links, 5_000..5_001),
             Happening::Heal => self.heal(),
             Happening::Calm => self.heal(),
             Happening::Left(host) => self.stop(host, false, 50..6_000),
@@ -244,15 +248,12 @@ impl World {
     }
 
     fn tick(&mut self, host: usize, me: ReplicaId) {
-        let targets = std::mem::take(&mut self.targets);
         let now = self.now;
         if let Some((_, node)) = self.running(host, me) {
             node.on_tick(now);
-            node.on_retry(now, &targets);
             let jitter = self.rng.random_range(0..5 * MILLIS);
             self.at(now + 20 * MILLIS + jitter, Happening::Tick(host, me));
         }
-        self.targets = targets;
         self.after(host);
         self.watch_majority(host);
         self.watch_reach(host);
@@ -322,8 +323,20 @@ impl World {
                     self.answered += 1;
                     self.oracle.answered(request, key, decision.verdict);
                 }
-                Event::GaveUp { request, asked } => self.gave_up(host, request, asked),
-                Event::Refused { request, asked } => self.refused(host, request, asked),
+                Event::GaveUp {
+                    request,
+                    key,
+                    asked,
+                    error,
+                    has_left,
+                } => {
+                    self.say(|| format!("host {host}: request {request} key {key}: {error}"));
+                    self.oracle.gave_up(self.now, request, error, has_left);
+                    match self.now - asked < request::DEADLINE.get() {
+                        true => self.refused(host, request, asked),
+                        false => self.gave_up(host, request, asked),
+                    }
+                }
                 Event::Opened { shard } => {
                     self.say(|| format!("host {host} opened shard {}", shard.0));
                     opened.push(shard.0);
@@ -356,10 +369,14 @@ impl World {
         {
             self.say(|| format!("shard {shard}: {from} -> {to}: {message:?}"));
         }
-        for time in self
-            .network
-            .deliveries(&mut self.rng, self.now, host, target)
-        {
+        // A hit that a lossy link loses is sent again by its connection, and so is what is said of it.
+        let is_stream = matches!(payload, Payload::Forward(_) | Payload::Reply { .. });
+        let (network, rng) = (&self.network, &mut self.rng);
+        let times = match is_stream {
+            true => Vec::from_iter(network.stream_delivery(rng, self.now, host, target)),
+            false => network.deliveries(rng, self.now, host, target),
+        };
+        for time in times {
             self.at(
                 time,
                 Happening::Deliver {
@@ -374,7 +391,7 @@ impl World {
 
     fn client(&mut self) {
         let gap = SECONDS / self.scenario.rate;
-        let quiet = (self.scenario.seconds + 15) * SECONDS;
+        let quiet = (self.scenario.seconds + self.scenario.quiet * 3 / 5) * SECONDS;
         if self.now < quiet {
             let jitter = self.rng.random_range(0..=gap);
             self.at(self.now + gap / 2 + jitter, Happening::Client);

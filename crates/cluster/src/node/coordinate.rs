@@ -1,11 +1,12 @@
 //! What fronts ask of this node.
 
 use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy};
-use quota::{Cost, Limit, Nanos};
-use shard::Operation;
+use quota::{BootNanos, Cost, Limit, Nanos};
+use request::{DEADLINE, Subject};
+use shard::{Operation, ShardId};
 
 use super::Cluster;
-use super::decide::Subject;
+use super::slots::SHARDS;
 
 /// Hits of one batch that are on their way at once. A batch of a thousand for remote owners takes four rounds.
 const BATCH_WIDTH: usize = 256;
@@ -14,10 +15,26 @@ impl Cluster {
     fn subject(&self, policy: &Policy, key: &str, operation: Operation) -> Subject {
         let key = self.inner.keys.hash(&policy.namespace, &policy.name, key);
         Subject {
+            shard: ShardId(key.shard(SHARDS)),
             key,
             limit: policy.limit,
             operation,
+            on_failure: policy.on_failure,
         }
+    }
+
+    #[inline]
+    async fn hit_until(
+        &self,
+        policy: &Policy,
+        key: &str,
+        cost: Cost,
+        deadline: Option<BootNanos>,
+    ) -> Result<Answer, NoDecision> {
+        let subject = self.subject(policy, key, Operation::Hit(cost));
+        let told = self.decide(&subject, deadline).await;
+        self.inner.decisions.count(&told);
+        told
     }
 
     /// The limit that was set for this one key.
@@ -47,30 +64,27 @@ impl Cluster {
 
 impl Coordinator for Cluster {
     async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
-        let subject = self.subject(policy, key, Operation::Hit(cost));
-        let told = match self.decide(subject).await {
-            Ok(decision) => Ok(decision.into()),
-            Err(error) => policy.on_failure.answer(&policy.limit, cost, error),
-        };
-        self.inner.decisions.count(&told);
-        told
+        self.hit_until(policy, key, cost, None).await
     }
 
     async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
         use futures_util::stream::{self, StreamExt as _};
-        let all = hits
-            .into_iter()
-            .map(|hit| async move { self.hit(&hit.policy, &hit.key, hit.cost).await });
+        // One for all: what the first ones waited for, the last ones do not wait for once more.
+        let deadline = Some(self.inner.clock.now().boot + DEADLINE);
+        let all = hits.into_iter().map(|hit| async move {
+            self.hit_until(&hit.policy, &hit.key, hit.cost, deadline)
+                .await
+        });
         stream::iter(all).buffered(BATCH_WIDTH).collect().await
     }
 
     async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
         let subject = self.subject(policy, key, Operation::Refund(cost));
-        self.decide(subject).await.map(Answer::from)
+        self.decide(&subject, None).await
     }
 
     async fn reset(&self, policy: &Policy, key: &str) -> Result<(), NoDecision> {
         let subject = self.subject(policy, key, Operation::Reset);
-        self.decide(subject).await.map(drop)
+        self.decide(&subject, None).await.map(drop)
     }
 }

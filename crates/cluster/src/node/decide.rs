@@ -1,276 +1,306 @@
-//! One hit from this node's fronts to whoever decides it, and back.
+//! One hit from this node's fronts to whoever decides it, and back: drives [`request::Request`].
 
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use coordinator::{NoDecision, Plan, ShardTable, plan};
+use coordinator::{Answer, NoDecision};
 use delta_crdt::ReplicaId;
-use quota::{Cost, Decision, KeyHash, Limit, Nanos, Verdict};
-use shard::{HitId, Operation, ShardId};
+use quota::{BootNanos, Nanos};
+use request::{DEADLINE, Heard, Next, Outlook, Relay, Request, Said, Subject, Unsent, Way};
+use shard::{HitId, ShardId};
+use tokio::sync::oneshot;
+use transport::Lane;
 
-use super::Cluster;
 use super::forward::AskError;
-use super::slots::{Asker, Here, SHARDS, Slots};
-use crate::wire::{ForwardVerdict, ForwardedHit};
+use super::slots::Reply;
+use super::{Cluster, Inner};
+use crate::wire::{self, ForwardedHit, Frame};
 
-/// How long a hit may take: longer than the two seconds after which a silent owner is replaced, shorter
-/// than what the shard remembers of admitted ids.
-const DEADLINE: Nanos = Nanos::from_millis(3_500);
-
-/// How long one attempt waits for the owner. A paused owner is found out by its lease, not by this; a
-/// verdict that was lost is repeated under the same id.
-const ATTEMPT: Duration = Duration::from_millis(600);
-
-/// How long to wait for news of a shard before looking again anyway.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// What to tell a client whose hit found nobody: a takeover is over by then.
-const RETRY_AFTER: Nanos = Nanos::from_secs(1);
-
-/// One hit, ready to be decided anywhere.
-#[derive(Clone, Copy)]
-pub(crate) struct Subject {
-    pub(crate) key: KeyHash,
-    pub(crate) limit: Limit,
-    pub(crate) operation: Operation,
+/// What this node knows of the others, read where a request asks for it.
+struct Sight<'a> {
+    inner: &'a Inner,
+    now: BootNanos,
 }
 
-impl Subject {
-    fn shard(&self) -> ShardId {
-        ShardId(self.key.shard(SHARDS))
+impl Outlook for Sight<'_> {
+    #[inline]
+    fn me(&self) -> ReplicaId {
+        self.inner.me
     }
 
-    /// Whether `decision` says that a hit was admitted, and counted.
-    fn is_counted_by(&self, decision: &Decision) -> bool {
-        let counts = matches!(self.operation, Operation::Hit(cost) if cost != Cost::PEEK);
-        counts && decision.verdict == Verdict::Allow
-    }
-}
-
-/// The table of owners, as the strategy reads it.
-struct Table<'a> {
-    slots: &'a Slots,
-    me: ReplicaId,
-}
-
-impl ShardTable for Table<'_> {
-    fn here(&self) -> u32 {
-        self.me.0
+    #[inline]
+    fn owner(&self, shard: ShardId) -> Option<ReplicaId> {
+        self.inner.slots.owner(shard)
     }
 
-    fn owner(&self, shard: u16) -> Option<u32> {
-        self.slots.owner(ShardId(shard)).map(|owner| owner.0)
+    fn reaches(&self, peer: ReplicaId) -> bool {
+        let world = self.inner.slots.world.load();
+        request::is_reached(self.now, &world.leases, peer)
+    }
+
+    fn others(&self) -> impl Iterator<Item = ReplicaId> {
+        let world = self.inner.slots.world.load_full();
+        let count = world.view.members().len();
+        let members = (0..count).map(move |place| world.view.members()[place].replica);
+        members.filter(|&member| member != self.inner.me)
+    }
+
+    fn may_detour(&self, owner: ReplicaId, by: ReplicaId) -> bool {
+        let detours = self.inner.detours();
+        detours.may_detour(self.now, owner, by)
+    }
+
+    fn lacks_quorum(&self) -> bool {
+        self.inner.slots.no_quorum_since(self.now).is_some()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.inner.is_stopped()
     }
 }
 
-/// Whether an attempt may have left something counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Trace {
-    None,
-    Perhaps,
-}
-
-impl Trace {
-    /// What a client is told whose hit is given up.
-    fn error(self) -> NoDecision {
-        let retry_after = RETRY_AFTER;
-        match self {
-            Self::None => NoDecision::Unavailable { retry_after },
-            Self::Perhaps => NoDecision::Unknown { retry_after },
+impl Inner {
+    fn sight(&self) -> Sight<'_> {
+        Sight {
+            inner: self,
+            now: self.clock.now().boot,
         }
     }
+
+    fn detours(&self) -> std::sync::MutexGuard<'_, request::Detours> {
+        self.detours.lock().expect("nothing panics under this lock")
+    }
 }
-
-const OVERLOADED: NoDecision = NoDecision::Overloaded {
-    retry_after: RETRY_AFTER,
-};
-
-const DRAINING: NoDecision = NoDecision::Draining {
-    retry_after: RETRY_AFTER,
-};
 
 impl Cluster {
-    /// Decides one hit, wherever that has to happen.
+    /// Decides one hit, wherever that has to happen. `deadline`: when its batch is given up; `None` for one that comes
+    /// alone.
     ///
-    /// The usual path, a shard of this node and nothing to wait for, neither waits nor allocates.
-    pub(crate) async fn decide(&self, subject: Subject) -> Result<Decision, NoDecision> {
-        let slots = &self.inner.slots;
-        if slots.holds_answers() || slots.owner(subject.shard()) != Some(self.inner.me) {
-            return self.decide_patiently(subject).await;
-        }
-        match self.decide_here(subject, None) {
-            Here::Answer(decision) => Ok(decision),
-            // Counted without an id, since it needed none a moment ago: it is not asked again.
-            Here::Confirming(confirmed) => {
-                match tokio::time::timeout(DEADLINE.into(), confirmed).await {
-                    Ok(Ok(Some(decision))) => Ok(decision),
-                    _ => Err(Trace::Perhaps.error()),
-                }
-            }
-            Here::Elsewhere(_) | Here::Later | Here::Wait => self.decide_patiently(subject).await,
-        }
-    }
-
-    /// Decides a hit that has an id, and may be asked again under it until the deadline.
-    async fn decide_patiently(&self, subject: Subject) -> Result<Decision, NoDecision> {
-        let Ok(_permit) = self.inner.waiting.try_acquire() else {
-            self.inner.forwarder.metrics.shed.increment(1);
-            return Err(OVERLOADED);
-        };
-        let deadline = self.inner.clock.now().boot + DEADLINE;
-        let sequence = self.inner.forwarder.next_sequence();
-        let id = HitId {
-            origin: self.inner.me,
-            sequence,
-        };
-        let mut trace = Trace::None;
-        let mut hint = None;
-        loop {
-            if self.inner.is_stopped() {
-                return Err(match trace {
-                    Trace::None => DRAINING,
-                    Trace::Perhaps => trace.error(),
-                });
-            }
-            let now = self.inner.clock.now().boot;
-            let left = deadline - now;
-            if left == Nanos::ZERO || self.inner.slots.no_quorum_since(now).is_some() {
-                return Err(trace.error());
-            }
-            let changed = self.inner.slots.changed(subject.shard());
-            let table = Table {
-                slots: &self.inner.slots,
-                me: self.inner.me,
-            };
-            // What the last node said about the owner is newer than the table.
-            let ask = match (hint.take(), plan(&table, subject.shard().0)) {
-                (Some(owner), _) => Ok(owner),
-                (None, Plan::DecideHere) => Err(self.decide_here(subject, Some(id))),
-                (None, Plan::Ask { owner }) => Ok(ReplicaId(owner)),
-                (None, Plan::Wait) => Err(Here::Wait),
-            };
-            match ask {
-                Err(Here::Answer(decision)) => return Ok(decision),
-                Err(Here::Confirming(confirmed)) => {
-                    trace = Trace::Perhaps;
-                    if let Ok(Ok(Some(decision))) =
-                        tokio::time::timeout(left.into(), confirmed).await
-                    {
-                        return Ok(decision);
-                    }
-                }
-                Err(Here::Elsewhere(Some(owner))) if owner != self.inner.me => hint = Some(owner),
-                // Also when nobody is named: the table may still name this node, and asking it again without a pause
-                // would keep the worker from all else, the heartbeats among it.
-                Err(Here::Elsewhere(_) | Here::Wait | Here::Later) => {
-                    wait(changed, LOOK_AGAIN).await
-                }
-                Ok(owner) => match self.ask(owner, subject, sequence, left).await {
-                    Ok(ForwardVerdict::Decided(decision)) => {
-                        if subject.is_counted_by(&decision) {
-                            let now = self.inner.clock.now().boot;
-                            let shard = subject.shard();
-                            self.inner.slots.on_answered(now, shard, sequence);
-                        }
-                        return Ok(decision);
-                    }
-                    Ok(ForwardVerdict::Elsewhere(owner)) => {
-                        self.inner.forwarder.metrics.retried.increment(1);
-                        hint = owner.filter(|&owner| owner != self.inner.me);
-                        if hint.is_none() {
-                            wait(changed, LOOK_AGAIN).await;
-                        }
-                    }
-                    Ok(ForwardVerdict::Busy) => wait(changed, LOOK_AGAIN).await,
-                    Ok(ForwardVerdict::Overloaded) | Err(AskError::Full) => {
-                        return Err(OVERLOADED);
-                    }
-                    Err(AskError::Lost | AskError::Silent) => {
-                        self.inner.forwarder.metrics.retried.increment(1);
-                        trace = Trace::Perhaps;
-                        wait(changed, LOOK_AGAIN).await;
-                    }
-                },
-            }
-        }
-    }
-
-    fn decide_here(&self, subject: Subject, id: Option<HitId>) -> Here {
-        let Subject {
-            key,
-            limit,
-            operation,
-        } = subject;
-        let now = self.inner.clock.now();
-        self.inner.slots.decide(
-            now,
-            subject.shard(),
-            key,
-            &limit,
-            operation,
-            id,
-            Asker::Local,
-        )
-    }
-
-    async fn ask(
+    /// The usual path, a shard of this node and nothing to wait for, neither waits nor allocates, and takes the shard's
+    /// lock alone.
+    pub(crate) async fn decide(
         &self,
-        owner: ReplicaId,
-        subject: Subject,
-        sequence: u64,
-        left: Nanos,
-    ) -> Result<ForwardVerdict, AskError> {
-        let Subject {
-            key,
-            limit,
-            operation,
-        } = subject;
-        let hit = ForwardedHit {
-            sequence,
-            shard: subject.shard(),
-            key,
-            limit,
-            operation,
+        subject: &Subject,
+        deadline: Option<BootNanos>,
+    ) -> Result<Answer, NoDecision> {
+        let inner = &*self.inner;
+        let sight = Sight {
+            inner,
+            now: BootNanos::ZERO,
         };
-        self.inner
-            .forwarder
-            .ask(owner, hit, ATTEMPT.min(left.into()))
-            .await
+        if subject.may_go_unnamed(inner.slots.acknowledge(), &sight) {
+            let heard = inner.slots.decide(subject, None, || Reply::Nobody);
+            if let Heard::Said(Said::Decided(decision)) | Heard::Written(decision) = heard {
+                return Ok(decision.into());
+            }
+        }
+        self.carry(subject, deadline).await
     }
 
-    /// Decides what another node forwarded; verdicts that are ready come back at once.
+    /// Gives a hit an id, and carries it until it is answered.
+    async fn carry(
+        &self,
+        subject: &Subject,
+        deadline: Option<BootNanos>,
+    ) -> Result<Answer, NoDecision> {
+        let inner = &*self.inner;
+        let Ok(_permit) = inner.waiting.try_acquire() else {
+            inner.forwarder.metrics.shed.increment(1);
+            return subject.shed();
+        };
+        let id = HitId {
+            origin: inner.me,
+            sequence: inner.forwarder.next_sequence(),
+        };
+        let deadline = deadline.unwrap_or_else(|| inner.clock.now().boot + DEADLINE);
+        let mut request = Request::new(*subject, id, deadline);
+        let mut held = None;
+        loop {
+            let changed = inner.slots.changed(subject.shard);
+            let next = {
+                let sight = inner.sight();
+                request.next(sight.now, &sight)
+            };
+            match next {
+                Next::Tell(told) => return told,
+                Next::DecideHere { id } => {
+                    let reply = || {
+                        let (sender, receiver) = oneshot::channel();
+                        held = Some(receiver);
+                        Reply::Local(sender)
+                    };
+                    match inner.slots.decide(subject, Some(id), reply) {
+                        Heard::Said(said) => request.on_said(said),
+                        Heard::Written(decision) => request.on_said(Said::Decided(decision)),
+                        Heard::Held => request.on_held(),
+                    }
+                }
+                Next::AwaitHeld { at_most } => {
+                    let Some(answer) = &mut held else {
+                        request.on_said(Said::Unsure);
+                        continue;
+                    };
+                    match tokio::time::timeout(at_most.into(), answer).await {
+                        Ok(said) => request.on_said(said.unwrap_or(Said::Unsure)),
+                        Err(_elapsed) => {}
+                    }
+                }
+                Next::Ask { to, way, at_most } => {
+                    self.attempt(&mut request, to, way, at_most).await;
+                }
+                Next::Wait { at_most } => wait(changed, at_most.into()).await,
+            }
+        }
+    }
+
+    /// Asks another node, and tells the request what came of it.
+    async fn attempt(&self, request: &mut Request, to: ReplicaId, way: Way, at_most: Nanos) {
+        let inner = &*self.inner;
+        let (subject, sequence) = (*request.subject(), request.id().sequence);
+        let hit = ForwardedHit::new(sequence, &subject);
+        let said = match way {
+            Way::Direct => inner.forwarder.ask(to, hit, at_most.into()).await,
+            Way::Relay { .. } => match inner.relaying.try_acquire() {
+                Ok(_permit) => {
+                    let relay = Frame::Relay(hit);
+                    inner
+                        .forwarder
+                        .ask_alone(to, sequence, &relay, at_most.into())
+                        .await
+                }
+                Err(_none) => Err(AskError::Unsent(Unsent::Unreached)),
+            },
+        };
+        match said {
+            Ok(said) => {
+                match (said, way) {
+                    (Said::Decided(decision), _) if subject.is_counted_by(&decision) => {
+                        let now = inner.clock.now().boot;
+                        inner.slots.on_answered(now, subject.shard, sequence);
+                    }
+                    (Said::Elsewhere(_), _) => inner.forwarder.metrics.retried.increment(1),
+                    (Said::Unreached, Way::Relay { owner }) => {
+                        let now = inner.clock.now().boot;
+                        inner.detours().on_unreached(now, owner, to);
+                    }
+                    _ => {}
+                }
+                request.on_said(said);
+            }
+            Err(AskError::Unsent(unsent)) => request.on_unsent(unsent),
+            Err(AskError::Unanswered) => {
+                inner.forwarder.metrics.retried.increment(1);
+                request.on_unanswered();
+            }
+        }
+    }
+
+    /// Decides what another node forwarded; what can be said at once comes back.
     pub(crate) fn on_forwarded(
         &self,
         from: ReplicaId,
         hits: Vec<ForwardedHit>,
-    ) -> Vec<(u64, ForwardVerdict)> {
-        let now = self.inner.clock.now();
+    ) -> Vec<(u64, Said)> {
         let mut verdicts = Vec::with_capacity(hits.len());
-        for ForwardedHit {
-            sequence,
-            shard,
-            key,
-            limit,
-            operation,
-        } in hits
-        {
-            let id = Some(HitId {
+        for hit in hits {
+            let id = HitId {
                 origin: from,
-                sequence,
-            });
-            let asker = Asker::Remote(from, sequence);
-            let verdict = match self
-                .inner
-                .slots
-                .decide(now, shard, key, &limit, operation, id, asker)
-            {
-                Here::Answer(decision) => ForwardVerdict::Decided(decision),
-                Here::Elsewhere(owner) => ForwardVerdict::Elsewhere(owner),
-                Here::Wait => ForwardVerdict::Busy,
-                Here::Later | Here::Confirming(_) => continue,
+                sequence: hit.sequence,
             };
-            verdicts.push((sequence, verdict));
+            let said = self.decide_for(from, id, &hit);
+            verdicts.extend(said.map(|said| (hit.sequence, said)));
         }
         verdicts
+    }
+
+    /// Puts a hit of another node to this node's shard. `None`: the answer goes out when a replica has it.
+    pub(crate) fn decide_for(
+        &self,
+        asker: ReplicaId,
+        id: HitId,
+        hit: &ForwardedHit,
+    ) -> Option<Said> {
+        let reply = || Reply::Remote(asker, hit.sequence);
+        match self.inner.slots.decide(&hit.subject(), Some(id), reply) {
+            Heard::Said(said) => Some(said),
+            Heard::Written(decision) => Some(Said::Decided(decision)),
+            Heard::Held => None,
+        }
+    }
+
+    /// A member that does not reach the owner of a shard wants its hit decided, here or there.
+    pub(crate) fn on_relay(&self, from: ReplicaId, hit: ForwardedHit) {
+        let id = HitId {
+            origin: from,
+            sequence: hit.sequence,
+        };
+        let relay = request::relay(&self.inner.sight(), from, hit.shard);
+        let said = match relay {
+            Relay::DecideHere => self.decide_for(from, id, &hit),
+            Relay::Say(said) => Some(said),
+            Relay::PassOn(owner) => match Arc::clone(&self.inner.passing_on).try_acquire_owned() {
+                Ok(permit) => {
+                    let cluster = self.clone();
+                    tokio::spawn(async move {
+                        let said = cluster.pass_on(owner, id, hit).await;
+                        cluster.say(from, hit.sequence, said);
+                        drop(permit);
+                    });
+                    None
+                }
+                Err(_none) => Some(Said::Busy),
+            },
+        };
+        if let Some(said) = said {
+            self.say(from, hit.sequence, said);
+        }
+    }
+
+    async fn pass_on(&self, owner: ReplicaId, id: HitId, hit: ForwardedHit) -> Said {
+        let forwarder = &self.inner.forwarder;
+        forwarder.metrics.relayed.increment(1);
+        let sequence = forwarder.next_sequence();
+        let hit = ForwardedHit { sequence, ..hit };
+        let relayed = Frame::Relayed { id, hit };
+        let patience = request::RELAY_ATTEMPT.into();
+        match forwarder
+            .ask_alone(owner, sequence, &relayed, patience)
+            .await
+        {
+            Ok(said) => said,
+            Err(AskError::Unsent(_)) => Said::Unreached,
+            Err(AskError::Unanswered) => Said::Unsure,
+        }
+    }
+
+    pub(crate) fn say(&self, to: ReplicaId, sequence: u64, said: Said) {
+        let verdicts = wire::encode(&Frame::Verdicts(vec![(sequence, said)]));
+        // Lost, it is as if nobody had answered: the origin asks again under the same id.
+        let _lost = self.inner.transport.send(to, Lane::Bulk, verdicts);
+    }
+}
+
+impl ForwardedHit {
+    fn new(sequence: u64, subject: &Subject) -> Self {
+        Self {
+            sequence,
+            shard: subject.shard,
+            key: subject.key,
+            limit: subject.limit,
+            operation: subject.operation,
+        }
+    }
+
+    /// What is asked. The fail mode is its origin's affair.
+    fn subject(&self) -> Subject {
+        Subject {
+            shard: self.shard,
+            key: self.key,
+            limit: self.limit,
+            operation: self.operation,
+            on_failure: coordinator::FailMode::Deny,
+        }
     }
 }
 

@@ -3,18 +3,19 @@
 //! Hits for one node queue while batches are in flight and leave together; an idle queue is sent at once,
 //! by whoever asks, without a timer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use delta_crdt::ReplicaId;
+use request::{Said, Unsent};
 use tokio::sync::oneshot;
 
 use super::metrics::ForwardMetrics;
-use crate::wire::{self, ForwardVerdict, ForwardedHit, Frame};
-use transport::{Lane, Transport};
+use crate::wire::{self, ForwardedHit, Frame};
+use transport::{Lane, SendError, Transport};
 
 /// Hits that wait for one node. At 64 bytes each 2 MiB; a tenth of a second at 300 000 hits a second,
 /// beyond which waiting helps nobody: the next hit is shed.
@@ -32,30 +33,27 @@ const STALLED: Duration = Duration::from_millis(5);
 /// Locks that the waiting answers are spread over.
 const STRIPES: usize = 16;
 
-/// Why there is no verdict. In every case the hit may have been counted.
+/// Why a node said nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum AskError {
-    /// Not counted: the queue to the node is full.
-    #[error("the queue of hits for the owner is full")]
-    Full,
-    /// The connection closed, or never stood.
-    #[error("the connection to the owner is closed")]
-    Lost,
-    /// No answer in time.
-    #[error("the owner did not answer in time")]
-    Silent,
+    /// Not counted: the hit never left this node, and will not.
+    #[error("the hit was not sent to the node that may decide it")]
+    Unsent(Unsent),
+    /// May have been counted: it was sent, and no answer came in time, or the connection closed.
+    #[error("the node that may decide the hit did not answer")]
+    Unanswered,
 }
 
 #[derive(Default)]
 struct Queue {
-    hits: Vec<ForwardedHit>,
+    hits: VecDeque<ForwardedHit>,
     in_flight: u32,
     sent_at: Option<Instant>,
 }
 
 struct Pending {
     to: ReplicaId,
-    verdict: oneshot::Sender<ForwardVerdict>,
+    said: oneshot::Sender<Result<Said, AskError>>,
 }
 
 pub(crate) struct Forwarder {
@@ -64,6 +62,31 @@ pub(crate) struct Forwarder {
     pending: Vec<Mutex<HashMap<u64, Pending>>>,
     next_sequence: AtomicU64,
     pub(crate) metrics: ForwardMetrics,
+}
+
+/// An answer that is waited for. Dropped, for instance with a caller that went away, it is waited for no longer.
+struct Awaited<'a> {
+    forwarder: &'a Forwarder,
+    sequence: u64,
+    said: oneshot::Receiver<Result<Said, AskError>>,
+    is_over: bool,
+}
+
+impl Awaited<'_> {
+    /// What was said. `None`: nothing in time.
+    async fn within(&mut self, patience: Duration) -> Option<Result<Said, AskError>> {
+        let said = tokio::time::timeout(patience, &mut self.said).await.ok()?;
+        self.is_over = true;
+        Some(said.unwrap_or(Err(AskError::Unanswered)))
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.forwarder.stripe(self.sequence).remove(&self.sequence);
+        }
+    }
 }
 
 impl Forwarder {
@@ -83,57 +106,89 @@ impl Forwarder {
     }
 
     /// Asks `to` for a decision.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`]; with [`AskError::Unsent`] the hit was not counted, and will not be.
     pub(crate) async fn ask(
         &self,
         to: ReplicaId,
         hit: ForwardedHit,
         patience: Duration,
-    ) -> Result<ForwardVerdict, AskError> {
-        let (sender, receiver) = oneshot::channel();
-        let sequence = hit.sequence;
-        self.stripe(sequence).insert(
-            sequence,
-            Pending {
-                to,
-                verdict: sender,
-            },
-        );
-        let outcome = match self.enqueue(to, hit) {
-            Err(error) => Err(error),
-            Ok(()) => match tokio::time::timeout(patience, receiver).await {
-                Ok(Ok(verdict)) => return Ok(verdict),
-                Ok(Err(_closed)) => Err(AskError::Lost),
-                Err(_elapsed) => Err(AskError::Silent),
-            },
-        };
-        self.stripe(sequence).remove(&sequence);
-        outcome
+    ) -> Result<Said, AskError> {
+        let mut awaited = self.await_answer(to, hit.sequence);
+        self.enqueue(to, hit).map_err(AskError::Unsent)?;
+        match awaited.within(patience).await {
+            Some(said) => said,
+            None if self.take_back(to, hit.sequence) => Err(AskError::Unsent(Unsent::Unreached)),
+            None => Err(AskError::Unanswered),
+        }
     }
 
-    /// Verdicts of `from` came in: hand them out, and let the next batch go.
-    pub(crate) fn on_verdicts(&self, from: ReplicaId, verdicts: Vec<(u64, ForwardVerdict)>) {
-        for (sequence, verdict) in verdicts {
-            if let Some(pending) = self.stripe(sequence).remove(&sequence) {
-                let _gone = pending.verdict.send(verdict);
-            }
+    /// Sends `frame`, which holds one hit, ahead of what waits in batches, and waits for what is said of it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::ask`].
+    pub(crate) async fn ask_alone(
+        &self,
+        to: ReplicaId,
+        sequence: u64,
+        frame: &Frame,
+        patience: Duration,
+    ) -> Result<Said, AskError> {
+        let mut awaited = self.await_answer(to, sequence);
+        self.transport
+            .send(to, Lane::Bulk, wire::encode(frame))
+            .map_err(|error| AskError::Unsent(unsent(error)))?;
+        let said = awaited.within(patience).await;
+        said.unwrap_or(Err(AskError::Unanswered))
+    }
+
+    fn await_answer(&self, to: ReplicaId, sequence: u64) -> Awaited<'_> {
+        let (sender, said) = oneshot::channel();
+        let pending = Pending { to, said: sender };
+        self.stripe(sequence).insert(sequence, pending);
+        Awaited {
+            forwarder: self,
+            sequence,
+            said,
+            is_over: false,
+        }
+    }
+
+    /// What `from` said came in: hand it out, and let the next batch go.
+    pub(crate) fn on_verdicts(&self, from: ReplicaId, verdicts: Vec<(u64, Said)>) {
+        for (sequence, said) in verdicts {
+            self.tell(from, sequence, Ok(said));
         }
         let queue = self.queue(from);
         let mut queue = queue.lock().expect("nothing panics under this lock");
         queue.in_flight = queue.in_flight.saturating_sub(1);
-        self.send_batches(from, &mut queue);
+        let _told = self.send_batches(from, &mut queue);
     }
 
     /// The connection to `peer` closed: whoever waits for it looks elsewhere.
     pub(crate) fn on_disconnected(&self, peer: ReplicaId) {
-        self.queues
+        let queue = self
+            .queues
             .write()
             .expect("nothing panics under this lock")
             .remove(&peer);
+        let unsent: HashSet<u64> = queue.map_or_else(HashSet::new, |queue| {
+            let mut queue = queue.lock().expect("nothing panics under this lock");
+            queue.hits.drain(..).map(|hit| hit.sequence).collect()
+        });
         for stripe in &self.pending {
-            stripe
-                .lock()
-                .expect("nothing panics under this lock")
-                .retain(|_, pending| pending.to != peer);
+            let mut stripe = stripe.lock().expect("nothing panics under this lock");
+            let gone = stripe.extract_if(|_, pending| pending.to == peer);
+            for (sequence, pending) in gone {
+                let error = match unsent.contains(&sequence) {
+                    true => AskError::Unsent(Unsent::Unreached),
+                    false => AskError::Unanswered,
+                };
+                let _gone = pending.said.send(Err(error));
+            }
         }
     }
 
@@ -146,44 +201,72 @@ impl Forwarder {
             .sum()
     }
 
-    fn enqueue(&self, to: ReplicaId, hit: ForwardedHit) -> Result<(), AskError> {
+    /// Tells whoever waits for `from` to say something of the hit `sequence`.
+    fn tell(&self, from: ReplicaId, sequence: u64, said: Result<Said, AskError>) {
+        let mut stripe = self.stripe(sequence);
+        if stripe
+            .get(&sequence)
+            .is_some_and(|pending| pending.to == from)
+            && let Some(pending) = stripe.remove(&sequence)
+        {
+            let _gone = pending.said.send(said);
+        }
+    }
+
+    fn enqueue(&self, to: ReplicaId, hit: ForwardedHit) -> Result<(), Unsent> {
         let queue = self.queue(to);
         let mut queue = queue.lock().expect("nothing panics under this lock");
         if QUEUE_MAX <= queue.hits.len() {
             self.metrics.shed.increment(1);
-            return Err(AskError::Full);
+            return Err(Unsent::Full);
         }
-        queue.hits.push(hit);
+        queue.hits.push_back(hit);
         self.metrics.forwarded.increment(1);
-        if self.send_batches(to, &mut queue) {
-            Ok(())
-        } else {
-            Err(AskError::Lost)
-        }
+        self.send_batches(to, &mut queue)
     }
 
-    /// Sends what may leave now. `false`: there is no connection, and nothing is queued any more.
-    fn send_batches(&self, to: ReplicaId, queue: &mut Queue) -> bool {
+    /// Takes a hit out of the queue again. `false`: it is not there any more, and may have been sent.
+    fn take_back(&self, to: ReplicaId, sequence: u64) -> bool {
+        let queue = self.queue(to);
+        let mut queue = queue.lock().expect("nothing panics under this lock");
+        // Those that have waited longest are in front, and give up first.
+        let place = queue.hits.iter().position(|hit| hit.sequence == sequence);
+        place.and_then(|place| queue.hits.remove(place)).is_some()
+    }
+
+    /// Sends what may leave now.
+    ///
+    /// # Errors
+    ///
+    /// When the peer takes nothing: all that was queued has been told that it was not sent, and is queued no more.
+    fn send_batches(&self, to: ReplicaId, queue: &mut Queue) -> Result<(), Unsent> {
         while !queue.hits.is_empty() {
             let stalled = queue.sent_at.is_none_or(|at| STALLED <= at.elapsed());
             if IN_FLIGHT_MAX <= queue.in_flight && !stalled {
-                return true;
+                return Ok(());
             }
             if stalled {
                 queue.in_flight = 0;
             }
             let rest = queue.hits.split_off(queue.hits.len().min(BATCH_MAX));
-            let batch = std::mem::replace(&mut queue.hits, rest);
+            let batch = Vec::from(std::mem::replace(&mut queue.hits, rest));
             self.metrics.batch_hits.record(batch.len() as f64);
-            let frame: Bytes = wire::encode(&Frame::Hits(batch));
-            if self.transport.send(to, Lane::Bulk, frame).is_err() {
-                queue.hits.clear();
-                return false;
+            let frame = Frame::Hits(batch);
+            let bytes: Bytes = wire::encode(&frame);
+            if let Err(error) = self.transport.send(to, Lane::Bulk, bytes) {
+                let unsent = unsent(error);
+                let Frame::Hits(batch) = frame else {
+                    return Err(unsent);
+                };
+                for hit in batch.into_iter().chain(queue.hits.drain(..)) {
+                    self.tell(to, hit.sequence, Err(AskError::Unsent(unsent)));
+                }
+                return Err(unsent);
             }
             queue.in_flight += 1;
             queue.sent_at = Some(Instant::now());
         }
-        true
+        Ok(())
     }
 
     fn queue(&self, peer: ReplicaId) -> Arc<Mutex<Queue>> {
@@ -203,5 +286,12 @@ impl Forwarder {
         self.pending[sequence as usize % STRIPES]
             .lock()
             .expect("nothing panics under this lock")
+    }
+}
+
+fn unsent(error: SendError) -> Unsent {
+    match error {
+        SendError::Full => Unsent::Full,
+        SendError::NotConnected | SendError::Unframeable => Unsent::Unreached,
     }
 }

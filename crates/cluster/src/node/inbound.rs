@@ -56,6 +56,12 @@ impl Cluster {
                 }
             }
             Frame::Verdicts(verdicts) => self.inner.forwarder.on_verdicts(from, verdicts),
+            Frame::Relay(hit) => self.on_relay(from, hit),
+            Frame::Relayed { id, hit } => {
+                if let Some(said) = self.decide_for(from, id, &hit) {
+                    self.say(from, hit.sequence, said);
+                }
+            }
             Frame::TimeAsked(asked) => {
                 let wall = self.inner.clock.now().wall;
                 let told = wire::encode(&Frame::TimeTold { asked, wall });

@@ -24,7 +24,7 @@ use super::memory::Memory;
 use super::quorum::QuorumWatch;
 use super::skew::Skew;
 use super::slots::{SHARDS, Slots};
-use super::{Cluster, ClusterConfig, Inner, WAITING_MAX};
+use super::{Cluster, ClusterConfig, Inner, PASSING_ON_MAX, RELAYING_MAX, WAITING_MAX};
 use crate::clock::Clock;
 use crate::control::{Control, ControlError, GatewayHandler};
 use crate::discovery::{Announcement, Neighbours, Seed};
@@ -195,11 +195,12 @@ impl Cluster {
         let secret = config.cookie.secret("keys");
         let mut key_secret = [0; 16];
         key_secret.copy_from_slice(&secret[..16]);
+        let clock = Arc::new(Clock::start());
         let inner = Inner {
-            clock: Clock::start(),
+            clock: Arc::clone(&clock),
             keys: KeyHasher::new(key_secret),
             me,
-            slots: Slots::new(me, config.shards, config.acknowledge),
+            slots: Slots::new(me, clock, config.shards, config.acknowledge),
             forwarder: Forwarder::new(transport.clone()),
             calls: Calls::default(),
             local: OnceLock::new(),
@@ -217,6 +218,9 @@ impl Cluster {
             silent_since: Mutex::new(None),
             quorum_watch: QuorumWatch::default(),
             waiting: Semaphore::new(WAITING_MAX),
+            relaying: Semaphore::new(RELAYING_MAX),
+            passing_on: Arc::new(Semaphore::new(PASSING_ON_MAX)),
+            detours: Mutex::default(),
             joined: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             stopped: AtomicBool::new(false),

@@ -82,6 +82,7 @@ fn is_admitted(operation: Operation, decision: &Decision) -> bool {
 pub(crate) struct ForwardMetrics {
     pub(crate) forwarded: Counter,
     pub(crate) retried: Counter,
+    pub(crate) relayed: Counter,
     pub(crate) shed: Counter,
     pub(crate) batch_hits: Histogram,
 }
@@ -91,6 +92,7 @@ impl ForwardMetrics {
         Self {
             forwarded: counter!("weir_forwarded_hits_total"),
             retried: counter!("weir_retried_hits_total"),
+            relayed: counter!("weir_relayed_hits_total"),
             shed: counter!("weir_shed_hits_total"),
             batch_hits: histogram!("weir_forward_batch_hits"),
         }

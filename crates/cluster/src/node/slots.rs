@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use arc_swap::ArcSwap;
-use delta_crdt::{ReplicaId, Term};
+use delta_crdt::ReplicaId;
 use membership::{Leases, View};
-use quota::{BootNanos, Decision, KeyHash, Limit, Nanos, Now};
-use shard::{Effect, HitId, Note, Operation, Outcome, Role, Shard, ShardId, Surroundings};
+use quota::{BootNanos, Nanos, Now};
+use request::{Acknowledge, Heard, Held, Said, Subject};
+use shard::{Effect, HitId, Note, Shard, ShardId, Surroundings};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, oneshot};
 
 use super::metrics::ShardMetrics;
-use crate::wire::ForwardVerdict;
+use crate::clock::Clock;
 
 /// Shards of a cluster, fixed for its life: a key's shard is its hash modulo this.
 ///
@@ -45,56 +46,19 @@ impl World {
     }
 }
 
-/// When an admitted hit may be answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Acknowledge {
-    /// At once, as long as the oldest unconfirmed write is younger than `max_lag`. Zero never waits.
-    Fast {
-        /// Beyond it, answers wait for a replica.
-        max_lag: Nanos,
-    },
-    /// When a replica has it.
-    Replicated,
-}
-
-/// What became of a hit on this node.
-pub(crate) enum Here {
-    /// Decided; tell the client.
-    Answer(Decision),
-    /// Decided; the answer comes when a replica has confirmed it, or not.
-    Confirming(oneshot::Receiver<Option<Decision>>),
-    /// Decided for another node; its verdict goes out when a replica has confirmed it.
-    Later,
-    /// Not counted: somebody else owns the shard.
-    Elsewhere(Option<ReplicaId>),
-    /// Not counted: ask again when the slot changes.
-    Wait,
-}
-
-/// Who waits for a decision of this node.
-pub(crate) enum Asker {
+/// Where the answer of a hit goes that waits for a replica.
+pub(crate) enum Reply {
+    /// A hit without an id, whose answer never waits.
+    Nobody,
     /// A front of this node.
-    Local,
+    Local(oneshot::Sender<Said>),
     /// Another node, under its sequence number.
     Remote(ReplicaId, u64),
 }
 
-enum Reply {
-    Local(oneshot::Sender<Option<Decision>>),
-    Remote(ReplicaId, u64),
-}
-
-/// A decided hit whose answer waits for a replica.
-struct Waiting {
-    term: Option<Term>,
-    written: u64,
-    decision: Decision,
-    reply: Reply,
-}
-
 struct State {
     shard: Shard,
-    waiting: Vec<Waiting>,
+    held: Held<Reply>,
 }
 
 struct Slot {
@@ -111,16 +75,16 @@ struct Slot {
 #[derive(Default)]
 pub(crate) struct Outbox {
     pub(crate) shards: BTreeMap<ReplicaId, Vec<(ShardId, shard::Message)>>,
-    pub(crate) verdicts: BTreeMap<ReplicaId, Vec<(u64, ForwardVerdict)>>,
+    pub(crate) verdicts: BTreeMap<ReplicaId, Vec<(u64, Said)>>,
 }
 
 /// Every shard of this node.
 pub(crate) struct Slots {
     me: ReplicaId,
+    clock: Arc<Clock>,
     slots: Box<[Slot]>,
     pub(crate) world: ArcSwap<World>,
     acknowledge: Acknowledge,
-    /// Answers always wait: a majority must be able to go on without this node.
     quorum: bool,
     dirty: Mutex<Vec<ShardId>>,
     pub(crate) has_dirty: Notify,
@@ -128,11 +92,17 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new(me: ReplicaId, settings: shard::Settings, acknowledge: Acknowledge) -> Self {
+    pub(crate) fn new(
+        me: ReplicaId,
+        clock: Arc<Clock>,
+        settings: shard::Settings,
+        acknowledge: Acknowledge,
+    ) -> Self {
+        let quorum = settings.partition == shard::Partition::Quorum;
         let slot = |id| Slot {
             state: Mutex::new(State {
                 shard: Shard::new(ShardId(id), me, settings),
-                waiting: Vec::new(),
+                held: Held::default(),
             }),
             changed: Notify::new(),
             dirty: AtomicBool::new(false),
@@ -140,10 +110,15 @@ impl Slots {
         };
         Self {
             me,
+            clock,
             slots: (0..SHARDS).map(slot).collect(),
             world: ArcSwap::default(),
-            acknowledge,
-            quorum: settings.partition == shard::Partition::Quorum,
+            // Under `quorum` answers always wait: a majority must be able to go on without this node.
+            acknowledge: match quorum {
+                true => Acknowledge::Replicated,
+                false => acknowledge,
+            },
+            quorum,
             dirty: Mutex::new(Vec::new()),
             has_dirty: Notify::new(),
             metrics: ShardMetrics::new(),
@@ -189,66 +164,48 @@ impl Slots {
 
     /// Whether answers are held until a replica has them, whatever its lag.
     pub(crate) fn holds_answers(&self) -> bool {
-        self.quorum || self.acknowledge == Acknowledge::Replicated
+        self.acknowledge == Acknowledge::Replicated
     }
 
-    /// Decides a hit if this node owns its shard.
-    #[allow(clippy::too_many_arguments, reason = "the fields of one hit")]
+    pub(crate) fn acknowledge(&self) -> Acknowledge {
+        self.acknowledge
+    }
+
+    /// Puts one attempt to the shard. `reply` is called where the answer waits for a replica: then [`Outbox`] or the
+    /// receiver has it, sooner or later.
+    #[inline]
     pub(crate) fn decide(
         &self,
-        now: Now,
-        shard: ShardId,
-        key: KeyHash,
-        limit: &Limit,
-        operation: Operation,
+        subject: &Subject,
         id: Option<HitId>,
-        asker: Asker,
-    ) -> Here {
+        reply: impl FnOnce() -> Reply,
+    ) -> Heard {
+        let shard = subject.shard;
         let world = self.world.load();
         let slot = &self.slots[usize::from(shard.0)];
         let Some(mut state) = self.lock(slot) else {
-            return Here::Wait;
+            return Heard::Said(Said::Busy);
         };
-        match state
-            .shard
-            .on_hit(world.around(now, shard), key, limit, operation, id)
-        {
-            Outcome::NotHere { owner } => Here::Elsewhere(owner),
-            Outcome::Wait => Here::Wait,
-            Outcome::Decided {
-                decision,
-                written: None,
-            } => {
-                self.metrics.count_unwritten(operation, &decision);
-                Here::Answer(decision)
-            }
-            Outcome::Decided {
-                decision,
-                written: Some(written),
-            } => {
+        // Under the lock: a lease that ran out while this hit waited for it must be seen to have run out.
+        let now = self.clock.now();
+        let State {
+            shard: machine,
+            held,
+        } = &mut *state;
+        let around = world.around(now, shard);
+        let heard = request::decide(machine, held, around, self.acknowledge, subject, id, reply);
+        match heard {
+            Heard::Written(_) | Heard::Held => {
                 if !slot.dirty.swap(true, Ordering::AcqRel) {
                     self.list_dirty(shard);
                 }
-                if !self.waits_for_replica(&state.shard, now.boot, written) {
-                    return Here::Answer(decision);
-                }
-                let term = state.shard.record().map(|record| record.term);
-                let (reply, here) = match asker {
-                    Asker::Remote(peer, sequence) => (Reply::Remote(peer, sequence), Here::Later),
-                    Asker::Local => {
-                        let (sender, receiver) = oneshot::channel();
-                        (Reply::Local(sender), Here::Confirming(receiver))
-                    }
-                };
-                state.waiting.push(Waiting {
-                    term,
-                    written,
-                    decision,
-                    reply,
-                });
-                here
             }
+            Heard::Said(Said::Decided(decision)) => {
+                self.metrics.count_unwritten(subject.operation, &decision);
+            }
+            Heard::Said(_) => {}
         }
+        heard
     }
 
     /// Runs `act` on one shard and collects what it leaves behind. `None`: the shard is poisoned.
@@ -337,18 +294,6 @@ impl Slots {
         }
     }
 
-    fn waits_for_replica(&self, shard: &Shard, now: BootNanos, written: u64) -> bool {
-        let must = match self.acknowledge {
-            _ if self.quorum => true,
-            Acknowledge::Replicated => true,
-            Acknowledge::Fast {
-                max_lag: Nanos::ZERO,
-            } => false,
-            Acknowledge::Fast { max_lag } => max_lag < shard.lag(now),
-        };
-        must && shard.has_replica() && shard.confirmed() < written
-    }
-
     /// Takes the effects of a shard, and answers whoever waited for them.
     fn settle(&self, slot: &Slot, state: &mut State, out: &mut Outbox) {
         let mut changed = false;
@@ -366,36 +311,19 @@ impl Slots {
         if !changed {
             return;
         }
-        let owner = state.shard.record().map_or(0, |record| record.owner().0);
+        let State { shard, held } = state;
+        let owner = shard.record().map_or(0, |record| record.owner().0);
         slot.owner.store(owner, Ordering::Release);
-        let term = state.shard.record().map(|record| record.term);
-        let (confirmed, decides) = (state.shard.confirmed(), state.shard.role() != Role::Idle);
-        let nobody_to_wait_for = !state.shard.has_replica();
-        for waiting in std::mem::take(&mut state.waiting) {
-            if decides && waiting.term == term && confirmed < waiting.written && !nobody_to_wait_for
-            {
-                state.waiting.push(waiting);
-                continue;
+        held.settle(shard, |reply, said| match reply {
+            Reply::Local(sender) => {
+                let _gone = sender.send(said);
             }
-            // Without the term nobody knows here whether the write survives: its origin asks again.
-            let survives = decides && waiting.term == term;
-            match waiting.reply {
-                Reply::Local(sender) => {
-                    let _gone = sender.send(survives.then_some(waiting.decision));
-                }
-                Reply::Remote(peer, sequence) => {
-                    let verdict = if survives {
-                        ForwardVerdict::Decided(waiting.decision)
-                    } else {
-                        ForwardVerdict::Busy
-                    };
-                    out.verdicts
-                        .entry(peer)
-                        .or_default()
-                        .push((sequence, verdict));
-                }
+            Reply::Remote(peer, sequence) => {
+                let verdicts = out.verdicts.entry(peer).or_default();
+                verdicts.push((sequence, said));
             }
-        }
+            Reply::Nobody => {}
+        });
         slot.changed.notify_waiters();
     }
 

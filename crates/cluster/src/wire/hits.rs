@@ -7,12 +7,13 @@ use std::collections::HashMap;
 
 use delta_crdt::ReplicaId;
 use quota::{Algorithm, Anchor, Cost, Decision, KeyHash, Limit, Nanos, Verdict};
+use request::Said;
 use serde::{Deserialize, Serialize};
 use shard::Operation;
 
 use super::encoding::{Reader, Writer};
 use super::shards::shard_id;
-use super::{ForwardVerdict, ForwardedHit, WireError};
+use super::{ForwardedHit, WireError};
 
 /// The least: only the key has a fixed length.
 const HIT_BYTES_MIN: usize = 1 + 1 + 16 + 1 + 1;
@@ -58,6 +59,15 @@ pub(super) fn hits(input: &mut Reader<'_>) -> Result<Vec<ForwardedHit>, WireErro
             operation,
         })
     })
+}
+
+/// The only hit of a frame.
+pub(super) fn hit(input: &mut Reader<'_>) -> Result<ForwardedHit, WireError> {
+    let what = "number of hits";
+    match hits(input)?[..] {
+        [hit] => Ok(hit),
+        _ => Err(WireError::OutOfBounds { what }),
+    }
 }
 
 /// The numbers of the limits of one frame.
@@ -110,31 +120,33 @@ fn operation(input: &mut Reader<'_>) -> Result<Operation, WireError> {
     }
 }
 
-pub(super) fn put_verdicts(out: &mut Writer<'_>, verdicts: &[(u64, ForwardVerdict)]) {
+pub(super) fn put_verdicts(out: &mut Writer<'_>, verdicts: &[(u64, Said)]) {
     out.reserve(verdicts.len() * VERDICT_BYTES_USUAL);
     for (sequence, verdict) in verdicts {
         out.varint(*sequence);
         match verdict {
-            ForwardVerdict::Decided(decision) => put_decision(out, decision),
-            ForwardVerdict::Elsewhere(None) => out.raw(&[3]),
-            ForwardVerdict::Elsewhere(Some(owner)) => {
+            Said::Decided(decision) => put_decision(out, decision),
+            Said::Elsewhere(None) => out.raw(&[3]),
+            Said::Elsewhere(Some(owner)) => {
                 out.raw(&[4]);
                 out.varint(owner.0);
             }
-            ForwardVerdict::Busy => out.raw(&[5]),
-            ForwardVerdict::Overloaded => out.raw(&[6]),
+            Said::Busy => out.raw(&[5]),
+            // 6 once said that the receiver sheds load. No node ever did.
+            Said::Unsure => out.raw(&[7]),
+            Said::Unreached => out.raw(&[8]),
         }
     }
 }
 
-pub(super) fn verdicts(input: &mut Reader<'_>) -> Result<Vec<(u64, ForwardVerdict)>, WireError> {
+pub(super) fn verdicts(input: &mut Reader<'_>) -> Result<Vec<(u64, Said)>, WireError> {
     input.until_end(VERDICT_BYTES_USUAL, |input| {
         Ok((input.varint("sequence")?, verdict(input)?))
     })
 }
 
 #[inline]
-fn verdict(input: &mut Reader<'_>) -> Result<ForwardVerdict, WireError> {
+fn verdict(input: &mut Reader<'_>) -> Result<Said, WireError> {
     let what = "verdict";
     let verdict = match input.byte(what)? {
         0 => Verdict::Allow,
@@ -142,16 +154,17 @@ fn verdict(input: &mut Reader<'_>) -> Result<ForwardVerdict, WireError> {
             retry_after: nanos(input)?,
         },
         2 => Verdict::NeverConforms,
-        3 => return Ok(ForwardVerdict::Elsewhere(None)),
+        3 => return Ok(Said::Elsewhere(None)),
         4 => {
             let owner = ReplicaId(input.varint("owner")?);
-            return Ok(ForwardVerdict::Elsewhere(Some(owner)));
+            return Ok(Said::Elsewhere(Some(owner)));
         }
-        5 => return Ok(ForwardVerdict::Busy),
-        6 => return Ok(ForwardVerdict::Overloaded),
+        5 => return Ok(Said::Busy),
+        7 => return Ok(Said::Unsure),
+        8 => return Ok(Said::Unreached),
         _ => return Err(WireError::Malformed { what }),
     };
-    Ok(ForwardVerdict::Decided(Decision {
+    Ok(Said::Decided(Decision {
         verdict,
         remaining: input.varint("remaining units")?,
         grows_after: nanos(input)?,

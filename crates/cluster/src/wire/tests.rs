@@ -46,7 +46,7 @@ proptest! {
 
     #[test]
     fn random_bytes_are_refused_or_valid(
-        kind in 0..13u8,
+        kind in 0..16u8,
         mut bytes in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
         check_survives(&bytes);

@@ -218,8 +218,11 @@ impl Shard {
         if !settled || !free || !pledge_is_free || !self.may_be_leased(around) {
             return;
         }
+        let Some(number) = known.number.checked_add(1) else {
+            return;
+        };
         let term = Term {
-            number: known.number + 1,
+            number,
             replica: self.me,
         };
         self.promised = term;

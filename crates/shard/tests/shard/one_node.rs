@@ -174,3 +174,27 @@ pub(crate) fn limit() -> Limit {
 pub(crate) fn sends(sent: &[(ReplicaId, Message)], kind: impl Fn(&Message) -> bool) -> bool {
     sent.iter().any(|(_, message)| kind(message))
 }
+
+/// One message that named the highest term there is left no term to claim by: the shard was dead on every node that had
+/// read it.
+#[test]
+fn a_term_that_nobody_can_have_reached_is_ignored() {
+    let mut node = Node::new(Partition::Available, false, &[]);
+    let claim = |number| {
+        let replica = ReplicaId(2);
+        Message::Claim {
+            term: Term { number, replica },
+            consent: None,
+            promised_by: Vec::new(),
+            record: None,
+        }
+    };
+    let hear = |node: &mut Node, number| {
+        node.act(|shard, around| shard.on_message(around, ReplicaId(2), claim(number)))
+    };
+    assert_eq!(hear(&mut node, u32::MAX), []);
+    assert!(
+        !hear(&mut node, 1_000).is_empty(),
+        "a peer far ahead is heard"
+    );
+}

@@ -1,35 +1,116 @@
-//! The requests of a node's clients: forwarded, decided, confirmed, asked again.
+//! The requests of a node's clients: drives the machine of the product, [`request::Request`].
 
-use delta_crdt::{ReplicaId, Term};
-use quota::{Cost, Decision, Nanos, Verdict};
-use shard::{HitId, Operation, Outcome, Role, ShardId};
+use delta_crdt::ReplicaId;
+use quota::{BootNanos, Decision, Nanos};
+use request::{Heard, Next, Outlook, Relay, Said, Subject, Unsent, Way};
+use shard::{HitId, Operation, ShardId};
 
-use super::{Event, Forwarded, Node, PATIENCE, Payload, SHARDS};
+use super::{Event, Node, Payload, SHARDS};
+use crate::bug::Bug;
 use crate::oracle::{RequestId, SimTime};
 use crate::workload::Target;
 
+/// One request, and what it waits for.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
-    pub(super) key: usize,
-    pub(super) operation: Operation,
-    pub(super) id: HitId,
-    pub(super) asked: SimTime,
-    pub(super) try_at: SimTime,
+pub(super) struct Carried {
+    key: usize,
+    asked: SimTime,
+    machine: request::Request,
+    waits: Waits,
+    /// Whether an attempt was decided or has left this node.
+    has_left: bool,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Unconfirmed {
-    pub(super) shard: ShardId,
-    pub(super) term: Option<Term>,
-    pub(super) written: u64,
-    pub(super) reply: Reply,
-    pub(super) decision: Decision,
+/// What a request waits for.
+#[derive(Clone, Copy, Debug)]
+enum Waits {
+    /// News of its shard, or this moment.
+    News { until: SimTime },
+    /// What this node says to the attempt of that number.
+    Said {
+        by: ReplicaId,
+        attempt: u64,
+        way: Way,
+        until: SimTime,
+    },
+    /// A replica, or this moment.
+    Held { until: SimTime },
 }
 
-#[derive(Clone, Debug)]
+/// Where an answer goes.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Reply {
     Local(RequestId),
-    Remote(ReplicaId, RequestId),
+    Remote {
+        to: ReplicaId,
+        request: RequestId,
+        attempt: u64,
+    },
+}
+
+/// A hit that this node passes on for another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PassedOn {
+    by: ReplicaId,
+    origin: Reply,
+    until: SimTime,
+}
+
+/// What travels about one attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) request: RequestId,
+    /// Counts the sender's attempts, and names the answer.
+    pub(crate) number: u64,
+    pub(crate) id: HitId,
+    pub(crate) key: usize,
+    pub(crate) operation: Operation,
+    /// Whether the receiver is to pass it on.
+    pub(crate) is_relay: bool,
+}
+
+struct Sight<'a> {
+    node: &'a Node,
+    now: SimTime,
+}
+
+impl Outlook for Sight<'_> {
+    fn me(&self) -> ReplicaId {
+        self.node.me
+    }
+
+    fn owner(&self, shard: ShardId) -> Option<ReplicaId> {
+        let record = self.node.shards[usize::from(shard.0)].record();
+        record.map(shard::Record::owner)
+    }
+
+    fn reaches(&self, peer: ReplicaId) -> bool {
+        request::is_reached(self.boot(), self.node.membership.leases(), peer)
+    }
+
+    fn others(&self) -> impl Iterator<Item = ReplicaId> {
+        let asks_nobody = self.node.bug == Some(Bug::AsksOwnerAlone);
+        let others = self.node.membership.view().others(self.node.me);
+        others.filter(move |_| !asks_nobody)
+    }
+
+    fn may_detour(&self, owner: ReplicaId, by: ReplicaId) -> bool {
+        self.node.detours.may_detour(self.boot(), owner, by)
+    }
+
+    fn lacks_quorum(&self) -> bool {
+        self.node.no_quorum(self.now)
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
+    }
+}
+
+impl Sight<'_> {
+    fn boot(&self) -> BootNanos {
+        self.node.clocks(self.now).boot
+    }
 }
 
 impl Node {
@@ -42,228 +123,348 @@ impl Node {
         operation: Operation,
         targets: &[Target],
     ) {
+        let subject = subject(&targets[key], operation);
+        let sight = Sight { node: self, now };
+        if subject.may_go_unnamed(self.acknowledge, &sight) {
+            let heard = self.decide(now, key, &subject, None, Reply::Local(request));
+            if let Some(Said::Decided(decision)) = heard {
+                return self.answered(request, key, decision);
+            }
+        }
         self.next_hit += 1;
         let id = HitId {
             origin: self.me,
             sequence: self.next_hit,
         };
-        self.requests.insert(
-            request,
-            Request {
-                key,
-                operation,
-                id,
-                asked: now,
-                try_at: now,
-            },
-        );
-        self.try_request(now, request, targets);
+        let deadline = self.clocks(now).boot + request::DEADLINE;
+        let carried = Carried {
+            key,
+            asked: now,
+            machine: request::Request::new(subject, id, deadline),
+            waits: Waits::News { until: now },
+            has_left: false,
+        };
+        self.requests.insert(request, carried);
+        self.carry(now, request);
     }
 
-    /// Requests that wait are tried again.
-    pub(crate) fn on_retry(&mut self, now: SimTime, targets: &[Target]) {
-        let due: Vec<RequestId> = self
-            .requests
-            .iter()
-            .filter(|(_, r)| r.try_at <= now)
-            .map(|(&id, _)| id)
+    /// Requests whose time has come go on.
+    pub(super) fn on_retry(&mut self, now: SimTime) {
+        let due = |carried: &Carried| match carried.waits {
+            Waits::News { until } | Waits::Said { until, .. } | Waits::Held { until } => {
+                until <= now
+            }
+        };
+        let due: Vec<RequestId> = (self.requests.iter())
+            .filter(|(_, carried)| due(carried))
+            .map(|(&request, _)| request)
             .collect();
         for request in due {
-            self.try_request(now, request, targets);
+            if let Some(carried) = self.requests.get_mut(&request)
+                && matches!(carried.waits, Waits::Said { .. })
+            {
+                match self.bug {
+                    Some(Bug::SilenceIsUnsent) => carried.machine.on_unsent(Unsent::Unreached),
+                    _ => carried.machine.on_unanswered(),
+                }
+            }
+            self.carry(now, request);
+        }
+        let late = |passed: &PassedOn| passed.until <= now;
+        let late: Vec<u64> = (self.passed_on.iter())
+            .filter(|(_, passed)| late(passed))
+            .map(|(&number, _)| number)
+            .collect();
+        for number in late {
+            if let Some(passed) = self.passed_on.remove(&number) {
+                self.reply(passed.origin, Said::Unsure);
+            }
         }
     }
 
-    pub(super) fn try_request(&mut self, now: SimTime, request: RequestId, targets: &[Target]) {
-        let Some(Request {
-            key,
-            operation,
-            id,
-            asked,
-            ..
-        }) = self.requests.get(&request).cloned()
+    /// Shards have changed: whoever waits for that looks again.
+    pub(super) fn on_news(&mut self, now: SimTime) {
+        let changed = std::mem::take(&mut self.changed);
+        if changed.is_empty() {
+            return;
+        }
+        let waits = |carried: &Carried| {
+            matches!(carried.waits, Waits::News { .. })
+                && changed.contains(&carried.machine.subject().shard)
+        };
+        let waiting: Vec<RequestId> = (self.requests.iter())
+            .filter(|(_, carried)| waits(carried))
+            .map(|(&request, _)| request)
+            .collect();
+        for request in waiting {
+            self.carry(now, request);
+        }
+    }
+
+    /// Does what the machine of a request says until it has to wait.
+    fn carry(&mut self, now: SimTime, request: RequestId) {
+        loop {
+            let Some(mut carried) = self.requests.remove(&request) else {
+                return;
+            };
+            let sight = Sight { node: self, now };
+            let next = carried.machine.next(sight.boot(), &sight);
+            let (key, subject) = (carried.key, *carried.machine.subject());
+            let after = |at_most: Nanos| now + at_most.get();
+            match next {
+                Next::Tell(Ok(answer)) => return self.answered(request, key, answer.decision),
+                Next::Tell(Err(error)) => {
+                    let (asked, has_left) = (carried.asked, carried.has_left);
+                    return self.events.push(Event::GaveUp {
+                        request,
+                        key,
+                        asked,
+                        error,
+                        has_left,
+                    });
+                }
+                Next::DecideHere { id } => {
+                    self.requests.insert(request, carried);
+                    let reply = Reply::Local(request);
+                    let said = self.decide(now, key, &subject, Some(id), reply);
+                    let Some(carried) = self.requests.get_mut(&request) else {
+                        return;
+                    };
+                    match said {
+                        Some(said) => carried.machine.on_said(said),
+                        None => {
+                            carried.has_left = true;
+                            carried.machine.on_held();
+                        }
+                    }
+                    continue;
+                }
+                Next::AwaitHeld { at_most } => {
+                    carried.waits = Waits::Held {
+                        until: after(at_most),
+                    };
+                }
+                Next::Wait { at_most } => {
+                    carried.waits = Waits::News {
+                        until: after(at_most),
+                    };
+                }
+                Next::Ask { to, way, at_most } => {
+                    self.next_attempt += 1;
+                    carried.has_left = true;
+                    carried.waits = Waits::Said {
+                        by: to,
+                        attempt: self.next_attempt,
+                        way,
+                        until: after(at_most),
+                    };
+                    let attempt = Attempt {
+                        request,
+                        number: self.next_attempt,
+                        id: carried.machine.id(),
+                        key,
+                        operation: subject.operation,
+                        is_relay: way != Way::Direct,
+                    };
+                    let payload = Payload::Forward(attempt);
+                    self.events.push(Event::Send { to, payload });
+                }
+            }
+            self.requests.insert(request, carried);
+            return;
+        }
+    }
+
+    /// Another node forwards a hit, or wants it passed on.
+    pub(super) fn on_attempt(
+        &mut self,
+        now: SimTime,
+        from: ReplicaId,
+        attempt: Attempt,
+        targets: &[Target],
+    ) {
+        let reply = Reply::Remote {
+            to: from,
+            request: attempt.request,
+            attempt: attempt.number,
+        };
+        let subject = subject(&targets[attempt.key], attempt.operation);
+        let sight = Sight { node: self, now };
+        let relay = match attempt.is_relay {
+            true => request::relay(&sight, from, subject.shard),
+            false => Relay::DecideHere,
+        };
+        match relay {
+            Relay::DecideHere => {
+                let said = self.decide(now, attempt.key, &subject, Some(attempt.id), reply);
+                if let Some(said) = said {
+                    self.reply(reply, said);
+                }
+            }
+            Relay::Say(said) => self.reply(reply, said),
+            Relay::PassOn(owner) => {
+                self.next_attempt += 1;
+                let number = self.next_attempt;
+                let passed = PassedOn {
+                    by: owner,
+                    origin: reply,
+                    until: now + request::RELAY_ATTEMPT.get(),
+                };
+                self.passed_on.insert(number, passed);
+                let payload = Payload::Forward(Attempt {
+                    number,
+                    is_relay: false,
+                    ..attempt
+                });
+                self.events.push(Event::Send { to: owner, payload });
+            }
+        }
+    }
+
+    /// Puts one attempt to a shard of this node. `None`: the answer comes when a replica has it.
+    fn decide(
+        &mut self,
+        now: SimTime,
+        key: usize,
+        subject: &Subject,
+        id: Option<HitId>,
+        reply: Reply,
+    ) -> Option<Said> {
+        let index = usize::from(subject.shard.0);
+        let mut heard = Heard::Said(Said::Busy);
+        let mut held = std::mem::take(&mut self.held[index]);
+        let acknowledge = self.acknowledge;
+        self.with_shard(now, index, |shard, around| {
+            let reply = || reply;
+            heard = request::decide(shard, &mut held, around, acknowledge, subject, id, reply);
+        });
+        self.held[index] = held;
+        let decision = match heard {
+            Heard::Said(Said::Decided(decision)) | Heard::Written(decision) => Some(decision),
+            Heard::Held => self.held[index].newest(),
+            Heard::Said(_) => None,
+        };
+        if let Some(decision) = decision {
+            self.events.push(Event::Decided {
+                request: reply.request(),
+                key,
+                operation: subject.operation,
+                term: self.shards[index].record().map(|record| record.term),
+                decision,
+                wall: self.clocks(now).wall,
+            });
+        }
+        match heard {
+            Heard::Said(said) => Some(said),
+            Heard::Written(decision) => Some(Said::Decided(decision)),
+            Heard::Held => None,
+        }
+    }
+
+    /// Answers that need to wait no longer go out.
+    pub(super) fn settle(&mut self, now: SimTime) {
+        for index in 0..self.held.len() {
+            let mut given = Vec::new();
+            self.held[index].settle(&self.shards[index], |reply, said| given.push((reply, said)));
+            for (reply, said) in given {
+                match reply {
+                    Reply::Local(request) => self.on_own_said(now, request, said),
+                    remote => self.reply(remote, said),
+                }
+            }
+        }
+    }
+
+    fn on_own_said(&mut self, now: SimTime, request: RequestId, said: Said) {
+        if let Some(carried) = self.requests.get_mut(&request)
+            && matches!(carried.waits, Waits::Held { .. })
+        {
+            carried.machine.on_said(said);
+            self.carry(now, request);
+        }
+    }
+
+    /// Another node says what came of an attempt.
+    pub(super) fn on_said(
+        &mut self,
+        now: SimTime,
+        from: ReplicaId,
+        request: RequestId,
+        number: u64,
+        said: Said,
+    ) {
+        if let Some(passed) = self.passed_on.get(&number).copied()
+            && passed.by == from
+        {
+            self.passed_on.remove(&number);
+            return self.reply(passed.origin, said);
+        }
+        let boot = self.clocks(now).boot;
+        let Some(carried) = self.requests.get_mut(&request) else {
+            return;
+        };
+        let Waits::Said {
+            by, attempt, way, ..
+        } = carried.waits
         else {
             return;
         };
-        if asked + PATIENCE < now {
-            self.requests.remove(&request);
-            self.events.push(Event::GaveUp { request, asked });
+        if by != from || attempt != number {
             return;
         }
-        if self.no_quorum(now) {
-            self.requests.remove(&request);
-            self.events.push(Event::Refused { request, asked });
-            return;
+        carried.machine.on_said(said);
+        let (subject, id) = (*carried.machine.subject(), carried.machine.id());
+        match (said, way) {
+            (Said::Decided(decision), _) if subject.is_counted_by(&decision) => {
+                self.shards[usize::from(subject.shard.0)].on_answered(boot, id.sequence);
+            }
+            (Said::Unreached, Way::Relay { owner }) => {
+                self.detours.on_unreached(boot, owner, from);
+            }
+            _ => {}
         }
-        self.later(request, now + 15_000_000);
-        self.decide(now, targets, Reply::Local(request), id, key, operation);
+        self.carry(now, request);
     }
 
-    pub(super) fn decide(
-        &mut self,
-        now: SimTime,
-        targets: &[Target],
-        reply: Reply,
-        id: HitId,
-        key: usize,
-        operation: Operation,
-    ) {
-        let target = targets[key];
-        let index = usize::from(target.key.shard(SHARDS));
-        let clocks = self.clocks(now);
-        let mut outcome = Outcome::Wait;
-        self.with_shard(now, index, |shard, around| {
-            outcome = shard.on_hit(around, target.key, &target.limit, operation, Some(id));
-        });
-        let shard = &self.shards[index];
-        match outcome {
-            Outcome::Decided { decision, written } => {
-                let request = reply.request();
-                let term = shard.record().map(|record| record.term);
-                self.events.push(Event::Decided {
-                    request,
-                    key,
-                    operation,
-                    term,
-                    decision,
-                    wall: clocks.wall,
-                });
-                let waits = written.is_some_and(|written| shard.confirmed() < written)
-                    && shard.has_replica();
-                let lagging = Nanos::from_millis(250) < shard.lag(clocks.boot);
-                if waits && (self.replicated || lagging) {
-                    let (shard, written) = (shard.id(), written.unwrap_or_default());
-                    if let Reply::Local(request) = reply {
-                        // Not asked again while its answer waits for a replica.
-                        self.later(request, now + 60_000_000);
-                    }
-                    self.unconfirmed.push(Unconfirmed {
-                        shard,
-                        term,
-                        written,
-                        reply,
-                        decision,
-                    });
-                } else {
-                    self.reply(reply, Forwarded::Decided(decision));
-                }
-            }
-            Outcome::NotHere { owner } => match (reply, owner) {
-                (Reply::Local(request), Some(to)) => {
-                    self.later(request, now + 120_000_000);
-                    self.forward(to, request, id, key, operation);
-                }
-                (Reply::Local(_), None) => {}
-                (remote, owner) => self.reply(remote, Forwarded::Elsewhere(owner)),
-            },
-            Outcome::Wait => {
-                if matches!(reply, Reply::Remote(..)) {
-                    self.reply(reply, Forwarded::Busy);
-                }
-            }
-        }
-    }
-
-    fn forward(
-        &mut self,
-        to: ReplicaId,
-        request: RequestId,
-        id: HitId,
-        key: usize,
-        operation: Operation,
-    ) {
-        let payload = Payload::Forward {
+    fn reply(&mut self, reply: Reply, said: Said) {
+        if let Reply::Remote {
+            to,
             request,
-            id,
+            attempt,
+        } = reply
+        {
+            let payload = Payload::Reply {
+                request,
+                attempt,
+                said,
+            };
+            self.events.push(Event::Send { to, payload });
+        }
+    }
+
+    fn answered(&mut self, request: RequestId, key: usize, decision: Decision) {
+        self.events.push(Event::Answered {
+            request,
             key,
-            operation,
-        };
-        self.events.push(Event::Send { to, payload });
+            decision,
+        });
     }
+}
 
-    /// Answers that waited for a replica go out when it has confirmed; those whose term ended are asked anew.
-    pub(super) fn retry(&mut self, now: SimTime) {
-        for waiting in std::mem::take(&mut self.unconfirmed) {
-            let shard = &self.shards[usize::from(waiting.shard.0)];
-            let same_term = shard.record().map(|record| record.term) == waiting.term
-                && shard.role() != Role::Idle;
-            if !same_term {
-                match waiting.reply {
-                    Reply::Local(request) => self.later(request, now),
-                    remote => self.reply(remote, Forwarded::Busy),
-                }
-            } else if waiting.written <= shard.confirmed() || !shard.has_replica() {
-                self.reply(waiting.reply, Forwarded::Decided(waiting.decision));
-            } else {
-                self.unconfirmed.push(waiting);
-            }
-        }
-    }
-
-    pub(super) fn on_reply(
-        &mut self,
-        now: SimTime,
-        request: RequestId,
-        verdict: Forwarded,
-        targets: &[Target],
-    ) {
-        let Some(pending) = self.requests.get(&request).cloned() else {
-            return;
-        };
-        match verdict {
-            Forwarded::Decided(decision) => {
-                let is_counted = matches!(pending.operation, Operation::Hit(cost) if cost != Cost::PEEK)
-                    && decision.verdict == Verdict::Allow;
-                if is_counted {
-                    let shard = usize::from(targets[pending.key].key.shard(SHARDS));
-                    let boot = self.clocks(now).boot;
-                    self.shards[shard].on_answered(boot, pending.id.sequence);
-                }
-                self.reply(Reply::Local(request), Forwarded::Decided(decision))
-            }
-            Forwarded::Elsewhere(Some(to)) if to != self.me => {
-                let Request {
-                    id, key, operation, ..
-                } = pending;
-                self.later(request, now + 100_000_000);
-                self.forward(to, request, id, key, operation);
-            }
-            Forwarded::Elsewhere(Some(_)) => self.try_request(now, request, targets),
-            Forwarded::Elsewhere(None) | Forwarded::Busy => self.later(request, now + 10_000_000),
-        }
-    }
-
-    pub(super) fn reply(&mut self, reply: Reply, verdict: Forwarded) {
-        match (reply, verdict) {
-            (Reply::Remote(to, request), verdict) => {
-                self.events.push(Event::Send {
-                    to,
-                    payload: Payload::Reply { request, verdict },
-                });
-            }
-            (Reply::Local(request), Forwarded::Decided(decision)) => {
-                if let Some(pending) = self.requests.remove(&request) {
-                    self.events.push(Event::Answered {
-                        request,
-                        key: pending.key,
-                        decision,
-                    });
-                }
-            }
-            (Reply::Local(_), _) => {}
-        }
-    }
-
-    pub(super) fn later(&mut self, request: RequestId, at: SimTime) {
-        if let Some(pending) = self.requests.get_mut(&request) {
-            pending.try_at = at;
-        }
+fn subject(target: &Target, operation: Operation) -> Subject {
+    Subject {
+        shard: ShardId(target.key.shard(SHARDS)),
+        key: target.key,
+        limit: target.limit,
+        operation,
+        on_failure: coordinator::FailMode::Deny,
     }
 }
 
 impl Reply {
-    pub(super) fn request(&self) -> RequestId {
-        match *self {
-            Self::Local(request) | Self::Remote(_, request) => request,
+    fn request(self) -> RequestId {
+        match self {
+            Self::Local(request) | Self::Remote { request, .. } => request,
         }
     }
 }

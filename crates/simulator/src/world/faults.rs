@@ -7,6 +7,7 @@ use rand::Rng;
 use shard::Partition;
 
 use super::{HOSTS, Happening, MILLIS, SECONDS, World};
+use crate::links::Links;
 use crate::node::SHARDS;
 use crate::oracle::SimTime;
 
@@ -16,7 +17,7 @@ impl World {
             return;
         }
         // P2 speaks of one loss at a time: the next one waits until every shard has its copies again.
-        if self.network.is_split() || !self.is_settled() {
+        if self.network.is_split() || !self.network.cut.is_empty() || !self.is_settled() {
             return self.at(self.now + 300 * MILLIS, Happening::Fault);
         }
         self.at(
@@ -30,6 +31,10 @@ impl World {
         let down: Vec<usize> = (0..HOSTS)
             .filter(|&host| self.hosts[host].node.is_none())
             .collect();
+        if self.scenario.cuts && 2 < up.len() && self.rng.random_bool(0.3) {
+            let links = self.some_links(&up);
+            return self.cut(links, 500..6_000);
+        }
         let quorum = self.scenario.partition == Partition::Quorum;
         let victim = up[self.rng.random_range(0..up.len())];
         match self.rng.random_range(0..100) {
@@ -134,12 +139,38 @@ impl World {
         self.at(self.now + span, Happening::Heal);
     }
 
+    /// One or two links among `up`, one way or both, so that a third node reaches whoever does not reach another.
+    fn some_links(&mut self, up: &[usize]) -> Links {
+        let mut links = Links::NONE;
+        for _ in 0..self.rng.random_range(1..=2) {
+            let from = self.rng.random_range(0..up.len());
+            let to = (from + self.rng.random_range(1..up.len())) % up.len();
+            let (from, to) = (up[from], up[to]);
+            let mut more = links.with(from, to);
+            if self.rng.random_bool(0.5) {
+                more = more.with(to, from);
+            }
+            if more.leave_detours(up) {
+                links = more;
+            }
+        }
+        links
+    }
+
+    pub(super) fn cut(&mut self, links: Links, millis: Range<SimTime>) {
+        self.say(|| format!("links are cut: {links:?}"));
+        self.network.cut = links;
+        let span = self.rng.random_range(millis) * MILLIS;
+        self.at(self.now + span, Happening::Heal);
+    }
+
     pub(super) fn heal(&mut self) {
         if self.network.is_split() {
             self.say(|| "the network heals".into());
             self.last_split = self.now;
         }
         self.network.sides = vec![0; HOSTS];
+        self.network.cut = Links::NONE;
         self.network.loss = 0.0;
         // Whoever redials now finds out which processes are gone.
         for replica in self.gone.clone() {

@@ -101,7 +101,7 @@ impl World {
             !alone,
             settings,
             replicated,
-            self.scenario.bug == Some(Bug::CountsAtOnce),
+            self.scenario.bug,
         );
         if let Some(founders) = founders {
             node.membership.on_founding(founders);

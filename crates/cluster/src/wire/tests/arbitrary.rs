@@ -9,9 +9,10 @@ use quota::{
     Algorithm, Anchor, BootNanos, Cost, Count, Decision, FixedWindow, KeyHash, Limit, Nanos,
     SlidingCounter, Stamp, Tat, UnixNanos, Verdict,
 };
+use request::Said;
 use shard::{Baseline, HitId, Message, Operation, Record, ShardId};
 
-use super::super::{ForwardVerdict, ForwardedHit, Frame, SHARDS};
+use super::super::{ForwardedHit, Frame, SHARDS};
 
 pub(super) fn frame() -> impl Strategy<Value = Frame> {
     prop_oneof![
@@ -19,6 +20,11 @@ pub(super) fn frame() -> impl Strategy<Value = Frame> {
         shard_messages().prop_map(Frame::Shards),
         hits().prop_map(Frame::Hits),
         vec((any::<u64>(), verdict()), 0..20).prop_map(Frame::Verdicts),
+        hit().prop_map(Frame::Relay),
+        (hit(), replica(), any::<u64>()).prop_map(|(hit, origin, sequence)| Frame::Relayed {
+            id: HitId { origin, sequence },
+            hit,
+        }),
         any::<u64>().prop_map(|asked| Frame::TimeAsked(quota::BootNanos::new(asked))),
         (any::<u64>(), any::<u64>()).prop_map(|(asked, wall)| Frame::TimeTold {
             asked: quota::BootNanos::new(asked),
@@ -102,7 +108,15 @@ pub(super) fn member() -> impl Strategy<Value = Member> {
     )
 }
 
+fn hit() -> impl Strategy<Value = ForwardedHit> {
+    hits_of(1..2).prop_map(|hits| hits[0])
+}
+
 fn hits() -> impl Strategy<Value = Vec<ForwardedHit>> {
+    hits_of(0..20)
+}
+
+fn hits_of(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<ForwardedHit>> {
     let operation = prop_oneof![
         any::<u32>().prop_map(|units| Operation::Hit(Cost::new(units))),
         any::<u32>().prop_map(|units| Operation::Refund(Cost::new(units))),
@@ -116,7 +130,7 @@ fn hits() -> impl Strategy<Value = Vec<ForwardedHit>> {
         operation,
     );
     // Few limits, so that they come again.
-    (vec(limit(), 1..5), vec(hit, 0..20)).prop_map(|(limits, hits)| {
+    (vec(limit(), 1..5), vec(hit, count)).prop_map(|(limits, hits)| {
         let hits = hits.into_iter();
         hits.map(|(sequence, shard, key, limit, operation)| ForwardedHit {
             sequence,
@@ -129,7 +143,7 @@ fn hits() -> impl Strategy<Value = Vec<ForwardedHit>> {
     })
 }
 
-fn verdict() -> impl Strategy<Value = ForwardVerdict> {
+fn verdict() -> impl Strategy<Value = Said> {
     let verdict = prop_oneof![
         Just(Verdict::Allow),
         nanos().prop_map(|retry_after| Verdict::Deny { retry_after }),
@@ -144,10 +158,11 @@ fn verdict() -> impl Strategy<Value = ForwardVerdict> {
         },
     );
     prop_oneof![
-        decision.prop_map(ForwardVerdict::Decided),
-        option::of(replica()).prop_map(ForwardVerdict::Elsewhere),
-        Just(ForwardVerdict::Busy),
-        Just(ForwardVerdict::Overloaded),
+        decision.prop_map(Said::Decided),
+        option::of(replica()).prop_map(Said::Elsewhere),
+        Just(Said::Busy),
+        Just(Said::Unsure),
+        Just(Said::Unreached),
     ]
 }
 

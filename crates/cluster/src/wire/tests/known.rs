@@ -4,8 +4,8 @@
 use delta_crdt::{Added, Cell, Digest, Slot, Term, Version};
 use membership::{Contact, Council, CouncilId, Member, Standing};
 use quota::{
-    Algorithm, BootNanos, Cost, Count, FixedWindow, Log, LogEntry, Nanos, SlidingCounter, Stamp,
-    Tat, UnixNanos, Verdict,
+    Algorithm, BootNanos, Cost, Count, Decision, FixedWindow, Log, LogEntry, Nanos, SlidingCounter,
+    Stamp, Tat, UnixNanos, Verdict,
 };
 use shard::{Baseline, HitId, Message, Record};
 
@@ -172,7 +172,7 @@ fn limits_of_every_algorithm() {
 #[test]
 fn verdicts() {
     let decided = |verdict| {
-        ForwardVerdict::Decided(Decision {
+        Said::Decided(Decision {
             verdict,
             remaining: 1,
             grows_after: Nanos::new(2),
@@ -184,16 +184,35 @@ fn verdicts() {
         (1, decided(Verdict::Allow)),
         (2, decided(Verdict::Deny { retry_after })),
         (3, decided(Verdict::NeverConforms)),
-        (4, ForwardVerdict::Elsewhere(None)),
-        (5, ForwardVerdict::Elsewhere(Some(ReplicaId(128)))),
-        (6, ForwardVerdict::Busy),
-        (300, ForwardVerdict::Overloaded),
+        (4, Said::Elsewhere(None)),
+        (5, Said::Elsewhere(Some(ReplicaId(128)))),
+        (6, Said::Busy),
+        (7, Said::Unsure),
+        (300, Said::Unreached),
     ];
     check(
         Frame::Verdicts(verdicts),
         "0104  01 00 01 02 ac02  02 01 8001 01 02 ac02  03 02 01 02 ac02
-         04 03  05 04 8001  06 05  ac02 06",
+         04 03  05 04 8001  06 05  07 07  ac02 08",
     );
+}
+
+#[test]
+fn hits_that_are_passed_on() {
+    let hit = ForwardedHit {
+        sequence: 128,
+        shard: ShardId(1023),
+        key: KeyHash::new(0),
+        limit: Limit::new(Algorithm::Gcra, 100, Nanos::from_secs(1)).unwrap(),
+        operation: Operation::Hit(Cost::ONE),
+    };
+    let bytes = "8001 ff07 00000000000000000000000000000000 00 00 00 64 e807 64 00 01";
+    check(Frame::Relay(hit), &format!("010d {bytes}"));
+    let id = HitId {
+        origin: ReplicaId(129),
+        sequence: 3,
+    };
+    check(Frame::Relayed { id, hit }, &format!("010e 8101 03 {bytes}"));
 }
 
 #[test]
