@@ -140,13 +140,13 @@ impl Cells {
 
     /// All cells, in any order.
     pub fn iter(&self) -> impl Iterator<Item = (KeyHash, Cell)> {
-        let entries = self.store.entries().iter().enumerate();
+        let entries = self.store.entries().enumerate();
         entries.map(|(place, entry)| (entry.key, self.store.cell(place)))
     }
 
     /// The cells of one bucket of the [`Digest`], in any order. Looks at every key.
     pub fn bucket(&self, bucket: u8) -> impl Iterator<Item = (KeyHash, Cell)> {
-        let entries = self.store.entries().iter().enumerate();
+        let entries = self.store.entries().enumerate();
         let inside = entries.filter(move |(_, entry)| Digest::bucket_of(entry.key) == bucket);
         inside.map(|(place, entry)| (entry.key, self.store.cell(place)))
     }

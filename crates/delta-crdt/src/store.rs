@@ -1,7 +1,7 @@
 //! How cells are kept: small where there are many, as they come where there are few.
 //!
-//! A key costs 64 bytes in a dense list, which is one line of a cache, and about 10 in the index over it. The index holds
-//! places, not keys, so that its empty buckets cost 5 bytes each. What does not fit into 64 bytes stands aside.
+//! A key costs 64 bytes in a dense list, which is one line of a cache, and about 8 in the index over it. What does not fit
+//! into 64 bytes stands aside.
 
 use hashbrown::HashTable;
 use quota::{Count, KeyHash, UnixNanos};
@@ -9,7 +9,9 @@ use smallvec::SmallVec;
 
 use crate::cell::Cell;
 use crate::digest::{cell_hash, slot_hash, slots_hash};
+use crate::entries::Entries;
 use crate::fold::whole_context;
+use crate::index::Index;
 use crate::loss::{BurstScale, Loss};
 use crate::term::{SEQ_END, Term};
 use crate::version::{Added, Slot, Slots, Version};
@@ -35,8 +37,8 @@ const SEQ: u64 = SEQ_END - 1;
 const SCALE_AT: u32 = SEQ_END.trailing_zeros();
 const _: () = assert!(SEQ | BurstScale::CODE_MAX << SCALE_AT | AGED == u64::MAX);
 
-/// What a key takes: its entry, the sixteenth of spare room that the list has at most, and its part of the index.
-pub(crate) const KEY_BYTES: usize = 80;
+/// Bytes that a key takes: its entry, and its parts of the list's spare room and of the index.
+pub const KEY_BYTES: usize = 80;
 
 /// What does not fit into an entry.
 struct Aside {
@@ -57,9 +59,8 @@ enum Rest {
 
 #[derive(Default)]
 pub(crate) struct Store {
-    entries: Vec<Entry>,
-    /// Places in `entries`.
-    index: HashTable<u32>,
+    entries: Entries,
+    index: Index,
     asides: HashTable<Box<Aside>>,
     /// Bytes of logs and of what stands aside.
     heap: usize,
@@ -124,16 +125,14 @@ impl Store {
         self.entries.len()
     }
 
-    pub(crate) fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
     }
 
     #[inline]
     pub(crate) fn place_of(&self, key: KeyHash) -> Option<usize> {
-        let place = self.index.find(index_hash(key), |&place| {
-            self.entries[place as usize].key == key
-        })?;
-        Some(*place as usize)
+        self.index
+            .find(index_hash(key), |place| self.entries[place].key == key)
     }
 
     #[inline]
@@ -217,8 +216,7 @@ impl Store {
 
     /// Adds a key that is not there; where it stands.
     pub(crate) fn insert(&mut self, key: KeyHash, count: Count, slot: Slot) -> usize {
-        self.reserve();
-        let place = u32::try_from(self.entries.len()).expect("4 billion keys of a shard");
+        let place = self.entries.len();
         self.heap += count.heap_bytes();
         self.entries.push(Entry {
             key,
@@ -228,10 +226,9 @@ impl Store {
             added: slot.added,
         });
         let entries = &self.entries;
-        self.index.insert_unique(index_hash(key), place, |&other| {
-            index_hash(entries[other as usize].key)
-        });
-        place as usize
+        let hash_at = |place: usize| index_hash(entries[place].key);
+        self.index.insert(index_hash(key), place, hash_at);
+        place
     }
 
     /// Puts a cell in place of what `key` had, if it had any; where it stands.
@@ -271,19 +268,14 @@ impl Store {
         self.forget_aside(place);
         let removed = self.entries[place].key;
         self.heap -= self.entries[place].log_bytes();
-        let found = self
-            .index
-            .find_entry(index_hash(removed), |&other| other as usize == place);
-        if let Ok(found) = found {
-            found.remove();
-        }
+        let entries = &self.entries;
+        let hash_at = |place: usize| index_hash(entries[place].key);
+        self.index.remove(index_hash(removed), place, hash_at);
         self.entries.swap_remove(place);
-        if let Some(moved) = self.entries.get(place) {
-            let last = self.entries.len();
-            let known = self
-                .index
-                .find_mut(index_hash(moved.key), |&other| other as usize == last);
-            *known.expect("every entry is in the index") = place as u32;
+        let last = self.entries.len();
+        if place < last {
+            let moved = index_hash(self.entries[place].key);
+            self.index.move_place(moved, last, place);
         }
     }
 
@@ -304,16 +296,10 @@ impl Store {
         }
     }
 
-    /// Gives memory back when half of it is empty.
+    /// Gives back the memory of tables that are mostly empty. The list needs no such care.
     pub(crate) fn shrink(&mut self) {
-        if 2 * self.entries.len() + 16 <= self.entries.capacity() {
-            self.entries
-                .shrink_to(self.entries.len() + spare(self.entries.len()));
-            let entries = &self.entries;
-            self.index.shrink_to(entries.len(), |&place| {
-                index_hash(entries[place as usize].key)
-            });
-        }
+        let entries = &self.entries;
+        self.index.shrink(|place| index_hash(entries[place].key));
         if 2 * self.asides.len() + 16 <= self.asides.capacity() {
             self.asides
                 .shrink_to(self.asides.len(), |aside| index_hash(aside.key));
@@ -322,10 +308,7 @@ impl Store {
 
     /// Bytes on the heap, give or take what the allocator adds.
     pub(crate) fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>()
-            + self.index.allocation_size()
-            + self.asides.allocation_size()
-            + self.heap
+        self.entries.bytes() + self.index.bytes() + self.asides.allocation_size() + self.heap
     }
 
     /// Bytes that the key at `place` takes.
@@ -370,15 +353,6 @@ impl Store {
         self.asides
             .insert_unique(index_hash(key), aside, |aside| index_hash(aside.key));
     }
-
-    /// Grows by a sixteenth, where `Vec` would double: half of a doubled list would be empty.
-    ///
-    /// Each key is then moved 16 times on average, which is 1 KiB of copying, some 50 ns.
-    fn reserve(&mut self) {
-        if self.entries.len() == self.entries.capacity() {
-            self.entries.reserve_exact(spare(self.entries.len()));
-        }
-    }
 }
 
 impl Aside {
@@ -392,11 +366,6 @@ impl Aside {
         };
         size_of::<Self>() + rest
     }
-}
-
-/// The room for more that a list of so many keys is given.
-fn spare(keys: usize) -> usize {
-    (keys / 16).max(8)
 }
 
 fn version_bytes(version: &Version) -> usize {

@@ -83,17 +83,42 @@ impl KeyHasher {
     /// The hash of `key` as counted by `limit` of `namespace`.
     #[must_use]
     pub fn hash(&self, namespace: &str, limit: &str, key: &str) -> KeyHash {
-        let mut hasher = self.keyed;
-        for part in [namespace, limit, key] {
-            hasher.write(&(part.len() as u64).to_le_bytes());
-            hasher.write(part.as_bytes());
-        }
-        let hash = hasher.finish128();
+        let parts = [namespace, limit, key];
+        let mut message = [0; SHORT];
+        let hash = match write_message(&mut message, parts) {
+            Some(length) => self.keyed.hash(&message[..length]),
+            None => {
+                let mut hasher = self.keyed;
+                for part in parts {
+                    hasher.write(&(part.len() as u64).to_le_bytes());
+                    hasher.write(part.as_bytes());
+                }
+                hasher.finish128()
+            }
+        };
         KeyHash {
             high: hash.h2,
             low: hash.h1,
         }
     }
+}
+
+/// Bytes of a message that is put together before it is hashed. Nearly all are shorter: 24 bytes of lengths, and names.
+///
+/// Hashing part by part, where a part may end amid a word, takes twice as long.
+const SHORT: usize = 192;
+
+/// Writes the message of `parts`; its length. `None` if it is longer than the room.
+#[inline]
+fn write_message(room: &mut [u8; SHORT], parts: [&str; 3]) -> Option<usize> {
+    let mut written = 0;
+    for part in parts {
+        let (length, text) = room.get_mut(written..)?.split_at_mut_checked(8)?;
+        length.copy_from_slice(&(part.len() as u64).to_le_bytes());
+        text.get_mut(..part.len())?.copy_from_slice(part.as_bytes());
+        written += 8 + part.len();
+    }
+    Some(written)
 }
 
 impl fmt::Debug for KeyHasher {
@@ -131,6 +156,26 @@ mod tests {
             "7ef8b54a640973580111192ce85fd93e",
             318,
         );
+    }
+
+    /// Long and short messages are hashed in two ways, to the same value.
+    #[test]
+    fn a_long_key_is_hashed_like_a_short_one() {
+        for length in 0..400 {
+            let key = "k".repeat(length);
+            let mut hasher = SipHasher13::new_with_key(&[7; 16]);
+            for part in ["default", "login", &key] {
+                hasher.write(&(part.len() as u64).to_le_bytes());
+                hasher.write(part.as_bytes());
+            }
+            let hash = hasher.finish128();
+            let expected = KeyHash {
+                high: hash.h2,
+                low: hash.h1,
+            };
+            let actual = KeyHasher::new([7; 16]).hash("default", "login", &key);
+            assert_eq!(actual, expected, "{length} bytes");
+        }
     }
 
     #[test]
