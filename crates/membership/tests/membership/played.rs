@@ -275,9 +275,15 @@ impl Town {
         loop {
             let mut work = Vec::new();
             for (&from, machine) in &mut self.machines {
+                let mut redials = false;
                 while let Some(effect) = machine.next_effect() {
-                    work.push((from, effect));
+                    match effect {
+                        Effect::RosterChanged => redials = true,
+                        effect => work.push((from, effect)),
+                    }
                 }
+                // Once, however many facts were new: as the driver does.
+                work.extend(redials.then_some((from, Effect::RosterChanged)));
             }
             if work.is_empty() {
                 return;
