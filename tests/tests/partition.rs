@@ -1,6 +1,6 @@
 //! P4 and P5: an owner whose packets are dropped without a word. Needs root, `ip` and `iptables`.
 
-use e2e::{Cluster, Network, Node, at_once, eventually};
+use e2e::{Cluster, Network, Node, View, at_once, eventually};
 
 const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
 
@@ -78,6 +78,32 @@ fn two_sides_that_admit_are_joined_after_the_heal() {
             );
             assert_eq!(node.counted(limit, &keys[1]), 100, "{limit} {}", node.name);
         }
+    }
+}
+
+/// A rule that rejects and a proxy without endpoints refuse connections as the host of a dead process does. Each side took
+/// the other for dead, and after the heal stayed alone for good: 12 of 6 passed.
+#[test]
+fn sides_that_refused_each_other_meet_again() {
+    let network = Network::new(NAMES.len());
+    let cluster = Cluster::with_config(&config("available")).started_on(&network, &NAMES);
+    let Sides { cut_off, others } = sides(&cluster);
+    let limit = "sliding_log";
+    let key = &cluster.keys_of(NAMES[OWNER], limit, 1)[0];
+    hit(others[0], limit, key, 50);
+    network.refuse(OWNER);
+    for (node, lost) in [(others[0], NAMES[OWNER]), (cut_off, NAMES[0])] {
+        eventually("the other side is held for dead", || {
+            let status = View::of(node).members[lost].status.clone();
+            (status == "dead").then_some(()).ok_or(status)
+        });
+    }
+    assert_eq!(at_once(&others, 16, limit, key), 150);
+    assert_eq!(at_once(&[cut_off], 16, limit, key), 150);
+    network.accept(OWNER);
+    cluster.settle();
+    for node in &cluster.nodes {
+        assert_eq!(at_once(&[node], 4, limit, key), 0, "{}", node.name);
     }
 }
 

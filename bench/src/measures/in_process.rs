@@ -210,6 +210,7 @@ pub(crate) fn node_config(name: &str, listen: SocketAddr) -> ClusterConfig {
         acknowledge: Acknowledge::Fast {
             max_lag: Nanos::from_millis(250),
         },
+        forget_after: None,
         max_keys: 20_000_000,
         max_memory: 4 << 30,
     }

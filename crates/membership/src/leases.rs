@@ -43,6 +43,9 @@ pub struct Leases {
     pub(crate) peers: BTreeMap<ReplicaId, Exchange>,
     /// A node that has just joined does not know what its earlier incarnation granted.
     pub(crate) silent_until: BootNanos,
+    /// The newest earlier incarnation of this node's own name. It has been replaced, and of all that this node's earlier
+    /// incarnations granted it can have been granted nothing.
+    pub(crate) predecessor: Option<ReplicaId>,
     /// Whether this node came into a cluster that existed: there may be something that it does not know.
     pub(crate) is_newcomer: bool,
     pub(crate) quorum: Quorum,
@@ -98,14 +101,15 @@ impl Leases {
         (until <= now && is_known).then_some(until)
     }
 
-    /// Whether what `owner` was granted has run out, so that its shards may be promised to another.
+    /// Whether what `owner` was granted has run out, so that its shards may be promised to another. What an earlier
+    /// incarnation of this node owned may be at once: nobody grants a lease to itself.
     #[must_use]
     pub fn may_promise_against(&self, now: BootNanos, owner: ReplicaId) -> bool {
         let has_run_out = self
             .peers
             .get(&owner)
             .is_none_or(|peer| peer.gone || peer.granted_until <= now);
-        self.has_settled(now) && has_run_out
+        self.predecessor == Some(owner) || self.has_settled(now) && has_run_out
     }
 }
 

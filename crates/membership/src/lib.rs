@@ -9,6 +9,7 @@
 
 mod bearing;
 mod council;
+mod digest;
 mod founding;
 mod leases;
 mod machine;

@@ -1,6 +1,9 @@
 //! The state machine: heartbeats out, evidence in, leases and a view as the result.
 
+mod belonging;
 mod council;
+mod evidence;
+mod names;
 mod restart;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,6 +16,8 @@ use crate::leases::Leases;
 use crate::quorum::{self, Heard};
 use crate::roster::{Member, Roster, Standing};
 use crate::view::{Seen, Status, View};
+
+use belonging::LetGo;
 
 /// The spans that liveness is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +35,15 @@ pub struct Settings {
     pub name_patience: Nanos,
     /// Whether a majority decides, so that who counts towards it is agreed upon: [`Council`].
     pub quorum: bool,
+    /// Who left is listed for at least so long, lest a message that was under way brings it back. Longer than any frame
+    /// of the data plane waits: a connection whose bytes stay unread is closed after 3 s.
+    pub remember_left: Nanos,
+    /// Who has been dead for so long, and is named by no shard, is let go of. `None`: never, for the dead count towards
+    /// a majority until an operator forgets them.
+    pub forget_after: Option<Nanos>,
+    /// Between two looks at where those who were let go of used to be, one of them at a time. A partition that lasted
+    /// longer than `forget_after` heals by them; one connection in ten seconds is nothing to anybody.
+    pub look_every: Nanos,
 }
 
 impl Settings {
@@ -43,6 +57,9 @@ impl Settings {
             suspect_after: Nanos::from_millis(350),
             name_patience: Nanos::from_millis(500),
             quorum: false,
+            remember_left: Nanos::from_secs(10),
+            forget_after: None,
+            look_every: Nanos::from_secs(10),
         }
     }
 }
@@ -54,7 +71,7 @@ pub enum Message {
     Heartbeat {
         /// When it was sent, by the sender's clock: it comes back in the answer.
         sent: BootNanos,
-        /// Digest of the sender's roster; a receiver with another one sends its own.
+        /// Digest of the sender's roster; a receiver with another one sends its own: [`Roster::digest`].
         roster: u64,
         /// Whether the sender's clock is off, so that others should decide: [`Membership::on_aside`].
         aside: bool,
@@ -74,7 +91,7 @@ pub enum Message {
         /// Whether the answer is a lease, too. A node that holds the sender for dead answers without.
         granted: bool,
     },
-    /// Everything the sender knows of who belongs. Idempotent.
+    /// Everything the sender knows of who belongs: [`Roster::facts`]. Idempotent.
     Roster(Vec<Member>),
     /// Who counts; a later one overrides it.
     Council(Council),
@@ -92,8 +109,18 @@ pub enum Effect {
     },
     /// The view changed: look at every shard again.
     ViewChanged,
-    /// A fact of the roster is new: dial whoever is unknown.
+    /// [`Membership::addresses`] changed: dial these and no others.
     RosterChanged,
+    /// Look once whether somebody is there who was let go of.
+    LookAt {
+        /// `ADDR:PORT`, as it was told.
+        address: String,
+    },
+    /// Evidence said that this member's process was gone, and it has proven that it lives.
+    Disproved {
+        /// Which one.
+        replica: ReplicaId,
+    },
     /// Another incarnation has this node's name, or it was forgotten: stop at once, decide nothing.
     Fenced,
 }
@@ -121,6 +148,31 @@ struct Peer {
     heard_from: BootNanos,
     /// What its newest heartbeat said, and when that came in.
     said: Option<Said>,
+    /// Since when there is evidence that its process is gone.
+    gone_at: Option<BootNanos>,
+    /// It is not alive before, whatever it proves. Evidence promised away what it may still hold a lease for: it has to
+    /// find that lease lapsed, and claim anew.
+    barred_until: BootNanos,
+    /// When it was not dead for the last time.
+    alive_at: BootNanos,
+    /// Another live member has let go of it already.
+    is_unlisted: bool,
+}
+
+impl Peer {
+    /// Not believed alive before it has answered once.
+    fn met(now: BootNanos) -> Self {
+        Self {
+            status: Status::Dead,
+            answered: None,
+            heard_from: now,
+            said: None,
+            gone_at: None,
+            barred_until: BootNanos::default(),
+            alive_at: now,
+            is_unlisted: false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +180,7 @@ struct Said {
     /// By its own clock: heartbeats may be reordered.
     sent: BootNanos,
     at: BootNanos,
+    roster: u64,
     aside: bool,
     behind: Nanos,
     quorum_left: Nanos,
@@ -157,6 +210,11 @@ pub struct Membership {
     aside: bool,
     behind: BTreeMap<ReplicaId, Nanos>,
     names_asked: BTreeMap<String, BootNanos>,
+    /// When it was heard of members of the roster that they belong no longer.
+    departed: BTreeMap<String, BootNanos>,
+    /// Addresses of replaced incarnations that may still hold a lease of this node.
+    replaced: BTreeMap<ReplicaId, String>,
+    let_go: LetGo,
     effects: VecDeque<Effect>,
 }
 
@@ -191,6 +249,9 @@ impl Membership {
             aside: false,
             behind: BTreeMap::new(),
             names_asked: BTreeMap::new(),
+            departed: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+            let_go: LetGo::new(now),
             effects: VecDeque::new(),
         };
         membership.refresh_view();
@@ -256,6 +317,7 @@ impl Membership {
         if self.settings.suspect_after < slept {
             for peer in self.peers.values_mut() {
                 peer.heard_from = now;
+                peer.alive_at = peer.alive_at + slept;
             }
             self.leases.quorum.judged_from = now + self.settings.suspect_after;
         }
@@ -270,18 +332,13 @@ impl Membership {
             for to in peers {
                 self.send_heartbeat(now, to);
             }
+            self.tidy(now);
         }
         let mut changed = false;
-        for (replica, peer) in &mut self.peers {
+        for peer in self.peers.values_mut() {
             let heard = peer.answered.unwrap_or_default().max(peer.heard_from);
             let silent_for = now - heard;
-            let status = if self
-                .leases
-                .peers
-                .get(replica)
-                .is_some_and(|exchange| exchange.gone)
-                || self.settings.lease <= silent_for
-            {
+            let status = if self.settings.lease <= silent_for {
                 Status::Dead
             } else if peer.status == Status::Alive && self.settings.suspect_after < silent_for {
                 Status::Suspect
@@ -290,6 +347,9 @@ impl Membership {
             };
             changed |= status.in_view() != peer.status.in_view();
             peer.status = status;
+            if status.in_view() {
+                peer.alive_at = now;
+            }
         }
         if changed {
             self.refresh_view();
@@ -315,21 +375,6 @@ impl Membership {
     /// Whether this node, a newcomer under `quorum`, knows what a majority knows of every shard.
     pub fn on_recalled(&mut self, recalled: bool) {
         self.recalled = recalled;
-    }
-
-    /// A proven connection to `member` stands: learn of it and greet it.
-    pub fn on_introduced(&mut self, now: BootNanos, member: &Member) {
-        self.join_fact(now, member);
-        if self.peers.contains_key(&member.replica) {
-            self.send(
-                member.replica,
-                Message::Roster(self.roster.iter().cloned().collect()),
-            );
-            if let Some(council) = self.council.clone() {
-                self.send(member.replica, Message::Council(council));
-            }
-            self.send_heartbeat(now, member.replica);
-        }
     }
 
     /// Whether others should decide in this node's place, because its clock is off. Unlike leaving it can be
@@ -361,26 +406,6 @@ impl Membership {
         Some(said.behind + (now - said.at))
     }
 
-    /// The connection to a member closed. A suspicion, no evidence.
-    pub fn on_disconnected(&mut self, replica: ReplicaId) {
-        if let Some(peer) = self.peers.get_mut(&replica)
-            && peer.status == Status::Alive
-        {
-            peer.status = Status::Suspect;
-        }
-    }
-
-    /// A live host refused the connection to a member's address: its process is gone.
-    pub fn on_process_gone(&mut self, replica: ReplicaId) {
-        if let Some(peer) = self.peers.get_mut(&replica) {
-            self.leases.peers.entry(replica).or_default().gone = true;
-            if peer.status != Status::Dead {
-                peer.status = Status::Dead;
-                self.refresh_view();
-            }
-        }
-    }
-
     /// A message of a member came in.
     pub fn on_message(&mut self, now: BootNanos, from: ReplicaId, message: Message) {
         match message {
@@ -396,98 +421,25 @@ impl Membership {
                 let said = Said {
                     sent,
                     at: now,
+                    roster,
                     aside,
                     behind,
                     quorum_left,
                     council,
                     recalled,
                 };
-                self.on_heartbeat(now, from, said, roster);
+                self.on_heartbeat(now, from, said);
             }
             Message::Answer { sent, granted } => self.on_answer(now, from, sent, granted),
-            Message::Roster(members) => {
-                for member in &members {
-                    self.join_fact(now, member);
-                }
-            }
             Message::Council(council) => self.adopt(council),
+            Message::Roster(facts) => self.on_roster(now, from, &facts),
         }
         self.refresh_quorum();
     }
 
-    /// This node will hand everything off and go.
-    pub fn on_leave(&mut self, now: BootNanos) {
-        self.change_standing(now, Standing::Leaving);
-    }
-
-    /// This node owns nothing any more and goes.
-    pub fn on_left(&mut self, now: BootNanos) {
-        self.change_standing(now, Standing::Left);
-    }
-
-    /// An operator says that a dead member will not come back. Whether there was such a member;
-    /// one that is alive is not forgotten.
-    pub fn on_forget(&mut self, now: BootNanos, name: &str) -> bool {
-        let Some(member) = self.roster.get(name) else {
-            return false;
-        };
-        if self.status(member.replica) != Some(Status::Dead) {
-            return false;
-        }
-        let forgotten = Member {
-            standing: Standing::Forgotten,
-            ..member.clone()
-        };
-        self.join_fact(now, &forgotten);
-        true
-    }
-
-    /// A newcomer asks for a name. Poll until it is no longer [`NameVerdict::Asking`].
-    pub fn on_name_wanted(&mut self, now: BootNanos, name: &str) -> NameVerdict {
-        let Some(holder) = self.roster.get(name) else {
-            return NameVerdict::Granted { incarnation: 1 };
-        };
-        let (incarnation, replica) = (holder.incarnation, holder.replica);
-        if replica == self.me.replica {
-            return NameVerdict::Taken;
-        }
-        let gone = self
-            .leases
-            .peers
-            .get(&replica)
-            .is_some_and(|exchange| exchange.gone);
-        if gone || !holder.belongs() {
-            self.names_asked.remove(name);
-            return NameVerdict::Granted {
-                incarnation: incarnation + 1,
-            };
-        }
-        let asked = match self.names_asked.get(name) {
-            // An old question, of an earlier newcomer, says nothing about now.
-            Some(&asked) if now - asked < self.settings.name_patience.times(4) => asked,
-            _ => {
-                self.names_asked.insert(name.into(), now);
-                self.send_heartbeat(now, replica);
-                now
-            }
-        };
-        let answered = self.peers.get(&replica).and_then(|peer| peer.answered);
-        if answered.is_some_and(|answered| asked <= answered) {
-            self.names_asked.remove(name);
-            NameVerdict::Taken
-        } else if self.settings.name_patience <= now - asked {
-            self.names_asked.remove(name);
-            NameVerdict::Granted {
-                incarnation: incarnation + 1,
-            }
-        } else {
-            NameVerdict::Asking
-        }
-    }
-
-    fn on_heartbeat(&mut self, now: BootNanos, from: ReplicaId, said: Said, roster: u64) {
-        if roster != self.roster.digest() {
-            self.send(from, Message::Roster(self.roster.iter().cloned().collect()));
+    fn on_heartbeat(&mut self, now: BootNanos, from: ReplicaId, said: Said) {
+        if said.roster != self.roster.digest() {
+            self.send(from, Message::Roster(self.roster.facts()));
         }
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
@@ -514,72 +466,6 @@ impl Membership {
         if moved {
             self.refresh_view();
         }
-    }
-
-    fn on_answer(&mut self, now: BootNanos, from: ReplicaId, sent: BootNanos, granted: bool) {
-        let Some(peer) = self.peers.get_mut(&from) else {
-            return;
-        };
-        if now < sent || peer.answered.is_some_and(|newest| sent < newest) {
-            return;
-        }
-        peer.answered = Some(sent);
-        let fresh = now - sent < self.settings.lease;
-        let exchange = self.leases.peers.entry(from).or_default();
-        if granted {
-            exchange.lease.renew(now, sent + self.settings.lease);
-        }
-        if fresh && !exchange.gone && peer.status != Status::Alive {
-            let was_dead = peer.status == Status::Dead;
-            peer.status = Status::Alive;
-            if was_dead {
-                self.refresh_view();
-            }
-        }
-    }
-
-    fn change_standing(&mut self, now: BootNanos, standing: Standing) {
-        self.me.standing = standing;
-        let me = self.me.clone();
-        self.join_fact(now, &me);
-        let roster: Vec<Member> = self.roster.iter().cloned().collect();
-        let peers: Vec<ReplicaId> = self.peers.keys().copied().collect();
-        for to in peers {
-            self.send(to, Message::Roster(roster.clone()));
-        }
-    }
-
-    fn join_fact(&mut self, now: BootNanos, member: &Member) {
-        if !self.roster.join(member) {
-            return;
-        }
-        self.effects.push_back(Effect::RosterChanged);
-        if member.name == self.me.name
-            && (member.replica != self.me.replica || member.standing == Standing::Forgotten)
-        {
-            self.effects.push_back(Effect::Fenced);
-            return;
-        }
-        let roster = &self.roster;
-        self.peers
-            .retain(|&replica, _| roster.by_replica(replica).is_some());
-        if member.replica != self.me.replica {
-            self.peers.entry(member.replica).or_insert(Peer {
-                // Not believed alive before it has answered once.
-                status: Status::Dead,
-                answered: None,
-                heard_from: now,
-                said: None,
-            });
-            if !member.belongs() {
-                // It said itself that it decides nothing any more, or an operator said so.
-                self.leases.peers.entry(member.replica).or_default().gone = true;
-                if let Some(peer) = self.peers.get_mut(&member.replica) {
-                    peer.status = Status::Dead;
-                }
-            }
-        }
-        self.refresh_view();
     }
 
     fn refresh_view(&mut self) {

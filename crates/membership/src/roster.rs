@@ -1,11 +1,12 @@
 //! The members a cluster has, as facts that every node can join: a map that only grows upwards.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use delta_crdt::ReplicaId;
 
-/// How others reach a member. Opaque to membership, which only passes it on.
+use crate::digest::Digest;
+
+/// How others reach a member. Opaque to membership, which only passes it on and compares it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Contact {
     /// Address of the node-to-node traffic, `ADDR:PORT`.
@@ -32,7 +33,7 @@ pub enum Standing {
 /// One member under one incarnation.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Member {
-    /// Unique in the cluster.
+    /// Unique in the cluster, and not empty.
     pub name: String,
     /// Grows with each start under this name.
     pub incarnation: u64,
@@ -61,25 +62,66 @@ impl Member {
 /// Joining two rosters commutes, associates and is idempotent: per name the higher incarnation wins,
 /// a tie goes to the higher replica id (two seeds admitted the same name at once: one newcomer is
 /// fenced), then the later standing.
+///
+/// Who left stays listed for as long as somebody may not know it, and then goes ([`Self::retire`]). Of all who went one
+/// number remains, the highest incarnation: a name that is not listed is given a higher one, so that whoever had it
+/// before is fenced as if it were remembered. The number travels as a fact under the empty name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Roster {
     members: BTreeMap<String, Member>,
+    retired: u64,
 }
 
 impl Roster {
     /// Joins one fact; whether anything changed.
-    pub fn join(&mut self, member: &Member) -> bool {
-        match self.members.get_mut(&member.name) {
-            Some(known) if member.precedence() <= known.precedence() => false,
+    ///
+    /// That somebody left whom this roster does not list is news only above the highest incarnation that went: below it,
+    /// somebody else has not retired it yet.
+    pub fn join(&mut self, fact: &Member) -> bool {
+        if fact.name.is_empty() {
+            let is_news = self.retired < fact.incarnation;
+            self.retired = self.retired.max(fact.incarnation);
+            return is_news;
+        }
+        match self.members.get_mut(&fact.name) {
+            Some(known) if fact.precedence() <= known.precedence() => false,
             Some(known) => {
-                *known = member.clone();
+                *known = fact.clone();
                 true
             }
+            None if !fact.belongs() && fact.incarnation <= self.retired => false,
             None => {
-                self.members.insert(member.name.clone(), member.clone());
+                self.members.insert(fact.name.clone(), fact.clone());
                 true
             }
         }
+    }
+
+    /// Lists a member no longer.
+    pub(crate) fn retire(&mut self, name: &str) {
+        if let Some(member) = self.members.remove(name) {
+            self.retired = self.retired.max(member.incarnation);
+        }
+    }
+
+    /// All that is to be told to somebody who knows nothing.
+    #[must_use]
+    pub fn facts(&self) -> Vec<Member> {
+        let retired = (self.retired != 0).then(|| Member {
+            name: String::new(),
+            incarnation: self.retired,
+            replica: ReplicaId(0),
+            standing: Standing::Left,
+            contact: Contact::default(),
+        });
+        self.members.values().cloned().chain(retired).collect()
+    }
+
+    /// Higher than any incarnation that was seen under `name`.
+    #[must_use]
+    pub fn next_incarnation(&self, name: &str) -> u64 {
+        let seen = self.get(name).map_or(0, |member| member.incarnation);
+        seen.max(self.retired) + 1
     }
 
     /// The member of that name.
@@ -110,55 +152,23 @@ impl Roster {
             .count()
     }
 
-    /// A digest of all facts; equal rosters have equal digests on nodes of one build.
+    /// A digest of who belongs, under which incarnation, standing and contact, and of the highest incarnation that went.
+    ///
+    /// Who left is not in it: two rosters agree when neither lists anybody whom the other knows to have left. Part of the
+    /// peer protocol, byte for byte.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for member in self.members.values() {
-            member.hash(&mut hasher);
+        let mut digest = Digest::new(b"weir roster/0\0\0\0");
+        for member in self.members.values().filter(|member| member.belongs()) {
+            digest.text(&member.name);
+            digest.number(member.incarnation);
+            digest.number(member.replica.0);
+            digest.number(member.standing == Standing::Leaving);
+            digest.text(&member.contact.cluster);
+            digest.text(&member.contact.http);
+            digest.optional(member.contact.zone.as_deref());
         }
-        hasher.finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn member(name: &str, incarnation: u64, replica: u32, standing: Standing) -> Member {
-        Member {
-            name: name.into(),
-            incarnation,
-            replica: ReplicaId(replica),
-            standing,
-            contact: Contact::default(),
-        }
-    }
-
-    #[test]
-    fn joining_facts_in_any_order_gives_the_same_roster() {
-        let facts = [
-            member("a", 1, 10, Standing::Joined),
-            member("a", 1, 10, Standing::Left),
-            member("a", 2, 11, Standing::Joined),
-            member("a", 2, 12, Standing::Joined),
-            member("b", 1, 20, Standing::Forgotten),
-            member("b", 1, 20, Standing::Leaving),
-        ];
-        let mut forwards = Roster::default();
-        let mut backwards = Roster::default();
-        for fact in &facts {
-            forwards.join(fact);
-        }
-        for fact in facts.iter().rev() {
-            backwards.join(fact);
-        }
-        assert_eq!(forwards, backwards);
-        assert_eq!(
-            forwards.get("a").map(|a| (a.incarnation, a.replica)),
-            Some((2, ReplicaId(12)))
-        );
-        assert_eq!(forwards.belonging(), 1, "b was forgotten");
-        assert!(!forwards.join(&facts[0]), "an old fact changes nothing");
+        digest.number(self.retired);
+        digest.finish()
     }
 }

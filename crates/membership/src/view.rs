@@ -1,10 +1,9 @@
 //! The members that a node believes alive.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use delta_crdt::ReplicaId;
 
 use crate::council::CouncilId;
+use crate::digest::Digest;
 
 /// What a node believes of a member, from its own evidence alone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -141,11 +140,17 @@ impl View {
         [preferred, aside]
     }
 
-    /// Names the view: equal views have equal digests.
+    /// Names the view: equal views have equal digests, whatever build computed them.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.members.hash(&mut hasher);
-        hasher.finish()
+        let mut digest = Digest::new(b"weir view/0\0\0\0\0\0");
+        for seen in &self.members {
+            digest.number(seen.replica.0);
+            digest.text(&seen.name);
+            digest.optional(seen.zone.as_deref());
+            digest.number(seen.takes_shards);
+            digest.number(seen.aside);
+        }
+        digest.finish()
     }
 }

@@ -37,11 +37,15 @@ pub enum Bug {
     AsksOwnerAlone,
     /// A hit whose owner does not answer is taken for one that was never sent.
     SilenceIsUnsent,
+    /// Evidence of death is told again and again, whatever has disproved it.
+    KeepsEvidence,
+    /// What was once told of members is told again and again, whoever has left since.
+    RepeatsOldRosters,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::IgnoresLease,
         Self::AsksOneHolder,
         Self::RetryCountsTwice,
@@ -58,6 +62,8 @@ impl Bug {
         Self::CountsAtOnce,
         Self::AsksOwnerAlone,
         Self::SilenceIsUnsent,
+        Self::KeepsEvidence,
+        Self::RepeatsOldRosters,
     ];
 
     /// The promise that the bug is there to break: it counts as caught when that one is seen broken. `None`: any.
@@ -71,6 +77,8 @@ impl Bug {
             Self::FoundsAlone => Some("founded once"),
             Self::AsksOwnerAlone => Some("P4"),
             Self::SilenceIsUnsent => Some("T1"),
+            Self::KeepsEvidence => Some("alive"),
+            Self::RepeatsOldRosters => Some("bounded"),
             _ => None,
         }
     }
@@ -93,7 +101,9 @@ impl Bug {
             | Self::FoundsAlone
             | Self::CountsAtOnce
             | Self::AsksOwnerAlone
-            | Self::SilenceIsUnsent => None,
+            | Self::SilenceIsUnsent
+            | Self::KeepsEvidence
+            | Self::RepeatsOldRosters => None,
         }
     }
 }

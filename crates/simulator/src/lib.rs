@@ -26,6 +26,8 @@
 //! | a node whose clock is off goes on deciding | P1 | it decides by a clock beyond the bound |
 //! | a node whose link to an owner is cut asks nobody else | P4 | no answer, although a third node reaches both |
 //! | a hit whose owner does not answer is taken for one that was never sent | T1 | it was counted, and its client is told that it was not |
+//! | evidence of death is told again and again | alive | a node that can be reached stays dead |
+//! | what was once told of members is told again and again | bounded | those who left are listed and dialled |
 //!
 //! T1: where a client is told that its hit was not counted, nobody has counted it, and nobody will. T2: only of a hit that
 //! left its node, or was decided there, a client is told that this is unknown.

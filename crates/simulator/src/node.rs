@@ -89,6 +89,12 @@ pub(crate) enum Event {
 /// Between two comparisons of the clocks.
 const CLOCK_ROUND: SimTime = 100_000_000;
 
+/// After so long the dead are let go of. Longer than a host takes to start again.
+const FORGET_AFTER: Nanos = Nanos::from_secs(10);
+
+/// Between two looks for them.
+const LOOK_FOR_THE_DEAD: SimTime = 1_000_000_000;
+
 /// Keys of a shard that are looked at, each tick, for being full again.
 const EXPIRY_BUDGET: usize = 8;
 
@@ -111,17 +117,20 @@ pub(crate) struct Node {
     boot_offset: u64,
     clocks: Clocks,
     compared_at: SimTime,
-    keeps_bad_clock: bool,
     /// What this node may keep of a shard. `None`: all there is.
     room: Option<Room>,
     quorum: bool,
-    waits_in_minority: bool,
     requests: BTreeMap<RequestId, Carried>,
     passed_on: BTreeMap<u64, PassedOn>,
     held: Vec<Held<Reply>>,
     detours: Detours,
     /// Shards that have news for those who wait.
     changed: BTreeSet<ShardId>,
+    /// Of whom there was evidence of death, for a bug.
+    held_for_gone: BTreeSet<ReplicaId>,
+    /// Every member heard of, for a bug.
+    told: Vec<Member>,
+    looked_for_dead: SimTime,
     next_hit: u64,
     next_attempt: u64,
     acknowledge: Acknowledge,
@@ -149,10 +158,11 @@ impl Node {
         let boot = BootNanos::new(now + boot_offset);
         let rules = membership::Settings {
             quorum: settings.partition == Partition::Quorum && bug != Some(Bug::CountsAtOnce),
+            forget_after: (settings.partition == Partition::Available).then_some(FORGET_AFTER),
             ..membership::Settings::lan()
         };
         let mut membership = Membership::new(boot, member, rules, joins);
-        membership.on_aside(joins);
+        membership.on_aside(joins && bug != Some(Bug::KeepsBadClock));
         let mut node = Self {
             me,
             membership,
@@ -164,10 +174,11 @@ impl Node {
             boot_offset,
             clocks: Clocks::new(settings.max_skew, joins),
             compared_at: now,
-            keeps_bad_clock: false,
             room: None,
             quorum: settings.partition == Partition::Quorum,
-            waits_in_minority: false,
+            held_for_gone: BTreeSet::new(),
+            told: Vec::new(),
+            looked_for_dead: now,
             requests: BTreeMap::new(),
             passed_on: BTreeMap::new(),
             held: (0..SHARDS).map(|_| Held::default()).collect(),
@@ -187,28 +198,17 @@ impl Node {
         node
     }
 
-    /// A bug: decides whatever its clock says.
-    pub(crate) fn keep_bad_clock(&mut self) {
-        self.keeps_bad_clock = true;
-        self.membership.on_aside(false);
-    }
-
     /// From now on so many keys of a shard are too many.
     pub(crate) fn keep_at_most(&mut self, keys: usize) {
         let bytes = usize::MAX;
         self.room = Some(Room { keys, bytes });
     }
 
-    /// A bug: lets hits wait although no majority can be had.
-    pub(crate) fn wait_in_minority(&mut self) {
-        self.waits_in_minority = true;
-    }
-
     /// Whether nobody within reach may decide, as far as this node knows.
     fn no_quorum(&self, now: SimTime) -> bool {
         let leases = self.membership.leases();
         let is_lost = leases.no_quorum_since(self.clocks(now).boot).is_some();
-        self.quorum && is_lost && !self.waits_in_minority
+        self.quorum && is_lost && self.bug != Some(Bug::WaitsInMinority)
     }
 
     /// Both clocks of this node at true time `now`.
@@ -231,6 +231,8 @@ impl Node {
         self.tell_membership(now);
         self.membership.on_tick(self.clocks(now).boot);
         self.compare_clocks(now);
+        self.let_go(now);
+        self.repeat_what_is_old(now);
         self.drain_membership(now);
         let room = self.room;
         let mut keys = Vec::new();
@@ -257,11 +259,45 @@ impl Node {
         }
         self.compared_at = now;
         let outvoted = self.clocks.bearing() == Bearing::Outvoted;
-        self.membership.on_aside(outvoted && !self.keeps_bad_clock);
+        self.membership
+            .on_aside(outvoted && self.bug != Some(Bug::KeepsBadClock));
         let asked = self.clocks(now).boot;
         for to in self.membership.view().others(self.me) {
             let payload = Payload::TimeAsked(asked);
             self.events.push(Event::Send { to, payload });
+        }
+    }
+
+    /// Lets go of members that have been dead for long, unless a shard's record names them.
+    fn let_go(&mut self, now: SimTime) {
+        if now < self.looked_for_dead + LOOK_FOR_THE_DEAD {
+            return;
+        }
+        self.looked_for_dead = now;
+        let boot = self.clocks(now).boot;
+        for replica in self.membership.long_dead(boot) {
+            let mut records = self.shards.iter().filter_map(Shard::record);
+            if !records.any(|record| record.held_by(replica)) {
+                self.membership.on_unnamed(boot, replica);
+            }
+        }
+    }
+
+    /// The bugs that go on saying what is true no longer.
+    fn repeat_what_is_old(&mut self, now: SimTime) {
+        let boot = self.clocks(now).boot;
+        if self.bug == Some(Bug::KeepsEvidence) {
+            for &replica in &self.held_for_gone {
+                self.membership.on_process_gone(boot, replica);
+            }
+        }
+        if self.bug == Some(Bug::RepeatsOldRosters) {
+            self.told.extend(self.membership.roster().iter().cloned());
+            self.told.retain(Member::belongs);
+            self.told.sort_by_key(|member| member.replica);
+            self.told.dedup();
+            let old = membership::Message::Roster(self.told.clone());
+            self.membership.on_message(boot, self.me, old);
         }
     }
 
@@ -276,7 +312,11 @@ impl Node {
 
     /// A connection to a process was refused by its live host.
     pub(crate) fn on_process_gone(&mut self, now: SimTime, replica: ReplicaId) {
-        self.membership.on_process_gone(replica);
+        if self.bug == Some(Bug::KeepsEvidence) {
+            self.held_for_gone.insert(replica);
+        }
+        self.membership
+            .on_process_gone(self.clocks(now).boot, replica);
         self.drain_membership(now);
     }
 
@@ -416,17 +456,17 @@ impl Node {
                     let me = self.membership.me().clone();
                     let others: Vec<ReplicaId> = self
                         .membership
-                        .roster()
-                        .iter()
-                        .map(|member| member.replica)
+                        .addresses()
+                        .map(|(_, replica)| replica)
                         .collect();
-                    for to in others.into_iter().filter(|&other| other != self.me) {
+                    for to in others {
                         self.events.push(Event::Send {
                             to,
                             payload: Payload::Introduction(me.clone()),
                         });
                     }
                 }
+                membership::Effect::LookAt { .. } | membership::Effect::Disproved { .. } => {}
                 membership::Effect::Fenced => self.events.push(Event::Fenced),
             }
         }

@@ -1,9 +1,11 @@
 //! The event loop: hosts, clocks, clients and faults, all from one seed.
 
 mod checks;
+mod crowd;
 mod evictions;
 mod faults;
 mod life;
+mod reach;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -48,6 +50,13 @@ enum Happening {
         host: usize,
         replica: ReplicaId,
     },
+    /// Connections from this host to the process of that replica are refused, although it lives.
+    Refused {
+        host: usize,
+        replica: ReplicaId,
+    },
+    /// A name comes and goes, by way of this host.
+    Pass(usize),
     Client,
     Join(usize),
     Fault,
@@ -96,6 +105,10 @@ struct World {
     answered: u64,
     faults: u64,
     last_split: SimTime,
+    /// When the network was last healed of whatever it had.
+    last_heal: SimTime,
+    /// Names that came and went.
+    passed: u32,
     /// When fewer nodes than a majority last ran: of two nodes, one is not enough.
     last_minority: SimTime,
     /// Of each shard, the highest term under which somebody has decided.
@@ -129,6 +142,8 @@ pub fn run(scenario: Scenario) -> Report {
         answered: 0,
         faults: 0,
         last_split: 0,
+        last_heal: 0,
+        passed: 0,
         last_minority: 0,
         newest_terms: BTreeMap::new(),
         last_state_lost: 0,
@@ -223,6 +238,8 @@ impl World {
                     self.after(host);
                 }
             }
+            Happening::Refused { host, replica } => self.connection_refused(host, replica),
+            Happening::Pass(guide) => self.pass(guide),
             Happening::Client => self.client(),
             Happening::Join(host) => self.join(host),
             Happening::Fault => self.fault(),
@@ -257,6 +274,7 @@ impl World {
         self.after(host);
         self.watch_majority(host);
         self.watch_reach(host);
+        self.check_alive(host);
         self.watch_leaving(host);
         // A silence that began before the split ends with the first heartbeat after it: until then a node may
         // still conclude that the other side is dead, and count apart although messages pass again.

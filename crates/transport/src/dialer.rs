@@ -22,6 +22,13 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest pause: a node that comes back is met within a second.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// So many refusals in a row say that the process is dead that an address led to.
+///
+/// One alone may be a full queue of connections, or a proxy that looks elsewhere for a moment. The pauses in between
+/// double from [`PAUSE_MIN`], so that three take 30 to 60 ms: of the 100 ms to the first answer of a new owner 40 are
+/// left, and a takeover on a quiet network takes 5.
+const REFUSALS: u32 = 3;
+
 /// Why an address could not be opened. Nobody's state has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -57,26 +64,27 @@ impl Drop for Dial {
 }
 
 impl Inner {
-    pub(super) fn dial(self: &Arc<Self>, address: &str) {
-        self.dial_knowing(address, None);
+    /// Dials `address`, which leads to `expected` as far as is known.
+    pub(super) fn dial(self: &Arc<Self>, address: &str, expected: Option<ReplicaId>) {
+        self.dial_knowing(address, |known| *known = known.or(expected));
     }
 
     /// Redials `peer`, now connected, when it is lost.
     pub(super) fn keep_dialling(self: &Arc<Self>, peer: &Hello) {
-        self.dial_knowing(&peer.cluster, Some(peer.replica));
+        self.dial_knowing(&peer.cluster, |known| *known = Some(peer.replica));
     }
 
-    fn dial_knowing(self: &Arc<Self>, address: &str, known: Option<ReplicaId>) {
+    fn dial_knowing(self: &Arc<Self>, address: &str, learn: impl FnOnce(&mut Option<ReplicaId>)) {
         if address == self.advertised {
             return;
         }
         let mut dials = lock(&self.dials);
         if let Some(dial) = dials.get(address) {
-            if known.is_some() {
-                *lock(&dial.known) = known;
-            }
+            learn(&mut lock(&dial.known));
             return;
         }
+        let mut known = None;
+        learn(&mut known);
         let known = Arc::new(Mutex::new(known));
         let task = tokio::spawn(keep_connected(
             self.clone(),
@@ -90,6 +98,25 @@ impl Inner {
                 known,
             },
         );
+    }
+
+    /// Looks once whether a node is at `address`; one that is there is connected.
+    pub(super) fn look_at(self: &Arc<Self>, address: &str) {
+        let (inner, address) = (self.clone(), address.to_owned());
+        // Ends by itself: every await of an attempt has a deadline.
+        tokio::spawn(async move {
+            let Some(me) = inner.me().filter(|me| !me.is_newcomer()) else {
+                return;
+            };
+            match inner.open(&address, &me, Plane::Data).await {
+                Ok((stream, proven)) => {
+                    stream::carry(inner, stream, proven, true).await;
+                }
+                Err(error) => {
+                    tracing::debug!(%address, error = crate::chain(&error), "nobody of this cluster there")
+                }
+            }
+        });
     }
 
     /// Connects to `address`, shakes hands, and leaves the stream to the caller.
@@ -144,20 +171,30 @@ impl Pauses {
 
 async fn keep_connected(inner: Arc<Inner>, address: String, known: Arc<Mutex<Option<ReplicaId>>>) {
     let mut pauses = Pauses::fresh();
-    let mut told_gone = None;
+    let mut refusals = 0;
     let mut warned = "";
     loop {
         let lost = *lock(&known);
         if let Some(link) = lost.and_then(|replica| inner.link(replica)) {
             link.wait_until_down().await;
             pauses = Pauses::fresh();
-            told_gone = None;
+            refusals = 0;
             continue;
         }
         let Some(me) = inner.when_introduced().await else {
             return;
         };
-        match inner.open(&address, &me, Plane::Data).await {
+        let opened = inner.open(&address, &me, Plane::Data).await;
+        let is_refused = matches!(&opened, Err(OpenError::Connect { source, .. }) if source.kind() == io::ErrorKind::ConnectionRefused);
+        refusals = if is_refused { refusals + 1 } else { 0 };
+        if let Some(replica) = lost
+            && (REFUSALS <= refusals || is_answered_by_another(&opened, replica))
+            && inner.link(replica).is_none()
+        {
+            // Each time anew: what a connection from there has disproved since may have become true.
+            inner.tell(TransportEvent::ProcessGone { replica }).await;
+        }
+        match opened {
             Ok((stream, proven)) => {
                 *lock(&known) = Some(proven.peer.replica);
                 warned = "";
@@ -167,20 +204,7 @@ async fn keep_connected(inner: Arc<Inner>, address: String, known: Arc<Mutex<Opt
                 let carried = carrying.await.unwrap_or(false);
                 if carried && PAUSE_MAX <= since.elapsed() {
                     pauses = Pauses::fresh();
-                    told_gone = None;
                     continue;
-                }
-            }
-            Err(OpenError::Connect { source, .. })
-                if source.kind() == io::ErrorKind::ConnectionRefused =>
-            {
-                if let Some(replica) = lost
-                    && told_gone != lost
-                    && inner.link(replica).is_none()
-                {
-                    told_gone = lost;
-                    tracing::info!(%replica, %address, "host alive, process gone");
-                    inner.tell(TransportEvent::ProcessGone { replica }).await;
                 }
             }
             Err(OpenError::Handshake {
@@ -207,6 +231,24 @@ async fn keep_connected(inner: Arc<Inner>, address: String, known: Arc<Mutex<Opt
             }
         }
         tokio::time::sleep(pauses.next()).await;
+    }
+}
+
+/// Whether somebody who has proven the cookie answers in place of `lost`: then its process has ended, for two cannot
+/// listen on one address.
+///
+/// A node that is not ready has not been given its incarnation yet, or decides nothing any more. Either way it is not
+/// `lost` as others knew it.
+fn is_answered_by_another(
+    opened: &Result<(TcpStream, Proven), OpenError>,
+    lost: ReplicaId,
+) -> bool {
+    match opened {
+        Ok((_, proven)) => proven.peer.replica != lost,
+        Err(OpenError::Handshake { source, .. }) => {
+            matches!(source, HandshakeError::RefusedBy(Refusal::NotReady))
+        }
+        Err(OpenError::Connect { .. }) => false,
     }
 }
 

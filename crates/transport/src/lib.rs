@@ -19,7 +19,7 @@ mod listener;
 mod registry;
 mod stream;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
@@ -103,9 +103,11 @@ pub enum TransportEvent {
         /// Whether it said goodbye: it stopped in good order.
         goodbye: bool,
     },
-    /// A live host refused the redial of a peer lost before: its process is dead. Told once per loss.
+    /// The process of a peer lost before, or of one that was to be found at its address, is dead: its live host has
+    /// refused three connections in a row, or another process answers there. Told with every attempt from then on.
     ///
-    /// Evidence as good as the network between: a firewall that rejects instead of dropping says the same.
+    /// Refusals are evidence as good as the network between: a firewall that rejects instead of dropping says the same.
+    /// A later `Connected` of the same replica disproves them.
     ProcessGone {
         /// Which incarnation it was.
         replica: ReplicaId,
@@ -292,7 +294,29 @@ impl Transport {
     /// connection to the node found there, until told to [`Self::forget`]. Peers that connect by themselves
     /// are redialled at the address they advertise.
     pub fn dial(&self, address: &str) {
-        self.inner.dial(address);
+        self.inner.dial(address, None);
+    }
+
+    /// Dials these addresses as [`Self::dial`] does, each with the node that is to be found there if it is known, and
+    /// stops redialling every other.
+    pub fn dial_only<'a>(&self, addresses: impl IntoIterator<Item = (&'a str, Option<ReplicaId>)>) {
+        let mut wanted = HashSet::new();
+        for (address, expected) in addresses {
+            self.inner.dial(address, expected);
+            wanted.insert(address);
+        }
+        lock(&self.inner.dials).retain(|address, _| wanted.contains(address.as_str()));
+    }
+
+    /// Looks once whether a node is at `address`, and connects with it if so.
+    pub fn look_at(&self, address: &str) {
+        self.inner.look_at(address);
+    }
+
+    /// Addresses that are connected, or redialled until they are.
+    #[must_use]
+    pub fn dialled(&self) -> usize {
+        lock(&self.inner.dials).len()
     }
 
     /// Stops redialling `address`. A connection that is open stays.

@@ -13,7 +13,9 @@ use coordinator::Policy;
 use front_http::{HttpConfig, Identity, Route, RouteAnswer};
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
+use quota::Nanos;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use shard::Partition;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -250,6 +252,12 @@ async fn join(
                 max_lag: config.cluster.max_lag.into(),
             },
             Ack::Replicated => Acknowledge::Replicated,
+        },
+        forget_after: match config.cluster.partition {
+            Partition::Available => {
+                Some(config.cluster.forget_after.into()).filter(|&after| after != Nanos::ZERO)
+            }
+            Partition::Quorum => None,
         },
         max_keys: config.cluster.max_keys,
         max_memory: max_memory(config.cluster.max_memory),

@@ -123,8 +123,12 @@ impl Cluster {
                     self.with_membership(|membership, _| membership.on_disconnected(replica));
                 }
                 TransportEvent::ProcessGone { replica } => {
-                    tracing::warn!(%replica, "its host refuses the connection: the process is gone");
-                    self.with_membership(|membership, _| membership.on_process_gone(replica));
+                    let is_news = self.with_membership(|membership, now| {
+                        membership.on_process_gone(now, replica)
+                    });
+                    if is_news == Some(true) {
+                        tracing::warn!(%replica, "its host refuses connections, or another answers there: the process is gone");
+                    }
                 }
                 TransportEvent::HelloRefused { address, reason } => {
                     tracing::debug!(address, error = %chain(&reason), "refused");

@@ -27,7 +27,7 @@ use super::slots::{SHARDS, Slots};
 use super::{Cluster, ClusterConfig, Inner, PASSING_ON_MAX, RELAYING_MAX, WAITING_MAX};
 use crate::clock::Clock;
 use crate::control::{Control, ControlError, GatewayHandler};
-use crate::discovery::{Announcement, Neighbours, Seed};
+use crate::discovery::{Announcement, Neighbours};
 use crate::wire;
 use transport::cookie::Cookie;
 use transport::handshake::{Hello, Refusal};
@@ -41,6 +41,9 @@ const PAUSE: Duration = Duration::from_millis(40);
 
 /// Between two ticks of the membership machine: a quarter of a heartbeat.
 const HEARTBEAT_TICK: Duration = Duration::from_millis(25);
+
+/// Between two looks for members that have been dead for long. Short beside the hour after which one is let go of.
+const LOOK_FOR_THE_DEAD: Duration = Duration::from_secs(1);
 
 /// Why a node could not join.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +116,7 @@ pub(super) enum Found {
         incarnation: u64,
         roster: Vec<u8>,
         key_limits: Vec<u8>,
+        dead: Vec<ReplicaId>,
     },
     /// Nobody: it founds a cluster, in which these count.
     Nobody { founders: Vec<String> },
@@ -178,11 +182,15 @@ impl Cluster {
             }
         };
         let founds = matches!(found, Found::Nobody { .. });
+        let dead = match &found {
+            Found::Granted { dead, .. } => dead.clone(),
+            Found::Nobody { .. } => Vec::new(),
+        };
         cluster.take_part(me, found).await?;
         if founds && !cluster.inner.config.join.is_empty() {
             cluster.run("seeds", Self::look_on);
         }
-        cluster.settle().await;
+        cluster.settle(&dead).await;
         Ok(cluster)
     }
 
@@ -246,6 +254,7 @@ impl Cluster {
         let me = Hello { incarnation, ..me };
         let now = self.inner.clock.now().boot;
         let settings = Settings {
+            forget_after: self.inner.config.forget_after,
             quorum: self.inner.config.shards.partition == shard::Partition::Quorum,
             ..Settings::lan()
         };
@@ -273,11 +282,7 @@ impl Cluster {
             .lock()
             .expect("the machine does not panic") = Some(membership);
         self.inner.transport.introduce(me);
-        for seed in &self.inner.config.join {
-            if let Seed::Node(address) = seed {
-                self.inner.transport.dial(address);
-            }
-        }
+        self.with_membership(|membership, _| self.dial(membership));
         let keepers = Keepers::start(self.clone()).await?;
         let _first = self.inner.keepers.set(keepers);
         self.with_membership(|membership, now| membership.on_tick(now));
@@ -304,6 +309,7 @@ impl Cluster {
     async fn tick_forever(self) {
         let mut timer = tokio::time::interval(HEARTBEAT_TICK);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looked = Instant::now();
         while !self.inner.is_stopped() {
             timer.tick().await;
             let of_the_shards = self.facts_of_the_shards();
@@ -315,11 +321,16 @@ impl Cluster {
                 membership.on_tick(now);
             });
             self.watch_quorum();
+            if LOOK_FOR_THE_DEAD <= looked.elapsed() {
+                looked = Instant::now();
+                self.let_go();
+            }
         }
     }
 
-    /// Waits until every member is heard of and every shard has a live owner.
-    async fn settle(&self) {
+    /// Waits until every member is heard of, but for those that whoever let this node in holds for `dead`, and every shard
+    /// has a live owner.
+    async fn settle(&self, dead: &[ReplicaId]) {
         let started = Instant::now();
         while started.elapsed() < SETTLE {
             if SETTLE / 2 < started.elapsed() {
@@ -328,10 +339,8 @@ impl Cluster {
             }
             let all_heard = self.with_membership(|membership, _| {
                 let known = membership.roster().iter().filter(|member| member.belongs());
-                known
-                    .filter(|member| membership.status(member.replica) == Some(Status::Dead))
-                    .count()
-                    == 0
+                let mut expected = known.filter(|member| !dead.contains(&member.replica));
+                expected.all(|member| membership.status(member.replica) != Some(Status::Dead))
             });
             let patience = started.elapsed() < Duration::from_secs(2);
             let world = self.inner.slots.world.load();
@@ -382,16 +391,17 @@ impl GatewayHandler for Gatekeeper {
             return Vec::new();
         };
         let cluster = &self.0;
-        let verdict = cluster
-            .with_membership(|membership, now: BootNanos| membership.on_name_wanted(now, &name));
-        encode(&match verdict {
+        let verdict = cluster.with_membership(|membership, now: BootNanos| {
+            membership.on_name_wanted(now, &name, &from.cluster)
+        });
+        let answer = match verdict {
             None => cluster.as_newcomer(),
             Some(NameVerdict::Taken) => Answer::Taken,
             Some(NameVerdict::Asking) => Answer::Asking,
             Some(NameVerdict::Granted { incarnation }) => {
                 tracing::info!(name, incarnation, "let in");
                 let roster = cluster.with_membership(|membership, _| {
-                    wire::encode_roster(membership.roster().iter())
+                    wire::encode_roster(&membership.roster().facts())
                 });
                 let key_limits = cluster.inner.key_limits.encode();
                 Answer::Granted {
@@ -400,7 +410,9 @@ impl GatewayHandler for Gatekeeper {
                     key_limits,
                 }
             }
-        })
+        };
+        let dead = cluster.with_membership(|membership, now| membership.presumed_dead(now));
+        encode_answer(&answer, &dead.unwrap_or_default())
     }
 
     fn told(&self, _from: Hello, word: Vec<u8>) {
@@ -430,6 +442,19 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).expect("these values have a serial form")
 }
 
+/// The answer, and after it whom this node holds for dead: a node of the format before reads no further than the answer.
+fn encode_answer(answer: &Answer, dead: &[ReplicaId]) -> Vec<u8> {
+    let dead: Vec<u32> = dead.iter().map(|replica| replica.0).collect();
+    [encode(answer), encode(&dead)].concat()
+}
+
+/// What [`encode_answer`] encoded. A node of the format before says nothing of the dead.
+pub(super) fn decode_answer(bytes: &[u8]) -> Option<(Answer, Vec<ReplicaId>)> {
+    let (answer, rest) = postcard::take_from_bytes(bytes).ok()?;
+    let dead: Vec<u32> = decode(rest).unwrap_or_default();
+    Some((answer, dead.into_iter().map(ReplicaId).collect()))
+}
+
 pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     postcard::from_bytes(bytes).ok()
 }
@@ -439,4 +464,21 @@ fn fresh_replica() -> ReplicaId {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).expect("the operating system has randomness");
     ReplicaId(u32::from_ne_bytes(bytes).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_and_one_of_the_format_before_are_read_by_each_other() {
+        let before = encode(&Answer::Taken);
+        let read = decode_answer(&before);
+        assert!(matches!(read, Some((Answer::Taken, dead)) if dead.is_empty()));
+        let dead = [ReplicaId(7), ReplicaId(0xffff_ffff)];
+        let now = encode_answer(&Answer::Asking, &dead);
+        assert!(matches!(decode(&now), Some(Answer::Asking)));
+        let read = decode_answer(&now);
+        assert!(matches!(read, Some((Answer::Asking, told)) if told == dead));
+    }
 }

@@ -1,5 +1,6 @@
 //! Drives the membership machine, and tells the shards what it finds.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
@@ -10,6 +11,7 @@ use quota::BootNanos;
 
 use super::Cluster;
 use super::slots::{SHARDS, World};
+use crate::discovery::Seed;
 use crate::wire::{self, Frame};
 use transport::Lane;
 use transport::handshake::Hello;
@@ -34,9 +36,9 @@ impl Cluster {
         // Published before any answer leaves: a grant must be known here before it is used there.
         let view_changed = effects.contains(&Effect::ViewChanged);
         self.publish(membership, view_changed);
-        let unknown = effects
-            .contains(&Effect::RosterChanged)
-            .then(|| self.addresses(membership));
+        if effects.contains(&Effect::RosterChanged) {
+            self.dial(membership);
+        }
         drop(guard);
         for effect in effects {
             match effect {
@@ -53,11 +55,13 @@ impl Cluster {
                     self.inner.stopped.store(true, Ordering::Relaxed);
                     self.inner.fenced.send_replace(true);
                 }
+                Effect::LookAt { address } => self.inner.transport.look_at(&address),
+                Effect::Disproved { replica } => {
+                    metrics::counter!("weir_deaths_disproved_total").increment(1);
+                    tracing::warn!(%replica, "was held for gone, and lives");
+                }
                 Effect::ViewChanged | Effect::RosterChanged => {}
             }
-        }
-        for address in unknown.into_iter().flatten() {
-            self.inner.transport.dial(&address);
         }
         if view_changed {
             let world = self.inner.slots.world.load();
@@ -114,15 +118,36 @@ impl Cluster {
         }));
     }
 
-    /// Where the other members are found.
-    fn addresses(&self, membership: &Membership) -> Vec<String> {
-        let others = membership
-            .roster()
-            .iter()
-            .filter(|member| member.belongs() && member.replica != self.inner.me);
-        others
-            .map(|member| member.contact.cluster.clone())
-            .collect()
+    /// Dials those who belong and the addresses given with `--join`, and nobody else.
+    pub(super) fn dial(&self, membership: &Membership) {
+        let seeds = self.inner.config.join.iter().filter_map(|seed| match seed {
+            Seed::Node(address) => Some((address.as_str(), None)),
+            _ => None,
+        });
+        let members = membership
+            .addresses()
+            .map(|(address, replica)| (address, Some(replica)));
+        self.inner.transport.dial_only(members.chain(seeds));
+    }
+
+    /// Lets go of members that have been dead for long, unless a shard's record names them.
+    pub(super) fn let_go(&self) {
+        let long_dead = self.with_membership(|membership, now| membership.long_dead(now));
+        let long_dead = long_dead.unwrap_or_default();
+        if long_dead.is_empty() {
+            return;
+        }
+        let named: BTreeSet<ReplicaId> = (0..SHARDS)
+            .filter_map(|shard| self.inner.slots.holders(shard::ShardId(shard)))
+            .flatten()
+            .collect();
+        for replica in long_dead {
+            if !named.contains(&replica) {
+                metrics::counter!("weir_members_let_go_total").increment(1);
+                tracing::info!(%replica, "dead for long, letting go of it");
+                self.with_membership(|membership, now| membership.on_unnamed(now, replica));
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use membership::{Founding, FoundingRules, FoundingStep, Silence};
 use quota::Nanos;
 
-use super::join::{Answer, Found, JoinError, Question, decode, encode};
+use super::join::{Answer, Found, JoinError, Question, decode_answer, encode};
 use super::{Cluster, ClusterConfig};
 use crate::control::AskError;
 use crate::discovery::{self, Neighbours, Seed};
@@ -127,7 +127,7 @@ impl Cluster {
             .introduce(&address, &question, INTRODUCTION)
             .await;
         let (peer, answer) = match asked {
-            Ok((peer, answer)) => (peer, decode::<Answer>(&answer)),
+            Ok((peer, answer)) => (peer, decode_answer(&answer)),
             Err(error) => {
                 tracing::debug!(address, error = %crate::chain(&error), "no answer to the introduction");
                 let is_seed = || {
@@ -150,23 +150,27 @@ impl Cluster {
             }
         };
         Ok(match answer {
-            Some(Answer::Granted {
+            Some((
+                Answer::Granted {
+                    incarnation,
+                    roster,
+                    key_limits,
+                },
+                dead,
+            )) => Told::LetIn(Found::Granted {
                 incarnation,
                 roster,
                 key_limits,
-            }) => Told::LetIn(Found::Granted {
-                incarnation,
-                roster,
-                key_limits,
+                dead,
             }),
-            Some(Answer::Taken) => return Err(self.name_taken(address)),
-            Some(Answer::Asking) => Told::Somebody,
-            Some(Answer::Joining) => Told::Newcomer {
+            Some((Answer::Taken, _)) => return Err(self.name_taken(address)),
+            Some((Answer::Asking, _)) => Told::Somebody,
+            Some((Answer::Joining, _)) => Told::Newcomer {
                 name: peer.name,
                 founds: true,
                 follows: None,
             },
-            Some(Answer::Newcomer { founds, follows }) => Told::Newcomer {
+            Some((Answer::Newcomer { founds, follows }, _)) => Told::Newcomer {
                 name: peer.name,
                 founds,
                 follows,

@@ -98,6 +98,9 @@ pub struct ClusterConfig {
     pub shards: shard::Settings,
     /// When admitted hits are answered.
     pub acknowledge: Acknowledge,
+    /// Members that have been dead for so long, and that no shard names, are let go of. `None`: never, as it must be where
+    /// the dead count towards a majority.
+    pub forget_after: Option<quota::Nanos>,
     /// Most keys that this node holds; beyond it those go of which least is lost.
     pub max_keys: u64,
     /// Most bytes that its keys take, in the same way. Copies may take an eighth more for a while.

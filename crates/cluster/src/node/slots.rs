@@ -261,6 +261,12 @@ impl Slots {
             .map(|state| read(&state.shard))
     }
 
+    /// Who holds the shard, as far as is known here.
+    pub(crate) fn holders(&self, shard: ShardId) -> Option<Vec<ReplicaId>> {
+        let holders = |shard: &Shard| shard.record().map(|record| record.holders.clone());
+        self.read(shard, holders).flatten()
+    }
+
     /// A hit that this node forwarded under `sequence` was admitted, and its client is told.
     pub(crate) fn on_answered(&self, now: BootNanos, shard: ShardId, sequence: u64) {
         if let Some(mut state) = self.lock(&self.slots[usize::from(shard.0)]) {

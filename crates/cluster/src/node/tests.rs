@@ -37,6 +37,7 @@ async fn start_with_room(name: &str, cookie: &str, join: &[&Cluster], max_keys: 
         expect: None,
         shards: shard::Settings::lan(2, shard::Partition::Available),
         acknowledge: Acknowledge::Replicated,
+        forget_after: None,
         max_keys,
         max_memory: u64::MAX,
     })

@@ -18,10 +18,11 @@ impl Membership {
         for (&replica, exchange) in &self.leases.peers {
             let mut kept = *exchange;
             kept.lease.until = BootNanos::default();
+            kept.gone = false;
             fresh.leases.peers.insert(replica, kept);
         }
-        for member in self.roster.iter() {
-            fresh.join_fact(now, member);
+        for fact in self.roster.facts() {
+            fresh.join_fact(now, &fact);
         }
         fresh.aside = self.aside;
         fresh.council = self.council.clone();

@@ -86,8 +86,9 @@ fn a_member_that_came_later_is_asked_as_well() {
 #[test]
 fn an_owner_goes_on_alone_when_the_others_are_gone() {
     let mut node = lone_owner(&[2, 3]);
+    let boot = quota::BootNanos::new(node.millis * 1_000_000);
     for gone in [2, 3] {
-        node.membership.on_process_gone(ReplicaId(gone));
+        node.membership.on_process_gone(boot, ReplicaId(gone));
     }
     node.millis += 2_000;
     node.tick();

@@ -214,6 +214,7 @@ impl World {
             return;
         }
         self.check_evictions();
+        self.check_bounded();
         for shard in 0..SHARDS {
             let owner = (0..HOSTS).find(|&host| {
                 self.hosts[host]

@@ -81,11 +81,15 @@ impl World {
                 let newcomer = down[self.rng.random_range(0..down.len())];
                 self.at(self.now, Happening::Join(newcomer));
             }
-            80..=99 if self.scenario.splits && 2 < up.len() => {
+            80..=95 if self.scenario.splits && 2 < up.len() => {
                 let sides = (0..HOSTS).map(|_| usize::from(self.rng.random_bool(0.4)));
                 let sides = sides.collect();
                 self.split(sides, 500..6_000);
+                if self.rng.random_bool(0.5) {
+                    self.refuse();
+                }
             }
+            96..=99 => self.crowd(victim),
             _ => {
                 self.say(|| "the network loses every tenth message".into());
                 self.network.loss = 0.1;
@@ -169,6 +173,7 @@ impl World {
             self.say(|| "the network heals".into());
             self.last_split = self.now;
         }
+        self.last_heal = self.now;
         self.network.sides = vec![0; HOSTS];
         self.network.cut = Links::NONE;
         self.network.loss = 0.0;

@@ -25,6 +25,7 @@ impl World {
             return;
         }
         let name = NAMES[host];
+        let address = format!("host {host}");
         let seed = (0..HOSTS).find(|&other| {
             let joined = self.hosts[other]
                 .node
@@ -58,7 +59,7 @@ impl World {
             },
             None => NameVerdict::Asking,
             Some(seed) => match (boot(self, seed), &mut self.hosts[seed].node) {
-                (Some(boot), Some(node)) => node.membership.on_name_wanted(boot, name),
+                (Some(boot), Some(node)) => node.membership.on_name_wanted(boot, name, &address),
                 _ => NameVerdict::Asking,
             },
         };
@@ -82,7 +83,10 @@ impl World {
             incarnation,
             replica,
             standing: Standing::Joined,
-            contact: Contact::default(),
+            contact: Contact {
+                cluster: address,
+                ..Contact::default()
+            },
         };
         let skew = self.clock_of(host);
         let settings = Settings {
@@ -105,12 +109,6 @@ impl World {
         );
         if let Some(founders) = founders {
             node.membership.on_founding(founders);
-        }
-        if self.scenario.bug == Some(Bug::KeepsBadClock) {
-            node.keep_bad_clock();
-        }
-        if self.scenario.bug == Some(Bug::WaitsInMinority) {
-            node.wait_in_minority();
         }
         if self.scenario.is_tight {
             node.keep_at_most(keys_kept(host));

@@ -6,7 +6,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use transport::cookie::Cookie;
 use transport::handshake::{HandshakeError, HandshakeKey, Hello, Plane, Refusal, greet};
-use transport::{BULK_QUEUE_MAX, FRAME_MAX, Lane, SendError, TransportEvent, URGENT_QUEUE_MAX};
+use transport::{
+    BULK_QUEUE_MAX, FRAME_MAX, Lane, SendError, Transport, TransportConfig, TransportEvent,
+    URGENT_QUEUE_MAX,
+};
 
 use crate::node::{Mortal, Node, bind, hello, pair, soon, until};
 
@@ -236,6 +239,107 @@ async fn a_dead_process_is_told_from_a_lost_connection() {
         matches!(dead, TransportEvent::ProcessGone { replica: gone } if gone == replica),
         "{dead:?}"
     );
+}
+
+/// A full queue of connections, or a proxy that looks elsewhere, refuses a connection, too: one must not count.
+#[tokio::test]
+async fn a_process_is_gone_when_three_connections_in_a_row_were_refused() {
+    let mut a = Node::start("anna", 1).await;
+    let bert = Mortal::start("bert", 1, &a).await;
+    a.event_where(|event| matches!(event, TransportEvent::Connected { .. }).then_some(()))
+        .await;
+    let lost = std::time::Instant::now();
+    let hello = bert.kill();
+    let is_gone = |event: &TransportEvent| {
+        matches!(event, TransportEvent::ProcessGone { replica } if *replica == hello.replica)
+            .then_some(())
+    };
+    a.event_where(is_gone).await;
+    // The two pauses between them last 10 and 20 ms at least.
+    assert!(30 <= lost.elapsed().as_millis(), "{:?}", lost.elapsed());
+    // Told again, since a connection from there may have disproved it.
+    a.event_where(is_gone).await;
+}
+
+/// A supervisor started it again at once, before anybody was refused.
+#[tokio::test]
+async fn another_process_at_the_address_says_that_the_one_before_is_gone() {
+    let mut a = Node::start("anna", 1).await;
+    let bert = Mortal::start("bert", 1, &a).await;
+    a.event_where(|event| matches!(event, TransportEvent::Connected { .. }).then_some(()))
+        .await;
+    let gone = bert.kill();
+    let mut again = None;
+    soon(async {
+        while again.is_none() {
+            again = try_bind(&gone.cluster).await;
+        }
+    })
+    .await;
+    // It has not been given an incarnation yet, and says so.
+    let transport = again.expect("bound by now");
+    let newcomer = hello(&transport, "bert", 0);
+    let _newcomer = Node::start_on(transport, newcomer);
+    a.event_where(|event| {
+        matches!(event, TransportEvent::ProcessGone { replica } if *replica == gone.replica)
+            .then_some(())
+    })
+    .await;
+}
+
+/// Members of a roster are dialled by somebody who has never been connected with them.
+#[tokio::test]
+async fn a_process_that_was_never_met_is_found_gone_too() {
+    let mut a = Node::start("anna", 1).await;
+    let other = Node::start("bert", 1).await;
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let expected = ReplicaId(77);
+    a.transport.dial_only([
+        (nobody.as_str(), Some(expected)),
+        (other.hello.cluster.as_str(), Some(other.replica())),
+    ]);
+    let gone = a.event_where(|event| match event {
+        TransportEvent::ProcessGone { replica } => Some(*replica),
+        _ => None,
+    });
+    assert_eq!(gone.await, expected);
+    until(|| a.transport.peers().len() == 1).await;
+    assert_eq!(a.transport.dialled(), 2);
+}
+
+#[tokio::test]
+async fn who_is_not_wanted_any_more_is_not_redialled() {
+    let (mut a, b) = pair().await;
+    let (c, address) = (Node::start("cleo", 1).await, b.hello.cluster.clone());
+    a.transport
+        .dial_only([(c.hello.cluster.as_str(), Some(c.replica()))]);
+    assert_eq!(a.transport.dialled(), 1);
+    a.connected_to(&c).await;
+    // The connection with the other stayed open until it closed it; then nobody dials.
+    soon(b.transport.shutdown()).await;
+    a.event_where(|event| {
+        matches!(event, TransportEvent::Disconnected { replica, .. } if *replica == b.replica())
+            .then_some(())
+    })
+    .await;
+    // Looked at once, and found.
+    let again = try_bind(&address).await.expect("nobody listens there");
+    let bert = hello(&again, "bert", 2);
+    let bert = Node::start_on(again, bert);
+    a.transport.look_at(&address);
+    a.connected_to(&bert).await;
+}
+
+async fn try_bind(address: &str) -> Option<Transport> {
+    let config = TransportConfig {
+        listen: address.parse().unwrap(),
+        advertise: None,
+        cookie: Cookie::new("cookie"),
+    };
+    Transport::bind(config).await.ok()
 }
 
 /// The newer one comes back under the same name while the connection of the older still looks alive, as

@@ -27,6 +27,12 @@ pub(crate) struct ClusterConfig {
     pub(crate) max_lag: Duration,
     /// What a side does that cannot hear the others. Default available.
     pub(crate) partition: Partition,
+    /// A member that has been dead for so long is let go of, once no shard names it. Zero never is.
+    ///
+    /// Shorter forgets names that never come back sooner; longer finds those that do come back by itself, without waiting
+    /// for them to dial. Default an hour: longer than a host takes to start again, and a rollout adds few names in it.
+    /// Under `partition = "quorum"` the dead have a vote until an operator forgets them, and this says nothing.
+    pub(crate) forget_after: Duration,
     /// Networks whose `X-Forwarded-For` is believed. Default none: anybody can write that header.
     pub(crate) trusted_proxies: Vec<Network>,
     /// Keys that a node keeps at most; at the cap, what loses least if it is forgotten goes first.
@@ -60,6 +66,7 @@ pub(crate) struct Network {
 const REPLICAS_DEFAULT: u8 = 2;
 const REPLICAS_MAX: u8 = 7;
 const MAX_LAG_DEFAULT: Duration = Duration::from_millis(250);
+const FORGET_AFTER_DEFAULT: Duration = Duration::from_secs(60 * 60);
 const MAX_KEYS_DEFAULT: u64 = 20_000_000;
 const MAX_MEMORY_DEFAULT: MemoryMax = MemoryMax::Percent(25);
 
@@ -70,6 +77,7 @@ pub(super) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> Cluster
         ack: Ack::Fast,
         max_lag: MAX_LAG_DEFAULT,
         partition: Partition::Available,
+        forget_after: FORGET_AFTER_DEFAULT,
         trusted_proxies: Vec::new(),
         max_keys: MAX_KEYS_DEFAULT,
         max_memory: MAX_MEMORY_DEFAULT,
@@ -102,6 +110,12 @@ pub(super) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> Cluster
         config.partition = problems
             .choose(&partition, &words)
             .unwrap_or(config.partition);
+    }
+    if let Some(forget_after) = table.string("forget_after", problems) {
+        let accepted = format!("{}; \"0s\" never forgets", span::ACCEPTED);
+        config.forget_after = problems
+            .parse(&forget_after, &accepted, span::parse)
+            .unwrap_or(config.forget_after);
     }
     let proxies = table.strings("trusted_proxies", problems);
     config.trusted_proxies = proxies

@@ -95,6 +95,7 @@ fn an_empty_file_has_the_defaults() {
         (config.cluster.max_lag.as_millis(), config.cluster.partition),
         (250, Partition::Available)
     );
+    assert_eq!(config.cluster.forget_after.as_secs(), 3_600);
     assert_eq!(config.cluster.max_keys, 20_000_000);
     assert_eq!(config.cluster.max_memory, MemoryMax::Percent(25));
     assert!(config.limits.is_empty() && config.routes.is_empty());
@@ -160,6 +161,7 @@ fn every_key_is_read() {
         ack = "replicated"
         max_lag = "0s"
         partition = "quorum"
+        forget_after = "10m"
         trusted_proxies = ["10.0.0.0/8", "fd00::/8", "192.0.2.1"]
         max_keys = 1_000
         max_memory = "512MiB"

@@ -130,6 +130,11 @@ fn a_mistake_in_node_or_cluster_is_refused_at_its_place() {
             "ms, s, m, h or d",
         ),
         (
+            "[cluster]\nforget_after = \"1 hour\"",
+            "2: cluster.forget_after",
+            "\"0s\" never forgets",
+        ),
+        (
             "[cluster]\npartition = \"ap\"",
             "2: cluster.partition",
             "accepted: \"available\", \"quorum\"",
