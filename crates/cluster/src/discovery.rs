@@ -30,6 +30,10 @@ const FILE_MAX: u64 = 4 * 1024;
 /// Addresses that one DNS name may stand for. What is beyond is found through the members met first.
 const DNS_MAX: usize = 64;
 
+/// How long a DNS name is looked up. A resolver answers in milliseconds, and repeats a lost question itself after some
+/// seconds; until then the other seeds are of more use, and the name is looked up again in the next round.
+const DNS_DEADLINE: Duration = Duration::from_secs(2);
+
 /// An address that an operator gave to join by.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Seed {
@@ -92,7 +96,7 @@ pub async fn candidates(
     for seed in seeds {
         match seed {
             Seed::Node(address) => found.push(address.clone()),
-            Seed::Dns(address) => match tokio::net::lookup_host(address).await {
+            Seed::Dns(address) => match in_time(tokio::net::lookup_host(address)).await {
                 Ok(addresses) => {
                     found.extend(addresses.take(DNS_MAX).map(|address| address.to_string()))
                 }
@@ -106,6 +110,13 @@ pub async fn candidates(
     let mut seen = BTreeSet::from([advertised.to_owned()]);
     found.retain(|address| seen.insert(address.clone()));
     found
+}
+
+/// What comes of looking a name up, unless it takes longer than [`DNS_DEADLINE`].
+async fn in_time<T>(lookup: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(DNS_DEADLINE, lookup)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// What a node leaves in the directory.

@@ -52,6 +52,11 @@ pub const FRAME_MAX: usize = 16 * 1024 * 1024;
 /// what waits for it is better sent afresh than kept.
 pub const BULK_QUEUE_MAX: usize = 64 * 1024 * 1024;
 
+/// Bytes of copies that wait for one peer before [`SendError::Full`].
+///
+/// Whoever makes copies keeps no more than a window of a quarter of a mebibyte under way; the longest frame fits beside.
+pub const COPIES_QUEUE_MAX: usize = FRAME_MAX + 1024 * 1024;
+
 /// Bytes of urgent frames that wait for one peer before [`SendError::Full`].
 ///
 /// Heartbeats are some 50 bytes and a roster of a hundred nodes 20 KiB; a mebibyte of them is a peer
@@ -83,8 +88,11 @@ pub struct TransportConfig {
 pub enum Lane {
     /// Overtakes everything in [`Lane::Bulk`]: heartbeats and their answers, bounded by [`URGENT_QUEUE_MAX`].
     Urgent,
-    /// Everything else, bounded by [`BULK_QUEUE_MAX`].
+    /// What somebody waits for: hits, verdicts, deltas. Bounded by [`BULK_QUEUE_MAX`].
     Bulk,
+    /// Leaves when nothing else waits: copies of what a peer is to have. One frame at a time is handed to the kernel, so
+    /// that a hit waits behind one at most. Bounded by [`COPIES_QUEUE_MAX`].
+    Copies,
 }
 
 /// What happens to connections. For one replica, `Connected` and `Disconnected` alternate.
@@ -347,7 +355,13 @@ impl Transport {
         sent
     }
 
-    /// Bytes that wait to be written to `replica`, in both lanes. Zero when it is not connected.
+    /// The protocol version agreed on with `replica`. `None`: it is not connected.
+    #[must_use]
+    pub fn version(&self, replica: ReplicaId) -> Option<u16> {
+        self.inner.link(replica).map(|link| link.version)
+    }
+
+    /// Bytes that wait to be written to `replica`, in all lanes. Zero when it is not connected.
     #[must_use]
     pub fn queue_bytes(&self, replica: ReplicaId) -> usize {
         self.inner

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes};
 use tokio::sync::{Notify, watch};
 
-use super::{BULK_QUEUE_MAX, FRAME_MAX, Lane, SendError, URGENT_QUEUE_MAX, lock};
+use super::{BULK_QUEUE_MAX, COPIES_QUEUE_MAX, FRAME_MAX, Lane, SendError, URGENT_QUEUE_MAX, lock};
 use crate::handshake::Hello;
 
 /// How long a second connection is left open before it is settled which one stays.
@@ -57,6 +57,8 @@ impl Connection {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) peer: Hello,
+    /// The protocol that both ends speak.
+    pub(super) version: u16,
     state: Mutex<State>,
     down: watch::Sender<bool>,
 }
@@ -65,6 +67,7 @@ pub(super) struct Link {
 struct State {
     urgent: Queue,
     bulk: Queue,
+    copies: Queue,
     /// In the order in which they were proven. The last one carries frames.
     connections: Vec<Arc<Connection>>,
     /// The writer of the last connection has found nothing and waits to be woken.
@@ -142,12 +145,14 @@ impl Batch {
 }
 
 impl Link {
-    pub(super) fn new(peer: Hello, first: Arc<Connection>) -> Self {
+    pub(super) fn new(peer: Hello, version: u16, first: Arc<Connection>) -> Self {
         Self {
             peer,
+            version,
             state: Mutex::new(State {
                 urgent: Queue::default(),
                 bulk: Queue::default(),
+                copies: Queue::default(),
                 connections: vec![first],
                 writer_waits: false,
                 leaving: false,
@@ -191,6 +196,7 @@ impl Link {
             state.leaving = true;
             state.urgent = Queue::default();
             state.bulk = Queue::default();
+            state.copies = Queue::default();
         }
         last
     }
@@ -199,7 +205,7 @@ impl Link {
     pub(super) fn push(&self, lane: Lane, frame: Bytes) -> Result<(), SendError> {
         let longest = match lane {
             Lane::Urgent => URGENT_QUEUE_MAX,
-            Lane::Bulk => FRAME_MAX,
+            Lane::Bulk | Lane::Copies => FRAME_MAX,
         };
         if frame.is_empty() || longest < frame.len() {
             return Err(SendError::Unframeable);
@@ -211,6 +217,7 @@ impl Link {
         match lane {
             Lane::Urgent => state.urgent.push(frame, URGENT_QUEUE_MAX)?,
             Lane::Bulk => state.bulk.push(frame, BULK_QUEUE_MAX)?,
+            Lane::Copies => state.copies.push(frame, COPIES_QUEUE_MAX)?,
         }
         if state.writer_waits {
             state.wake_writer();
@@ -235,8 +242,18 @@ impl Link {
         {
             return Turn::Wait;
         }
-        let State { urgent, bulk, .. } = &mut *state;
+        let State {
+            urgent,
+            bulk,
+            copies,
+            ..
+        } = &mut *state;
         batch.fill(|| urgent.pop().or_else(|| bulk.pop()));
+        if batch.frames == 0 {
+            // One at a time, so that what comes meanwhile overtakes the next.
+            let mut copy = copies.pop();
+            batch.fill(|| copy.take());
+        }
         if batch.frames != 0 {
             return Turn::Write;
         }
@@ -249,7 +266,7 @@ impl Link {
 
     pub(super) fn queue_bytes(&self) -> usize {
         let state = lock(&self.state);
-        state.urgent.bytes + state.bulk.bytes
+        state.urgent.bytes + state.bulk.bytes + state.copies.bytes
     }
 
     /// Sends what is queued, then goodbye, and takes no more.
@@ -257,8 +274,8 @@ impl Link {
         let mut state = lock(&self.state);
         if !state.leaving {
             state.leaving = true;
-            // Not through the bound: it is the last frame, and has no bytes.
-            state.bulk.frames.push_back(Bytes::new());
+            // Not through the bound: it is the last frame, in the lane that leaves last, and has no bytes.
+            state.copies.frames.push_back(Bytes::new());
             state.wake_writer();
         }
     }

@@ -116,7 +116,7 @@ impl Inner {
                 link
             }
             None => {
-                let link = Arc::new(Link::new(peer.clone(), connection.clone()));
+                let link = Arc::new(Link::new(peer.clone(), proven.version, connection.clone()));
                 self.change_links(|links| links.insert(peer.replica, link.clone()));
                 self.keep_dialling(peer);
                 tracing::info!(node = %peer.name, replica = %peer.replica, address = %peer.cluster, "peer connected");

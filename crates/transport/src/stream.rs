@@ -1,6 +1,7 @@
 //! One connection from proof to end: a task that reads frames, a task that writes them.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::link::{Batch, Connection, Link, Turn};
-use super::{FRAME_MAX, Inner};
+use super::{FRAME_MAX, Inner, OnFrame};
 use crate::handshake::Proven;
 
 /// What one read can take. Sixty-four frames of a kilobyte, or the kernel's answer to one wake-up.
@@ -40,6 +41,7 @@ const FINISH_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Traffic {
     pub(super) links: Gauge,
     pub(super) full: Counter,
+    panics: Counter,
     sent_bytes: Counter,
     sent_frames: Counter,
     received_bytes: Counter,
@@ -51,6 +53,7 @@ impl Traffic {
         Self {
             links: metrics::gauge!("weir_transport_links"),
             full: metrics::counter!("weir_transport_queue_full_total"),
+            panics: metrics::counter!("weir_transport_panics_total"),
             sent_bytes: metrics::counter!("weir_transport_sent_bytes"),
             sent_frames: metrics::counter!("weir_transport_sent_frames"),
             received_bytes: metrics::counter!("weir_transport_received_bytes"),
@@ -164,7 +167,7 @@ async fn read_frames(
                 Split::Frame(frame) if frame.is_empty() => link.hear_goodbye(),
                 Split::Frame(frame) => {
                     inner.traffic.received_frames.increment(1);
-                    (started.on_frame)(link.peer.replica, frame);
+                    handle(inner, link, &started.on_frame, frame)?;
                 }
                 Split::Missing(bytes) => break bytes,
             }
@@ -181,6 +184,18 @@ async fn read_frames(
         }
         inner.traffic.received_bytes.increment(read as u64);
     }
+}
+
+/// Hands a frame to the driver. Where that panics the connection ends, and with the next one the link begins afresh:
+/// a link that nobody reads would look alive for ever, and be redialled never.
+fn handle(inner: &Inner, link: &Link, on_frame: &OnFrame, frame: Bytes) -> io::Result<()> {
+    // What the handler had locked is poisoned, and looked after by whoever locks it next.
+    let handled = catch_unwind(AssertUnwindSafe(|| on_frame(link.peer.replica, frame)));
+    handled.map_err(|_| {
+        inner.traffic.panics.increment(1);
+        tracing::error!(node = %link.peer.name, "handling a frame panicked, closing the connection");
+        io::Error::other("handling a frame panicked")
+    })
 }
 
 enum Split {

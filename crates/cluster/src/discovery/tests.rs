@@ -116,3 +116,12 @@ async fn candidates_are_distinct_and_without_this_node() {
     let found = candidates(&seeds, Some(&neighbours), "10.0.0.1:7000").await;
     assert_eq!(found, [address, "127.0.0.1:7001".to_owned()]);
 }
+
+/// A resolver that does not answer held up a start for as long as the system's resolver cares to wait.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_nobody_answers_for_is_given_up() {
+    let began = tokio::time::Instant::now();
+    let found = in_time(std::future::pending::<io::Result<()>>()).await;
+    assert_eq!(found.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(began.elapsed(), DNS_DEADLINE);
+}

@@ -5,13 +5,13 @@ use delta_crdt::ReplicaId;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use transport::cookie::Cookie;
-use transport::handshake::{HandshakeError, HandshakeKey, Hello, Plane, Refusal, greet};
+use transport::handshake::{HandshakeError, HandshakeKey, Hello, Plane, Refusal, VERSION, greet};
 use transport::{
     BULK_QUEUE_MAX, FRAME_MAX, Lane, SendError, Transport, TransportConfig, TransportEvent,
     URGENT_QUEUE_MAX,
 };
 
-use crate::node::{Mortal, Node, bind, hello, pair, soon, until};
+use crate::node::{Mortal, Node, POISON, bind, hello, pair, soon, until};
 
 #[tokio::test]
 async fn frames_of_every_size_arrive_in_order_both_ways() {
@@ -107,6 +107,8 @@ async fn what_cannot_be_a_frame_is_refused() {
     let cases = [
         (Lane::Bulk, 0),
         (Lane::Bulk, FRAME_MAX + 1),
+        (Lane::Copies, 0),
+        (Lane::Copies, FRAME_MAX + 1),
         (Lane::Urgent, 0),
         (Lane::Urgent, URGENT_QUEUE_MAX + 1),
     ];
@@ -512,4 +514,59 @@ async fn the_data_plane_waits_for_an_incarnation() {
     newcomer.transport.introduce(newcomer.hello.clone());
     a.connected_to(&newcomer).await;
     newcomer.connected_to(&a).await;
+}
+
+/// The task that read the connection was gone, its link stayed: nobody read, and nobody dialled again.
+#[tokio::test]
+async fn a_frame_that_panics_its_handler_costs_a_connection_and_not_the_link() {
+    let (mut a, mut b) = pair().await;
+    let poison = Bytes::from_static(POISON);
+    a.transport.send(b.replica(), Lane::Bulk, poison).unwrap();
+    let lost = b.event().await;
+    assert!(
+        matches!(lost, TransportEvent::Disconnected { replica, goodbye: false } if replica == a.replica()),
+        "{lost:?}"
+    );
+    b.connected_to(&a).await;
+    soon(async {
+        let frame = Bytes::from_static(b"after it");
+        while a
+            .transport
+            .send(b.replica(), Lane::Bulk, frame.clone())
+            .is_err()
+        {
+            a.event().await;
+        }
+    })
+    .await;
+    assert_eq!(&*b.frame().await.1, b"after it");
+}
+
+#[tokio::test]
+async fn hits_overtake_copies_that_wait() {
+    let (a, mut b) = pair().await;
+    // No await in between: on this one thread nothing can be written meanwhile.
+    for lane in [
+        Lane::Copies,
+        Lane::Copies,
+        Lane::Bulk,
+        Lane::Urgent,
+        Lane::Bulk,
+    ] {
+        let name = Bytes::from(format!("{lane:?}"));
+        a.transport.send(b.replica(), lane, name).unwrap();
+    }
+    let mut order = Vec::new();
+    for _ in 0..5 {
+        order.push(String::from_utf8(b.frame().await.1.to_vec()).unwrap());
+    }
+    assert_eq!(order, ["Urgent", "Bulk", "Bulk", "Copies", "Copies"]);
+}
+
+#[tokio::test]
+async fn both_ends_know_which_version_they_speak() {
+    let (a, b) = pair().await;
+    assert_eq!(a.transport.version(b.replica()), Some(VERSION));
+    assert_eq!(b.transport.version(a.replica()), Some(VERSION));
+    assert_eq!(a.transport.version(ReplicaId(1)), None);
 }

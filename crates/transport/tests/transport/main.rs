@@ -2,4 +2,5 @@
 
 mod links;
 mod node;
+mod rough;
 mod strangers;

@@ -14,6 +14,9 @@ use transport::{Transport, TransportConfig, TransportEvent};
 /// How long a test waits for what must happen. Long: it is waited for, not timed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A frame that panics whoever handles it.
+pub(crate) const POISON: &[u8] = b"poison";
+
 pub(crate) struct Node {
     pub(crate) transport: Transport,
     pub(crate) hello: Hello,
@@ -42,7 +45,8 @@ impl Node {
         admit: impl Fn(&Hello) -> Result<(), Refusal> + Send + Sync + 'static,
     ) -> Self {
         let (sender, frames) = mpsc::unbounded_channel();
-        let on_frame = Arc::new(move |from, frame| {
+        let on_frame = Arc::new(move |from, frame: Bytes| {
+            assert_ne!(&frame[..], POISON, "a frame that cannot be handled");
             let _ = sender.send((from, frame));
         });
         let events = transport.start(hello.clone(), Arc::new(admit), on_frame);
