@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use tempfile::TempDir;
 
 use crate::network::{Network, address};
-use crate::node::{Node, Options};
+use crate::node::{Node, Options, Starting};
 use crate::wait::eventually;
 
 /// Shards of every cluster.
@@ -162,12 +162,18 @@ impl Cluster {
         .unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
     }
 
-    fn launch(&mut self, mut options: Options) -> Result<(), (ExitStatus, String)> {
+    /// Starts one more node, and waits for nothing. Push it to [`Self::nodes`] when it is ready.
+    #[must_use]
+    pub fn starting(&self, mut options: Options) -> Starting {
         if let Some(config) = &self.config {
             let config = config.display().to_string();
             options.args.extend(["--config".to_owned(), config]);
         }
-        let node = Node::start(self.home.path(), &options)?;
+        Starting::launch(self.home.path(), &options)
+    }
+
+    fn launch(&mut self, options: Options) -> Result<(), (ExitStatus, String)> {
+        let node = self.starting(options).ready()?;
         self.nodes.push(node);
         Ok(())
     }

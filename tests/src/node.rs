@@ -316,6 +316,18 @@ impl Starting {
         Self { told, process }
     }
 
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Whether it has said nothing yet: neither that it is ready, nor by ending.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        matches!(self.told.try_recv(), Err(mpsc::TryRecvError::Empty))
+    }
+
     /// Waits until it is ready.
     ///
     /// # Errors

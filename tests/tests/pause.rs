@@ -64,6 +64,42 @@ per = "365d"
     }
 }
 
+/// Nobody had a copy, so that it asked nobody: of 24 queued hits it admitted up to 24 beyond the limit.
+#[test]
+fn a_paused_owner_whose_keys_nobody_holds_admits_no_more() {
+    let config = r#"
+[cluster]
+replicas = 0
+[[limit]]
+name = "log"
+algorithm = "sliding_log"
+limit = 200
+per = "365d"
+"#;
+    let cluster = Cluster::with_config(config).started(&NAMES);
+    let key = &cluster.keys_of("oskar2", "log", 1)[0];
+    let owner = cluster.node("oskar2");
+    let others: Vec<&Node> = cluster
+        .nodes
+        .iter()
+        .filter(|node| node.name != owner.name)
+        .collect();
+    let mut queued: Vec<Client> = (0..QUEUED).map(|_| owner.client()).collect();
+    owner.pause();
+    let body = serde_json::json!({ "limit": "log", "key": key }).to_string();
+    for client in &mut queued {
+        client
+            .send("POST", "/v1/check", &[], Some(&body))
+            .expect("the kernel accepts it");
+    }
+    assert_eq!(at_once(&others, 64, "log", key), 200);
+    owner.resume();
+    for client in &mut queued {
+        let answer = client.receive().expect("an answer");
+        assert_eq!(answer.status, 429, "{answer:?}");
+    }
+}
+
 #[test]
 fn a_paused_owner_admits_no_more_in_available_mode() {
     check("available", "replicated");

@@ -75,6 +75,7 @@ impl Bug {
             Self::OwesNobody => Some("one owner"),
             Self::WaitsInMinority => Some("minority"),
             Self::FoundsAlone => Some("founded once"),
+            Self::CountsAtOnce => Some("P4"),
             Self::AsksOwnerAlone => Some("P4"),
             Self::SilenceIsUnsent => Some("T1"),
             Self::KeepsEvidence => Some("alive"),

@@ -52,6 +52,15 @@ impl World {
                     self.stop(victim, true, 50..2_000);
                 }
             }
+            14..=16 if quorum && 2 < up.len() && !down.is_empty() => {
+                let newcomer = down[self.rng.random_range(0..down.len())];
+                self.say(|| {
+                    format!("kill -9 of host {victim}, and host {newcomer} joins beside it")
+                });
+                // For longer than a client waits.
+                self.stop(victim, true, 9_000..10_000);
+                self.at(self.now + 1_500 * MILLIS, Happening::Join(newcomer));
+            }
             0..=34 => {
                 self.say(|| format!("kill -9 of host {victim}"));
                 self.stop(victim, true, 50..6_000);
