@@ -83,6 +83,9 @@ fn status_shows_every_member() {
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(json["node"], "oskar2");
     assert_eq!(json["members"].as_array().map(Vec::len), Some(2));
+    // Two nodes hold two copies of each shard where three are configured, and nothing moves.
+    assert_eq!(json["under_replicated_shards"], 1_024);
+    assert_eq!(json["unsettled_shards"], 0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -33,8 +33,10 @@ pub(crate) struct Node<P> {
     pub(crate) meter: Meter,
     pub(crate) is_stopped: AtomicBool,
     pub(crate) known: Mutex<Known>,
-    /// When the group last decided, as far as this node has heard.
+    /// When the group last decided, as far as this node has heard from anybody.
     decided: Mutex<Option<Instant>>,
+    /// The same from the leader alone, or as the leader.
+    saw_decide: Mutex<Option<Instant>>,
     /// By whom the leader is reached, while this node does not reach it.
     pub(crate) detour: watch::Sender<Option<u32>>,
     /// Whether this node has had its vote, or none was wanted of it, since it started.
@@ -66,6 +68,7 @@ impl<P: Peers> Node<P> {
             is_stopped: AtomicBool::new(false),
             known: Mutex::default(),
             decided: Mutex::default(),
+            saw_decide: Mutex::default(),
             detour: watch::Sender::default(),
             is_settled: AtomicBool::new(false),
             leader: watch::Sender::default(),
@@ -135,19 +138,26 @@ impl<P: Peers> Node<P> {
         if seat.is_none_or(|seat| Some(seat.group()) != request.group) {
             return Reply::Foreign;
         }
-        let since = self.decided().map(|at| at.elapsed().as_millis() as u64);
+        let saw = *latest(&self.saw_decide);
+        let since = saw.map(|at| at.elapsed().as_millis() as u64);
         Reply::Done(wire::encode(&since))
     }
 
     /// When the group last decided, as far as this node has heard. `None`: never.
     pub(crate) fn decided(&self) -> Option<Instant> {
-        *self.decided.lock().unwrap_or_else(PoisonError::into_inner)
+        *latest(&self.decided)
     }
 
-    /// Notes that the group decided then.
+    /// Notes that somebody who saw it says that the group decided then.
     pub(crate) fn note_decided(&self, at: Instant) {
-        let mut decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut decided = latest(&self.decided);
         *decided = (*decided).max(Some(at));
+    }
+
+    /// Notes that the leader, or this node as the leader, decided then.
+    pub(crate) fn saw_decide(&self, at: Instant) {
+        *latest(&self.saw_decide) = Some(at);
+        self.note_decided(at);
     }
 
     /// Whether this node has had its vote, or none was wanted of it.
@@ -325,4 +335,8 @@ impl<P: Peers> Node<P> {
             .filter(|&id| id != self.config.me)
             .collect()
     }
+}
+
+fn latest(of: &Mutex<Option<Instant>>) -> MutexGuard<'_, Option<Instant>> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -74,7 +74,7 @@ impl Roster<'_> {
             .collect();
         candidates.sort_unstable();
         let most = VOTERS_MAX.min(next.len() + candidates.len());
-        let odd = most - usize::from(most.is_multiple_of(2));
+        let odd = most.saturating_sub(usize::from(most.is_multiple_of(2)));
         let missing = odd.saturating_sub(next.len());
         next.extend(candidates.into_iter().take(missing).map(|(_, id)| id));
         next

@@ -23,6 +23,9 @@ use crate::wire::{self, Kind, Standing};
 /// How often the steward looks. Members die and join within seconds; a tenth of one is soon enough, and costs nothing.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long a leader that no majority answers hopes on: who has just been elected needs a moment for the first answers.
+const DOUBT: Duration = Duration::from_millis(300);
+
 /// How long a probe waits: a node that takes longer is asked again.
 const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -33,6 +36,8 @@ pub(crate) struct Steward<P> {
     /// Those that answered a probe, so that they run the strategy.
     running: BTreeSet<u32>,
     mourning_since: Option<Instant>,
+    /// Since when this node leads, and no majority answers.
+    unheard_since: Option<Instant>,
     saved_at: Instant,
     /// When the others were last asked whether the group decides.
     asked_decided: Instant,
@@ -54,6 +59,7 @@ impl<P: Peers> Steward<P> {
             lately: (BTreeSet::new(), now),
             running: BTreeSet::new(),
             mourning_since: None,
+            unheard_since: None,
             saved_at: now,
             asked_decided: now,
             is_degraded: false,
@@ -88,6 +94,7 @@ impl<P: Peers> Steward<P> {
             Some(seat) => {
                 let voting = seat.voting();
                 self.tend(&seat, &voting, &members).await;
+                self.keep_still(&seat, &voting);
                 if voting.is_leader {
                     self.lead(&seat, &voting, &members).await;
                 }
@@ -184,6 +191,22 @@ impl<P: Peers> Steward<P> {
         meter.log_entries.set(entries as f64);
         meter.log_bytes.set(bytes as f64);
         meter.keys.set(seat.applied().machine.keys() as f64);
+    }
+
+    /// A leader that is not answered may still be heard, where links carry one way: then nobody stands for election, and nothing
+    /// is decided for as long as that lasts. So it keeps still for as long as an election takes, and, should there be
+    /// none, speaks as long again.
+    fn keep_still(&mut self, seat: &Seat, voting: &Voting) {
+        if voting.leads || !voting.is_leader {
+            self.unheard_since = None;
+            return seat.keep_still(false);
+        }
+        let since = *self.unheard_since.get_or_insert_with(Instant::now);
+        // What followers wait before they doubt, and then before they stand.
+        let election = 2 * self.node.config.timings.election_max;
+        let doubted_for = since.elapsed().checked_sub(DOUBT);
+        let phase = doubted_for.map(|it| it.as_millis() / election.as_millis());
+        seat.keep_still(phase.is_some_and(|phase| phase.is_multiple_of(2)));
     }
 
     /// What a leader does.

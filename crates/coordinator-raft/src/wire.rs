@@ -29,7 +29,8 @@ pub(crate) enum Kind {
     TransferLeader,
     /// What became of these incarnations? A list of ids, answered with a [`Fate`](crate::known::Fate) for each.
     Fates,
-    /// When did the group last decide, as far as you know? Answered with the milliseconds since, or `None`.
+    /// When did you last see the group decide, as its leader or told by it? Answered with the milliseconds since, or `None`.
+    /// What others said does not count: two who both look for a way would send each other theirs.
     Decided,
     /// Hits, for whoever leads, from a node that cannot reach it.
     Relay,

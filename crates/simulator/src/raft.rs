@@ -43,7 +43,7 @@ pub enum RaftBug {
     FoundsAlone,
     /// A node that starts again has a clock that is 10 s ahead, and nothing has slewed it.
     LeapsAhead,
-    /// A node that has started again stays a member under the id that it had, silent and never gone.
+    /// A node that has started again stays a member under the id that it had, too, and is believed alive.
     KeepsTheReplaced,
     /// A node that cannot reach one member takes all others for dead, too.
     DespairsWhenCut,

@@ -1,6 +1,8 @@
 //! Raft's messages on their way to the other voters and learners.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +39,8 @@ pub(super) struct About {
 pub(super) struct Network<P> {
     pub(super) peers: P,
     pub(super) group: GroupId,
+    /// Whether this node, which leads, keeps still.
+    pub(super) keeps_still: Arc<AtomicBool>,
 }
 
 impl<P: Peers> RaftNetworkFactory<Types> for Network<P> {
@@ -46,6 +50,7 @@ impl<P: Peers> RaftNetworkFactory<Types> for Network<P> {
         Line {
             peers: self.peers.clone(),
             group: self.group,
+            keeps_still: Arc::clone(&self.keeps_still),
             target,
         }
     }
@@ -55,6 +60,7 @@ impl<P: Peers> RaftNetworkFactory<Types> for Network<P> {
 pub(super) struct Line<P> {
     peers: P,
     group: GroupId,
+    keeps_still: Arc<AtomicBool>,
     target: u32,
 }
 
@@ -93,6 +99,10 @@ impl<P: Peers> Line<P> {
         body: Bytes,
         patience: Duration,
     ) -> Result<T, LineError> {
+        if matches!(kind, Kind::Append | Kind::Snapshot) && self.keeps_still.load(Ordering::Relaxed)
+        {
+            return Err(CallError::Unreachable.into());
+        }
         let request = Request {
             group: Some(self.group),
             kind,

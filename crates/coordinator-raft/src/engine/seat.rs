@@ -60,6 +60,7 @@ pub(crate) struct Seat {
     state: StateMachine,
     incoming: Mutex<Option<Incoming>>,
     is_open: AtomicBool,
+    keeps_still: Arc<AtomicBool>,
 }
 
 /// A snapshot of which some parts have arrived.
@@ -103,9 +104,11 @@ impl Seat {
     pub(crate) async fn take<P: Peers>(seating: &Seating<P>, group: GroupId) -> Option<Self> {
         let config = config(&seating.timings).validate();
         let config = Arc::new(config.expect("the timings were checked at the start"));
+        let keeps_still = Arc::default();
         let network = Network {
             peers: seating.peers.clone(),
             group,
+            keeps_still: Arc::clone(&keeps_still),
         };
         let log = LogStore::default();
         let saver = seating
@@ -127,6 +130,7 @@ impl Seat {
             state,
             incoming: Mutex::default(),
             is_open: AtomicBool::new(true),
+            keeps_still,
         })
     }
 
@@ -334,6 +338,11 @@ impl Seat {
             Ok(Err(error)) => tracing::warn!(%error, "raft group did not change"),
             Err(_) => tracing::warn!("raft group has not changed yet"),
         }
+    }
+
+    /// Has this node, which leads, say nothing to those that follow it, so that they may follow another.
+    pub(crate) fn keep_still(&self, keeps_still: bool) {
+        self.keeps_still.store(keeps_still, Ordering::Relaxed);
     }
 
     /// Asks `to` to lead at once, without waiting for an election timeout.

@@ -79,6 +79,13 @@ fn voters_that_are_gone_go_and_are_replaced() {
     assert_eq!(next("b c", "a", "b c", ""), Some(Change::Remove(ids("a"))));
 }
 
+/// Once it counted one voter fewer than none.
+#[test]
+fn the_last_voter_that_leaves_is_followed_by_nobody() {
+    assert_eq!(next("a", "", "~a", ""), None);
+    assert_eq!(next("a", "b", "~a -b", "b"), Some(Change::Remove(ids("b"))));
+}
+
 #[test]
 fn without_a_majority_nothing_changes() {
     assert_eq!(next("a b c", "", "a -b -c", ""), None);

@@ -19,16 +19,28 @@ use crate::wire::{self, FATES_MAX, Kind, Reply, Request};
 /// How often a node that does not lead asks whether its group decides: six times before it says that it does not.
 const ASK_DECIDED: Duration = Duration::from_millis(500);
 
-/// A decision this young shows that whoever heard of it reaches the leader: it asks twice a second, and a question may
+/// A decision this young shows that whoever saw it reaches the leader: it asks twice a second, and a question may
 /// take half of one.
 const DECIDED_LATELY: Duration = Duration::from_millis(1_500);
 
 /// What was heard of the group.
-struct Heard {
-    /// When it last decided.
-    at: Option<Instant>,
+#[derive(Clone, Copy)]
+enum Heard {
+    /// The leader says that a majority followed it then.
+    Leader(Instant),
+    /// No leader says so. Of the others, who saw it decide last, and when.
+    Others(Option<(u32, Instant)>),
+}
+
+impl Heard {
     /// By whom the leader is reached. `None`: directly, or by nobody.
-    by: Option<u32>,
+    fn detour(self) -> Option<u32> {
+        let Self::Others(latest) = self else {
+            return None;
+        };
+        let lately = latest.filter(|(_, at)| at.elapsed() < DECIDED_LATELY);
+        lately.map(|(id, _)| id)
+    }
 }
 
 impl<P: Peers> Steward<P> {
@@ -88,16 +100,21 @@ impl<P: Peers> Steward<P> {
     pub(super) async fn hear(&mut self, seat: &Seat, voting: &Voting, members: &[Member]) {
         let now = Instant::now();
         if voting.leads {
-            self.node.note_decided(now);
+            self.node.saw_decide(now);
             self.node.detour.send_replace(None);
         } else if ASK_DECIDED <= now - self.asked_decided || self.node.decided().is_none() {
             self.asked_decided = now;
             let heard = self.ask_decided(seat, voting.leader).await;
             if self.is_seated(seat) {
-                if let Some(at) = heard.at {
-                    self.node.note_decided(at);
+                match heard {
+                    Heard::Leader(at) => self.node.saw_decide(at),
+                    Heard::Others(latest) => {
+                        latest
+                            .into_iter()
+                            .for_each(|(_, at)| self.node.note_decided(at));
+                    }
                 }
-                self.node.detour.send_replace(heard.by);
+                self.node.detour.send_replace(heard.detour());
             }
         }
         let everybody = Roster {
@@ -112,8 +129,8 @@ impl<P: Peers> Steward<P> {
         }
     }
 
-    /// Asks the leader whether it leads; if there is none that does, everybody, of whom the one who knows of the latest
-    /// decision reaches the leader, wherever that is.
+    /// Asks the leader whether it leads; if there is none that does, everybody, of whom the one who saw the latest decision
+    /// reaches the leader, wherever that is.
     async fn ask_decided(&self, seat: &Seat, leader: Option<u32>) -> Heard {
         let asked_at = Instant::now();
         if let Some(leader) = leader.filter(|leader| *leader != self.node.config.me)
@@ -121,22 +138,14 @@ impl<P: Peers> Steward<P> {
             && standing.leads
             && standing.group == Some(seat.group())
         {
-            return Heard {
-                at: Some(asked_at),
-                by: None,
-            };
+            return Heard::Leader(asked_at);
         }
         let mut others = self.node.live_others();
         others.retain(|id| Some(*id) != leader);
-        let latest = self.latest_decision(others).await;
-        let lately = latest.filter(|(_, at)| at.elapsed() < DECIDED_LATELY);
-        Heard {
-            at: latest.map(|(_, at)| at),
-            by: lately.map(|(id, _)| id),
-        }
+        Heard::Others(self.latest_decision(others).await)
     }
 
-    /// Who of `whom` knows of the latest decision, and when that was.
+    /// Who of `whom` saw the latest decision, and when that was.
     async fn latest_decision(&self, whom: BTreeSet<u32>) -> Option<(u32, Instant)> {
         let asked_at = Instant::now();
         let asked = whom.into_iter().map(|id| async move {

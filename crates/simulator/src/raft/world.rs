@@ -31,7 +31,7 @@ pub struct World {
     pub ahead: Duration,
     /// Whether every node believes that it is alone.
     pub is_blind: bool,
-    /// Whether those that have started again are also listed as what they were before.
+    /// Whether those that have started again are also listed as what they were before, and as alive.
     pub lists_the_replaced: bool,
     /// Whether a node that cannot reach one takes all others for dead, too.
     pub despairs: bool,
@@ -233,16 +233,16 @@ impl World {
                 is_alive: here.id == there.id || !despairs && self.meet(here.id, there.id),
                 is_leaving: self.leaving.contains(&there.id),
             });
-            let dead = self.dead.iter().map(|(name, &id)| (name, id));
+            let dead = self.dead.iter().map(|(name, &id)| (name, id, false));
             let replaced = self.replaced.iter().filter(|_| self.lists_the_replaced);
-            let replaced = replaced.map(|(name, id)| (name, *id));
-            let dead = dead.chain(replaced).map(|(name, id)| Member {
+            let replaced = replaced.map(|(name, id)| (name, *id, true));
+            let gone = dead.chain(replaced).map(|(name, id, is_alive)| Member {
                 id,
                 name: name.clone(),
-                is_alive: false,
+                is_alive,
                 is_leaving: false,
             });
-            let members = alive.chain(dead).filter(|member| sees(member.id));
+            let members = alive.chain(gone).filter(|member| sees(member.id));
             here.members.send_replace(members.collect());
         }
     }

@@ -47,9 +47,11 @@ fn is_well(cluster: &Value) -> bool {
     let mut members = members.into_iter().flatten();
     let is_healthy = |member: &Value| member["status"] == "alive" || member["status"] == "leaving";
     let lacks = ["no_quorum", "silent_seeds"];
-    members.all(is_healthy)
-        && cluster["under_replicated_shards"] == 0
-        && lacks.iter().all(|lack| cluster[lack].is_null())
+    // Two nodes that are well have fewer copies than they are configured to have, and nothing that anybody should mend. A
+    // node of the version before knows one number for both.
+    let moving = cluster.get("unsettled_shards");
+    let moving = moving.unwrap_or(&cluster["under_replicated_shards"]);
+    members.all(is_healthy) && *moving == 0 && lacks.iter().all(|lack| cluster[lack].is_null())
 }
 
 fn told(cluster: &Value) -> String {
@@ -77,6 +79,9 @@ fn told(cluster: &Value) -> String {
         "under-replicated shards",
         plain(&cluster["under_replicated_shards"]),
     );
+    if let Some(unsettled) = cluster.get("unsettled_shards") {
+        fact("unsettled shards", plain(unsettled));
+    }
     if let Some(millis) = cluster["replication_lag_ms"].as_f64() {
         fact("replication lag", format!("{millis} ms"));
     }
@@ -164,6 +169,12 @@ replication lag          1.5 ms
         let well = cluster(json!([member("alive", 100), member("leaving", 0)]), 0);
         assert!(is_well(&well) && !told(&well).contains("silent"));
         assert!(!is_well(&cluster(json!([]), 3)));
+        // Two nodes where three were asked for: nothing moves, and nobody is ill.
+        let mut few = cluster(json!([member("alive", 100)]), 1_024);
+        few["unsettled_shards"] = json!(0);
+        assert!(is_well(&few));
+        few["unsettled_shards"] = json!(3);
+        assert!(!is_well(&few) && told(&few).contains("unsettled shards         3"));
         for status in ["suspect", "dead"] {
             let ill = cluster(json!([member(status, 2_500)]), 0);
             assert!(!is_well(&ill));
