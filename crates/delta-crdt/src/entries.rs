@@ -15,6 +15,7 @@ const _: () = assert!(size_of::<Chunk>() == 2_048);
 #[derive(Default)]
 pub(crate) struct Entries {
     /// Those after the last entry are at most one.
+    #[allow(clippy::vec_box, reason = "the list grows without moving its entries")]
     chunks: Vec<Box<Chunk>>,
     len: usize,
 }

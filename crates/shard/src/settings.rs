@@ -56,6 +56,9 @@ pub struct Settings {
     pub remember_ids: Nanos,
     /// Most by which a clock may be off. What others counted later than that is taken for counted then.
     pub max_skew: Nanos,
+    /// A replica that has no room may keep so many keys of a shard more, and an eighth, before it evicts what its owner has
+    /// not: long enough for the owner's word in a flood of 100 000 fresh keys a second over all shards.
+    pub lent_keys: usize,
     /// A bug to switch on.
     #[doc(hidden)]
     pub fault: Option<Fault>,
@@ -74,6 +77,7 @@ impl Settings {
             anti_entropy_every: Nanos::from_secs(30),
             remember_ids: Nanos::from_secs(8),
             max_skew: Nanos::from_millis(500),
+            lent_keys: 16,
             fault: None,
         }
     }

@@ -1,6 +1,6 @@
 //! What a holder does that runs out of room: an owner forgets for all holders, a replica for itself.
 
-use delta_crdt::{Cell, Evicted};
+use delta_crdt::{Cell, Evicted, KEY_BYTES};
 use quota::{KeyHash, Now};
 
 use super::{Shard, State, owner_term};
@@ -31,11 +31,12 @@ impl Room {
         }
     }
 
-    /// One key more at least, or a small room would leave no time.
-    fn lent(self) -> Self {
+    /// With so many more keys of the usual size.
+    fn lent(self, keys: usize) -> Self {
+        let bytes = keys * KEY_BYTES;
         Self {
-            keys: self.keys.saturating_add(1 + self.keys / LENT_SHARE),
-            bytes: self.bytes.saturating_add(self.bytes / LENT_SHARE),
+            keys: self.keys.saturating_add(keys + self.keys / LENT_SHARE),
+            bytes: self.bytes.saturating_add(bytes + self.bytes / LENT_SHARE),
         }
     }
 }
@@ -52,7 +53,10 @@ impl Shard {
             State::Claiming(..) => return Vec::new(),
             State::Open(reign) if reign.handoff.is_some() => return Vec::new(),
             State::Open(_) => (room, room.less()),
-            State::Idle => (room.lent(), room.lent()),
+            State::Idle => {
+                let lent = room.lent(self.settings.lent_keys);
+                (lent, lent)
+            }
         };
         let (keys, bytes) = (self.cells.len(), self.cells.held_bytes());
         if keys <= most.keys && bytes <= most.bytes {

@@ -159,14 +159,16 @@ fn an_old_delta_brings_back_nothing() {
 #[test]
 fn a_replica_without_room_evicts_alone_and_is_not_filled_again() {
     for partition in [Partition::Available, Partition::Quorum] {
-        let cells = counted(term(1, 2), 3);
-        let mut replica = replica(partition, vec![cell_of(&cells)]);
+        let mut cells = counted(term(1, 2), 3);
+        let dot = Dot::new(term(1, 2), 4);
+        let _counted = cells.hit(NOW, KeyHash::new(1), &limit(), Cost::new(2), dot);
+        let mut replica = replica(partition, cells.iter().collect());
         let one = Room {
             keys: 1,
             bytes: usize::MAX,
         };
-        replica.act(|shard, around| assert_eq!(shard.evict(around.now, one), []));
         // One key more than there is room for is lent.
+        replica.act(|shard, around| assert_eq!(shard.evict(around.now, one), []));
         replica.act(|shard, around| assert_eq!(shard.evict(around.now, NONE), [key()]));
         let announced = Message::Announce {
             record: record(term(1, 2), &[2, 1, 3]),

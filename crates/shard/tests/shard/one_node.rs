@@ -34,8 +34,12 @@ impl Node {
             };
             membership.on_message(boot, ReplicaId(other), answer);
         }
+        let settings = Settings {
+            lent_keys: 1,
+            ..Settings::lan(2, partition)
+        };
         Self {
-            shard: Shard::new(SHARD, ME, Settings::lan(2, partition)),
+            shard: Shard::new(SHARD, ME, settings),
             membership,
             millis: 1,
             notes: Vec::new(),

@@ -93,6 +93,7 @@ impl World {
             fault: self.scenario.bug.and_then(Bug::of_the_shard),
             anti_entropy_every: Nanos::from_secs(4),
             max_skew: MAX_SKEW,
+            lent_keys: 1,
             ..Settings::lan(self.scenario.replicas, self.scenario.partition)
         };
         let replicated = self.scenario.replicated || self.scenario.partition == Partition::Quorum;
