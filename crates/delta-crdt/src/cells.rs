@@ -8,8 +8,8 @@ use crate::digest::{Digest, slot_hash};
 use crate::expiry::Sweep;
 use crate::fold::{Folded, Writers, fold, whole_context};
 use crate::store::Store;
-use crate::term::{Dot, stamp};
-use crate::version::{Added, SLOTS_MAX, Slot, Slots, Version, WRITERS_MAX};
+use crate::term::{Dot, Term, stamp};
+use crate::version::{Added, SLOTS_MAX, Slot, Slots, Version};
 
 /// What one replica knows about the keys of one shard: a delta-CRDT map of key to [`Cell`].
 ///
@@ -17,8 +17,10 @@ use crate::version::{Added, SLOTS_MAX, Slot, Slots, Version, WRITERS_MAX};
 /// a write changed is sent by [`get`](Self::get), at once or later: a cell holds everything that earlier deltas of
 /// its key said, so deltas may be lost, repeated and reordered, and a whole map is a delta.
 ///
-/// Whoever calls must see to it that a dot is used once, that the writes of a term come in order, and that the sides of a
-/// fork write under terms of their own.
+/// Whoever calls must see to it that a dot is used once, that the counters of a replica go on from one of its terms to the
+/// next, and that the sides of a fork write under terms of their own. A replica that comes to write again under a higher
+/// term goes on in the slot that it has in a cell, as long as it holds the map that it wrote: so a cell has a slot for each
+/// node, and not for each change of the owner.
 ///
 /// A key that is full again is the same as one that is not there; [`expire`](Self::expire) removes it. So what a side
 /// of a fork counted is forgotten where that side's cell is removed before it meets the others'.
@@ -31,7 +33,41 @@ pub struct Cells {
     pub(crate) linger: Option<Nanos>,
     /// No hit was admitted later than this by a clock that is right: [`Cells::bound_stamps`].
     pub(crate) latest: Option<UnixNanos>,
+    /// `None`: nothing was written here.
+    writer: Option<Writer>,
     fault: Option<Fault>,
+}
+
+/// Who writes into this map.
+#[derive(Clone, Copy)]
+struct Writer {
+    /// The first of its terms in this map. What it wrote under an earlier one it may not have any more.
+    first: Term,
+    /// The newest.
+    term: Term,
+    /// The counter of its last write under an earlier term.
+    before: u64,
+}
+
+impl Writer {
+    /// Whether a slot of `term` is its own, to go on with.
+    #[inline]
+    fn is_own(&self, term: Term) -> bool {
+        term.replica == self.term.replica && self.first <= term
+    }
+
+    /// Whether it wrote `slot` under its newest term.
+    #[inline]
+    fn wrote_now(&self, slot: &Slot) -> bool {
+        self.before < slot.seq && self.is_own(slot.term)
+    }
+
+    /// The slot of a cell in which it writes: its own, or a new one.
+    fn name_among(&self, slots: &[Slot], dot: Dot) -> Dot {
+        let own = |slot: &&Slot| self.is_own(slot.term) && slot.seq < dot.counter;
+        let own = slots.iter().rev().find(own);
+        Dot::new(own.map_or(dot.actor, |slot| slot.term), dot.counter)
+    }
 }
 
 /// What a write came to.
@@ -186,12 +222,13 @@ impl Cells {
         cost: Cost,
         dot: Dot,
     ) -> Written {
+        let writer = self.writer(dot);
         match self.store.place_of(key) {
             None => self.hit_afresh(now, key, None, limit, cost, dot),
-            Some(place) if self.store.entry(place).is_last_written_by(dot.actor) => {
+            Some(place) if self.is_last_written_by(&writer, place) => {
                 self.hit_again(now, place, limit, cost, dot)
             }
-            Some(_) => self.write(now, key, limit, dot, |count| {
+            Some(_) => self.write(now, key, limit, dot, |count, dot| {
                 limit.hit(now, count, cost, stamp(dot))
             }),
         }
@@ -206,7 +243,9 @@ impl Cells {
         cost: Cost,
         dot: Dot,
     ) -> Written {
-        self.write(now, key, limit, dot, |count| limit.refund(now, count, cost))
+        self.write(now, key, limit, dot, |count, _| {
+            limit.refund(now, count, cost)
+        })
     }
 
     /// Makes `key` full. The verdict is that of a [`peek`](Self::peek) after it, for which alone `limit` is needed.
@@ -226,12 +265,11 @@ impl Cells {
                 changed: false,
             };
         };
-        record(&mut slots, dot, 0, self.slots_max());
+        let dot = self.writer(dot).name_among(&slots, dot);
+        record(&mut slots, dot, Added::new(0));
         let forgiven = slots.to_vec();
-        self.put(
-            key,
-            Version::of(Count::Reset { until }, slots, forgiven).into(),
-        );
+        let version = Version::of(Count::Reset { until }, slots, forgiven);
+        self.put_as(key, version.into(), Some(dot.actor));
         Written {
             decision,
             changed: true,
@@ -256,8 +294,8 @@ impl Cells {
         if let ([version], true) = (cell.versions(), known.is_whole())
             && let [slot] = version.slots()
             && version.forgiven().is_empty()
-            && slot.term == known.newest().term
-            && slot.seq != known.newest().seq
+            && slot.term == known.slot().term
+            && slot.seq != known.slot().seq
         {
             return self.join_newer(key, place, cell);
         }
@@ -275,7 +313,7 @@ impl Cells {
 
     /// Both sides are whole and of one term, as nearly always on a replica: the later write has the earlier.
     fn join_newer(&mut self, key: KeyHash, place: usize, cell: Cell) -> Joined {
-        let known = self.store.entry(place).newest();
+        let known = self.store.entry(place).slot();
         let version = cell.into_only().expect("one version");
         let (count, slots, _) = version.into_parts();
         let changed = known.seq < slots[0].seq;
@@ -289,6 +327,13 @@ impl Cells {
             changed,
             forked: false,
         }
+    }
+
+    /// Whether the last to write what stands at `place` was `writer`, under its newest term.
+    #[inline]
+    fn is_last_written_by(&self, writer: &Writer, place: usize) -> bool {
+        let entry = self.store.entry(place);
+        entry.count.is_some() && writer.wrote_now(&entry.slot())
     }
 
     /// A hit for a key that was last written under the same term: the usual path.
@@ -308,14 +353,15 @@ impl Cells {
         if starts_over && entry.count.as_ref().is_none_or(is_full) {
             return self.hit_afresh(now, key, Some(place), limit, cost, dot);
         }
-        let known = entry.newest();
+        let known = entry.slot();
         let log_bytes = entry.log_bytes();
-        let taken = limit.hit(now, &mut entry.count, cost, stamp(dot));
+        let written = stamp(Dot::new(known.term, dot.counter));
+        let taken = limit.hit(now, &mut entry.count, cost, written);
         let changed = taken.added != 0;
         if changed {
             entry.advance(dot.counter, taken.added);
             entry.note_burst(limit.burst());
-            let written = entry.newest();
+            let written = entry.slot();
             if let Some(count) = &entry.count {
                 self.sweep.note(count.expires_at());
             }
@@ -350,7 +396,7 @@ impl Cells {
         let slot = Slot {
             term: dot.actor,
             seq: dot.counter,
-            added: Added::new(added),
+            added: began(&count, dot, added),
         };
         self.sweep.note(count.expires_at());
         self.digest.add(key, slot_hash(key, &slot));
@@ -380,7 +426,7 @@ impl Cells {
         key: KeyHash,
         limit: &Limit,
         dot: Dot,
-        operation: impl FnOnce(&mut Option<Count>) -> Taken,
+        operation: impl FnOnce(&mut Option<Count>, Dot) -> Taken,
     ) -> Written {
         let known = self.get(key);
         let context = known.as_ref().filter(|_| self.linger.is_some());
@@ -398,21 +444,24 @@ impl Cells {
             (slots, forgiven) = context;
         }
         // What this term has written carries its own clock, which goes on after the bound.
-        if slots.iter().all(|slot| slot.term != dot.actor) {
+        let writer = self.writer(dot);
+        let dot = writer.name_among(&slots, dot);
+        if !slots.iter().any(|slot| writer.wrote_now(slot)) {
             let sides = slots.len() as u32;
             count = count.map(|count| self.bounded(count, now, limit, sides));
         }
         let before = count.clone();
-        let Taken { decision, added } = operation(&mut count);
+        let Taken { decision, added } = operation(&mut count, dot);
         let Some(count) = count.filter(|count| before.as_ref() != Some(count)) else {
             return Written {
                 decision,
                 changed: false,
             };
         };
-        record(&mut slots, dot, added, self.slots_max());
+        record(&mut slots, dot, began(&count, dot, added));
         forgiven.retain(|old| slots[0].term <= old.term);
-        let place = self.put(key, Version::of(count, slots, forgiven).into());
+        let version = Version::of(count, slots, forgiven);
+        let place = self.put_as(key, version.into(), Some(dot.actor));
         self.store.entry_mut(place).note_burst(limit.burst());
         Written {
             decision,
@@ -438,10 +487,20 @@ impl Cells {
         fold(cell, limit, now, writers, self.fault)
     }
 
-    const fn slots_max(&self) -> usize {
-        match self.linger {
-            Some(_) => WRITERS_MAX,
-            None => SLOTS_MAX,
+    /// Who writes `dot`.
+    #[inline]
+    fn writer(&mut self, dot: Dot) -> Writer {
+        let term = dot.actor;
+        match self.writer {
+            Some(writer) if writer.term == term => writer,
+            known => {
+                let first = known.filter(|writer| writer.is_own(term));
+                *self.writer.insert(Writer {
+                    first: first.map_or(term, |writer| writer.first),
+                    term,
+                    before: dot.counter - 1,
+                })
+            }
         }
     }
 
@@ -453,6 +512,11 @@ impl Cells {
     }
 
     pub(crate) fn put(&mut self, key: KeyHash, cell: Cell) -> usize {
+        self.put_as(key, cell, None)
+    }
+
+    /// `writer`: the term under which this node has just written the cell.
+    fn put_as(&mut self, key: KeyHash, cell: Cell, writer: Option<Term>) -> usize {
         if let Some(place) = self.store.place_of(key) {
             self.digest.subtract(key, self.store.hash(place));
         }
@@ -460,28 +524,37 @@ impl Cells {
         let ends = cell.versions().iter().map(|v| v.count().expires_at());
         self.sweep.note(ends.max().unwrap_or_default());
         self.digest.add(key, crate::digest::cell_hash(key, &cell));
-        self.store.put(key, cell)
+        self.store.put(key, cell, writer)
     }
 }
 
-/// Enters a write into the slots; beyond `max` the oldest of another term goes.
-fn record(slots: &mut Slots, dot: Dot, added: i64, max: usize) {
+/// What a write added, should it be the first of its slot.
+fn began(count: &Count, dot: Dot, added: i64) -> Added {
+    match count {
+        Count::Gcra(_) | Count::LeakyBucket(_) => Added::first(added, dot.counter),
+        // Whoever starts over does so with a window or entries that others can tell from the old.
+        _ => Added::new(added),
+    }
+}
+
+/// Enters a write into the slots; beyond [`SLOTS_MAX`] the oldest of another writer goes.
+fn record(slots: &mut Slots, dot: Dot, added: Added) {
     match slots.binary_search_by_key(&dot.actor, |slot| slot.term) {
         Ok(place) => {
             let slot = &mut slots[place];
             slot.seq = dot.counter;
-            slot.added = slot.added.plus(added);
+            slot.added = slot.added.plus(added.units());
         }
         Err(place) => slots.insert(
             place,
             Slot {
                 term: dot.actor,
                 seq: dot.counter,
-                added: Added::new(added),
+                added,
             },
         ),
     }
-    if max < slots.len() {
+    if SLOTS_MAX < slots.len() {
         let oldest = usize::from(slots[0].term == dot.actor);
         slots.remove(oldest);
     }

@@ -1,8 +1,8 @@
 //! The replicated map of one shard: key → cell, joined from deltas that may be lost, repeated and reordered.
 //!
 //! Start with [`Cells`]. A write is named by a [`Dot`]: the [`Term`] under which its owner wrote, and how many writes
-//! of the shard came before. In one lineage, one term after another, the newer write of a key wins, so a [`Cell`] is
-//! one small [`Version`]: a count, and for each term that wrote it a [`Slot`], which is both its causal context and
+//! of that node came before. In one lineage, one term after another, the newer write of a key wins, so a [`Cell`] is
+//! one small [`Version`]: a count, and for each node that wrote it a [`Slot`], which is both its causal context and
 //! who added what. Only when two sides wrote without knowing of each other does a cell hold several versions. They
 //! are folded when they are read, without being changed, and replaced by one at the next write.
 //!

@@ -49,8 +49,8 @@ struct Aside {
 enum Rest {
     /// The rest of an aged version.
     Past {
-        /// All slots but the newest.
-        older: Slots,
+        /// All slots but the one in the entry, by term ascending.
+        others: Slots,
         forgiven: Vec<Slot>,
     },
     /// A whole cell, of several versions. Boxed: a past is what nearly every key has after a takeover, a fork is rare.
@@ -67,9 +67,9 @@ pub(crate) struct Store {
 }
 
 impl Entry {
-    /// The slot of the newest term that wrote.
+    /// The slot that stands here: where this node wrote last, its own; else that of the newest term.
     #[inline]
-    pub(crate) fn newest(&self) -> Slot {
+    pub(crate) fn slot(&self) -> Slot {
         Slot {
             term: self.term,
             seq: self.seq & SEQ,
@@ -83,13 +83,7 @@ impl Entry {
         self.count.is_some() && self.seq & AGED == 0
     }
 
-    /// Whether the cell is one version whose newest slot is of `term`.
-    #[inline]
-    pub(crate) fn is_last_written_by(&self, term: Term) -> bool {
-        self.count.is_some() && self.term == term
-    }
-
-    /// A further write under the newest term.
+    /// A further write under the term of [`Self::slot`].
     #[inline]
     pub(crate) fn advance(&mut self, seq: u64, added: i64) {
         self.seq = self.seq & !SEQ | seq;
@@ -176,15 +170,14 @@ impl Store {
     /// The cell at `place` in its exchange form.
     pub(crate) fn cell(&self, place: usize) -> Cell {
         let entry = &self.entries[place];
-        let newest = entry.newest();
+        let own = entry.slot();
         match (&entry.count, self.rest(entry)) {
             (_, Some(Rest::Siblings(cell))) => Cell::clone(cell),
-            (Some(count), Some(Rest::Past { older, forgiven })) => {
-                let slots = older.iter().copied().chain([newest]).collect();
-                Version::of(count.clone(), slots, forgiven.clone()).into()
+            (Some(count), Some(Rest::Past { others, forgiven })) => {
+                Version::of(count.clone(), with_own(others, own), forgiven.clone()).into()
             }
             (Some(count), None) => {
-                Version::of(count.clone(), SmallVec::from_buf([newest]), Vec::new()).into()
+                Version::of(count.clone(), SmallVec::from_buf([own]), Vec::new()).into()
             }
             (None, _) => unreachable!("an entry without a count has its siblings aside"),
         }
@@ -205,10 +198,10 @@ impl Store {
     pub(crate) fn hash(&self, place: usize) -> u64 {
         let entry = &self.entries[place];
         match self.rest(entry) {
-            None => slot_hash(entry.key, &entry.newest()),
-            Some(Rest::Past { older, .. }) => {
-                let newest = slot_hash(entry.key, &entry.newest());
-                newest.wrapping_add(slots_hash(entry.key, older))
+            None => slot_hash(entry.key, &entry.slot()),
+            Some(Rest::Past { others, .. }) => {
+                let own = slot_hash(entry.key, &entry.slot());
+                own.wrapping_add(slots_hash(entry.key, others))
             }
             Some(Rest::Siblings(cell)) => cell_hash(entry.key, cell),
         }
@@ -231,26 +224,30 @@ impl Store {
         place
     }
 
-    /// Puts a cell in place of what `key` had, if it had any; where it stands.
-    pub(crate) fn put(&mut self, key: KeyHash, cell: Cell) -> usize {
-        let newest = |version: &Version| *version.slots().last().expect("never empty");
+    /// Puts a cell in place of what `key` had, if it had any; where it stands. `writer`: the term under which this node has
+    /// written it last.
+    pub(crate) fn put(&mut self, key: KeyHash, cell: Cell, writer: Option<Term>) -> usize {
+        let own = |version: &Version| {
+            let slot = writer.and_then(|term| version.slot(term));
+            *slot.or(version.slots().last()).expect("never empty")
+        };
         let first = &cell.versions()[0];
         let place = self.place_of(key).unwrap_or_else(|| {
             let none = Count::Reset {
                 until: UnixNanos::ZERO,
             };
-            self.insert(key, none, newest(first))
+            self.insert(key, none, own(first))
         });
         self.forget_aside(place);
         match cell.into_only() {
             Ok(version) => {
-                let slot = newest(&version);
-                let (count, mut older, forgiven) = version.into_parts();
-                older.pop();
+                let slot = own(&version);
+                let (count, mut others, forgiven) = version.into_parts();
+                others.retain(|other| other.term != slot.term);
                 self.replace(place, count, slot);
-                if !older.is_empty() || !forgiven.is_empty() {
+                if !others.is_empty() || !forgiven.is_empty() {
                     self.entries[place].seq |= AGED;
-                    self.set_aside(key, Rest::Past { older, forgiven });
+                    self.set_aside(key, Rest::Past { others, forgiven });
                 }
             }
             Err(cell) => {
@@ -320,10 +317,10 @@ impl Store {
     /// What each term wrote of the key at `place`, in any of its versions.
     pub(crate) fn past(&self, place: usize) -> Slots {
         let entry = &self.entries[place];
-        let newest = entry.newest();
+        let own = entry.slot();
         match self.rest(entry) {
-            None => SmallVec::from_buf([newest]),
-            Some(Rest::Past { older, .. }) => older.iter().copied().chain([newest]).collect(),
+            None => SmallVec::from_buf([own]),
+            Some(Rest::Past { others, .. }) => with_own(others, own),
             Some(Rest::Siblings(cell)) => whole_context(cell).0,
         }
     }
@@ -359,13 +356,20 @@ impl Aside {
     /// With its place in the table.
     fn bytes(&self) -> usize {
         let rest = match &self.rest {
-            Rest::Past { older, forgiven } => slots_bytes(older, forgiven),
+            Rest::Past { others, forgiven } => slots_bytes(others, forgiven),
             Rest::Siblings(cell) => {
                 size_of::<Cell>() + cell.versions().iter().map(version_bytes).sum::<usize>()
             }
         };
         size_of::<Self>() + rest
     }
+}
+
+/// All slots of a version, by term ascending.
+fn with_own(others: &Slots, own: Slot) -> Slots {
+    let mut slots = others.clone();
+    slots.insert(slots.partition_point(|slot| slot.term < own.term), own);
+    slots
 }
 
 fn version_bytes(version: &Version) -> usize {

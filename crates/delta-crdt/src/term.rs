@@ -19,9 +19,9 @@ pub struct Term {
     pub replica: ReplicaId,
 }
 
-/// Names one write: the term, and the how many-th write of the shard under that term, from 1.
+/// Names one write: the term, and the how many-th write of the term's replica to the shard, from 1.
 ///
-/// The counter stays below [`SEQ_END`].
+/// The counter goes on from one term of a replica to the next, and stays below [`SEQ_END`].
 pub type Dot = crdts::Dot<Term>;
 
 /// The sequence numbers of writes end here, 2^56: 2 000 years of a million writes a second to one shard. A map keeps

@@ -6,20 +6,28 @@ use smallvec::SmallVec;
 
 use crate::term::{Dot, SEQ_END, Term};
 
-/// What one term wrote into a cell.
+/// What one writer wrote into a cell.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Slot {
-    /// Under which term.
+    /// Names the writer: the term under which it began to count the key, although it may have had others since.
     pub term: Term,
-    /// The last write of that term to this cell. From 1, below [`SEQ_END`].
+    /// Its last write to this cell. From 1, below [`SEQ_END`].
     pub seq: u64,
     /// What it added in all: since the key was last full, or with many writers since it was last forgotten.
     pub added: Added,
 }
 
-/// Units that a term added to a cell, less what it gave back; negative if that is more.
+/// Units that a writer added to a cell, less what it gave back; negative if that is more.
+///
+/// And since when: a writer whose key was full again starts over in the same slot, and then what another version knows
+/// of the slot is no part of these units. The low 48 bits are twice the units, and one more if any were
+/// [given back](Self::gave_back). The upper 16, if those are negative inverted, are the lower 16 of the number of the
+/// write with which the units begin; zero where nobody needs to know, for counts that do not drain.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Added(i64);
+
+/// Above the units.
+const SINCE_SHIFT: u32 = 48;
 
 impl Added {
     /// So many units by one write: given back, if negative.
@@ -28,22 +36,39 @@ impl Added {
         Self(0).plus(units)
     }
 
+    /// So many units by write number `seq`, the first since the key was full.
+    pub(crate) fn first(units: i64, seq: u64) -> Self {
+        // One write in 65 536 has a number that would say nothing.
+        let since = i64::from((seq as u16).max(1));
+        Self(Self::new(units).0 ^ since << SINCE_SHIFT)
+    }
+
     /// What [`Self::bits`] gave, or the nearest to it that [`Self::bits`] can give.
     #[must_use]
     pub fn from_bits(bits: i64) -> Self {
-        Self(bits | i64::from(bits < 0))
+        Self(bits | i64::from(Self(bits).units() < 0))
     }
 
-    /// Twice the units, and one more if any were [given back](Self::gave_back).
+    /// All of it, as described above.
     #[must_use]
     pub const fn bits(self) -> i64 {
         self.0
     }
 
-    /// The units.
+    /// The units. Less than 2^46, either way.
     #[must_use]
     pub const fn units(self) -> i64 {
-        self.0 >> 1
+        self.0 << (64 - SINCE_SHIFT) >> (65 - SINCE_SHIFT)
+    }
+
+    /// Whether the units of both begin with the same write.
+    pub(crate) const fn began_with(self, other: Self) -> bool {
+        self.since() == other.since()
+    }
+
+    const fn since(self) -> i64 {
+        let sign = self.0 << (64 - SINCE_SHIFT) >> 63;
+        (self.0 ^ sign) >> SINCE_SHIFT
     }
 
     /// Whether any units were given back: then the last that were added may be more than [`Self::units`].
@@ -54,28 +79,25 @@ impl Added {
 
     #[inline]
     pub(crate) fn plus(self, units: i64) -> Self {
-        let sum = self.units().saturating_add(units);
-        let sum = sum.clamp(i64::MIN >> 1, i64::MAX >> 1);
-        Self(sum << 1 | i64::from(self.gave_back() || units < 0))
+        let most = i64::MAX >> (65 - SINCE_SHIFT);
+        let sum = self.units().saturating_add(units).clamp(-most, most);
+        let sum = sum << 1 | i64::from(self.gave_back() || units < 0);
+        Self(sum ^ self.since() << SINCE_SHIFT)
     }
 }
 
 const _: () = assert!(size_of::<Slot>() == 24);
 
-/// Nearly every cell was written under one term only since it was last full.
+/// Nearly every cell was written by one node only since it was last full.
 pub(crate) type Slots = SmallVec<[Slot; 1]>;
 
-/// Most slots of a version that an owner writes.
+/// Most slots of a version: one for each node that has written the key since it was last full.
 ///
-/// One more is due each time that the shard's owner changes while the key is not full. Beyond sixteen changes the
-/// oldest slot is dropped: this version then no longer says that it includes what that term added. A copy that
-/// is older than all sixteen, should one turn up, is then counted again, never left out.
-pub(crate) const SLOTS_MAX: usize = 16;
-
-/// Most slots of a version with many writers: one for each incarnation of a node that wrote since the key was forgotten.
-///
-/// 6 KiB for a key that is busy all through so many restarts. Beyond, what the dropped term added is counted again.
-pub(crate) const WRITERS_MAX: usize = 256;
+/// One more for each time that one of them started again, or dropped its copy, and wrote once more: 256 of these take
+/// 6 KiB a key. Beyond, the oldest slot is dropped: this version then no longer says that it includes what that writer
+/// added. A copy that is older than all 256, should one turn up, is then counted again, never left out. (Of sixteen, the
+/// bound when each change of the owner took a slot, a link that lost every third packet for half a minute used up more.)
+pub(crate) const SLOTS_MAX: usize = 256;
 
 /// A count together with its causal context.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -22,6 +22,9 @@ enum Op {
 /// Something that one side does, some time after what was done before.
 type Act = (u64, usize, Op);
 
+/// What the sides do each for itself, and which two meet then, of which the second counts on.
+type Round = (Vec<Act>, usize, usize);
+
 /// One key, one past, and sides that went their own ways from there.
 struct Fork {
     limit: Limit,
@@ -151,6 +154,36 @@ impl Fork {
         (fork, left)
     }
 
+    /// `side` comes to own the key once more.
+    fn take_over(&mut self, side: usize) {
+        let newest = self.terms.iter().map(|term| term.number).max();
+        self.terms[side] = term(1 + newest.unwrap_or_default(), side);
+    }
+
+    /// The two hear everything from each other.
+    fn meet(&mut self, a: usize, b: usize) {
+        for (to, from) in [(a, b), (b, a)] {
+            if let Some(cell) = self.sides[from].get(KEY) {
+                let _ = self.sides[to].join(self.now, KEY, cell);
+            }
+        }
+    }
+
+    /// Sides part and meet in pairs, again and again: after each meeting one of the two counts on, under a new term.
+    fn part_and_meet(limit: Limit, sides: usize, rounds: &[Round]) -> Self {
+        let mut fork = Self::after(limit, &[], sides);
+        for (acts, with, by) in rounds {
+            for &act in acts {
+                fork.act(act);
+            }
+            let (with, by) = (with % sides, by % sides);
+            fork.meet(with, by);
+            fork.take_over(by);
+        }
+        fork.heal();
+        fork
+    }
+
     fn peek(&self, side: usize) -> Decision {
         self.sides[side].peek(self.now, KEY, &self.limit)
     }
@@ -179,7 +212,6 @@ impl Fork {
     /// One hit by the next owner, if there is room: it ends the fork.
     fn write_once(&mut self, side: usize) -> Result<(), TestCaseError> {
         self.terms[side] = term(100, side);
-        self.seqs[side] = 0;
         let before = self.peek(side);
         let decision = self.act((0, side, Op::Hit(1)));
         prop_assert_eq!(decision.is_allowed(), 0 < before.remaining);
@@ -208,6 +240,71 @@ fn hits_refunds_and_resets() -> BoxedStrategy<Op> {
 
 fn acts(op: BoxedStrategy<Op>, wait_ms: u64) -> impl Strategy<Value = Vec<Act>> {
     prop::collection::vec((0..=wait_ms, 0..3_usize, op), 0..12)
+}
+
+fn rounds(wait_ms: u64) -> impl Strategy<Value = Vec<Round>> {
+    let acts = prop::collection::vec((0..=wait_ms, 0..4_usize, hits()), 0..4);
+    prop::collection::vec((acts, 0..4_usize, 0..4_usize), 0..60)
+}
+
+proptest! {
+    #![proptest_config(config(REGRESSIONS, 256))]
+
+    /// However often, and in whatever pairs: every unit admitted by anybody is counted once, none twice, none not.
+    #[test]
+    fn any_number_of_forks_heals_exactly(
+        algorithm in any_algorithm(),
+        units in prop::sample::select(&[30_u32, 2_000][..]),
+        rounds in rounds(0),
+        sides in 2..5_usize,
+    ) {
+        let mut fork = Fork::part_and_meet(limit(algorithm, units), sides, &rounds);
+        let all: u32 = fork.admitted.iter().map(|hit| hit.1).sum();
+        for side in 0..sides {
+            prop_assert_eq!(fork.peek(side).remaining, units.saturating_sub(all), "{}", algorithm);
+        }
+        fork.write_once(0)?;
+        prop_assert_eq!(fork.peek(0).remaining, units.saturating_sub(all).saturating_sub(1));
+    }
+
+    /// The same while time passes, for those that count units to the end of a window longer than all of it.
+    #[test]
+    fn any_number_of_forks_of_a_long_window_heals_exactly(
+        algorithm in prop::sample::select(&[Algorithm::FixedWindow, Algorithm::SlidingLog][..]),
+        rounds in rounds(300),
+        sides in 2..5_usize,
+    ) {
+        let limit = limit(algorithm, 2_000);
+        let fork = Fork::part_and_meet(limit, sides, &rounds);
+        let all: u32 = fork.admitted.iter().map(|hit| hit.1).sum();
+        for side in 0..sides {
+            prop_assert_eq!(fork.peek(side).remaining, 2_000 - all, "{}", algorithm);
+        }
+    }
+
+    /// A key that drains owes no less than one node would that had been asked for every hit, and no more than all of them.
+    #[test]
+    fn a_bucket_that_was_split_many_times_is_no_fuller_than_one_that_never_was(
+        algorithm in prop::sample::select(&[Algorithm::Gcra, Algorithm::LeakyBucket][..]),
+        rounds in rounds(300),
+        sides in 2..5_usize,
+    ) {
+        // Emptied in 2 000 s: no side is full again by itself.
+        let limit = Limit::new(algorithm, 2_000, Nanos::from_secs(2_000)).unwrap();
+        let fork = Fork::part_and_meet(limit, sides, &rounds);
+        let mut whole = Fork::after(limit, &[], 1);
+        for &(at, cost) in &fork.admitted {
+            whole.now = at;
+            whole.act((0, 0, Op::Hit(cost)));
+        }
+        whole.now = fork.now;
+        let all: u32 = fork.admitted.iter().map(|hit| hit.1).sum();
+        for side in 0..sides {
+            let found = fork.peek(side).remaining;
+            prop_assert!(fork.drained || found <= whole.peek(0).remaining, "{found}");
+            prop_assert!(2_000 - all <= found, "{found}");
+        }
+    }
 }
 
 proptest! {
@@ -482,38 +579,98 @@ fn nothing_to_reset_or_refund_writes_nothing() {
     assert!(cells.is_empty());
 }
 
-/// Seventeen owners, one after another, of a key that never was full: its context is bounded.
+/// More writers, one after another, than a key has slots, and never full: its context is bounded.
 #[test]
 fn slots_are_bounded_and_an_ancient_copy_only_makes_a_key_stricter() {
-    let limit = limit(Algorithm::FixedWindow, 200);
+    let limit = limit(Algorithm::FixedWindow, 2_000);
     let mut cells = Cells::new();
     let mut copies = Vec::new();
-    for number in 1..=40 {
-        let dot = Dot::new(term(number, 0), 1);
+    for number in 1..=300 {
+        let term = |number: u32| term(number, number as usize);
+        let dot = Dot::new(term(number), 1);
         assert!(cells.hit(START, KEY, &limit, Cost::new(2), dot).changed);
         if number == 3 {
-            let reset = cells.reset(START, KEY, &limit, Dot::new(term(number, 0), 2));
+            let reset = cells.reset(START, KEY, &limit, Dot::new(term(number), 2));
             assert!(reset.changed);
         }
         if number % 5 == 0 {
-            let dot = Dot::new(term(number, 0), 2);
+            let dot = Dot::new(term(number), 2);
             assert!(cells.refund(START, KEY, &limit, Cost::new(3), dot).changed);
         }
         let cell = cells.get(KEY).unwrap();
-        assert!(cell.versions()[0].slots().len() <= 16);
+        assert!(cell.versions()[0].slots().len() <= 256);
         assert!(cell.versions()[0].forgiven().len() <= 3);
         copies.push(cell);
     }
     let remaining = cells.peek(START, KEY, &limit).remaining;
-    assert_eq!(remaining, 200 - 80 + 6 + 24);
+    assert_eq!(remaining, 2_000 - 600 + 6 + 180);
     assert!(cells.get(KEY).unwrap().versions()[0].forgiven().is_empty());
     for (age, ancient) in copies.into_iter().rev().enumerate() {
         let mut replica = Cells::new();
         let _ = replica.join(START, KEY, cells.get(KEY).unwrap());
         let joined = replica.join(START, KEY, ancient);
-        assert_eq!(joined.forked, 16 <= age, "{age} terms old");
+        assert_eq!(joined.forked, 256 <= age, "{age} terms old");
         let found = replica.peek(START, KEY, &limit).remaining;
         assert!(found <= remaining, "{age} terms old: {found}");
+    }
+}
+
+/// Two nodes that take a key from each other a hundred times, as over a link that comes and goes, have two slots in it.
+#[test]
+fn a_key_has_a_slot_for_each_node_and_not_for_each_change_of_its_owner() {
+    for algorithm in Algorithm::ALL {
+        let mut fork = Fork::after(limit(algorithm, 1_000), &[], 2);
+        for change in 0..100 {
+            fork.take_over(change % 2);
+            fork.act((0, change % 2, Op::Hit(1)));
+            fork.act((0, change % 2, Op::Hit(2)));
+            fork.meet(0, 1);
+        }
+        let cell = fork.sides[0].get(KEY).unwrap();
+        let slots = cell.versions()[0].slots();
+        assert_eq!((cell.versions().len(), slots.len()), (1, 2), "{algorithm}");
+        assert_eq!(
+            slots.iter().map(|slot| slot.added.units()).sum::<i64>(),
+            300
+        );
+        assert_eq!(fork.peek(1).remaining, 1_000 - 300, "{algorithm}");
+        assert_eq!(fork.sides[0].digest(), fork.sides[1].digest());
+    }
+}
+
+/// A node that dropped its copy does not have what it wrote: in its old slot the next write would claim to.
+#[test]
+fn a_node_that_dropped_its_copy_takes_a_new_slot() {
+    for algorithm in Algorithm::ALL {
+        let mut fork = Fork::after(limit(algorithm, 20), &[], 2);
+        fork.act((0, 0, Op::Hit(3)));
+        fork.meet(0, 1);
+        fork.act((0, 0, Op::Hit(4)));
+        let unheard = fork.sides[0].get(KEY).unwrap();
+        fork.sides[0] = Cells::new();
+        fork.meet(0, 1);
+        fork.take_over(0);
+        fork.act((0, 0, Op::Hit(2)));
+        assert_eq!(fork.peek(0).remaining, 20 - 5, "{algorithm}");
+        let _ = fork.sides[0].join(fork.now, KEY, unheard);
+        assert_eq!(fork.peek(0).remaining, 20 - 9, "{algorithm}");
+    }
+}
+
+/// One side is full again by itself and starts over, while the other, which knows what it had, goes on: what it counts
+/// then is not part of that.
+#[test]
+fn what_is_counted_after_starting_over_is_not_taken_for_known() {
+    for algorithm in [Algorithm::Gcra, Algorithm::LeakyBucket] {
+        let limit = Limit::new(algorithm, 10, Nanos::from_secs(10)).unwrap();
+        let mut fork = Fork::after(limit, &[], 2);
+        fork.act((0, 0, Op::Hit(3)));
+        fork.meet(0, 1);
+        fork.act((2_000, 1, Op::Hit(6)));
+        fork.act((1_500, 0, Op::Hit(2)));
+        fork.heal();
+        // One node would have drained at 3 + 6 + 2 s, which is 7.5 s from then.
+        assert_eq!(fork.peek(0).remaining, 10 - 8, "{algorithm}");
     }
 }
 

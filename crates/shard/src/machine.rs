@@ -101,7 +101,10 @@ pub enum Note {
     },
     /// A lease had run out: the shard is claimed again before it is decided again.
     LeaseLapsed,
-    /// No holder of the old record lives: what it had counted is lost.
+    /// No holder of the old record can be reached, and one at least may come back: until then this node counts without
+    /// what they have, and then both are joined.
+    OutOfReach,
+    /// No holder of the old record lives, nor can come back: what it had counted is lost.
     StateLost,
     /// Two sides had counted apart; their counts were joined.
     Forked {
@@ -186,10 +189,16 @@ pub struct Shard {
     /// This node has evicted what its owner has not: its copy is not compared, and not filled again, until it is sent whole.
     has_holes: bool,
     recall: Recall,
+    /// How many writes this node has made, under whatever terms.
+    written: u64,
     /// How far this replica follows the owner.
     have: Have,
     /// The term whose owner is known to hold everything that this node holds.
     synced: Option<Term>,
+    /// The term whose claimant was told what this node holds, and says by itself when it has all of it.
+    told: Option<Term>,
+    /// The last holders of the shard, none of whom could be reached when this node opened it.
+    unreached: Vec<ReplicaId>,
     offered_at: Option<BootNanos>,
     ownerless_since: Option<BootNanos>,
     claim_not_before: BootNanos,
@@ -234,8 +243,11 @@ impl Shard {
             unmeasured: HashSet::new(),
             has_holes: false,
             recall: Recall::default(),
+            written: 0,
             have: Have::NOTHING,
             synced: None,
+            told: None,
+            unreached: Vec::new(),
             offered_at: None,
             ownerless_since: None,
             claim_not_before: BootNanos::ZERO,
@@ -396,7 +408,7 @@ impl Shard {
         let term = owner_term(self.record.as_ref());
         let dot = Dot {
             actor: term,
-            counter: reign.next_seq(),
+            counter: reign.written() + 1,
         };
         let written = match operation {
             Operation::Hit(cost) => self.cells.hit(now.wall, key, limit, cost, dot),
@@ -405,6 +417,7 @@ impl Shard {
         };
         if written.changed {
             reign.wrote(now.boot, key, id);
+            self.written = reign.written();
             if let Some(id) = id {
                 self.admitted
                     .insert(now.boot, now.boot + self.settings.remember_ids, id);
@@ -588,6 +601,7 @@ impl Shard {
     /// Brings role and records in line with the view, the leases and the time.
     fn step(&mut self, around: Surroundings<'_>) {
         self.step_recall(around);
+        self.step_unreached(around);
         match &self.state {
             State::Idle => self.step_idle(around),
             State::Claiming(..) => self.step_claiming(around),

@@ -92,6 +92,8 @@ pub(crate) struct Handoff {
 pub(crate) struct Reign {
     /// The newest write.
     seq: u64,
+    /// Writes that this node made under earlier terms, evictions among them: its dots go on from there.
+    before: u64,
     /// The write before `recent`'s first.
     trimmed: u64,
     recent: VecDeque<Write>,
@@ -109,6 +111,8 @@ pub(crate) struct Reign {
     pub(crate) known_by: Vec<ReplicaId>,
     /// Under which epoch of its lease somebody was first told of the record.
     told: Vec<(ReplicaId, u64)>,
+    /// Whose state this owner has joined, and the write that had joined all of it. One for each member at most.
+    joined: Vec<(ReplicaId, u64)>,
 }
 
 impl Reign {
@@ -117,10 +121,12 @@ impl Reign {
         owner: ReplicaId,
         lease_epochs: Vec<(ReplicaId, u64)>,
         view: &View,
+        before: u64,
     ) -> Self {
         // The first position is the state at the start of the term; writes follow it.
         Self {
             seq: 1,
+            before,
             trimmed: 1,
             recent: VecDeque::new(),
             peers: Vec::new(),
@@ -132,6 +138,7 @@ impl Reign {
             announce_at: now,
             known_by: Vec::new(),
             told: Vec::new(),
+            joined: Vec::new(),
         }
     }
 
@@ -180,18 +187,52 @@ impl Reign {
         }
     }
 
-    pub(crate) fn seq(&self) -> u64 {
-        self.seq
+    /// All that `peer` holds is joined, and was by the newest write at the latest: it will be told.
+    pub(crate) fn owe_synced(&mut self, peer: ReplicaId) {
+        // Asked again, the answer still waits for the same write: for the newest it could wait for ever.
+        if self.joined.iter().all(|&(known, _)| known != peer) {
+            self.joined.push((peer, self.seq));
+        }
     }
 
-    /// The sequence number that the next write will have.
-    pub(crate) fn next_seq(&self) -> u64 {
-        self.seq + 1
+    /// `peer` has sent more: what it was to be told is no longer all.
+    pub(crate) fn owe_synced_anew(&mut self, peer: ReplicaId) {
+        self.joined.retain(|&(known, _)| known != peer);
+        self.owe_synced(peer);
+    }
+
+    /// Whose state is safe: a replica has confirmed it, or there is none.
+    pub(crate) fn take_synced(&mut self, record: &Record) -> Vec<ReplicaId> {
+        if self.joined.is_empty() {
+            return Vec::new();
+        }
+        let confirmed = match record.replicas().next() {
+            Some(_) => self.confirmed(record, Partition::Available),
+            None => self.seq,
+        };
+        let (safe, rest) = self.joined.iter().partition(|&&(_, seq)| seq <= confirmed);
+        self.joined = rest;
+        let safe: Vec<(ReplicaId, u64)> = safe;
+        safe.into_iter().map(|(peer, _)| peer).collect()
+    }
+
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
     }
 
     /// Counts a write of `key`; peers get it with the next flush.
     pub(crate) fn wrote(&mut self, at: BootNanos, key: KeyHash, admitted: Option<HitId>) {
         self.push(at, key, What::Counted { admitted });
+    }
+
+    /// The number of the newest write among all that this node has made, and so of its dot.
+    pub(crate) fn written(&self) -> u64 {
+        self.before + self.seq
+    }
+
+    /// Whether write number `written` of this node was made in this term.
+    pub(crate) fn has_written(&self, written: u64) -> bool {
+        self.before < written && written <= self.written()
     }
 
     /// Counts the eviction of a key as a write: peers are told to let it go.
@@ -399,7 +440,7 @@ impl Reign {
                     }
                     let skip = usize::try_from(*sent - self.trimmed).unwrap_or(usize::MAX);
                     let writes = || self.recent.iter().skip(skip);
-                    let changed = changed_by(writes(), *sent + 1, record.term, cells);
+                    let changed = changed_by(writes(), self.before + *sent + 1, record.term, cells);
                     let after = *sent;
                     (*sent, *sent_at) = (self.seq, now);
                     (
@@ -451,6 +492,8 @@ impl Reign {
 ///
 /// An eviction is told even where the key has been counted anew: what was known before may have been written
 /// under an earlier term, of which the new count says nothing.
+///
+/// `first` counts all writes of the owner, as its dots do.
 fn changed_by<'a>(
     writes: impl Iterator<Item = &'a Write>,
     first: u64,

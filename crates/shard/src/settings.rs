@@ -33,6 +33,10 @@ pub enum Fault {
     MinorityForgets,
     /// An owner evicts without a word to its replicas.
     EvictsAlone,
+    /// Whoever has promised takes what it holds for known to the claimant, and drops it.
+    PromiseIsReceipt,
+    /// Holders that are silent are taken for gone with all that they hold.
+    SilentIsLost,
 }
 
 /// How a shard behaves.

@@ -13,6 +13,7 @@ pub(crate) struct ShardMetrics {
     claim_seconds: Histogram,
     stepped_down: Counter,
     leases_lapsed: Counter,
+    out_of_reach: Counter,
     state_lost: Counter,
     keys_folded: Counter,
     unmeasured: Counter,
@@ -30,6 +31,7 @@ impl ShardMetrics {
             claim_seconds: histogram!("weir_claim_seconds"),
             stepped_down: counter!("weir_shards_stepped_down_total"),
             leases_lapsed: counter!("weir_leases_lapsed_total"),
+            out_of_reach: counter!("weir_shards_out_of_reach_total"),
             state_lost: counter!("weir_shard_states_lost_total"),
             keys_folded: counter!("weir_keys_folded_total"),
             unmeasured: counter!("weir_unmeasured_keys_total"),
@@ -65,6 +67,7 @@ impl ShardMetrics {
             }
             Note::SteppedDown { .. } => self.stepped_down.increment(1),
             Note::LeaseLapsed => self.leases_lapsed.increment(1),
+            Note::OutOfReach => self.out_of_reach.increment(1),
             Note::StateLost => self.state_lost.increment(1),
             Note::Forked { keys } => self.keys_folded.increment(keys as u64),
             Note::Unmeasured { keys } => self.unmeasured.increment(keys as u64),

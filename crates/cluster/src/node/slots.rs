@@ -350,6 +350,9 @@ impl Slots {
                 tracing::debug!(shard = %id, term = by.number, "higher term, stepping down")
             }
             Note::LeaseLapsed => tracing::debug!(shard = %id, "lease ran out, claiming again"),
+            Note::OutOfReach => {
+                tracing::debug!(shard = %id, "no holder can be reached, counting without what they have")
+            }
             Note::StateLost => {
                 tracing::warn!(shard = %id, "no holder is alive, counts of this shard are lost")
             }

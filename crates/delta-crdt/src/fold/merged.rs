@@ -44,7 +44,11 @@ impl Merged {
     pub(super) fn missing_from(&self, version: &Version) -> i64 {
         self.slots.iter().fold(0_i64, |sum, slot| {
             let all = self.net(&self.slots, &self.forgiven, slot.term);
-            let known = self.net(version.slots(), version.forgiven(), slot.term);
+            let known = version.slot(slot.term);
+            let known = known.filter(|known| known.added.began_with(slot.added));
+            let known = known.map_or(0, |_| {
+                self.net(version.slots(), version.forgiven(), slot.term)
+            });
             let mut missing = all.saturating_sub(known);
             if version.may_have_dropped(slot.term) {
                 missing = missing.max(0);
@@ -60,6 +64,7 @@ impl Merged {
             if known.is_some_and(|known| known.seq == slot.seq) {
                 return Some(sum);
             }
+            let known = known.filter(|known| known.added.began_with(slot.added));
             let known = known.map_or(0, |known| known.added.units());
             let units = slot.added.units().saturating_sub(known).max(0);
             (!slot.added.gave_back()).then(|| sum.saturating_add(units))
@@ -71,8 +76,12 @@ impl Merged {
     /// If one side reset the cell, a term that gave back more than it took counts for nothing: what it gave back may
     /// be what the other side forgave.
     fn net(&self, slots: &[Slot], forgiven: &[Slot], term: Term) -> i64 {
-        let added = |slots| find(slots, term).map_or(0, |slot| slot.added.units());
-        let net = added(slots).saturating_sub(added(forgiven));
+        let Some(slot) = find(slots, term) else {
+            return 0;
+        };
+        let forgiven = find(forgiven, term).filter(|it| it.added.began_with(slot.added));
+        let forgiven = forgiven.map_or(0, |forgiven| forgiven.added.units());
+        let net = slot.added.units().saturating_sub(forgiven);
         if self.has_fresh_reset {
             net.max(0)
         } else {

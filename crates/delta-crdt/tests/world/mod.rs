@@ -283,6 +283,5 @@ impl World {
         self.terms += 1;
         let side = &mut self.sides[side];
         side.term.number = self.terms;
-        side.seq = 0;
     }
 }

@@ -84,9 +84,10 @@ impl Shard {
                 answered,
             },
         );
-        // What this node holds is known to the claimant from here on; whatever comes from elsewhere
-        // before it opens is refused.
-        self.synced = Some(term);
+        // The claimant knows of what this node holds, and does not have it yet: it may lose sight of this node and open
+        // without. Whatever comes from elsewhere before it opens is refused.
+        self.synced = self.settings.has(Fault::PromiseIsReceipt).then_some(term);
+        self.told = Some(term);
     }
 
     pub(super) fn on_promise(
@@ -380,25 +381,31 @@ impl Shard {
         if is_minority && self.settings.has(Fault::MinorityForgets) {
             self.forget();
         }
-        let mut reign = Reign::new(now, self.me, claim.lease_epochs, around.view);
+        let mut reign = Reign::new(now, self.me, claim.lease_epochs, around.view, self.written);
         let mut holders = vec![self.me];
         // What nobody brought is nowhere.
         self.has_holes = false;
         let old = self.record.take();
         let mine = self.cells.digest();
         for (other, asked) in claim.asked {
-            if let Asked::Ready { digest } = asked
-                && old.as_ref().is_some_and(|old| old.held_by(other))
-            {
+            let Asked::Ready { digest } = asked else {
+                continue;
+            };
+            if self.settings.partition == Partition::Available {
+                reign.owe_synced(other);
+            }
+            if old.as_ref().is_some_and(|old| old.held_by(other)) {
                 holders.push(other);
                 reign.follow(other, worth_sending(&mine, digest.as_ref()));
             }
         }
-        let lost = old
-            .as_ref()
-            .is_some_and(|old| !old.held_by(self.me) && holders.len() == 1);
-        if lost {
-            self.effects.push_back(Effect::Note(Note::StateLost));
+        let lacks_all = |old: &&Record| !old.held_by(self.me) && holders.len() == 1;
+        if let Some(old) = old.as_ref().filter(lacks_all) {
+            self.unreached.clone_from(&old.holders);
+            self.step_unreached(around);
+            if !self.unreached.is_empty() {
+                self.effects.push_back(Effect::Note(Note::OutOfReach));
+            }
         }
         let taken_over = old.as_ref().is_some_and(|old| old.owner() != self.me);
         let own = self.own_answers(now, claim.consent);
@@ -429,6 +436,23 @@ impl Shard {
         self.effects.push_back(Effect::Changed);
         self.announce(around);
         self.step_open(around);
+    }
+
+    /// Whether those without whom this node opened the shard are back, or will never be.
+    pub(super) fn step_unreached(&mut self, around: Surroundings<'_>) {
+        if self.unreached.is_empty() {
+            return;
+        }
+        let mut unreached = self.unreached.iter();
+        if unreached.any(|&holder| around.view.contains(holder)) {
+            // It offers what it has.
+            self.unreached = Vec::new();
+        } else if !self.unreached.iter().any(|&h| around.view.may_return(h))
+            || self.settings.has(Fault::SilentIsLost)
+        {
+            self.unreached = Vec::new();
+            self.effects.push_back(Effect::Note(Note::StateLost));
+        }
     }
 
     /// The hits that this node forwarded to the last owner.

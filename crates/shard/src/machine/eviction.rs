@@ -3,7 +3,7 @@
 use delta_crdt::{Cell, Evicted, KEY_BYTES};
 use quota::{KeyHash, Now};
 
-use super::{Shard, State, owner_term};
+use super::{Shard, State};
 use crate::settings::Fault;
 
 /// What a node may keep of one shard.
@@ -73,6 +73,7 @@ impl Shard {
                 for evicted in evicted {
                     reign.evicted(now.boot, evicted);
                 }
+                self.written = reign.written();
             }
             _ => self.has_holes |= !evicted.is_empty(),
         }
@@ -80,18 +81,16 @@ impl Shard {
     }
 
     /// Whether this node wrote, under the term in which it owns the shard, what another brings back here as `cell`, and has
-    /// let it go since: it is no news, and whoever has it must let it go as well.
+    /// let it go since: it is no news, and whoever has it must let it go as well. Of what others wrote as well, it cannot
+    /// say that there is nothing new in it.
     pub(super) fn has_let_go(&self, key: KeyHash, cell: &Cell) -> bool {
         let State::Open(reign) = &self.state else {
             return false;
         };
-        let term = owner_term(self.record.as_ref());
-        let newest = |version: &delta_crdt::Version| version.slots().last().copied();
-        let is_mine = cell
-            .versions()
-            .iter()
-            .filter_map(newest)
-            .all(|slot| slot.term == term && slot.seq <= reign.seq());
+        let is_mine = cell.versions().iter().all(|version| match version.slots() {
+            [slot] => slot.term.replica == self.me && reign.has_written(slot.seq),
+            _ => false,
+        });
         is_mine && !self.cells.contains(key) && !self.settings.has(Fault::EvictsAlone)
     }
 }

@@ -154,11 +154,17 @@ impl Shard {
     }
 
     pub(super) fn on_offer(&mut self, from: ReplicaId, term: Term, digest: &Digest) {
-        if !matches!(self.state, State::Open(_)) || owner_term(self.record.as_ref()) != term {
+        let State::Open(reign) = &mut self.state else {
+            return self.refuse(from, term, false);
+        };
+        if owner_term(self.record.as_ref()) != term {
             return self.refuse(from, term, false);
         }
         match worth_pulling(&self.cells.digest(), digest) {
-            0 => self.send(from, Message::Synced { term }),
+            0 => {
+                reign.owe_synced(from);
+                self.say_synced();
+            }
             buckets => self.send(from, Message::Pull { term, buckets }),
         }
     }
@@ -211,7 +217,9 @@ impl Shard {
                 for (key, cell) in known {
                     reign.evicted(now.boot, Evicted::new(key, &cell));
                 }
-                self.send(from, Message::Synced { term });
+                self.written = reign.written();
+                reign.owe_synced_anew(from);
+                self.say_synced();
             }
         }
     }
@@ -261,12 +269,30 @@ impl Shard {
         }
     }
 
+    /// Tells those whose state is safe here that it is.
+    ///
+    /// Not before a replica has confirmed it, if there is one: whoever hears it may drop its copy, and this node may die.
+    pub(super) fn say_synced(&mut self) {
+        let (State::Open(reign), Some(record)) = (&mut self.state, &self.record) else {
+            return;
+        };
+        let term = record.term;
+        for to in reign.take_synced(record) {
+            self.send(to, Message::Synced { term });
+        }
+    }
+
     /// Offers what this node holds to the owner, until it is known to have it.
     pub(super) fn offer(&mut self, around: Surroundings<'_>, owner: ReplicaId, term: Term) {
         let now = around.now.boot;
         let quorum = self.settings.partition == Partition::Quorum;
         if quorum || self.synced == Some(term) || self.cells.is_empty() {
             return self.drop_if_outside();
+        }
+        if self.told.take_if(|told| *told == term).is_some() {
+            // It says by itself what it has. Asking at once would send whole buckets for the hits that came since.
+            self.offered_at = Some(now);
+            return;
         }
         if self
             .offered_at

@@ -79,6 +79,7 @@ impl Shard {
             self.effects.push_back(Effect::Changed);
         }
         self.say_handoff(now);
+        self.say_synced();
         self.announce(around);
     }
 

@@ -2,6 +2,7 @@
 
 mod leases;
 mod lessons;
+mod losses;
 mod measures;
 mod memory;
 mod one_node;

@@ -1,0 +1,161 @@
+//! Nothing is lost while its holder lives: who may drop a copy, and what is reported when nobody has one.
+
+use delta_crdt::{Cell, Cells, Digest, Dot, ReplicaId};
+use membership::{Contact, Member, Standing};
+use quota::{BootNanos, Cost, KeyHash, UnixNanos};
+use shard::{Baseline, Message, Note, Partition, Role};
+
+use crate::one_node::{ME, Node, key, limit, member, owner, record, sends, term};
+
+/// One unit, counted under term 1 of node 2.
+fn counted() -> (Vec<(KeyHash, Cell)>, Digest) {
+    let mut cells = Cells::new();
+    let now = UnixNanos::new(1_700_000_000_000_000_000);
+    let dot = Dot::new(term(1, 2), 1);
+    let _written = cells.hit(now, key(), &limit(), Cost::ONE, dot);
+    let cell = cells.get(key()).expect("counted");
+    (vec![(key(), cell)], cells.digest())
+}
+
+/// A node that holds a copy of what node 2 counted, and has promised term 2 to node 3.
+fn promiser() -> Node {
+    let mut node = Node::new(Partition::Available, false, &[2, 3]);
+    let copy = Message::Delta {
+        term: term(1, 2),
+        baseline: Baseline::Whole {
+            buckets: u16::MAX,
+            record: record(term(1, 2), &[2, 1]),
+        },
+        through: 1,
+        cells: counted().0,
+        admitted: vec![],
+    };
+    node.hear(2, copy);
+    let claim = Message::Claim {
+        term: term(2, 3),
+        consent: None,
+        promised_by: vec![ReplicaId(2)],
+        record: None,
+    };
+    let sent = node.hear(3, claim);
+    let promised = |message: &Message| matches!(message, Message::Promise { .. });
+    assert!(sends(&sent, promised), "{sent:?}");
+    node
+}
+
+fn announce(holders: &[u32]) -> Message {
+    Message::Announce {
+        record: record(term(2, 3), holders),
+        through: 1,
+        digest: None,
+    }
+}
+
+fn is_offer(message: &Message) -> bool {
+    matches!(message, Message::Offer { .. })
+}
+
+/// Thirty per cent loss: the claimant lost sight of a node that had promised, opened without what it held, and was heard
+/// again. The node took its promise for a receipt, and dropped the only copy.
+#[test]
+fn a_promise_is_no_receipt() {
+    let mut node = promiser();
+    node.hear(3, announce(&[3]));
+    assert_eq!(node.shard.cells().len(), 1, "nobody said that it has it");
+    let offers = (0..20).flat_map(|_| node.tick()).collect::<Vec<_>>();
+    assert!(sends(&offers, is_offer), "{offers:?}");
+    node.hear(3, Message::Synced { term: term(2, 3) });
+    assert!(node.shard.cells().is_empty(), "the owner has it");
+}
+
+/// The new owner says by itself what it has: an offer at once would have it pull whole buckets, for the hits that came since.
+#[test]
+fn a_promiser_waits_for_the_receipt_before_it_offers() {
+    let mut node = promiser();
+    let sent = node.hear(3, announce(&[3]));
+    assert!(!sends(&sent, is_offer), "{sent:?}");
+    node.hear(3, Message::Synced { term: term(2, 3) });
+    let sent = (0..20).flat_map(|_| node.tick()).collect::<Vec<_>>();
+    assert!(!sends(&sent, is_offer), "{sent:?}");
+}
+
+/// Whoever hears that the owner has its state may drop it, and an owner may die: a replica must have it by then.
+#[test]
+fn what_an_outsider_brought_is_with_a_replica_before_the_outsider_hears_of_it() {
+    let mut node = owner(Partition::Available);
+    let mine = term(2, 1);
+    // Node 3 confirms its copy as it was.
+    let have = |through| Message::Have {
+        term: mine,
+        through,
+        gap: false,
+    };
+    node.hear(3, have(1));
+    let (cells, digest) = counted();
+    let pull = node.hear(4, Message::Offer { term: mine, digest });
+    let buckets = pull.iter().find_map(|(_, message)| match message {
+        Message::Pull { buckets, .. } => Some(*buckets),
+        _ => None,
+    });
+    let state = Message::State {
+        term: mine,
+        buckets: buckets.expect("a pull"),
+        cells,
+        admitted: vec![],
+    };
+    let is_synced = |message: &Message| matches!(message, Message::Synced { .. });
+    let said = |sent: &[(ReplicaId, Message)]| {
+        sent.iter()
+            .any(|(to, message)| *to == ReplicaId(4) && is_synced(message))
+    };
+    assert!(!said(&node.hear(4, state)));
+    assert!(!said(&node.tick()), "node 3 has not confirmed it");
+    assert!(said(&node.hear(3, have(2))));
+}
+
+/// A holder that is silent has not lost anything. When it is replaced by an incarnation that starts with nothing, it has.
+#[test]
+fn state_is_lost_when_no_holder_can_come_back() {
+    let mut node = Node::new(Partition::Available, false, &[3]);
+    let silent = Member {
+        name: "silent".into(),
+        ..member(9)
+    };
+    node.membership.on_introduced(BootNanos::new(0), &silent);
+    node.hear(
+        3,
+        Message::Announce {
+            record: record(term(1, 9), &[9]),
+            through: 1,
+            digest: None,
+        },
+    );
+    for _ in 0..40 {
+        for (to, message) in node.tick() {
+            if let Message::Claim { term, .. } = message {
+                let promise = Message::Promise {
+                    term,
+                    record: None,
+                    digest: None,
+                    answered: vec![],
+                };
+                node.hear(to.0, promise);
+            }
+        }
+    }
+    assert_eq!(node.shard.role(), Role::Open);
+    assert_eq!(node.shard.record().map(|record| record.owner()), Some(ME));
+    assert!(node.notes.contains(&Note::OutOfReach));
+    assert!(!node.notes.contains(&Note::StateLost), "{:?}", node.notes);
+    let again = Member {
+        incarnation: 2,
+        replica: ReplicaId(10),
+        contact: Contact::default(),
+        standing: Standing::Joined,
+        ..silent
+    };
+    node.membership.on_introduced(BootNanos::new(0), &again);
+    node.tick();
+    let lost = node.notes.iter().filter(|note| **note == Note::StateLost);
+    assert_eq!(lost.count(), 1);
+}
