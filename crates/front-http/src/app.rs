@@ -10,6 +10,7 @@ use crate::browser::BrowserKey;
 use crate::client::Proxies;
 use crate::config::HttpConfig;
 use crate::headers::RateHeaders;
+use crate::memory::{ANSWERS_MAX, BODIES_MAX, Memory};
 use crate::problem::Problem;
 
 /// What all handlers share.
@@ -20,6 +21,10 @@ pub(crate) struct App<N> {
     pub(crate) rate_limit: String,
     pub(crate) proxies: Proxies,
     pub(crate) browser_key: BrowserKey,
+    /// What bodies may take together, and the answers to batches.
+    pub(crate) bodies: Memory,
+    /// What other answers may take together that grow with what the node holds.
+    pub(crate) answers: Memory,
 }
 
 /// The state of every handler.
@@ -52,6 +57,8 @@ impl<N> App<N> {
             rate_limit: config.rate_limit.clone(),
             proxies: Proxies::new(&config.trusted_proxies),
             browser_key: BrowserKey::new(&config.browser_key),
+            bodies: Memory::new(BODIES_MAX),
+            answers: Memory::new(ANSWERS_MAX),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Reading request bodies, bounded in size and time.
 
 use std::future::poll_fn;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
+use crate::memory::{Memory, Room};
 use crate::problem::{Kind, Problem};
 
 /// Largest body of a request. A key of 1 KiB, escaped six times over, fits ten times.
@@ -26,12 +28,40 @@ const DISCARDED_MAX: u64 = 16 * 1024 * 1024;
 /// How long that may take.
 const DISCARDED_WITHIN: Duration = Duration::from_secs(2);
 
+/// A body that has arrived, and its room among all bodies. What came with its head needs none.
+pub(crate) struct Received {
+    bytes: Bytes,
+    _room: Room,
+}
+
+impl Deref for Received {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl From<Bytes> for Received {
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            _room: Room::default(),
+        }
+    }
+}
+
 /// Reads a JSON body of at most `max` bytes. Does not look whether it is JSON, only whether it says so.
+///
+/// # Errors
+///
+/// A problem, and nothing was counted: the body is none, too large, late, or there is no room for it in `memory`.
 pub(crate) async fn read_json(
+    memory: &Memory,
     headers: &HeaderMap,
     mut body: Body,
     max: usize,
-) -> Result<Bytes, Problem> {
+) -> Result<Received, Problem> {
     if !says_json(headers) {
         return Err(Problem::new(
             Kind::UnsupportedMediaType,
@@ -46,44 +76,64 @@ pub(crate) async fn read_json(
         .accepted("application/json"));
     }
     if (max as u64) < body.size_hint().lower() {
-        return Err(too_large(body, max).await);
+        discard(&mut body).await;
+        return Err(too_large(max));
     }
     // Small bodies come with their headers: then no timer has to be set.
     let first = match poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await {
-        Poll::Ready(None) => return Ok(Bytes::new()),
+        Poll::Ready(None) => return Ok(Bytes::new().into()),
         Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
         Poll::Ready(Some(Err(_))) => return Err(broken()),
         Poll::Pending => Bytes::new(),
     };
     if body.is_end_stream() && first.len() <= max {
-        return Ok(first);
+        return Ok(first.into());
     }
-    match tokio::time::timeout(BODY_WITHIN, read_rest(first, &mut body, max)).await {
-        Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => Err(too_large(body, max).await),
-        Ok(Err(_)) => Err(broken()),
-        Err(_) => Err(Problem::invalid("the body did not arrive within 10 s")),
+    match tokio::time::timeout(BODY_WITHIN, read_rest(memory, first, &mut body, max)).await {
+        Ok(Ok(received)) => Ok(received),
+        Ok(Err(Unread::Refused(problem))) => {
+            discard(&mut body).await;
+            Err(problem)
+        }
+        Ok(Err(Unread::Broken)) => Err(broken()),
+        Err(_) => Err(Problem::invalid(
+            "the body did not arrive within 10 s; nothing was counted",
+        )),
     }
 }
 
-/// `None` when it grows above `max`.
+/// Why a body was not read to its end.
+enum Unread {
+    /// It ended too early.
+    Broken,
+    /// There is no place for it. The rest is on its way.
+    Refused(Problem),
+}
+
 async fn read_rest(
+    memory: &Memory,
     first: Bytes,
     body: &mut Body,
     max: usize,
-) -> Result<Option<Bytes>, axum::Error> {
+) -> Result<Received, Unread> {
+    let mut room = Room::default();
     let mut read = BytesMut::from(first);
     while read.len() <= max {
-        match body.frame().await {
-            None => return Ok(Some(read.freeze())),
-            Some(frame) => {
-                if let Ok(data) = frame?.into_data() {
-                    read.extend_from_slice(&data);
-                }
-            }
+        let Some(frame) = body.frame().await else {
+            return Ok(Received {
+                bytes: read.freeze(),
+                _room: room,
+            });
+        };
+        let frame = frame.map_err(|_| Unread::Broken)?;
+        if let Ok(data) = frame.into_data() {
+            memory
+                .grow(&mut room, read.len() + data.len())
+                .map_err(Unread::Refused)?;
+            read.extend_from_slice(&data);
         }
     }
-    Ok(None)
+    Err(Unread::Refused(too_large(max)))
 }
 
 fn says_json(headers: &HeaderMap) -> bool {
@@ -106,20 +156,25 @@ fn says_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-async fn too_large(mut body: Body, max: usize) -> Problem {
-    if body.size_hint().lower() <= DISCARDED_MAX {
-        let discard = async {
-            let mut discarded = 0;
-            while let Some(Ok(frame)) = body.frame().await {
-                discarded += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if DISCARDED_MAX < discarded {
-                    break;
-                }
-            }
-        };
-        // Late or not, the answer is the same.
-        let _ = tokio::time::timeout(DISCARDED_WITHIN, discard).await;
+/// Reads the rest of a body that is refused, and throws it away.
+async fn discard(body: &mut Body) {
+    if DISCARDED_MAX < body.size_hint().lower() {
+        return;
     }
+    let discard = async {
+        let mut discarded = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            discarded += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if DISCARDED_MAX < discarded {
+                break;
+            }
+        }
+    };
+    // Late or not, the answer is the same.
+    let _ = tokio::time::timeout(DISCARDED_WITHIN, discard).await;
+}
+
+fn too_large(max: usize) -> Problem {
     Problem::new(
         Kind::TooLarge,
         format!("a body here has at most {max} bytes"),
@@ -128,5 +183,5 @@ async fn too_large(mut body: Body, max: usize) -> Problem {
 }
 
 fn broken() -> Problem {
-    Problem::invalid("the body ended before it was complete")
+    Problem::invalid("the body ended before it was complete; nothing was counted").last()
 }

@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 use crate::app::Shared;
 use crate::decided;
 use crate::key_limits::key_parameter;
+use crate::memory::ANSWER_BYTES;
 use crate::node::{Forgotten, Node, Readiness};
 use crate::problem::{Kind, Problem};
 use crate::query;
 
 /// `GET /v1/cluster`
-pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Response {
+pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Result<Response, Problem> {
+    let room = app.answers.room(ANSWER_BYTES)?;
     let status = app.node.cluster();
     let members: Vec<Value> = status
         .members
@@ -72,7 +74,7 @@ pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Response {
             "last_failure": redis.last_failure,
         });
     }
-    decided::json(json.to_string())
+    Ok(decided::json(room.keep(json.to_string())))
 }
 
 fn millis(span: Nanos) -> f64 {
@@ -148,9 +150,10 @@ pub(crate) async fn ready<N: Node>(State(app): Shared<N>) -> Response {
 }
 
 /// `GET /metrics`
-pub(crate) async fn metrics<N: Node>(State(app): Shared<N>) -> Response {
-    let mut response = Response::new(Body::from(app.node.metrics()));
+pub(crate) async fn metrics<N: Node>(State(app): Shared<N>) -> Result<Response, Problem> {
+    let room = app.answers.room(ANSWER_BYTES)?;
+    let mut response = Response::new(Body::from(room.keep(app.node.metrics())));
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, text);
-    response
+    Ok(response)
 }

@@ -29,6 +29,19 @@ pub(crate) struct Connections {
     clock: Arc<Clock>,
     ticks: Interval,
     max: usize,
+    refused: Refused,
+}
+
+/// Connections that were refused, so that a flood of them writes one line a second.
+#[derive(Default)]
+struct Refused {
+    /// Since the last line.
+    count: u64,
+    /// The tick of the last line; 0 before the first.
+    told_at: u32,
+    /// What the last line said of the reason.
+    why: String,
+    lines: u64,
 }
 
 struct Open {
@@ -46,13 +59,26 @@ struct Clock {
 pub(crate) struct Seat {
     clock: Arc<Clock>,
     /// The tick since which it is idle, or one of the values below.
-    idle_since: AtomicU32,
+    state: AtomicU32,
 }
 
 /// A request is being answered.
 const BUSY: u32 = 0;
 /// The last answer has been given; the connection ends by itself once that is written.
 const LAST: u32 = u32::MAX;
+/// Beside a tick: it was answered then, and the answer has not left. Ticks stay below it for 68 years.
+const UNREAD: u32 = 1 << 31;
+
+/// What one connection is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    /// Answering, or closing.
+    Work,
+    /// Waiting for the client to take an answer, since this tick.
+    Unread(u32),
+    /// Waiting for the client to ask, since this tick. Nothing is lost if it ends.
+    Idle(u32),
+}
 
 /// What follows after an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,25 +94,39 @@ impl Then {
 }
 
 impl Seat {
+    /// A request has begun.
     pub(crate) fn begin_request(&self) {
-        self.idle_since.store(BUSY, Relaxed);
+        self.state.store(BUSY, Relaxed);
     }
 
+    /// A request has its answer, which has to leave.
     pub(crate) fn end_request(&self) -> Then {
         if self.clock.is_draining.load(Relaxed) {
-            self.idle_since.store(LAST, Relaxed);
+            self.state.store(LAST, Relaxed);
             return Then::Close;
         }
-        self.idle_since
-            .store(self.clock.tick.load(Relaxed), Relaxed);
+        let now = self.clock.tick.load(Relaxed);
+        self.state.store(now | UNREAD, Relaxed);
         Then::Stay
     }
 
-    /// The tick since which the connection is idle. `None` while it is not.
-    fn idle_since(&self) -> Option<u32> {
-        match self.idle_since.load(Relaxed) {
-            BUSY | LAST => None,
-            tick => Some(tick),
+    /// Everything that was asked is answered, and has left.
+    pub(crate) fn rest(&self) {
+        if let Doing::Unread(_) = self.doing() {
+            self.state.store(self.clock.tick.load(Relaxed), Relaxed);
+        }
+    }
+
+    /// Nothing is asked any more, and the connection ends by itself.
+    pub(crate) fn close(&self) {
+        self.state.store(LAST, Relaxed);
+    }
+
+    fn doing(&self) -> Doing {
+        match self.state.load(Relaxed) {
+            BUSY | LAST => Doing::Work,
+            tick if tick & UNREAD != 0 => Doing::Unread(tick & !UNREAD),
+            tick => Doing::Idle(tick),
         }
     }
 }
@@ -113,6 +153,7 @@ impl Connections {
             clock: Arc::new(clock),
             ticks,
             max,
+            refused: Refused::default(),
         }
     }
 
@@ -122,12 +163,34 @@ impl Connections {
             self.make_room();
         }
         (self.open.len() < self.max).then(|| {
-            let idle_since = AtomicU32::new(self.clock.tick.load(Relaxed));
+            let state = AtomicU32::new(self.clock.tick.load(Relaxed));
             Arc::new(Seat {
                 clock: Arc::clone(&self.clock),
-                idle_since,
+                state,
             })
         })
+    }
+
+    /// Says that a connection was refused, in one line a second for all of them.
+    pub(crate) fn tell_refused(&mut self, why: &str) {
+        let now = self.clock.tick.load(Relaxed);
+        self.refused.count += 1;
+        if self.refused.told_at != now {
+            self.refused.why = why.to_owned();
+            self.tell(now);
+        }
+    }
+
+    fn tell(&mut self, now: u32) {
+        tracing::warn!(
+            refused = self.refused.count,
+            connections = self.open.len(),
+            why = self.refused.why,
+            "refused connections"
+        );
+        self.refused.count = 0;
+        self.refused.told_at = now;
+        self.refused.lines += 1;
     }
 
     /// Runs a connection on its seat.
@@ -145,13 +208,12 @@ impl Connections {
         let mut idle: Vec<_> = self
             .open
             .iter()
-            .filter_map(|(id, open)| Some((open.seat.idle_since()?, *id)))
+            .filter_map(|(id, open)| match open.seat.doing() {
+                Doing::Idle(since) => Some((since, *id)),
+                Doing::Unread(_) | Doing::Work => None,
+            })
             .collect();
         if idle.is_empty() {
-            tracing::warn!(
-                connections = self.open.len(),
-                "all connections are busy, refusing more"
-            );
             return;
         }
         let evicted = idle.len().div_ceil(EVICTED_FRACTION);
@@ -183,9 +245,17 @@ impl Connections {
             .tick
             .load(Relaxed)
             .wrapping_add(1)
-            .clamp(BUSY + 1, LAST - 1);
+            .clamp(BUSY + 1, UNREAD - 1);
         self.clock.tick.store(tick, Relaxed);
-        self.close_if(|since| IDLE_TICKS_MAX < tick.saturating_sub(since));
+        if 0 < self.refused.count {
+            self.tell(tick);
+        }
+        self.close_if(|doing| match doing {
+            Doing::Idle(since) | Doing::Unread(since) => {
+                IDLE_TICKS_MAX < tick.saturating_sub(since)
+            }
+            Doing::Work => false,
+        });
     }
 
     /// From now on every answer is the last of its connection.
@@ -195,7 +265,7 @@ impl Connections {
 
     /// Closes everybody who waits for nothing.
     pub(crate) fn close_idle(&mut self) {
-        self.close_if(|_| true);
+        self.close_if(|doing| matches!(doing, Doing::Idle(_)));
     }
 
     /// Waits until nobody is left.
@@ -205,11 +275,11 @@ impl Connections {
         }
     }
 
-    fn close_if(&mut self, is_over: impl Fn(u32) -> bool) {
+    fn close_if(&mut self, is_over: impl Fn(Doing) -> bool) {
         let over = self
             .open
             .iter()
-            .filter(|(_, open)| open.seat.idle_since().is_some_and(&is_over));
+            .filter(|(_, open)| is_over(open.seat.doing()));
         let over: Vec<_> = over.map(|(id, _)| *id).collect();
         for id in over {
             self.close(id);
@@ -218,7 +288,7 @@ impl Connections {
 
     fn close(&mut self, id: Id) {
         if let Some(open) = self.open.remove(&id) {
-            // Nothing is lost: no request has begun.
+            // Nothing is lost: no request has begun, or nobody has taken its answer for a minute.
             open.task.abort();
         }
     }
@@ -245,6 +315,7 @@ mod tests {
         connections.tick();
         seats[0].begin_request();
         seats[0].end_request();
+        seats[0].rest();
         seats[1].begin_request();
 
         fill(&mut connections, 1);
@@ -272,6 +343,40 @@ mod tests {
         }
         connections.close_idle();
         assert_eq!(connections.open.len(), 2);
+    }
+
+    /// A hit that is counted is answered: also when the client is slow to take what it asked for.
+    #[tokio::test]
+    async fn who_has_not_taken_his_answer_has_a_minute_for_it() {
+        let mut connections = Connections::with_max(1);
+        for seat in fill(&mut connections, 1) {
+            seat.begin_request();
+            seat.end_request();
+        }
+        assert!(connections.seat().is_none());
+        connections.close_idle();
+        for _ in 0..60 {
+            connections.tick();
+        }
+        assert_eq!(connections.open.len(), 1);
+        connections.tick();
+        assert_eq!(connections.open.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn refusals_are_told_once_a_second() {
+        let mut connections = Connections::with_max(1);
+        for second in 1..=3 {
+            for _ in 0..1_000 {
+                connections.tell_refused("test");
+            }
+            connections.tick();
+            // One with the first of them, and one for what came since with each tick.
+            assert_eq!(connections.refused.lines, second + 1);
+            assert_eq!(connections.refused.count, 0);
+        }
+        connections.tick();
+        assert_eq!(connections.refused.lines, 4);
     }
 
     #[tokio::test]

@@ -81,7 +81,7 @@ pub(crate) async fn put<N: Node>(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let body = read_json(&parts.headers, body, BODY_MAX).await?;
+    let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
     let KeyLimit {
         key,
         limit,

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::app::{App, Shared};
 use crate::decided;
+use crate::memory::ANSWER_BYTES;
 use crate::problem::{Kind, Problem};
 use crate::query;
 use crate::rule::anchor_name;
@@ -21,7 +22,8 @@ const NOT_SERVED: &str =
     "limits cannot be defined at run time in this version: define them in the file";
 
 /// `GET /v1/limits`
-pub(crate) async fn list<N>(State(app): Shared<N>) -> Response {
+pub(crate) async fn list<N>(State(app): Shared<N>) -> Result<Response, Problem> {
+    let room = app.answers.room(ANSWER_BYTES)?;
     let mut policies: Vec<_> = app
         .limits
         .values()
@@ -29,7 +31,8 @@ pub(crate) async fn list<N>(State(app): Shared<N>) -> Response {
         .collect();
     policies.sort_by(|a, b| a.name.cmp(&b.name));
     let limits: Vec<_> = policies.into_iter().map(limit_json).collect();
-    decided::json(json!({ "limits": limits }).to_string())
+    let json = json!({ "limits": limits });
+    Ok(decided::json(room.keep(json.to_string())))
 }
 
 /// `GET /v1/limits/{name}`

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use coordinator::{NoDecision, Policy};
@@ -23,6 +24,7 @@ pub(crate) enum Kind {
     DefinedInFile,
     MemberAlive,
     TooLarge,
+    HeadTooLarge,
     UnsupportedMediaType,
     NeverConforms,
     NotImplemented,
@@ -72,6 +74,11 @@ impl Kind {
                 "too-large",
                 "The request is too large",
             ),
+            Self::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "too-large",
+                "The request is too large",
+            ),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
@@ -118,8 +125,10 @@ struct Parts {
     given: Option<Value>,
     accepted: Option<Cow<'static, str>>,
     retry_after: Option<Nanos>,
+    is_last: bool,
 }
 
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// Most characters of a string that is given back: enough to recognise it by.
 const GIVEN_MAX: usize = 100;
 
@@ -132,6 +141,7 @@ impl Problem {
             given: None,
             accepted: None,
             retry_after: None,
+            is_last: false,
         }))
     }
 
@@ -229,6 +239,39 @@ impl Problem {
         self
     }
 
+    /// Nothing can be read after it: the connection ends.
+    #[must_use]
+    pub(crate) fn last(mut self) -> Self {
+        self.0.is_last = true;
+        self
+    }
+
+    /// What is said about this one.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The problem as a whole answer, where there is no service to give it. The connection ends with it.
+    pub(crate) fn last_words(&self) -> Vec<u8> {
+        let (status, ..) = self.0.kind.parts();
+        let json = self.json();
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        let mut head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\ndate: {date}\r\n",
+            PROBLEM_JSON.to_str().expect("it is ASCII"),
+            json.len()
+        );
+        if let Some(seconds) = self.retry_after_secs() {
+            head.push_str(&format!("retry-after: {seconds}\r\n"));
+        }
+        format!("{head}\r\n{json}").into_bytes()
+    }
+
+    /// Seconds to wait, where waiting helps. Zero would invite to hammer a node that just said it cannot answer.
+    fn retry_after_secs(&self) -> Option<u64> {
+        self.0.retry_after.map(|span| span.ceil_secs().max(1))
+    }
+
     /// The problem as JSON, as a body or a part of one.
     pub(crate) fn json(&self) -> String {
         let (status, name, title) = self.0.kind.parts();
@@ -258,16 +301,15 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(self.json()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        if self.0.is_last {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if self.0.kind == Kind::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(span) = self.0.retry_after {
-            // Zero would invite to hammer a node that just said it cannot answer.
-            headers.insert(RETRY_AFTER, HeaderValue::from(span.ceil_secs().max(1)));
+        if let Some(seconds) = self.retry_after_secs() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -21,13 +21,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service as _;
 
 use crate::connections::{Connections, Seat};
+use crate::gate::Gate;
+use crate::head::HEAD_MAX;
+use crate::memory::Memory;
 
 /// The address that a request came from, as an extension of the request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// Most of a request's head: a key of 1 KiB fits every way it can be given, and so do the cookies of a browser.
-const HEAD_MAX: usize = 64 * 1024;
+/// What heads above 8 KiB may take together: 256 of them on their way at a time.
+const HEADS_MAX: usize = 16 * 1024 * 1024;
+/// What hyper may gather of a head: more than there is of it.
+const BUFFER_MAX: usize = HEAD_MAX + 8 * 1024;
 /// Pause after the system refused to accept, most likely for want of file descriptors.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// How long idle connections are kept when draining: a request that is on its way is answered, with
@@ -48,17 +53,22 @@ const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 /// bound, those that have been idle for longest make room for new ones, so that idle ones never stop others. A
 /// connection on which no request begins or is completed for 60 s is closed.
 ///
+/// What is no request is refused as a problem, and the connection ends; what was asked before is answered first. No
+/// answer is made before the one before it has left, or leaves with it: a connection takes 14 KiB, an answer and what a
+/// head or body takes.
+///
 /// After `shutdown` nobody is accepted any more, answers carry `Connection: close`, idle connections end within 250 ms,
 /// and what has not been answered after ten seconds is cut off.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
     // Turns handlers into services once, not for every request.
     let router = router.with_state(());
     let mut connections = Connections::new();
+    let heads = Memory::new(HEADS_MAX);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => admit(&mut connections, stream, peer, &router),
+                Ok((stream, peer)) => admit(&mut connections, stream, peer, &router, &heads),
                 Err(error) => recover(&mut connections, &error).await,
             },
             () = connections.changed() => {}
@@ -68,7 +78,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
     connections.begin_drain();
     // Who is in the queue of the listener has been told that the connection stands.
     while let Poll::Ready(Ok((stream, peer))) = accept_now(&listener).await {
-        admit(&mut connections, stream, peer, &router);
+        admit(&mut connections, stream, peer, &router, &heads);
     }
     drop(listener);
     if tokio::time::timeout(LINGER, connections.closed())
@@ -85,8 +95,15 @@ async fn accept_now(listener: &TcpListener) -> Poll<std::io::Result<(TcpStream, 
     poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await
 }
 
-fn admit(connections: &mut Connections, stream: TcpStream, peer: SocketAddr, router: &Router) {
+fn admit(
+    connections: &mut Connections,
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: &Router,
+    heads: &Memory,
+) {
     let Some(seat) = connections.seat() else {
+        connections.tell_refused("all are busy");
         // Best effort: the kernel's buffer of a fresh connection has room for this.
         let _ = stream.try_write(NO_ROOM);
         return;
@@ -98,19 +115,24 @@ fn admit(connections: &mut Connections, stream: TcpStream, peer: SocketAddr, rou
         peer: PeerAddr(peer),
         seat: Arc::clone(&seat),
     };
+    let mut gate = Gate::new(stream, Arc::clone(&seat), heads.clone());
+    let ending = Arc::clone(&seat);
     connections.spawn(seat, async move {
         let served = http1::Builder::new()
             // Idle connections are closed by `Connections`, without a timer for each request.
             .header_read_timeout(None)
             // A client that has said all it will is still owed its answer.
             .half_close(true)
-            .pipeline_flush(true)
-            .max_buf_size(HEAD_MAX)
-            .serve_connection(TokioIo::new(stream), service)
+            // Pages are shared by all who read them, not copied for each.
+            .writev(true)
+            .max_buf_size(BUFFER_MAX)
+            .serve_connection(TokioIo::new(&mut gate), service)
             .await;
         if let Err(error) = served {
             tracing::debug!(%error, "connection ended early");
         }
+        ending.close();
+        gate.finish().await;
     });
 }
 
@@ -120,7 +142,7 @@ async fn recover(connections: &mut Connections, error: &std::io::Error) {
         // The client changed its mind.
         return;
     }
-    tracing::warn!(%error, "accepting failed, closing idle connections");
+    connections.tell_refused(&error.to_string());
     connections.make_room();
     tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
 }

@@ -8,6 +8,7 @@ mod fake_node;
 mod identity;
 mod key_limits;
 mod node_state;
+mod raw;
 mod refusals;
 mod server;
 mod token;

@@ -170,3 +170,49 @@ async fn a_drain_does_not_wait_for_the_idle() {
     server.task.await.unwrap();
     assert_eq!(read_all(&mut idle).await, "");
 }
+
+/// A hundred thousand requests for a page, in one write and never read, were 2.6 GB of pages.
+#[tokio::test]
+async fn answers_are_made_as_the_client_reads_them() {
+    let server = start().await;
+    let mut greedy = TcpStream::connect(server.address).await.unwrap();
+    let pages = "GET /docs HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1_000);
+    greedy.write_all(pages.as_bytes()).await.unwrap();
+    greedy.write_all(CHECK.as_bytes()).await.unwrap();
+    // Others are served meanwhile, and what stands behind the pages is not counted.
+    let mut other = TcpStream::connect(server.address).await.unwrap();
+    for _ in 0..500 {
+        other
+            .write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        read_until(&mut other, "\"ok\"").await;
+    }
+    other.write_all(CHECK.as_bytes()).await.unwrap();
+    read_until(&mut other, "\"remaining\":9,").await;
+    greedy.shutdown().await.unwrap();
+    let all = read_all(&mut greedy).await;
+    assert!(all.ends_with("\"retry_after_ms\":null,\"reset_after_ms\":12000}"));
+}
+
+/// Four hundred bodies that did not end were 1.7 GB.
+#[tokio::test]
+async fn bodies_share_what_they_may_take() {
+    let server = start().await;
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        clients.spawn(async move {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            let size = 4 * 1024 * 1024;
+            let head = format!(
+                "POST /v1/check/batch HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b' '; size - 1]).await.unwrap();
+            read_until(&mut stream, "}").await
+        });
+    }
+    let first = clients.join_next().await.unwrap().unwrap();
+    assert!(first.contains("/problems/overloaded"), "{first}");
+    assert!(first.contains("nothing was counted"), "{first}");
+}
