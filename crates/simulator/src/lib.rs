@@ -51,7 +51,7 @@
 //! | a read is answered from memory | R1 | it is older than an answer given before it was asked |
 //! | nodes that start together do not wait for each other | R5 | each forms a group |
 //! | a clock that is 10 s ahead is not slewed | R2 | the log's time leaps, and a second admits twice |
-//! | a replaced node stays a live member | R6 | its vote is never given up, and no majority is left |
+//! | a node that died stays a live member | R6 | its vote is never given up, and no majority is left |
 //! | who cannot reach one takes all others for dead | R7 | it asks nobody to hand its hits on |
 
 mod bug;

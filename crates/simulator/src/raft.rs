@@ -43,8 +43,8 @@ pub enum RaftBug {
     FoundsAlone,
     /// A node that starts again has a clock that is 10 s ahead, and nothing has slewed it.
     LeapsAhead,
-    /// A node that has started again stays a member under the id that it had, too, and is believed alive.
-    KeepsTheReplaced,
+    /// A node that died stays a member that is believed alive, also when it has started again as another.
+    KeepsTheDead,
     /// A node that cannot reach one member takes all others for dead, too.
     DespairsWhenCut,
 }
@@ -57,7 +57,7 @@ impl RaftBug {
         Self::AnswersFromMemory,
         Self::FoundsAlone,
         Self::LeapsAhead,
-        Self::KeepsTheReplaced,
+        Self::KeepsTheDead,
         Self::DespairsWhenCut,
     ];
 
@@ -69,7 +69,7 @@ impl RaftBug {
             Self::LeapsAhead => Some("R2"),
             Self::ReusesId => None,
             Self::FoundsAlone => Some("R5"),
-            Self::KeepsTheReplaced => Some("R6"),
+            Self::KeepsTheDead => Some("R6"),
             Self::DespairsWhenCut => Some("R7"),
         }
     }

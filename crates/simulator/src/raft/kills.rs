@@ -38,7 +38,7 @@ pub(super) async fn kill_one_after_the_other(seed: u64, bug: Option<RaftBug>) ->
     let names = &NAMES[..rng.random_range(3..=NAMES.len())];
     let is_patient = rng.random_bool(0.5);
     let mut world = World::new(seed);
-    world.lists_the_replaced = bug == Some(RaftBug::KeepsTheReplaced);
+    world.keeps_the_dead = bug == Some(RaftBug::KeepsTheDead);
     for name in names {
         world.start(name);
     }

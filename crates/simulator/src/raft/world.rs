@@ -31,8 +31,8 @@ pub struct World {
     pub ahead: Duration,
     /// Whether every node believes that it is alone.
     pub is_blind: bool,
-    /// Whether those that have started again are also listed as what they were before, and as alive.
-    pub lists_the_replaced: bool,
+    /// Whether those that died are believed alive, also when they have started again as others.
+    pub keeps_the_dead: bool,
     /// Whether a node that cannot reach one takes all others for dead, too.
     pub despairs: bool,
     network: Network,
@@ -71,7 +71,7 @@ impl World {
             data: None,
             ahead: Duration::ZERO,
             is_blind: false,
-            lists_the_replaced: false,
+            keeps_the_dead: false,
             despairs: false,
             replaced: Vec::new(),
             network: Network::new(seed),
@@ -233,13 +233,13 @@ impl World {
                 is_alive: here.id == there.id || !despairs && self.meet(here.id, there.id),
                 is_leaving: self.leaving.contains(&there.id),
             });
-            let dead = self.dead.iter().map(|(name, &id)| (name, id, false));
-            let replaced = self.replaced.iter().filter(|_| self.lists_the_replaced);
-            let replaced = replaced.map(|(name, id)| (name, *id, true));
-            let gone = dead.chain(replaced).map(|(name, id, is_alive)| Member {
+            let dead = self.dead.iter().map(|(name, &id)| (name, id));
+            let replaced = self.replaced.iter().filter(|_| self.keeps_the_dead);
+            let replaced = replaced.map(|(name, id)| (name, *id));
+            let gone = dead.chain(replaced).map(|(name, id)| Member {
                 id,
                 name: name.clone(),
-                is_alive,
+                is_alive: self.keeps_the_dead,
                 is_leaving: false,
             });
             let members = alive.chain(gone).filter(|member| sees(member.id));
