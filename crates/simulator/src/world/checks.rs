@@ -99,8 +99,14 @@ impl World {
     }
 
     /// One owner: once somebody has decided under a term, nobody decides under a lower one, but for the sides of a split.
+    ///
+    /// In `available`, where a decision is an answer. Under `quorum` a refused connection lets a majority take over while
+    /// the old owner's leases still run; what that one decides it cannot answer, and answers have checks of their own.
     pub(super) fn check_one_owner(&mut self, decided: &Decided) {
         let Some(term) = decided.term else { return };
+        if self.scenario.partition == Partition::Quorum {
+            return;
+        }
         let shard = self.targets[decided.key].key.shard(SHARDS);
         let newest = self.newest_terms.entry(shard).or_insert(term);
         *newest = term.max(*newest);
