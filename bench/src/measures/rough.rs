@@ -242,9 +242,9 @@ fn join_over_a_slow_link() -> Result<String> {
     let network = Network::new(NAMES.len());
     network.slow_down(2, MEGABITS);
     let mut cluster = Cluster::with_config(&config("available"));
-    for host in 0..2 {
+    for (host, name) in NAMES.iter().enumerate().take(2) {
         let place = (network.namespace(host), address(host));
-        cluster.start_on(NAMES[host], &[], Some(place));
+        cluster.start_on(name, &[], Some(place));
     }
     cluster.settle();
     fill(&cluster)?;

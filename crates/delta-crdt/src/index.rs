@@ -163,7 +163,7 @@ mod tests {
             random ^= random >> 7;
             random ^= random << 17;
             let grows = step % 1_000 < 600;
-            if list.is_empty() || (grows && random % 4 != 0) {
+            if list.is_empty() || (grows && !random.is_multiple_of(4)) {
                 index.insert(hash(step), list.len(), |place| hash(list[place]));
                 list.push(step);
             } else {

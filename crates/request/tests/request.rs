@@ -186,7 +186,8 @@ fn nodes_that_name_each_other_are_asked_once_between_two_pauses() {
 #[test]
 fn what_is_told_of_a_hit_that_is_given_up_is_what_is_known_of_it() {
     let unsent = |hit: &mut Request| hit.on_unsent(Unsent::Unreached);
-    let ways: [(&str, fn(&mut Request), bool); 7] = [
+    type Report = fn(&mut Request);
+    let ways: [(&str, Report, bool); 7] = [
         ("nothing came of it", |_| {}, false),
         ("busy", |hit| hit.on_said(Said::Busy), false),
         ("unsent", unsent, false),

@@ -102,7 +102,7 @@ const EXPIRY_BUDGET: usize = 8;
 const ROUND_TRIP_MAX: Nanos = Nanos::from_millis(50);
 
 /// As in the product's default configuration.
-const MAX_LAG: Nanos = Nanos::from_millis(250);
+pub(crate) const MAX_LAG: Nanos = Nanos::from_millis(250);
 
 /// A node.
 pub(crate) struct Node {
@@ -140,6 +140,13 @@ pub(crate) struct Node {
     events: Vec<Event>,
 }
 
+/// What holds for every node of a scenario.
+pub(crate) struct Rules {
+    pub(crate) settings: Settings,
+    pub(crate) acknowledge: Acknowledge,
+    pub(crate) bug: Option<Bug>,
+}
+
 impl Node {
     /// A node that starts at true time `now`.
     #[must_use]
@@ -149,9 +156,11 @@ impl Node {
         now: SimTime,
         skew: i64,
         joins: bool,
-        settings: Settings,
-        replicated: bool,
-        bug: Option<Bug>,
+        Rules {
+            settings,
+            acknowledge,
+            bug,
+        }: Rules,
     ) -> Self {
         let boot_offset = 1_000_000_000 + host as u64 * 7_919_000_000;
         let me = member.replica;
@@ -186,10 +195,7 @@ impl Node {
             changed: BTreeSet::new(),
             next_hit: 0,
             next_attempt: 0,
-            acknowledge: match replicated {
-                true => Acknowledge::Replicated,
-                false => Acknowledge::Fast { max_lag: MAX_LAG },
-            },
+            acknowledge,
             bug,
             joined: !joins,
             events: Vec::new(),

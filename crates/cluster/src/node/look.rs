@@ -103,12 +103,13 @@ impl Cluster {
                 }
             }
             drop(round);
-            let mut founding = self.founding();
-            if let Some(found) = founding.take_if(|it| it.step(now()) == FoundingStep::Found) {
+            let found = self
+                .founding()
+                .take_if(|it| it.step(now()) == FoundingStep::Found);
+            if let Some(found) = found {
                 let founders = found.founders(now());
                 return Ok(Found::Nobody { founders });
             }
-            drop(founding);
             if !seeds.is_empty() && silence.is_due(now()) {
                 let met = self.founding().as_ref().map(|it| it.met(now()));
                 say_silent(seeds, &met.unwrap_or_default(), silence.lasts(now()));

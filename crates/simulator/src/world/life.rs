@@ -11,8 +11,9 @@ use shard::{Partition, Role, Settings};
 use super::evictions::keys_kept;
 use super::{HOSTS, Happening, Host, MILLIS, SECONDS, World};
 use crate::bug::Bug;
-use crate::node::{Node, Payload, SHARDS};
+use crate::node::{MAX_LAG, Node, Payload, Rules, SHARDS};
 use crate::oracle::{MAX_SKEW, SKEW, SimTime};
+use request::Acknowledge;
 
 /// Of the hosts.
 const NAMES: [&str; HOSTS] = [
@@ -96,7 +97,11 @@ impl World {
             lent_keys: 1,
             ..Settings::lan(self.scenario.replicas, self.scenario.partition)
         };
-        let replicated = self.scenario.replicated || self.scenario.partition == Partition::Quorum;
+        let acknowledge =
+            match self.scenario.replicated || self.scenario.partition == Partition::Quorum {
+                true => Acknowledge::Replicated,
+                false => Acknowledge::Fast { max_lag: MAX_LAG },
+            };
         self.say(|| format!("host {host} joins as {name} {incarnation} ({replica:?})"));
         let mut node = Node::new(
             host,
@@ -104,9 +109,11 @@ impl World {
             self.now,
             skew,
             !alone,
-            settings,
-            replicated,
-            self.scenario.bug,
+            Rules {
+                settings,
+                acknowledge,
+                bug: self.scenario.bug,
+            },
         );
         if let Some(founders) = founders {
             node.membership.on_founding(founders);
