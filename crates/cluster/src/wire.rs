@@ -26,8 +26,20 @@ use shard::{HitId, Operation, ShardId};
 use self::encoding::{Reader, Writer};
 pub use self::tallies::encode_told_split;
 
-/// The version that this build speaks, the first byte of every frame.
-pub const VERSION: u8 = 1;
+/// The newest version of a frame, which is its first byte. A frame names the lowest version that can read it: of all
+/// frames only those of [`Frame::Shards`] have changed with version 2.
+///
+/// What a peer reads is what it said in the handshake, see [`form_for`].
+pub const VERSION: u8 = 2;
+
+/// The version before it, which is still read, and written for a peer that reads no other.
+pub const VERSION_BEFORE: u8 = 1;
+
+/// The version of frames to a peer with which the protocol `version` was agreed on.
+#[must_use]
+pub fn form_for(version: u16) -> u8 {
+    u8::try_from(version).map_or(VERSION, |version| version.clamp(VERSION_BEFORE, VERSION))
+}
 
 /// Most items of one frame; a receiver refuses more.
 ///
@@ -110,7 +122,7 @@ pub struct ForwardedHit {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WireError {
     /// The peer speaks another version: no frame of it will be understood.
-    #[error("frame has wire version {given}, accepted: {VERSION}")]
+    #[error("frame has wire version {given}, accepted: {VERSION_BEFORE} and {VERSION}")]
     Version {
         /// The version of the frame.
         given: u8,
@@ -166,9 +178,9 @@ pub fn encode_into(frame: &Frame, out: &mut BytesMut) {
             members::put_message(out, message);
         }
         Frame::Shards(messages) => {
-            begin(out, Kind::Shards);
+            begin_as(out, VERSION, Kind::Shards);
             for (shard, message) in messages {
-                shards::put(out, *shard, message);
+                shards::put(out, VERSION, *shard, message);
             }
         }
         Frame::Hits(hits) => {
@@ -227,11 +239,11 @@ fn put_body(out: &mut Writer<'_>, kind: Kind, id: u64, body: &Bytes) {
 ///
 /// [`WireError::Version`] for a peer of another version, otherwise for bytes that no node of this version sends.
 pub fn decode(bytes: &[u8]) -> Result<Frame, WireError> {
-    let (kind, mut input) = open(bytes)?;
+    let (version, kind, mut input) = open(bytes)?;
     let input = &mut input;
     let frame = match kind {
         kind if kind == Kind::Membership as u8 => Frame::Membership(members::message(input)?),
-        kind if kind == Kind::Shards as u8 => Frame::Shards(shards::messages(input)?),
+        kind if kind == Kind::Shards as u8 => Frame::Shards(shards::messages(input, version)?),
         kind if kind == Kind::Hits as u8 => Frame::Hits(hits::hits(input)?),
         kind if kind == Kind::Verdicts as u8 => Frame::Verdicts(hits::verdicts(input)?),
         kind if kind == Kind::Relay as u8 => Frame::Relay(hits::hit(input)?),
@@ -269,23 +281,29 @@ fn boot(input: &mut Reader<'_>) -> Result<BootNanos, WireError> {
 }
 
 /// The bytes of as many [`Frame::Shards`] as it takes for none to pass `max_bytes` or [`ITEMS_MAX`], in order. A
-/// message that alone is longer gets a frame of its own.
+/// message that alone is longer gets a frame of its own. The frames are for a peer that reads `version`.
+///
+/// Version 1 has no word for copies in pieces ([`shard::CopyForm::Pieces`]): do not send a peer of that version any.
 #[must_use]
-pub fn encode_shards_split(messages: &[(ShardId, shard::Message)], max_bytes: usize) -> Vec<Bytes> {
+pub fn encode_shards_split(
+    version: u8,
+    messages: &[(ShardId, shard::Message)],
+    max_bytes: usize,
+) -> Vec<Bytes> {
     let mut frames = Vec::new();
     let mut frame = BytesMut::new();
     let mut items = 0;
     for (shard, message) in messages {
         if items == 0 {
-            begin(&mut Writer::new(&mut frame), Kind::Shards);
+            begin_as(&mut Writer::new(&mut frame), version, Kind::Shards);
         }
         let before = frame.len();
-        shards::put(&mut Writer::new(&mut frame), *shard, message);
+        shards::put(&mut Writer::new(&mut frame), version, *shard, message);
         let is_too_much = max_bytes < frame.len() || items == ITEMS_MAX;
         if is_too_much && items != 0 {
             let last = frame.split_off(before);
             frames.push(std::mem::take(&mut frame).freeze());
-            begin(&mut Writer::new(&mut frame), Kind::Shards);
+            begin_as(&mut Writer::new(&mut frame), version, Kind::Shards);
             frame.extend_from_slice(&last);
             items = 0;
         }
@@ -313,21 +331,26 @@ pub fn encode_roster<'a>(members: impl IntoIterator<Item = &'a membership::Membe
 ///
 /// As for [`decode`].
 pub fn decode_roster(bytes: &[u8]) -> Result<Vec<membership::Member>, WireError> {
-    let (kind, mut input) = open(bytes)?;
+    let (_, kind, mut input) = open(bytes)?;
     if kind != Kind::Roster as u8 {
         return Err(WireError::Malformed { what: "kind" });
     }
     members::roster(&mut input)
 }
 
+/// Begins a frame whose form has not changed since the version before.
 fn begin(out: &mut Writer<'_>, kind: Kind) {
-    out.raw(&[VERSION, kind as u8]);
+    begin_as(out, VERSION_BEFORE, kind);
 }
 
-fn open(bytes: &[u8]) -> Result<(u8, Reader<'_>), WireError> {
+fn begin_as(out: &mut Writer<'_>, version: u8, kind: Kind) {
+    out.raw(&[version, kind as u8]);
+}
+
+fn open(bytes: &[u8]) -> Result<(u8, u8, Reader<'_>), WireError> {
     let mut input = Reader::new(bytes);
     match input.byte("version")? {
-        VERSION => Ok((input.byte("kind")?, input)),
+        version @ (VERSION_BEFORE | VERSION) => Ok((version, input.byte("kind")?, input)),
         given => Err(WireError::Version { given }),
     }
 }

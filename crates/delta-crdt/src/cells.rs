@@ -174,6 +174,11 @@ impl Cells {
         Some(self.store.cell(place))
     }
 
+    /// The keys that are held, in any order.
+    pub fn keys(&self) -> impl Iterator<Item = KeyHash> {
+        self.store.entries().map(|entry| entry.key)
+    }
+
     /// All cells, in any order.
     pub fn iter(&self) -> impl Iterator<Item = (KeyHash, Cell)> {
         let entries = self.store.entries().enumerate();

@@ -32,6 +32,7 @@ pub(crate) struct Claim {
     /// Leases as they were when the claim was made: one that lapses before the end does not count.
     pub(crate) lease_epochs: Vec<(ReplicaId, u64)>,
     pub(crate) ask_again_at: BootNanos,
+    pub(crate) pull_again_at: BootNanos,
     /// Under `quorum`: the record, by term and epoch, whose holders are pulled from.
     pub(crate) gathers_for: Option<(Term, u32)>,
     /// Hits that the last owner admitted, as those who forwarded them say.

@@ -10,14 +10,17 @@
 mod admitted;
 mod answered;
 mod claim;
+mod copies;
 mod machine;
 mod message;
 mod record;
 mod reign;
 mod settings;
+mod transfer;
 
 pub use admitted::HitId;
-pub use machine::{Effect, Note, Operation, Outcome, Role, Room, Shard, Surroundings};
-pub use message::{Baseline, Buckets, Message};
+pub use copies::Copies;
+pub use machine::{CopyForm, Effect, Note, Operation, Outcome, Role, Room, Shard, Surroundings};
+pub use message::{Baseline, Buckets, CopyId, Message, Piece};
 pub use record::{Record, ShardId};
 pub use settings::{Fault, Partition, Settings};

@@ -2,6 +2,7 @@
 
 mod claims;
 mod eviction;
+mod pieces;
 mod recall;
 mod replication;
 mod tenure;
@@ -17,10 +18,12 @@ use crate::answered::AnsweredHits;
 use crate::claim::Claim;
 use crate::message::Message;
 use crate::record::{Record, ShardId};
-use crate::reign::{Reign, whole};
+use crate::reign::Reign;
 use crate::settings::{Fault, Partition, Settings};
 
 pub use eviction::Room;
+pub use pieces::CopyForm;
+use pieces::Pieces;
 use recall::Recall;
 
 /// What a shard must know of the world, read by the driver once per call.
@@ -140,6 +143,18 @@ pub enum Effect {
         /// What.
         message: Message,
     },
+    /// A piece of a copy waits for its turn to leave: [`Copies`](crate::Copies) says when. Repeated while one waits.
+    PieceWaits {
+        /// Where to.
+        to: ReplicaId,
+        /// Before others: a claim waits for it, a replica has everything and has to be told so, or has a part of the copy.
+        first: bool,
+    },
+    /// The piece of a copy that was under way has arrived.
+    PieceArrived {
+        /// Where.
+        at: ReplicaId,
+    },
     /// The owner, the role or the confirmed writes changed: waiting hits and answers look again.
     Changed,
     /// For logs and metrics.
@@ -191,6 +206,7 @@ pub struct Shard {
     recall: Recall,
     /// How many writes this node has made, under whatever terms.
     written: u64,
+    pieces: Pieces,
     /// How far this replica follows the owner.
     have: Have,
     /// The term whose owner is known to hold everything that this node holds.
@@ -244,6 +260,7 @@ impl Shard {
             has_holes: false,
             recall: Recall::default(),
             written: 0,
+            pieces: Pieces::default(),
             have: Have::NOTHING,
             synced: None,
             told: None,
@@ -447,18 +464,12 @@ impl Shard {
         matches!(&self.state, State::Open(reign) if reign.wants_flush())
     }
 
-    /// Sends what peers have not been sent.
+    /// Sends what peers have not been sent, to those that have confirmed what they were.
     pub fn flush(&mut self, now: BootNanos) {
         let (State::Open(reign), Some(record)) = (&mut self.state, &self.record) else {
             return;
         };
-        let out = reign.flush(
-            now,
-            self.settings.resend_after,
-            record,
-            &self.cells,
-            &self.admitted,
-        );
+        let out = reign.flush(now, self.settings.resend_after, record, &self.cells);
         self.effects.extend(
             out.into_iter()
                 .map(|(to, message)| Effect::Send { to, message }),
@@ -478,8 +489,13 @@ impl Shard {
 
     /// Time has passed.
     pub fn on_tick(&mut self, around: Surroundings<'_>) {
+        self.pieces.tell_again();
+        if let State::Open(reign) = &mut self.state {
+            reign.tell_again();
+        }
         self.step(around);
         self.flush(around.now.boot);
+        self.tell_pieces();
     }
 
     /// The view changed.
@@ -490,6 +506,7 @@ impl Shard {
             reign.on_view(around.view);
         }
         self.offered_at = None;
+        self.pieces.retain(|peer| around.view.contains(peer));
         self.step(around);
     }
 
@@ -551,21 +568,26 @@ impl Shard {
             } => {
                 self.on_delta(now, from, term, baseline, through, cells, &admitted);
             }
-            Message::Have { term, through, gap } => self.on_have(from, term, through, gap),
+            Message::Have { term, through, gap } => self.on_have(now, from, term, through, gap),
             Message::Offer { term, digest } => self.on_offer(from, term, &digest),
-            Message::Pull { term, buckets } => {
-                let cells = whole(&self.cells, buckets);
-                let admitted = self.admitted.iter().collect();
-                self.send(
-                    from,
-                    Message::State {
-                        term,
-                        buckets,
-                        cells,
-                        admitted,
-                    },
-                );
-            }
+            Message::Pull {
+                term,
+                buckets,
+                number,
+            } => self.pieces.on_pull(from, term, buckets, number),
+            Message::Copy {
+                term,
+                record,
+                through,
+                piece,
+            } => self.on_copy(now, from, term, record, through, piece),
+            Message::Answer { term, piece } => self.on_answer(now, from, term, piece),
+            Message::Received {
+                term,
+                copy,
+                index,
+                gap,
+            } => self.on_received(now, from, term, copy, index, gap),
             Message::State {
                 term,
                 buckets,
@@ -577,7 +599,7 @@ impl Shard {
             Message::Synced { term } => {
                 if owner_term(self.record.as_ref()) == term {
                     self.synced = Some(term);
-                    self.drop_if_outside();
+                    self.drop_if_outside(now.boot);
                 }
             }
             Message::Recall => self.on_recall(around, from),
@@ -607,6 +629,7 @@ impl Shard {
             State::Claiming(..) => self.step_claiming(around),
             State::Open(_) => self.step_open(around),
         }
+        self.tell_pieces();
     }
 
     /// Takes over what somebody else knows of the ownership.
@@ -647,6 +670,12 @@ impl Shard {
     }
 
     fn forget(&mut self) {
+        self.forget_counts();
+        self.pieces.forget();
+    }
+
+    /// Forgets what is counted, and not which pieces of a copy have come.
+    fn forget_counts(&mut self) {
         self.cells = no_cells(self.settings);
         self.admitted = AdmittedHits::default();
         self.unmeasured = HashSet::new();

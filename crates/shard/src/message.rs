@@ -14,13 +14,52 @@ pub type Buckets = u16;
 pub enum Baseline {
     /// Everything of the term up to and including this write.
     After(u64),
-    /// Nothing: these buckets are sent whole, and the others are known to be equal.
+    /// Nothing: these buckets are sent whole, and the others are known to be equal. To and from nodes that know no
+    /// [`Message::Copy`].
     Whole {
         /// The buckets that are sent.
         buckets: Buckets,
         /// Who holds the shard; a receiver that is to become a holder learns it here.
         record: Record,
     },
+}
+
+/// Names a copy among all between two nodes about one shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CopyId {
+    /// The owner's copies to a node that is to follow it, counted by the owner.
+    Base(u32),
+    /// The answer to a pull, under the number that the asker gave it.
+    Answer(u32),
+}
+
+impl CopyId {
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::Base(number) | Self::Answer(number) => number,
+        }
+    }
+
+    pub(crate) fn is_of_kind(self, other: Self) -> bool {
+        matches!(self, Self::Base(_)) == matches!(other, Self::Base(_))
+    }
+}
+
+/// A piece of a copy: whole buckets, cut between keys so that no piece holds a link for long.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// The number of its copy.
+    pub number: u32,
+    /// Counts the pieces of the copy, from 0.
+    pub index: u32,
+    /// No piece follows.
+    pub is_last: bool,
+    /// What the whole copy covers.
+    pub buckets: Buckets,
+    /// In the order of their keys.
+    pub cells: Vec<(KeyHash, Cell)>,
+    /// Of the admitted hits that the sender remembers.
+    pub admitted: Vec<HitId>,
 }
 
 /// Every message may be lost, repeated, delayed and reordered; each says what repairs a loss.
@@ -112,14 +151,46 @@ pub enum Message {
         /// What the sender holds.
         digest: Digest,
     },
-    /// Send me these buckets. A claimant and an owner ask; repeated with the claim or the offer.
+    /// Send me these buckets. A claimant and an owner ask; repeated, under the same number, until the answer is there.
     Pull {
         /// The asker's.
         term: Term,
         /// Which.
         buckets: Buckets,
+        /// Counts what the asker pulls.
+        number: u32,
     },
-    /// Whole buckets, as asked.
+    /// A piece of what the owner has, for a node that is to follow it: it has everything up to `through` once it has the
+    /// last piece. One piece at a time is under way; it is sent again until confirmed by [`Message::Received`].
+    Copy {
+        /// The owner's.
+        term: Term,
+        /// Who holds the shard; a receiver that is to become a holder learns it here.
+        record: Record,
+        /// The newest write that the copy covers.
+        through: u64,
+        /// Cells.
+        piece: Piece,
+    },
+    /// A piece of what was asked for by [`Message::Pull`]. Sent and confirmed like a copy.
+    Answer {
+        /// The pull's.
+        term: Term,
+        /// Cells.
+        piece: Piece,
+    },
+    /// The sender has this piece of a copy and all before it.
+    Received {
+        /// The piece's.
+        term: Term,
+        /// Which copy.
+        copy: CopyId,
+        /// Which piece.
+        index: u32,
+        /// It does not: the pieces before this one are not there, so start again.
+        gap: bool,
+    },
+    /// Whole buckets, as asked. To and from nodes that know no [`Message::Answer`].
     State {
         /// The pull's.
         term: Term,
@@ -170,6 +241,7 @@ impl Message {
                 Baseline::After(_) => term.number,
                 Baseline::Whole { record, .. } => term.number.max(of(record)),
             },
+            Self::Copy { term, record, .. } => term.number.max(of(record)),
             Self::Announce { record, .. } => of(record),
             Self::Recalled { record, .. } => of_known(record),
             Self::Release { term }
@@ -177,6 +249,8 @@ impl Message {
             | Self::Have { term, .. }
             | Self::Offer { term, .. }
             | Self::Pull { term, .. }
+            | Self::Answer { term, .. }
+            | Self::Received { term, .. }
             | Self::State { term, .. }
             | Self::Synced { term }
             | Self::Handoff { term } => term.number,

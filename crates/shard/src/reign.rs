@@ -1,15 +1,16 @@
 //! What an owner keeps while it owns: its writes, and how far each peer has confirmed them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use delta_crdt::{Cell, Cells, Digest, Dot, Evicted, ReplicaId, Term};
 use membership::{Lease, View};
 use quota::{BootNanos, KeyHash, Nanos};
 
 use crate::admitted::{AdmittedHits, HitId};
-use crate::message::{Baseline, Buckets, Message};
+use crate::message::{Baseline, Buckets, CopyId, Message};
 use crate::record::Record;
 use crate::settings::Partition;
+use crate::transfer::{Transfer, bytes_of};
 
 /// Every bucket of a digest.
 pub(crate) const ALL_BUCKETS: Buckets = Buckets::MAX;
@@ -44,21 +45,35 @@ impl Write {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Bytes of one delta. What has been written beyond leaves when it is confirmed.
+///
+/// Writes of one shard while one delta is under way are some kilobytes; only those of large `sliding_log` keys, whose
+/// cells are sent whole, come near it. Well below the longest frame that peers take.
+const DELTA_BYTES: usize = 512 * 1024;
+
+/// How often the time is doubled after which a delta is sent again.
+///
+/// Once: every answer that waits for a replica waits for this one delta, and 3.5 s are all that a hit has. 250 ms that were
+/// doubled every time let it go four times until then, which is too few where every fifth round trip is lost.
+const RESEND_BACKOFF_MAX: u32 = 1;
+
+#[derive(Debug)]
 enum Stage {
-    /// Needs these buckets whole as they are after write `from` or later, and then every write after it.
+    /// Needs whole buckets as they are after write `from` or later, and then every write after it.
     ///
     /// The other buckets were equal at `from`: a write in one of them must be streamed, however soon it came.
     Base {
-        buckets: Buckets,
+        copy: Transfer,
         from: u64,
-        sent_at: Option<BootNanos>,
+        /// It has left in one message, to a node that knows no pieces.
+        is_whole: bool,
     },
-    /// Follows the writes.
+    /// Follows the writes. What lies between `acked` and `sent` is under way.
     Streaming {
         acked: u64,
         sent: u64,
         sent_at: BootNanos,
+        repeats: u32,
     },
 }
 
@@ -113,6 +128,8 @@ pub(crate) struct Reign {
     told: Vec<(ReplicaId, u64)>,
     /// Whose state this owner has joined, and the write that had joined all of it. One for each member at most.
     joined: Vec<(ReplicaId, u64)>,
+    /// How many copies were begun.
+    copies: u32,
 }
 
 impl Reign {
@@ -139,6 +156,7 @@ impl Reign {
             known_by: Vec::new(),
             told: Vec::new(),
             joined: Vec::new(),
+            copies: 0,
         }
     }
 
@@ -195,10 +213,9 @@ impl Reign {
         }
     }
 
-    /// `peer` has sent more: what it was to be told is no longer all.
-    pub(crate) fn owe_synced_anew(&mut self, peer: ReplicaId) {
+    /// `peer` has more than what was joined: it is told nothing before that is joined, too.
+    pub(crate) fn owe_nothing(&mut self, peer: ReplicaId) {
         self.joined.retain(|&(known, _)| known != peer);
-        self.owe_synced(peer);
     }
 
     /// Whose state is safe: a replica has confirmed it, or there is none.
@@ -260,14 +277,8 @@ impl Reign {
     /// Begins to copy to `peer`; `buckets` are those in which it differs.
     pub(crate) fn follow(&mut self, peer: ReplicaId, buckets: Buckets) {
         if self.progress(peer).is_none() {
-            self.peers.push(Progress {
-                peer,
-                stage: Stage::Base {
-                    buckets,
-                    from: self.seq,
-                    sent_at: None,
-                },
-            });
+            let stage = base(&mut self.copies, buckets, self.seq);
+            self.peers.push(Progress { peer, stage });
         }
     }
 
@@ -328,11 +339,11 @@ impl Reign {
             .map_or(Nanos::ZERO, |write| now - write.at)
     }
 
-    /// Whether a peer has not been sent everything.
+    /// Whether writes wait that can leave: a peer follows, and nothing is under way to it.
     pub(crate) fn wants_flush(&self) -> bool {
         self.peers.iter().any(|progress| match progress.stage {
-            Stage::Base { sent_at, .. } => sent_at.is_none(),
-            Stage::Streaming { sent, .. } => sent < self.seq,
+            Stage::Base { .. } => false,
+            Stage::Streaming { acked, sent, .. } => sent < self.seq && acked == sent,
         })
     }
 
@@ -343,32 +354,31 @@ impl Reign {
             return false;
         };
         let confirmed = match &mut progress.stage {
+            // A node that knows no pieces confirms its copy like this.
             Stage::Base {
                 from,
-                sent_at: Some(at),
+                is_whole: true,
                 ..
             } if *from <= through && through <= seq => {
-                progress.stage = Stage::Streaming {
-                    acked: through,
-                    sent: through,
-                    sent_at: *at,
-                };
+                progress.stage = streaming(through);
                 true
             }
             Stage::Base { .. } => false,
-            Stage::Streaming { acked, sent, .. } => {
+            Stage::Streaming {
+                acked,
+                sent,
+                repeats,
+                ..
+            } => {
                 let newer = *acked < through && through <= seq;
                 if newer {
                     *acked = through;
                     *sent = (*sent).max(through);
+                    *repeats = 0;
                 }
                 if gap && through == 0 {
                     // It has lost what it had confirmed.
-                    progress.stage = Stage::Base {
-                        buckets: ALL_BUCKETS,
-                        from: seq,
-                        sent_at: None,
-                    };
+                    progress.stage = base(&mut self.copies, ALL_BUCKETS, seq);
                 } else if gap {
                     *sent = *acked;
                 }
@@ -379,85 +389,181 @@ impl Reign {
         confirmed
     }
 
-    /// Makes the deltas and copies that are due.
+    /// `peer` has a piece of a copy, or has not those before it. `None`: it is not about the piece under way.
+    /// Otherwise whether that was the last one.
+    pub(crate) fn on_received(
+        &mut self,
+        peer: ReplicaId,
+        copy: CopyId,
+        index: u32,
+        gap: bool,
+    ) -> Option<bool> {
+        let progress = self
+            .peers
+            .iter_mut()
+            .find(|progress| progress.peer == peer)?;
+        let Stage::Base {
+            copy: sent, from, ..
+        } = &mut progress.stage
+        else {
+            return None;
+        };
+        if sent.id != copy {
+            return None;
+        }
+        if gap {
+            progress.stage = base(&mut self.copies, ALL_BUCKETS, self.seq);
+            return Some(false);
+        }
+        if !sent.on_received(index) {
+            return None;
+        }
+        let is_done = sent.is_done();
+        if is_done {
+            progress.stage = streaming(*from);
+            self.trim();
+        }
+        Some(is_done)
+    }
+
+    /// The copy that `peer` needs, ready to be sent: begun anew where the writes that would follow it are gone.
+    fn copy_to(&mut self, peer: ReplicaId) -> Option<(&mut Transfer, u64)> {
+        let progress = self
+            .peers
+            .iter_mut()
+            .find(|progress| progress.peer == peer)?;
+        if let Stage::Base { from, .. } = progress.stage
+            && from < self.trimmed
+        {
+            progress.stage = base(&mut self.copies, ALL_BUCKETS, self.seq);
+        }
+        let Stage::Base {
+            copy,
+            from,
+            is_whole,
+        } = &mut progress.stage
+        else {
+            return None;
+        };
+        if copy.is_fresh() && !*is_whole && copy.buckets == ALL_BUCKETS {
+            *from = self.seq;
+        }
+        Some((copy, *from))
+    }
+
+    /// The piece of its copy that `peer` gets next, and about how many bytes it takes.
+    pub(crate) fn piece_for(
+        &mut self,
+        peer: ReplicaId,
+        record: &Record,
+        cells: &Cells,
+        ids: &AdmittedHits,
+    ) -> Option<(Message, usize)> {
+        let (copy, through) = self.copy_to(peer)?;
+        let (piece, bytes) = copy.piece(cells, ids);
+        let message = Message::Copy {
+            term: record.term,
+            record: record.clone(),
+            through,
+            piece,
+        };
+        Some((message, bytes))
+    }
+
+    /// All that `peer` gets, in one message: for nodes that know no pieces.
+    pub(crate) fn whole_for(
+        &mut self,
+        peer: ReplicaId,
+        record: &Record,
+        cells: &Cells,
+        ids: &AdmittedHits,
+    ) -> Option<(Message, usize)> {
+        let (copy, through) = self.copy_to(peer)?;
+        let buckets = copy.buckets;
+        let progress = self
+            .peers
+            .iter_mut()
+            .find(|progress| progress.peer == peer)?;
+        if let Stage::Base { is_whole, .. } = &mut progress.stage {
+            *is_whole = true;
+        }
+        let cells = whole(cells, buckets);
+        let bytes = cells.iter().map(|(_, cell)| bytes_of(cell)).sum();
+        let message = Message::Delta {
+            term: record.term,
+            baseline: Baseline::Whole {
+                buckets,
+                record: record.clone(),
+            },
+            through,
+            cells,
+            admitted: ids.iter().collect(),
+        };
+        Some((message, bytes))
+    }
+
+    /// The peers that wait for a piece and were not named yet, and whether they come first: they lack nothing but being told
+    /// so, or have a part already, which is of use with the rest.
+    pub(crate) fn untold(&mut self) -> Vec<(ReplicaId, bool)> {
+        let waits = |progress: &mut Progress| match &mut progress.stage {
+            Stage::Base { copy, .. } => copy
+                .must_tell()
+                .then_some((progress.peer, copy.buckets == 0 || copy.is_begun())),
+            Stage::Streaming { .. } => None,
+        };
+        self.peers.iter_mut().filter_map(waits).collect()
+    }
+
+    /// Names every peer that waits for a piece again.
+    pub(crate) fn tell_again(&mut self) {
+        for progress in &mut self.peers {
+            if let Stage::Base { copy, .. } = &mut progress.stage {
+                copy.tell_again();
+            }
+        }
+    }
+
+    /// Makes the deltas that are due: one to each peer that follows and has confirmed the last.
     pub(crate) fn flush(
         &mut self,
         now: BootNanos,
         resend_after: Nanos,
         record: &Record,
         cells: &Cells,
-        ids: &AdmittedHits,
     ) -> Vec<(ReplicaId, Message)> {
         let mut out = Vec::new();
         for progress in &mut self.peers {
-            if let Stage::Streaming {
+            let Stage::Streaming {
                 acked,
                 sent,
                 sent_at,
+                repeats,
             } = &mut progress.stage
-            {
-                if *acked < *sent && resend_after <= now - *sent_at {
-                    *sent = *acked;
-                }
-                if *sent < self.trimmed {
-                    progress.stage = Stage::Base {
-                        buckets: ALL_BUCKETS,
-                        from: self.seq,
-                        sent_at: None,
-                    };
-                }
-            }
-            let (baseline, through, written, admitted) = match &mut progress.stage {
-                Stage::Base {
-                    buckets,
-                    from,
-                    sent_at,
-                } => {
-                    if sent_at.is_some_and(|at| now - at < resend_after) {
-                        continue;
-                    }
-                    if *from < self.trimmed {
-                        *buckets = ALL_BUCKETS;
-                    }
-                    if *buckets == ALL_BUCKETS {
-                        *from = self.seq;
-                    }
-                    *sent_at = Some(now);
-                    let cells = whole(cells, *buckets);
-                    (
-                        Baseline::Whole {
-                            buckets: *buckets,
-                            record: record.clone(),
-                        },
-                        *from,
-                        cells,
-                        ids.iter().collect(),
-                    )
-                }
-                Stage::Streaming { sent, sent_at, .. } => {
-                    if *sent == self.seq {
-                        continue;
-                    }
-                    let skip = usize::try_from(*sent - self.trimmed).unwrap_or(usize::MAX);
-                    let writes = || self.recent.iter().skip(skip);
-                    let changed = changed_by(writes(), self.before + *sent + 1, record.term, cells);
-                    let after = *sent;
-                    (*sent, *sent_at) = (self.seq, now);
-                    (
-                        Baseline::After(after),
-                        self.seq,
-                        changed,
-                        writes().filter_map(Write::admitted).collect(),
-                    )
-                }
+            else {
+                continue;
             };
-            let term = record.term;
+            if *acked < *sent && resend_after.times(1 << *repeats) <= now - *sent_at {
+                *sent = *acked;
+                *repeats = (*repeats + 1).min(RESEND_BACKOFF_MAX);
+            }
+            if *sent < self.trimmed {
+                progress.stage = base(&mut self.copies, ALL_BUCKETS, self.seq);
+                continue;
+            }
+            if *acked < *sent || *sent == self.seq {
+                continue;
+            }
+            let skip = usize::try_from(*sent - self.trimmed).unwrap_or(usize::MAX);
+            let after = *sent;
+            let writes = self.recent.iter().skip(skip);
+            let delta = Delta::of(writes, self.before + after + 1, record.term, cells);
+            (*sent, *sent_at) = (after + delta.writes, now);
             let message = Message::Delta {
-                term,
-                baseline,
-                through,
-                cells: written,
-                admitted,
+                term: record.term,
+                baseline: Baseline::After(after),
+                through: after + delta.writes,
+                cells: delta.cells,
+                admitted: delta.admitted,
             };
             out.push((progress.peer, message));
         }
@@ -471,11 +577,9 @@ impl Reign {
             .iter()
             .filter_map(|progress| match progress.stage {
                 // A copy of everything starts from the write at which it is sent.
-                Stage::Base {
-                    buckets: ALL_BUCKETS,
-                    sent_at: None,
-                    ..
-                } => None,
+                Stage::Base { ref copy, .. } if copy.buckets == ALL_BUCKETS && copy.is_fresh() => {
+                    None
+                }
                 // What comes after a copy is streamed once the copy is confirmed.
                 Stage::Base { from, .. } => Some(from),
                 Stage::Streaming { acked, .. } => Some(acked),
@@ -487,33 +591,73 @@ impl Reign {
     }
 }
 
-/// The cells that `writes`, the first of which is number `first`, changed: each as it is now, after what says that it was
-/// evicted meanwhile, if it was.
-///
-/// An eviction is told even where the key has been counted anew: what was known before may have been written
-/// under an earlier term, of which the new count says nothing.
-///
-/// `first` counts all writes of the owner, as its dots do.
-fn changed_by<'a>(
-    writes: impl Iterator<Item = &'a Write>,
-    first: u64,
-    term: Term,
-    cells: &Cells,
-) -> Vec<(KeyHash, Cell)> {
-    let (mut keys, mut changed) = (Vec::new(), Vec::new());
-    for (write, seq) in writes.zip(first..) {
-        keys.push(write.key);
-        if let What::Evicted(evicted) = &write.what {
-            changed.push((write.key, evicted.cell(Dot::new(term, seq))));
-        }
+fn base(copies: &mut u32, buckets: Buckets, from: u64) -> Stage {
+    *copies = copies.wrapping_add(1);
+    Stage::Base {
+        copy: Transfer::new(CopyId::Base(*copies), buckets),
+        from,
+        is_whole: false,
     }
-    keys.sort_unstable();
-    keys.dedup();
-    changed.extend(
-        keys.into_iter()
-            .filter_map(|key| Some((key, cells.get(key)?))),
-    );
-    changed
+}
+
+fn streaming(acked: u64) -> Stage {
+    Stage::Streaming {
+        acked,
+        sent: acked,
+        sent_at: BootNanos::ZERO,
+        repeats: 0,
+    }
+}
+
+/// What one delta holds of the writes that wait.
+struct Delta {
+    writes: u64,
+    cells: Vec<(KeyHash, Cell)>,
+    admitted: Vec<HitId>,
+}
+
+impl Delta {
+    /// The cells that `writes`, the first of which is number `first`, changed: each as it is now, after what says that it was
+    /// evicted meanwhile, if it was.
+    ///
+    /// An eviction is told even where the key has been counted anew: what was known before may have been written
+    /// under an earlier term, of which the new count says nothing.
+    ///
+    /// `first` counts all writes of the owner, as its dots do.
+    fn of<'a>(
+        writes: impl Iterator<Item = &'a Write>,
+        first: u64,
+        term: Term,
+        cells: &Cells,
+    ) -> Self {
+        let mut delta = Self {
+            writes: 0,
+            cells: Vec::new(),
+            admitted: Vec::new(),
+        };
+        let (mut seen, mut changed) = (BTreeSet::new(), Vec::new());
+        let mut bytes = 0;
+        for (write, seq) in writes.zip(first..) {
+            if DELTA_BYTES <= bytes {
+                break;
+            }
+            delta.writes += 1;
+            delta.admitted.extend(write.admitted());
+            if let What::Evicted(evicted) = &write.what {
+                let cell = evicted.cell(Dot::new(term, seq));
+                bytes += bytes_of(&cell);
+                delta.cells.push((write.key, cell));
+            }
+            if seen.insert(write.key)
+                && let Some(cell) = cells.get(write.key)
+            {
+                bytes += bytes_of(&cell);
+                changed.push((write.key, cell));
+            }
+        }
+        delta.cells.append(&mut changed);
+        delta
+    }
 }
 
 /// All cells of some buckets.

@@ -41,11 +41,13 @@ pub enum Bug {
     KeepsEvidence,
     /// What was once told of members is told again and again, whoever has left since.
     RepeatsOldRosters,
+    /// Copies leave all at once, in the lane of hits.
+    CopiesHoldUpHits,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::IgnoresLease,
         Self::AsksOneHolder,
         Self::RetryCountsTwice,
@@ -64,6 +66,7 @@ impl Bug {
         Self::SilenceIsUnsent,
         Self::KeepsEvidence,
         Self::RepeatsOldRosters,
+        Self::CopiesHoldUpHits,
     ];
 
     /// The promise that the bug is there to break: it counts as caught when that one is seen broken. `None`: any.
@@ -80,6 +83,7 @@ impl Bug {
             Self::SilenceIsUnsent => Some("T1"),
             Self::KeepsEvidence => Some("alive"),
             Self::RepeatsOldRosters => Some("bounded"),
+            Self::CopiesHoldUpHits => Some("lanes"),
             _ => None,
         }
     }
@@ -104,7 +108,8 @@ impl Bug {
             | Self::AsksOwnerAlone
             | Self::SilenceIsUnsent
             | Self::KeepsEvidence
-            | Self::RepeatsOldRosters => None,
+            | Self::RepeatsOldRosters
+            | Self::CopiesHoldUpHits => None,
         }
     }
 }

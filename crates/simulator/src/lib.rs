@@ -55,6 +55,7 @@
 //! | who cannot reach one takes all others for dead | R7 | it asks nobody to hand its hits on |
 
 mod bug;
+mod lanes;
 mod links;
 mod local;
 mod network;

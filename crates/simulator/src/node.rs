@@ -11,13 +11,15 @@ use membership::{Bearing, Clocks, Member, Membership};
 use quota::{BootNanos, Decision, KeyHash, Nanos, Now, UnixNanos};
 use request::{Acknowledge, Detours, Held, Said};
 use shard::{
-    Effect, Note, Operation, Partition, Role, Room, Settings, Shard, ShardId, Surroundings,
+    Copies, CopyForm, Effect, Note, Operation, Partition, Role, Room, Settings, Shard, ShardId,
+    Surroundings,
 };
 
 pub(crate) use requests::Attempt;
 use requests::{Carried, PassedOn, Reply};
 
 use crate::bug::Bug;
+use crate::lanes::weight;
 use crate::oracle::{RequestId, SimTime};
 use crate::workload::Target;
 
@@ -112,6 +114,7 @@ pub(crate) struct Node {
     pub(crate) membership: Membership,
     /// Its part in each shard.
     pub(crate) shards: Vec<Shard>,
+    copies: Copies,
     orders: Vec<Vec<ReplicaId>>,
     skew: i64,
     boot_offset: u64,
@@ -178,6 +181,7 @@ impl Node {
             shards: (0..SHARDS)
                 .map(|id| Shard::new(ShardId(id), me, settings))
                 .collect(),
+            copies: Copies::default(),
             orders: Vec::new(),
             skew,
             boot_offset,
@@ -254,6 +258,8 @@ impl Node {
         if !keys.is_empty() {
             self.events.push(Event::Evicted { keys });
         }
+        self.copies.on_tick(self.clocks(now).boot);
+        self.send_pieces(now);
         self.settle(now);
         self.on_news(now);
         self.on_retry(now);
@@ -453,6 +459,7 @@ impl Node {
                     self.joined |= 1 < self.membership.view().members().len();
                     let view = self.membership.view();
                     self.clocks.retain(|peer| view.contains(peer));
+                    self.copies.retain(|peer| view.contains(peer));
                     self.place();
                     for index in 0..self.shards.len() {
                         self.with_shard(now, index, |shard, around| shard.on_view(around));
@@ -484,6 +491,38 @@ impl Node {
         index: usize,
         act: impl FnOnce(&mut Shard, Surroundings<'_>),
     ) {
+        self.act_on_shard(now, index, act);
+        self.send_pieces(now);
+    }
+
+    /// Lets pieces of copies go whose turn it is.
+    fn send_pieces(&mut self, now: SimTime) {
+        let boot = self.clocks(now).boot;
+        while let Some((to, shard)) = self.copies.next() {
+            let mut is_under_way = false;
+            self.act_on_shard(now, usize::from(shard.0), |shard, _| {
+                is_under_way = shard.send_piece(to, CopyForm::Pieces).is_some();
+            });
+            match self.events.last() {
+                Some(Event::Send { payload, .. }) if is_under_way => {
+                    // The bug: everything that is to be copied leaves at once.
+                    let bytes = match self.bug {
+                        Some(Bug::CopiesHoldUpHits) => 0,
+                        _ => weight(payload).1,
+                    };
+                    self.copies.sent(boot, to, shard, bytes);
+                }
+                _ => self.copies.had_none(to, shard),
+            }
+        }
+    }
+
+    fn act_on_shard(
+        &mut self,
+        now: SimTime,
+        index: usize,
+        act: impl FnOnce(&mut Shard, Surroundings<'_>),
+    ) {
         if !self.joined {
             return;
         }
@@ -508,6 +547,10 @@ impl Node {
                 }
                 Effect::Note(Note::Forgotten { hits }) => {
                     self.events.push(Event::Forgotten { hits })
+                }
+                Effect::PieceWaits { to, first } => self.copies.wants(to, shard.id(), first),
+                Effect::PieceArrived { at } => {
+                    self.copies.received(around.now.boot, at, shard.id());
                 }
                 Effect::Changed => {
                     self.changed.insert(shard.id());

@@ -17,6 +17,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use shard::Partition;
 
+use crate::bug::Bug;
+use crate::lanes::{Lane, Lanes, weight};
 use crate::links::{HOSTS, Links};
 use crate::network::Network;
 use crate::node::{Event, Node, Payload, SHARDS};
@@ -94,6 +96,7 @@ struct World {
     counter: u64,
     hosts: Vec<Host>,
     network: Network,
+    lanes: Lanes,
     /// The side of each host since the last split: who counted with whom.
     sides: Vec<usize>,
     apart: bool,
@@ -132,6 +135,7 @@ pub fn run(scenario: Scenario) -> Report {
         counter: 0,
         hosts: (0..HOSTS).map(|_| Host::default()).collect(),
         network: Network::new(HOSTS),
+        lanes: Lanes::new(scenario.bandwidth),
         sides: vec![0; HOSTS],
         apart: false,
         targets,
@@ -387,12 +391,18 @@ impl World {
         {
             self.say(|| format!("shard {shard}: {from} -> {to}: {message:?}"));
         }
+        let (lane, bytes) = match weight(&payload) {
+            (_, bytes) if self.scenario.bug == Some(Bug::CopiesHoldUpHits) => (Lane::Hits, bytes),
+            weight => weight,
+        };
+        let left = self.lanes.carry(self.now, (host, target), lane, bytes);
+        self.check_held_up(left, to, &payload);
         // A hit that a lossy link loses is sent again by its connection, and so is what is said of it.
         let is_stream = matches!(payload, Payload::Forward(_) | Payload::Reply { .. });
         let (network, rng) = (&self.network, &mut self.rng);
         let times = match is_stream {
-            true => Vec::from_iter(network.stream_delivery(rng, self.now, host, target)),
-            false => network.deliveries(rng, self.now, host, target),
+            true => Vec::from_iter(network.stream_delivery(rng, left, host, target)),
+            false => network.deliveries(rng, left, host, target),
         };
         for time in times {
             self.at(

@@ -37,7 +37,7 @@ pub use refusal::{HandshakeError, Refusal};
 
 /// The protocol that this build speaks. It also speaks the one before it, so that a cluster can be
 /// upgraded node by node.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// From the first byte to the verdict. Four one-way trips fit into it at 500 ms each, and somebody who
 /// connects and says nothing is rid of as soon.

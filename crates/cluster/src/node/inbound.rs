@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use delta_crdt::ReplicaId;
+use shard::{Baseline, Message, ShardId};
 use tokio::sync::mpsc;
 
 use super::Cluster;
@@ -14,8 +15,7 @@ use crate::wire::{self, Frame};
 use transport::handshake::{HandshakeError, Refusal};
 use transport::{Lane, TransportEvent};
 
-/// A frame of shard messages is cut at this size, so that a heartbeat behind it never waits long and a
-/// replica takes a big copy in pieces: 8 ms at 1 Gbit/s.
+/// A frame of shard messages is cut at this size, so that a heartbeat behind it never waits long: 8 ms at 1 Gbit/s.
 const SHARD_FRAME_MAX: usize = 1024 * 1024;
 
 impl Cluster {
@@ -36,6 +36,12 @@ impl Cluster {
             Frame::Shards(messages) => {
                 let now = self.inner.clock.now();
                 let mut out = Outbox::default();
+                let is_receipt =
+                    |(_, message): &&(ShardId, Message)| matches!(message, Message::Have { .. });
+                let receipts = messages.iter().filter(is_receipt).count();
+                if receipts != 0 {
+                    self.inner.under_way.on_confirmed(from, receipts);
+                }
                 for (shard, message) in messages {
                     self.inner
                         .slots
@@ -83,16 +89,39 @@ impl Cluster {
     /// Sends what machines left behind. What a peer cannot take is lost: it is sent again when it stays
     /// unconfirmed.
     pub(crate) fn ship(&self, out: Outbox) {
-        for (to, messages) in out.shards {
-            for frame in wire::encode_shards_split(&messages, SHARD_FRAME_MAX) {
-                let _lost = self.inner.transport.send(to, Lane::Bulk, frame);
-            }
+        let Outbox {
+            shards,
+            verdicts,
+            pieces,
+        } = out;
+        for (to, messages) in shards {
+            self.ship_shards(to, messages);
         }
-        for (to, verdicts) in out.verdicts {
+        for (to, verdicts) in verdicts {
             let _lost =
                 self.inner
                     .transport
                     .send(to, Lane::Bulk, wire::encode(&Frame::Verdicts(verdicts)));
+        }
+        if !pieces.is_empty() {
+            self.on_pieces(pieces);
+        }
+    }
+
+    pub(crate) fn ship_shards(&self, to: ReplicaId, messages: Vec<(ShardId, Message)>) {
+        let transport = &self.inner.transport;
+        let Some(version) = transport.version(to) else {
+            return;
+        };
+        let (copies, others): (Vec<_>, Vec<_>) = messages
+            .into_iter()
+            .partition(|(_, message)| is_copy(message));
+        self.inner.under_way.on_sent(to, &others);
+        for (lane, messages) in [(Lane::Bulk, others), (Lane::Copies, copies)] {
+            let form = wire::form_for(version);
+            for frame in wire::encode_shards_split(form, &messages, SHARD_FRAME_MAX) {
+                let _lost = transport.send(to, lane, frame);
+            }
         }
     }
 
@@ -114,12 +143,14 @@ impl Cluster {
                         membership.on_introduced(now, &member_of(&peer))
                     });
                     self.on_local_connected(peer.replica);
+                    self.on_pieces_lost(peer.replica);
                 }
                 TransportEvent::Disconnected { replica, goodbye } => {
                     tracing::info!(%replica, goodbye, "disconnected");
                     self.inner.forwarder.on_disconnected(replica);
                     self.inner.calls.on_disconnected(replica);
                     self.inner.skew.on_disconnected(replica);
+                    self.inner.under_way.on_disconnected(replica);
                     self.with_membership(|membership, _| membership.on_disconnected(replica));
                 }
                 TransportEvent::ProcessGone { replica } => {
@@ -142,5 +173,16 @@ impl Cluster {
                 }
             }
         }
+    }
+}
+
+/// Whether a message holds whole buckets, and makes way for hits.
+fn is_copy(message: &Message) -> bool {
+    let is_whole = |baseline: &Baseline| matches!(baseline, Baseline::Whole { .. });
+    match message {
+        Message::Copy { piece, .. } | Message::Answer { piece, .. } => !piece.cells.is_empty(),
+        Message::State { .. } => true,
+        Message::Delta { baseline, .. } => is_whole(baseline),
+        _ => false,
     }
 }

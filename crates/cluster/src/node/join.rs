@@ -209,6 +209,8 @@ impl Cluster {
             keys: KeyHasher::new(key_secret),
             me,
             slots: Slots::new(me, clock, config.shards, config.acknowledge),
+            copies: super::copies::CopyWindows::default(),
+            under_way: flush::UnderWay::default(),
             forwarder: Forwarder::new(transport.clone()),
             calls: Calls::default(),
             local: OnceLock::new(),

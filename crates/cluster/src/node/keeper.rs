@@ -264,11 +264,14 @@ impl Kept {
             metrics::counter!("weir_evicted_keys_total").increment(evicted as u64);
         }
         self.cluster.ship(out);
+        self.cluster.repeat_pieces(now);
     }
 
     fn view_changed(&self) {
         let inner = &self.cluster.inner;
         let now = inner.clock.now();
+        let world = inner.slots.world.load();
+        inner.copies.retain(|peer| world.view.contains(peer));
         let mut out = Outbox::default();
         for shard in self.shards() {
             inner

@@ -6,6 +6,7 @@
 
 mod calls;
 mod coordinate;
+mod copies;
 mod decide;
 mod flush;
 mod forward;
@@ -51,6 +52,7 @@ pub use slots::SHARDS;
 pub use status::{MemberStatus, Ownership, Status};
 
 use calls::Calls;
+use copies::CopyWindows;
 use forward::Forwarder;
 use key_limits::KeyLimits;
 use local::Local;
@@ -119,6 +121,8 @@ pub(crate) struct Inner {
     keys: KeyHasher,
     me: ReplicaId,
     slots: Slots,
+    copies: CopyWindows,
+    under_way: flush::UnderWay,
     forwarder: Forwarder,
     calls: Calls,
     /// Empty unless some limit has the strategy `local`.

@@ -76,6 +76,17 @@ struct Slot {
 pub(crate) struct Outbox {
     pub(crate) shards: BTreeMap<ReplicaId, Vec<(ShardId, shard::Message)>>,
     pub(crate) verdicts: BTreeMap<ReplicaId, Vec<(u64, Said)>>,
+    /// News of pieces of copies, in order.
+    pub(crate) pieces: Vec<(ReplicaId, ShardId, PieceNews)>,
+}
+
+/// What happened to a piece of a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PieceNews {
+    /// It waits for its turn; `true`: before those that nobody waits for.
+    Waits(bool),
+    /// It has arrived.
+    Arrived,
 }
 
 /// Every shard of this node.
@@ -310,6 +321,13 @@ impl Slots {
                     .entry(to)
                     .or_default()
                     .push((state.shard.id(), message)),
+                Effect::PieceWaits { to, first } => {
+                    let news = PieceNews::Waits(first);
+                    out.pieces.push((to, state.shard.id(), news));
+                }
+                Effect::PieceArrived { at } => {
+                    out.pieces.push((at, state.shard.id(), PieceNews::Arrived));
+                }
                 Effect::Changed => changed = true,
                 Effect::Note(note) => self.note(&state.shard, note),
             }

@@ -1,42 +1,57 @@
 //! What the holders of a shard say to each other.
 //!
-//! A message is the shard, a struct of its fixed parts, and for a delta or a state its cells and the ids of the
-//! admitted hits.
+//! A message is the shard, a struct of its fixed parts, and for a delta, a state or a piece of a copy its cells and the
+//! ids of the admitted hits.
 
-use delta_crdt::{Digest, ReplicaId};
+use delta_crdt::{Cell, Digest, ReplicaId};
+use quota::KeyHash;
 use serde::{Deserialize, Serialize};
-use shard::{Baseline, HitId, Message, Record, ShardId};
+use shard::{Baseline, CopyId, HitId, Message, Piece, Record, ShardId};
 
 use super::cells::{WireTerm, cells, put_cells};
 use super::encoding::{Reader, Writer};
-use super::{SHARDS, WireError};
+use super::{SHARDS, VERSION, WireError};
 
 /// Most confirm a delta: shard, tag, a term of six bytes, a sequence.
 const MESSAGE_BYTES_USUAL: usize = 2 + 1 + 6 + 3;
 /// Origin and sequence.
 const HIT_ID_BYTES_MIN: usize = 2;
 
-pub(super) fn put(out: &mut Writer<'_>, shard: ShardId, message: &Message) {
+pub(super) fn put(out: &mut Writer<'_>, version: u8, shard: ShardId, message: &Message) {
     out.varint(shard.0);
-    out.item(&WireMessage::from(message));
-    if let Message::Delta {
-        cells, admitted, ..
+    match (version, message) {
+        // A pull without its number: the answer comes in one message.
+        (..VERSION, Message::Pull { term, buckets, .. }) => out.item(&WireMessage::Pull {
+            term: (*term).into(),
+            buckets: *buckets,
+        }),
+        _ => out.item(&WireMessage::from(message)),
     }
-    | Message::State {
-        cells, admitted, ..
-    } = message
-    {
-        put_cells(out, cells);
-        out.list(admitted, |out, id| {
-            out.varint(id.origin.0);
-            out.varint(id.sequence);
-        });
-    }
+    let (cells, admitted) = match message {
+        Message::Delta {
+            cells, admitted, ..
+        }
+        | Message::State {
+            cells, admitted, ..
+        } => (cells, admitted),
+        Message::Copy { piece, .. } | Message::Answer { piece, .. } => {
+            (&piece.cells, &piece.admitted)
+        }
+        _ => return,
+    };
+    put_cells(out, cells);
+    out.list(admitted, |out, id| {
+        out.varint(id.origin.0);
+        out.varint(id.sequence);
+    });
 }
 
-pub(super) fn messages(input: &mut Reader<'_>) -> Result<Vec<(ShardId, Message)>, WireError> {
+pub(super) fn messages(
+    input: &mut Reader<'_>,
+    version: u8,
+) -> Result<Vec<(ShardId, Message)>, WireError> {
     input.until_end(MESSAGE_BYTES_USUAL, |input| {
-        Ok((shard_id(input)?, message(input)?))
+        Ok((shard_id(input)?, message(input, version)?))
     })
 }
 
@@ -49,8 +64,19 @@ pub(super) fn shard_id(input: &mut Reader<'_>) -> Result<ShardId, WireError> {
     }
 }
 
-fn message(input: &mut Reader<'_>) -> Result<Message, WireError> {
-    Ok(match input.item::<WireMessage>("shard message")? {
+fn message(input: &mut Reader<'_>, version: u8) -> Result<Message, WireError> {
+    let what = "shard message";
+    let wire = input.item::<WireMessage>(what)?;
+    // One version has one form for each message: what is read is written back as it was.
+    if wire.is_of(version) {
+        decoded(input, wire)
+    } else {
+        Err(WireError::Malformed { what })
+    }
+}
+
+fn decoded(input: &mut Reader<'_>, wire: WireMessage) -> Result<Message, WireError> {
+    Ok(match wire {
         WireMessage::Claim {
             term,
             consent,
@@ -117,6 +143,46 @@ fn message(input: &mut Reader<'_>) -> Result<Message, WireError> {
         WireMessage::Pull { term, buckets } => Message::Pull {
             term: term.into(),
             buckets,
+            number: 0,
+        },
+        WireMessage::PullByNumber {
+            term,
+            buckets,
+            number,
+        } => Message::Pull {
+            term: term.into(),
+            buckets,
+            number,
+        },
+        WireMessage::Copy {
+            term,
+            record,
+            through,
+            piece,
+        } => Message::Copy {
+            term: term.into(),
+            record: record.into(),
+            through,
+            piece: piece.with(cells(input)?, hit_ids(input)?),
+        },
+        WireMessage::Answer { term, piece } => Message::Answer {
+            term: term.into(),
+            piece: piece.with(cells(input)?, hit_ids(input)?),
+        },
+        WireMessage::Received {
+            term,
+            is_answer,
+            number,
+            index,
+            gap,
+        } => Message::Received {
+            term: term.into(),
+            copy: match is_answer {
+                true => CopyId::Answer(number),
+                false => CopyId::Base(number),
+            },
+            index,
+            gap,
         },
         WireMessage::State { term, buckets } => Message::State {
             term: term.into(),
@@ -214,6 +280,81 @@ enum WireMessage {
         record: Option<WireRecord>,
         remembers: bool,
     },
+    /// From here on since version 2.
+    PullByNumber {
+        term: WireTerm,
+        buckets: u16,
+        number: u32,
+    },
+    /// Cells and ids follow.
+    Copy {
+        term: WireTerm,
+        record: WireRecord,
+        through: u64,
+        piece: WirePiece,
+    },
+    /// Cells and ids follow.
+    Answer {
+        term: WireTerm,
+        piece: WirePiece,
+    },
+    Received {
+        term: WireTerm,
+        is_answer: bool,
+        number: u32,
+        index: u32,
+        gap: bool,
+    },
+}
+
+impl WireMessage {
+    /// Whether this is how `version` writes the message.
+    fn is_of(&self, version: u8) -> bool {
+        let is_new = matches!(
+            self,
+            Self::PullByNumber { .. }
+                | Self::Copy { .. }
+                | Self::Answer { .. }
+                | Self::Received { .. }
+        );
+        match version {
+            VERSION => !matches!(self, Self::Pull { .. }),
+            _ => !is_new,
+        }
+    }
+}
+
+/// What of a piece stands before its cells.
+#[derive(Serialize, Deserialize)]
+struct WirePiece {
+    number: u32,
+    index: u32,
+    is_last: bool,
+    buckets: u16,
+}
+
+impl WirePiece {
+    fn with(self, cells: Vec<(KeyHash, Cell)>, admitted: Vec<HitId>) -> Piece {
+        Piece {
+            number: self.number,
+            index: self.index,
+            is_last: self.is_last,
+            buckets: self.buckets,
+            cells,
+            admitted,
+        }
+    }
+}
+
+impl From<&Piece> for WirePiece {
+    fn from(piece: &Piece) -> Self {
+        Self {
+            number: piece.number,
+            index: piece.index,
+            is_last: piece.is_last,
+            buckets: piece.buckets,
+        }
+    }
 }
 
 impl From<&Message> for WireMessage {
@@ -284,10 +425,48 @@ impl From<&Message> for WireMessage {
                 term: (*term).into(),
                 digest: digest.into(),
             },
-            Message::Pull { term, buckets } => Self::Pull {
+            Message::Pull {
+                term,
+                buckets,
+                number,
+            } => Self::PullByNumber {
                 term: (*term).into(),
                 buckets: *buckets,
+                number: *number,
             },
+            Message::Copy {
+                term,
+                record,
+                through,
+                piece,
+            } => Self::Copy {
+                term: (*term).into(),
+                record: record.into(),
+                through: *through,
+                piece: piece.into(),
+            },
+            Message::Answer { term, piece } => Self::Answer {
+                term: (*term).into(),
+                piece: piece.into(),
+            },
+            Message::Received {
+                term,
+                copy,
+                index,
+                gap,
+            } => {
+                let (is_answer, number) = match *copy {
+                    CopyId::Base(number) => (false, number),
+                    CopyId::Answer(number) => (true, number),
+                };
+                Self::Received {
+                    term: (*term).into(),
+                    is_answer,
+                    number,
+                    index: *index,
+                    gap: *gap,
+                }
+            }
             Message::State {
                 term,
                 buckets,

@@ -60,7 +60,7 @@ proptest! {
         max_bytes in 0..600usize,
     ) {
         let mut joined = Vec::new();
-        for bytes in encode_shards_split(&messages, max_bytes) {
+        for bytes in encode_shards_split(VERSION, &messages, max_bytes) {
             let Ok(Frame::Shards(part)) = decode(&bytes) else {
                 return Err(TestCaseError::fail("a part is no frame of shard messages"));
             };
@@ -99,7 +99,7 @@ fn a_list_that_fits_is_one_frame() {
     };
     let messages = vec![(ShardId(3), shard::Message::Synced { term }); 4];
     let whole = encode(&Frame::Shards(messages.clone()));
-    let frames = |messages, max_bytes| encode_shards_split(messages, max_bytes).len();
+    let frames = |messages, max_bytes| encode_shards_split(VERSION, messages, max_bytes).len();
     assert_eq!(frames(&messages, whole.len()), 1);
     assert_eq!(frames(&messages, whole.len() - 1), 2);
     assert_eq!(frames(&[], whole.len()), 0);
@@ -112,12 +112,12 @@ fn a_frame_of_too_many_items_is_refused_and_never_made_by_splitting() {
         replica: ReplicaId(2),
     };
     let mut messages = vec![(ShardId(3), shard::Message::Synced { term }); ITEMS_MAX];
-    assert_eq!(encode_shards_split(&messages, usize::MAX).len(), 1);
+    assert_eq!(encode_shards_split(VERSION, &messages, usize::MAX).len(), 1);
     let bytes = encode(&Frame::Shards(messages.clone()));
     assert!(decode(&bytes).is_ok());
 
     messages.push(messages[0].clone());
-    assert_eq!(encode_shards_split(&messages, usize::MAX).len(), 2);
+    assert_eq!(encode_shards_split(VERSION, &messages, usize::MAX).len(), 2);
     let bytes = encode(&Frame::Shards(messages));
     let what = "number of items";
     assert_eq!(decode(&bytes), Err(WireError::OutOfBounds { what }));

@@ -124,7 +124,7 @@ impl Shard {
             digest => Asked::Ready { digest },
         };
         if buckets != 0 {
-            self.send(from, Message::Pull { term, buckets });
+            self.pull(from, term, buckets);
         }
         self.learn(record);
     }
@@ -239,6 +239,7 @@ impl Shard {
                 .collect(),
             lease_epochs: self.to_ask(around).map(lease_epoch).collect(),
             ask_again_at: now,
+            pull_again_at: now + self.settings.resend_after,
             gathers_for: None,
             answered: Vec::new(),
         };
@@ -309,35 +310,33 @@ impl Shard {
             return;
         }
         claim.ask_again_at = now + self.settings.ask_again_after;
-        let (term, consent, started) = (claim.term, claim.consent, *started);
+        let (term, consent) = (claim.term, claim.consent);
         let promised_by = claim.promised_by();
-        let mut out = Vec::new();
+        let mut claims = Vec::new();
+        let mut pulls = Vec::new();
+        let pulls_again = claim.pull_again_at <= now;
+        if pulls_again {
+            claim.pull_again_at = now + self.settings.resend_after;
+        }
         for (&to, asked) in &claim.asked {
             match asked {
-                Asked::Waiting => out.push((
-                    to,
-                    Message::Claim {
-                        term,
-                        consent,
-                        promised_by: promised_by.clone(),
-                        record: self.record.clone(),
-                    },
-                )),
-                // The pull or its answer may have been lost; whole buckets are asked for sparingly.
-                Asked::Pulling { buckets, .. } if self.settings.resend_after <= now - started => {
-                    out.push((
-                        to,
-                        Message::Pull {
-                            term,
-                            buckets: *buckets,
-                        },
-                    ));
-                }
+                Asked::Waiting => claims.push(to),
+                // The pull or its answer may have been lost; one that is being answered is not answered twice.
+                Asked::Pulling { buckets, .. } if pulls_again => pulls.push((to, *buckets)),
                 Asked::Promised { .. } | Asked::Pulling { .. } | Asked::Ready { .. } => {}
             }
         }
-        for (to, message) in out {
+        for to in claims {
+            let message = Message::Claim {
+                term,
+                consent,
+                promised_by: promised_by.clone(),
+                record: self.record.clone(),
+            };
             self.send(to, message);
+        }
+        for (to, buckets) in pulls {
+            self.pull(to, term, buckets);
         }
     }
 
@@ -370,7 +369,7 @@ impl Shard {
         };
         let term = claim.term;
         for (to, buckets) in claim.gather(record, &mine) {
-            self.send(to, Message::Pull { term, buckets });
+            self.pull(to, term, buckets);
         }
     }
 

@@ -75,7 +75,11 @@ impl Shard {
                 }
                 self.written = reign.written();
             }
-            _ => self.has_holes |= !evicted.is_empty(),
+            _ if evicted.is_empty() => {}
+            _ => {
+                self.has_holes = true;
+                self.pieces.on_evicted();
+            }
         }
         gone
     }

@@ -1,7 +1,7 @@
 //! How the holders of a shard come to hold the same: deltas, copies, announcements and offers.
 
 use delta_crdt::{Cell, Digest, Evicted, ReplicaId, Term};
-use quota::{KeyHash, Nanos, Now};
+use quota::{BootNanos, KeyHash, Nanos, Now};
 
 use super::{Effect, Have, Note, Shard, State, Surroundings, UNMEASURED_MAX, owner_term};
 use crate::admitted::HitId;
@@ -50,7 +50,7 @@ impl Shard {
             // Only the owner is right.
             Partition::Quorum => match worth_pulling(&mine, &theirs) {
                 0 => {}
-                buckets => self.send(from, Message::Pull { term, buckets }),
+                buckets => self.pull(from, term, buckets),
             },
         }
     }
@@ -144,28 +144,51 @@ impl Shard {
         );
     }
 
-    pub(super) fn on_have(&mut self, from: ReplicaId, term: Term, through: u64, gap: bool) {
-        if let State::Open(reign) = &mut self.state
-            && owner_term(self.record.as_ref()) == term
-            && reign.on_have(from, through, gap)
-        {
-            self.effects.push_back(Effect::Changed);
+    pub(super) fn on_have(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        term: Term,
+        through: u64,
+        gap: bool,
+    ) {
+        let State::Open(reign) = &mut self.state else {
+            return;
+        };
+        if owner_term(self.record.as_ref()) != term {
+            return;
         }
+        let was_copying = reign
+            .progress(from)
+            .is_some_and(|progress| progress.acked().is_none());
+        if reign.on_have(from, through, gap) {
+            self.effects.push_back(Effect::Changed);
+            if was_copying {
+                self.effects.push_back(Effect::PieceArrived { at: from });
+            }
+        }
+        // What was written while the delta was under way.
+        self.flush(now.boot);
     }
 
     pub(super) fn on_offer(&mut self, from: ReplicaId, term: Term, digest: &Digest) {
-        let State::Open(reign) = &mut self.state else {
-            return self.refuse(from, term, false);
-        };
-        if owner_term(self.record.as_ref()) != term {
+        if !matches!(self.state, State::Open(_)) || owner_term(self.record.as_ref()) != term {
             return self.refuse(from, term, false);
         }
-        match worth_pulling(&self.cells.digest(), digest) {
-            0 => {
-                reign.owe_synced(from);
-                self.say_synced();
-            }
-            buckets => self.send(from, Message::Pull { term, buckets }),
+        // An offer is repeated while its answer is under way: what was asked for has not changed by that.
+        let open = self.open_pull(from, term);
+        let buckets = open.unwrap_or_else(|| worth_pulling(&self.cells.digest(), digest));
+        if buckets != 0 {
+            self.pull(from, term, buckets);
+        }
+        let State::Open(reign) = &mut self.state else {
+            return;
+        };
+        if buckets == 0 {
+            reign.owe_synced(from);
+            self.say_synced();
+        } else {
+            reign.owe_nothing(from);
         }
     }
 
@@ -178,22 +201,54 @@ impl Shard {
         cells: Vec<(KeyHash, Cell)>,
         admitted: &[HitId],
     ) {
+        if self.takes_state(from, term) {
+            self.close_pull(from);
+            self.join_state(now, from, cells, admitted);
+            self.on_state_complete(from, buckets);
+        }
+    }
+
+    /// Whether this node has use for what `from` holds, as of `term`.
+    pub(super) fn takes_state(&self, from: ReplicaId, term: Term) -> bool {
         let owner_says = owner_term(self.record.as_ref()) == term
             && term.replica == from
             && self.promised <= term;
-        let asked_for = match &self.state {
+        match &self.state {
             State::Idle => self.settings.partition == Partition::Quorum && owner_says,
             State::Claiming(claim, _) => claim.term == term,
             State::Open(_) => owner_term(self.record.as_ref()) == term,
-        };
-        if !asked_for {
-            return;
         }
+    }
+
+    /// Joins what `from` was asked for, or a part of it.
+    pub(super) fn join_state(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        cells: Vec<(KeyHash, Cell)>,
+        admitted: &[HitId],
+    ) {
         let (known, cells): (Vec<_>, Vec<_>) = cells
             .into_iter()
             .partition(|(key, cell)| self.has_let_go(*key, cell));
         let changed = self.join_cells(now, cells);
         self.remember(now, admitted);
+        if let State::Open(reign) = &mut self.state {
+            // What an outsider brought goes to the replicas like any other write.
+            for key in changed {
+                reign.wrote(now.boot, key, None);
+            }
+            for (key, cell) in known {
+                reign.evicted(now.boot, Evicted::new(key, &cell));
+            }
+            self.written = reign.written();
+            // It has sent more: what it was to be told is no longer all.
+            reign.owe_nothing(from);
+        }
+    }
+
+    /// Everything that `from` was asked for is here.
+    pub(super) fn on_state_complete(&mut self, from: ReplicaId, buckets: Buckets) {
         match &mut self.state {
             State::Idle => {}
             State::Claiming(claim, _) => {
@@ -210,15 +265,7 @@ impl Shard {
                 }
             }
             State::Open(reign) => {
-                // What an outsider brought goes to the replicas like any other write.
-                for key in changed {
-                    reign.wrote(now.boot, key, None);
-                }
-                for (key, cell) in known {
-                    reign.evicted(now.boot, Evicted::new(key, &cell));
-                }
-                self.written = reign.written();
-                reign.owe_synced_anew(from);
+                reign.owe_synced(from);
                 self.say_synced();
             }
         }
@@ -287,7 +334,11 @@ impl Shard {
         let now = around.now.boot;
         let quorum = self.settings.partition == Partition::Quorum;
         if quorum || self.synced == Some(term) || self.cells.is_empty() {
-            return self.drop_if_outside();
+            return self.drop_if_outside(now);
+        }
+        // What has come of a copy is the owner's own.
+        if self.is_being_copied_to(now) {
+            return;
         }
         if self.told.take_if(|told| *told == term).is_some() {
             // It says by itself what it has. Asking at once would send whole buckets for the hits that came since.
@@ -306,10 +357,10 @@ impl Shard {
     }
 
     /// A node outside the holders keeps its state only until the owner has it.
-    pub(super) fn drop_if_outside(&mut self) {
+    pub(super) fn drop_if_outside(&mut self, now: BootNanos) {
         let Some(record) = &self.record else { return };
         // The owner may have our confirmation and not have said yet that we are a holder.
-        let is_copied_to = self.have.term == record.term;
+        let is_copied_to = self.have.term == record.term || self.is_being_copied_to(now);
         let outside =
             !record.held_by(self.me) && !is_copied_to && matches!(self.state, State::Idle);
         // Under `quorum` every answered hit is with the holders, and what only an outsider has was never answered.

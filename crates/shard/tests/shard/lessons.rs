@@ -4,7 +4,7 @@ use delta_crdt::{Cells, Digest, Dot, ReplicaId};
 use quota::{BootNanos, Cost, Nanos, UnixNanos};
 use shard::{Baseline, Message, Partition, Record, Role, Shard, Surroundings};
 
-use crate::one_node::{Node, key, limit, owner, record, sends, term};
+use crate::one_node::{Node, key, limit, owner, receipt, record, sends, term};
 
 /// Seed 365: the first copy to a replica covered the buckets in which it differed, and was taken to cover
 /// every write until it was sent. A write into another bucket was confirmed and never sent.
@@ -14,41 +14,31 @@ fn a_write_before_the_first_copy_is_sent() {
     let written = node.hit().expect("there is a replica to wait for");
     let mut sent = node.tick();
     for _ in 0..3 {
-        let deltas = sent.iter().filter_map(|(to, message)| match message {
-            Message::Delta {
-                baseline,
-                through,
-                cells,
-                ..
-            } if *to == ReplicaId(3) => Some((baseline, *through, cells.len())),
-            _ => None,
-        });
-        let mut confirmed = 0;
-        for (baseline, through, cells) in deltas {
-            let covers_all = matches!(
-                baseline,
-                Baseline::Whole {
-                    buckets: u16::MAX,
-                    ..
-                }
-            );
-            assert!(
-                through < written || 0 < cells || covers_all,
-                "confirms write {written}, which was not sent"
-            );
-            confirmed = through;
-        }
-        if written <= confirmed {
+        let confirmed =
+            sent.iter()
+                .filter(|(to, _)| *to == ReplicaId(3))
+                .find_map(|(_, message)| {
+                    let (through, cells, covers_all) = match message {
+                        Message::Copy { through, piece, .. } => {
+                            (*through, piece.cells.len(), piece.buckets == u16::MAX)
+                        }
+                        Message::Delta { through, cells, .. } => (*through, cells.len(), false),
+                        _ => return None,
+                    };
+                    assert!(
+                        through < written || 0 < cells || covers_all,
+                        "confirms write {written}, which was not sent"
+                    );
+                    Some((through, receipt(message)))
+                });
+        let Some((through, receipt)) = confirmed else {
+            sent = node.tick();
+            continue;
+        };
+        if written <= through {
             return;
         }
-        sent = node.hear(
-            3,
-            Message::Have {
-                term: term(2, 1),
-                through: confirmed,
-                gap: false,
-            },
-        );
+        sent = node.hear(3, receipt);
         sent.extend(node.tick());
     }
     panic!("write {written} was never sent");

@@ -2,10 +2,10 @@
 
 use delta_crdt::{Cell, Cells, Digest, Dot, ReplicaId};
 use membership::{Contact, Member, Standing};
-use quota::{BootNanos, Cost, KeyHash, UnixNanos};
-use shard::{Baseline, Message, Note, Partition, Role};
+use quota::{BootNanos, Cost, KeyHash, KeyHasher, UnixNanos};
+use shard::{Baseline, Message, Note, Partition, Piece, Role};
 
-use crate::one_node::{ME, Node, key, limit, member, owner, record, sends, term};
+use crate::one_node::{ME, Node, key, limit, member, owner, receipt, record, sends, term};
 
 /// One unit, counted under term 1 of node 2.
 fn counted() -> (Vec<(KeyHash, Cell)>, Digest) {
@@ -79,38 +79,86 @@ fn a_promiser_waits_for_the_receipt_before_it_offers() {
     assert!(!sends(&sent, is_offer), "{sent:?}");
 }
 
+/// An owner whose replica, node 3, has its copy, and that asks node 4 for what it has: these buckets, under this number.
+fn asking_owner() -> (Node, u16, u32) {
+    let mut node = owner(Partition::Available);
+    let sent = node.tick();
+    let base = sent
+        .iter()
+        .find(|(to, message)| *to == ReplicaId(3) && matches!(message, Message::Copy { .. }));
+    let (_, base) = base.expect("node 3 is told where it begins");
+    node.hear(3, receipt(base));
+    let (_, digest) = counted();
+    let term = term(2, 1);
+    let pull = node.hear(4, Message::Offer { term, digest });
+    let asked = pull.iter().find_map(|(_, message)| match message {
+        Message::Pull {
+            buckets, number, ..
+        } => Some((*buckets, *number)),
+        _ => None,
+    });
+    let (buckets, number) = asked.expect("a pull");
+    (node, buckets, number)
+}
+
+/// Node 3 says what it has.
+fn have(through: u64) -> Message {
+    Message::Have {
+        term: term(2, 1),
+        through,
+        gap: false,
+    }
+}
+
+/// Whether node 4 is told that the owner has everything.
+fn hears_of_it(sent: &[(ReplicaId, Message)]) -> bool {
+    let is_synced = |message: &Message| matches!(message, Message::Synced { .. });
+    sent.iter()
+        .any(|(to, message)| *to == ReplicaId(4) && is_synced(message))
+}
+
 /// Whoever hears that the owner has its state may drop it, and an owner may die: a replica must have it by then.
 #[test]
 fn what_an_outsider_brought_is_with_a_replica_before_the_outsider_hears_of_it() {
-    let mut node = owner(Partition::Available);
-    let mine = term(2, 1);
-    // Node 3 confirms its copy as it was.
-    let have = |through| Message::Have {
-        term: mine,
-        through,
-        gap: false,
-    };
-    node.hear(3, have(1));
-    let (cells, digest) = counted();
-    let pull = node.hear(4, Message::Offer { term: mine, digest });
-    let buckets = pull.iter().find_map(|(_, message)| match message {
-        Message::Pull { buckets, .. } => Some(*buckets),
-        _ => None,
-    });
+    let (mut node, buckets, _) = asking_owner();
     let state = Message::State {
-        term: mine,
-        buckets: buckets.expect("a pull"),
-        cells,
+        term: term(2, 1),
+        buckets,
+        cells: counted().0,
         admitted: vec![],
     };
-    let is_synced = |message: &Message| matches!(message, Message::Synced { .. });
-    let said = |sent: &[(ReplicaId, Message)]| {
-        sent.iter()
-            .any(|(to, message)| *to == ReplicaId(4) && is_synced(message))
+    assert!(!hears_of_it(&node.hear(4, state)));
+    assert!(!hears_of_it(&node.tick()), "node 3 has not confirmed it");
+    assert!(hears_of_it(&node.hear(3, have(2))));
+}
+
+/// The same in pieces: what a replica has of the first is not all that the outsider would drop.
+#[test]
+fn what_an_outsider_brought_in_pieces_is_whole_before_the_outsider_hears_of_it() {
+    let (mut node, buckets, number) = asking_owner();
+    let piece = |index, cells| Message::Answer {
+        term: term(2, 1),
+        piece: Piece {
+            number,
+            index,
+            is_last: index == 1,
+            buckets,
+            cells,
+            admitted: vec![],
+        },
     };
-    assert!(!said(&node.hear(4, state)));
-    assert!(!said(&node.tick()), "node 3 has not confirmed it");
-    assert!(said(&node.hear(3, have(2))));
+    let mut rest = counted().0;
+    rest[0].0 = KeyHasher::new([7; 16]).hash("", "limit", "another key");
+    assert!(!hears_of_it(&node.hear(4, piece(0, counted().0))));
+    node.tick();
+    assert!(
+        !hears_of_it(&node.hear(3, have(2))),
+        "node 4 has more than the first piece"
+    );
+    assert!(!hears_of_it(&node.tick()));
+    assert!(!hears_of_it(&node.hear(4, piece(1, rest))));
+    assert!(!hears_of_it(&node.tick()), "node 3 has not confirmed it");
+    assert!(hears_of_it(&node.hear(3, have(3))));
 }
 
 /// A holder that is silent has not lost anything. When it is replaced by an incarnation that starts with nothing, it has.

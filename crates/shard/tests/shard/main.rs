@@ -1,5 +1,6 @@
 //! One shard of one node, played message by message.
 
+mod copies;
 mod leases;
 mod lessons;
 mod losses;

@@ -158,8 +158,12 @@ fn what_a_replica_has_not_confirmed_ages_and_what_it_has_does_not() {
         through,
         gap: false,
     };
-    node.tick();
-    node.hear(3, have(1));
+    let sent = node.tick();
+    let base = sent
+        .iter()
+        .find(|(to, message)| *to == ReplicaId(3) && matches!(message, Message::Copy { .. }));
+    let (_, base) = base.expect("node 3 is told where it begins");
+    node.hear(3, crate::one_node::receipt(base));
     node.tick();
     node.hear(3, have(written));
     node.millis += 100;

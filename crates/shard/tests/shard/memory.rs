@@ -2,9 +2,9 @@
 
 use delta_crdt::{Added, Cell, Cells, Digest, Dot, ReplicaId, Slot, Term, Version};
 use quota::{Cost, Count, FixedWindow, KeyHash, Nanos, UnixNanos};
-use shard::{Baseline, Message, Note, Partition, Room};
+use shard::{Baseline, Message, Note, Partition, Piece, Room};
 
-use crate::one_node::{Node, key, limit, owner, record, sends, term};
+use crate::one_node::{Node, key, limit, owner, receipt, record, sends, term};
 
 const NONE: Room = Room { keys: 0, bytes: 0 };
 
@@ -28,8 +28,12 @@ fn have(node: &mut Node, through: u64) -> Vec<(ReplicaId, Message)> {
 /// An owner whose replica, node 3, has a hit, and that has evicted the key since. What it sends then.
 fn evicting_owner(partition: Partition) -> (Node, (KeyHash, Cell), Vec<(ReplicaId, Message)>) {
     let mut node = owner(partition);
-    node.tick();
-    have(&mut node, 1);
+    let sent = node.tick();
+    let base = sent
+        .iter()
+        .find(|(to, message)| *to == ReplicaId(3) && matches!(message, Message::Copy { .. }));
+    let (_, base) = base.expect("node 3 is told where it begins");
+    node.hear(3, receipt(base));
     let written = node.hit().expect("there is a replica");
     let counted = news(&node.tick());
     let [counted] = &counted[..] else {
@@ -181,6 +185,41 @@ fn a_replica_without_room_evicts_alone_and_is_not_filled_again() {
             |message: &Message| matches!(message, Message::Offer { .. } | Message::Pull { .. });
         assert!(!sends(&sent, asks), "{sent:?}");
     }
+}
+
+/// The end of a copy in pieces says that all of it came, not that what came first is still there.
+#[test]
+fn what_is_evicted_alone_while_a_copy_comes_in_is_a_hole_after_it() {
+    let mut cells = counted(term(1, 2), 3);
+    let dot = Dot::new(term(1, 2), 4);
+    let _counted = cells.hit(NOW, KeyHash::new(1), &limit(), Cost::new(2), dot);
+    let piece = |index, cells| Message::Copy {
+        term: term(1, 2),
+        record: record(term(1, 2), &[2, 1, 3]),
+        through: 5,
+        piece: Piece {
+            number: 1,
+            index,
+            is_last: index == 1,
+            buckets: u16::MAX,
+            cells,
+            admitted: vec![],
+        },
+    };
+    let mut replica = Node::new(Partition::Available, false, &[2, 3]);
+    replica.hear(2, piece(0, cells.iter().collect()));
+    replica.act(|shard, around| assert_eq!(shard.evict(around.now, NONE), [key()]));
+    replica.hear(2, piece(1, vec![]));
+    replica.hear(2, Message::Synced { term: term(1, 2) });
+    let announced = Message::Announce {
+        record: record(term(1, 2), &[2, 1, 3]),
+        through: 5,
+        digest: Some(cells.digest()),
+    };
+    let mut sent = replica.hear(2, announced);
+    sent.extend(replica.tick());
+    let asks = |message: &Message| matches!(message, Message::Offer { .. });
+    assert!(!sends(&sent, asks), "{sent:?}");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use delta_crdt::{Digest, ReplicaId, Term};
 use membership::{Contact, Member, Membership, Standing};
 use quota::{Algorithm, BootNanos, Cost, KeyHash, KeyHasher, Limit, Nanos, Now, UnixNanos};
 use shard::{
-    Effect, Message, Note, Operation, Outcome, Partition, Record, Role, Settings, Shard, ShardId,
-    Surroundings,
+    CopyForm, CopyId, Effect, Message, Note, Operation, Outcome, Partition, Record, Role, Settings,
+    Shard, ShardId, Surroundings,
 };
 
 pub(crate) const ME: ReplicaId = ReplicaId(1);
@@ -23,30 +23,37 @@ pub(crate) struct Node {
 impl Node {
     /// A node that sees `others` alive, and has leases from them.
     pub(crate) fn new(partition: Partition, joins: bool, others: &[u32]) -> Self {
+        Self::of(ME, partition, joins, others)
+    }
+
+    /// The same, of another name.
+    pub(crate) fn of(me: ReplicaId, partition: Partition, joins: bool, others: &[u32]) -> Self {
         let boot = BootNanos::new(0);
         let mut membership =
-            Membership::new(boot, member(ME.0), membership::Settings::lan(), joins);
+            Membership::new(boot, member(me.0), membership::Settings::lan(), joins);
         for &other in others {
-            membership.on_introduced(boot, &member(other));
-            let answer = membership::Message::Answer {
-                sent: boot,
-                granted: true,
-            };
-            membership.on_message(boot, ReplicaId(other), answer);
+            introduce(&mut membership, boot, other);
         }
         let settings = Settings {
             lent_keys: 1,
             ..Settings::lan(2, partition)
         };
         Self {
-            shard: Shard::new(SHARD, ME, settings),
+            shard: Shard::new(SHARD, me, settings),
             membership,
             millis: 1,
             notes: Vec::new(),
         }
     }
 
-    /// Lets the shard act, and returns what it sends.
+    /// Another node joins, and gives its lease.
+    pub(crate) fn meet(&mut self, other: u32) {
+        let boot = BootNanos::new(self.millis * 1_000_000);
+        introduce(&mut self.membership, boot, other);
+        self.act(|shard, around| shard.on_view(around));
+    }
+
+    /// Lets the shard act, and returns what it sends. Pieces of copies have their turn at once.
     pub(crate) fn act(
         &mut self,
         act: impl FnOnce(&mut Shard, Surroundings<'_>),
@@ -74,7 +81,10 @@ impl Node {
             match effect {
                 Effect::Send { to, message } => sent.push((to, message)),
                 Effect::Note(note) => self.notes.push(note),
-                Effect::Changed => {}
+                Effect::PieceWaits { to, .. } => {
+                    self.shard.send_piece(to, CopyForm::Pieces);
+                }
+                Effect::Changed | Effect::PieceArrived { .. } => {}
             }
         }
         sent
@@ -113,6 +123,15 @@ impl Node {
         let answer = membership::Message::Answer { sent, granted };
         self.membership.on_message(sent, ReplicaId(other), answer);
     }
+}
+
+fn introduce(membership: &mut Membership, boot: BootNanos, other: u32) {
+    membership.on_introduced(boot, &member(other));
+    let answer = membership::Message::Answer {
+        sent: boot,
+        granted: true,
+    };
+    membership.on_message(boot, ReplicaId(other), answer);
 }
 
 pub(crate) fn member(replica: u32) -> Member {
@@ -201,4 +220,28 @@ fn a_term_that_nobody_can_have_reached_is_ignored() {
         !hear(&mut node, 1_000).is_empty(),
         "a peer far ahead is heard"
     );
+}
+
+/// What a receiver says when it has taken a piece of a copy, or a delta.
+pub(crate) fn receipt(message: &Message) -> Message {
+    match message {
+        Message::Copy { term, piece, .. } => Message::Received {
+            term: *term,
+            copy: CopyId::Base(piece.number),
+            index: piece.index,
+            gap: false,
+        },
+        Message::Answer { term, piece } => Message::Received {
+            term: *term,
+            copy: CopyId::Answer(piece.number),
+            index: piece.index,
+            gap: false,
+        },
+        Message::Delta { term, through, .. } => Message::Have {
+            term: *term,
+            through: *through,
+            gap: false,
+        },
+        other => panic!("nothing that is confirmed: {other:?}"),
+    }
 }

@@ -251,6 +251,7 @@ fn neighbouring_versions_agree_on_the_lower_and_others_do_not() {
     let preamble = |version: u16| [MAGIC.as_slice(), &version.to_be_bytes()].concat();
     assert_eq!(agreed_version(&preamble(VERSION)).unwrap(), VERSION);
     assert_eq!(agreed_version(&preamble(VERSION + 1)).unwrap(), VERSION);
+    assert_eq!(agreed_version(&preamble(VERSION - 1)).unwrap(), VERSION - 1);
     for theirs in [0, VERSION + 2, u16::MAX] {
         assert!(
             matches!(

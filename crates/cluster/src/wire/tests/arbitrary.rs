@@ -10,7 +10,7 @@ use quota::{
     SlidingCounter, Stamp, Tat, UnixNanos, Verdict,
 };
 use request::Said;
-use shard::{Baseline, HitId, Message, Operation, Record, ShardId};
+use shard::{Baseline, CopyId, HitId, Message, Operation, Piece, Record, ShardId};
 
 use super::super::{ForwardedHit, Frame, SHARDS};
 
@@ -172,8 +172,6 @@ pub(super) fn shard_messages() -> impl Strategy<Value = Vec<(ShardId, Message)>>
 
 fn shard_message() -> impl Strategy<Value = Message> {
     let through = any::<u64>;
-    let admitted = || vec((replica(), any::<u64>()), 0..4).prop_map(hit_ids);
-    let cells = || vec((key(), cell()), 0..4);
     prop_oneof![
         (
             term(),
@@ -230,7 +228,33 @@ fn shard_message() -> impl Strategy<Value = Message> {
             gap
         }),
         (term(), digest()).prop_map(|(term, digest)| Message::Offer { term, digest }),
-        (term(), any::<u16>()).prop_map(|(term, buckets)| Message::Pull { term, buckets }),
+        (term(), any::<u16>(), any::<u32>()).prop_map(|(term, buckets, number)| {
+            Message::Pull {
+                term,
+                buckets,
+                number,
+            }
+        }),
+        (term(), record(), through(), piece()).prop_map(|(term, record, through, piece)| {
+            Message::Copy {
+                term,
+                record,
+                through,
+                piece,
+            }
+        }),
+        (term(), piece()).prop_map(|(term, piece)| Message::Answer { term, piece }),
+        (term(), any::<bool>(), any::<[u32; 2]>(), any::<bool>()).prop_map(
+            |(term, is_answer, [number, index], gap)| Message::Received {
+                term,
+                copy: match is_answer {
+                    true => CopyId::Answer(number),
+                    false => CopyId::Base(number),
+                },
+                index,
+                gap,
+            }
+        ),
         (term(), any::<u16>(), cells(), admitted()).prop_map(|(term, buckets, cells, admitted)| {
             Message::State {
                 term,
@@ -246,6 +270,28 @@ fn shard_message() -> impl Strategy<Value = Message> {
         (option::of(record()), any::<bool>())
             .prop_map(|(record, remembers)| Message::Recalled { record, remembers }),
     ]
+}
+
+fn admitted() -> impl Strategy<Value = Vec<HitId>> {
+    vec((replica(), any::<u64>()), 0..4).prop_map(hit_ids)
+}
+
+fn cells() -> impl Strategy<Value = Vec<(KeyHash, Cell)>> {
+    vec((key(), cell()), 0..4)
+}
+
+fn piece() -> impl Strategy<Value = Piece> {
+    let fixed = (any::<[u32; 2]>(), any::<bool>(), any::<u16>());
+    (fixed, cells(), admitted()).prop_map(
+        |(([number, index], is_last, buckets), cells, admitted)| Piece {
+            number,
+            index,
+            is_last,
+            buckets,
+            cells,
+            admitted,
+        },
+    )
 }
 
 fn hit_ids(ids: Vec<(ReplicaId, u64)>) -> Vec<HitId> {

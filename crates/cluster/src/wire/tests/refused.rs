@@ -18,12 +18,19 @@ fn what_is_refused() {
         ("010b", malformed("call")),
         ("0106", malformed("boot clock")),
         ("0107 ac02", malformed("wall clock")),
-        ("0203", Err(WireError::Version { given: 2 })),
+        ("0303", Err(WireError::Version { given: 3 })),
         ("0003", Err(WireError::Version { given: 0 })),
         ("0101 01 ac02 01 00", malformed("end")),
         ("0101 03", malformed("membership message")),
         ("0102 8008 0b 0102", out_of_bounds("shard")),
         ("0102 00 0d 0102", malformed("shard message")),
+        // A copy in pieces and a pull by number in the version before; a pull without one in this version.
+        (
+            "0102 00 10 0102 0102 00 00 04 01 00 01 03 00 00",
+            malformed("shard message"),
+        ),
+        ("0102 00 0f 0102 03 01", malformed("shard message")),
+        ("0202 00 08 0102 03", malformed("shard message")),
         // Lists that say they are longer than any frame: nothing is reserved for them.
         (
             "0102 00 09 0102 03 ffffffffffffffffff01",
