@@ -11,7 +11,7 @@ use crate::oracle::SimTime;
 const UNSENT_BYTES: SimTime = 128 * 1024;
 
 /// What a key weighs in a copy. A simulated shard has three keys where a real one has hundreds: each stands for as many.
-const COPIED_KEY_BYTES: usize = 100_000;
+const COPIED_KEY_BYTES: usize = 20_000;
 
 /// What a key weighs anywhere else.
 const KEY_BYTES: usize = 60;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use simulator::{AnyBug, Outcome, Played, Scenario, is_repeatable, play_owner};
+use simulator::{AnyBug, Bug, NARROW, Outcome, Played, Scenario, is_repeatable, play_owner};
 
 /// Seeds within which a bug must be caught. Most are caught by one of the first fifty today.
 const SEEDS_PER_BUG: u64 = 400;
@@ -40,6 +40,9 @@ struct Arguments {
     /// Nodes at the start, 1 to 9, of the strategy owner. Five by default.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=9))]
     nodes: Option<u8>,
+    /// Links that carry 1 MB a second, in each direction, for the strategy owner. Not every seed is clean on them.
+    #[arg(long)]
+    narrow: bool,
     /// Threads; all cores by default.
     #[arg(long)]
     threads: Option<usize>,
@@ -116,6 +119,8 @@ fn play_one(arguments: &Arguments, strategy: Played, bug: Option<AnyBug>, seed: 
         nodes: arguments.nodes.map_or(scenario.nodes, usize::from),
         verbose: arguments.seed.is_some(),
         watch: arguments.watch,
+        bandwidth: (arguments.narrow || bug == Some(AnyBug::Owner(Bug::CopiesHoldUpHits)))
+            .then_some(NARROW),
         bug: bug.and_then(AnyBug::of_owner),
         ..scenario
     })
@@ -228,6 +233,12 @@ fn print(arguments: &Arguments, strategy: Played, outcome: &Outcome) {
             .iter()
             .map(|bug| format!(" --bug {bug}"))
             .collect::<String>();
-        println!("  replay: cargo xtask simulate --strategy {name} --seed {seed}{nodes}{bug}");
+        let narrow = match arguments.narrow {
+            true => " --narrow",
+            false => "",
+        };
+        println!(
+            "  replay: cargo xtask simulate --strategy {name} --seed {seed}{nodes}{narrow}{bug}"
+        );
     }
 }

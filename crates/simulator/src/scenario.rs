@@ -49,6 +49,9 @@ pub struct Scenario {
     pub watch: Option<u16>,
 }
 
+/// What a narrow link carries, in bytes a second.
+pub const NARROW: u64 = 1_000_000;
+
 impl Scenario {
     /// The default workload, varied by the seed: both acknowledgements, both partition modes.
     #[must_use]
@@ -82,7 +85,7 @@ impl Scenario {
             quiet: 25,
             refunds: seed.is_multiple_of(5),
             is_tight: seed.is_multiple_of(3),
-            bandwidth: (seed % 3 == 1).then_some(1_000_000),
+            bandwidth: None,
             bug: None,
             verbose: false,
             watch: None,
