@@ -249,7 +249,7 @@ fn a_node_that_stops_says_that_it_is_not_ready() {
 }
 
 /// Checks of one batch: as many as wait at once, and few enough that the answers of all batches have room.
-const BATCH: usize = 256;
+const BATCH_CHECKS: usize = 256;
 
 /// Batches that together have more hits waiting than a node keeps: of each 256, of all 32 768.
 const BATCHES: usize = 32_768 / 256 + 8;
@@ -260,7 +260,7 @@ fn hits_beyond_those_that_may_wait_are_shed() {
     let asked = cluster.node("oskar");
     cluster.node("oskar2").pause();
     let check = serde_json::json!({ "limit": "closed", "key": there });
-    let body = serde_json::json!({ "checks": vec![check; BATCH] }).to_string();
+    let body = serde_json::json!({ "checks": vec![check; BATCH_CHECKS] }).to_string();
     let mut clients: Vec<_> = (0..BATCHES).map(|_| asked.client()).collect();
     for client in &mut clients {
         let path = "/v1/check/batch";

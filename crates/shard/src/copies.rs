@@ -26,7 +26,7 @@ const PATIENCE_MAX: Nanos = Nanos::from_secs(16);
 /// What copies to all peers are under way, and which wait.
 ///
 /// A shard says with [`Effect::PieceWaits`](crate::Effect::PieceWaits) that it has a piece for a peer: tell
-/// [`Self::wants`]. Then, until [`Self::next`] is `None`, let that shard [send its
+/// [`Self::wants`]. Then, until [`Self::next_turn`] is `None`, let that shard [send its
 /// piece](crate::Shard::send_piece) and tell [`Self::sent`]. Call [`Self::on_tick`] every few tens of milliseconds.
 #[derive(Debug, Default)]
 pub struct Copies {
@@ -102,7 +102,7 @@ impl Copies {
 
     /// The shard whose turn it is, and to whom it sends its piece. `None`: none waits for a peer that has room.
     #[must_use]
-    pub fn next(&mut self) -> Option<(ReplicaId, ShardId)> {
+    pub fn next_turn(&mut self) -> Option<(ReplicaId, ShardId)> {
         let waits = |peer: &Peer| !peer.listed.is_empty() && peer.bytes < WINDOW_BYTES;
         let (&to, peer) = self.peers.iter_mut().find(|(_, peer)| waits(peer))?;
         let shard = peer

@@ -498,7 +498,7 @@ impl Node {
     /// Lets pieces of copies go whose turn it is.
     fn send_pieces(&mut self, now: SimTime) {
         let boot = self.clocks(now).boot;
-        while let Some((to, shard)) = self.copies.next() {
+        while let Some((to, shard)) = self.copies.next_turn() {
             let mut is_under_way = false;
             self.act_on_shard(now, usize::from(shard.0), |shard, _| {
                 is_under_way = shard.send_piece(to, CopyForm::Pieces).is_some();

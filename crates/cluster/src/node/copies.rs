@@ -26,7 +26,7 @@ impl CopyWindows {
 
     // By itself, so that the lock is not held while the shard acts.
     fn next(&self) -> Option<(ReplicaId, ShardId)> {
-        self.lock().next()
+        self.lock().next_turn()
     }
 
     /// Forgets all peers but these.

@@ -354,7 +354,7 @@ fn a_window_holds_what_is_under_way_and_lets_the_next_go_when_it_arrives() {
     }
     copies.wants(FOLLOWER, ShardId(500), true);
     let mut under_way = Vec::new();
-    while let Some((to, shard)) = copies.next() {
+    while let Some((to, shard)) = copies.next_turn() {
         copies.sent(now, to, shard, 64 * 1024);
         under_way.push(shard.0);
     }
@@ -366,7 +366,7 @@ fn a_window_holds_what_is_under_way_and_lets_the_next_go_when_it_arrives() {
     copies.received(now, FOLLOWER, ShardId(1));
     copies.received(now, FOLLOWER, ShardId(1));
     assert_eq!(
-        copies.next(),
+        copies.next_turn(),
         Some((FOLLOWER, ShardId(3))),
         "each waits once"
     );
@@ -380,11 +380,15 @@ fn a_piece_is_sent_again_when_its_receipt_is_late_for_this_link() {
     let mut clock = 0;
     for shard in 0..40 {
         copies.wants(FOLLOWER, ShardId(shard), false);
-        let (to, shard) = copies.next().expect("it waits");
+        let (to, shard) = copies.next_turn().expect("it waits");
         copies.sent(millis(clock), to, shard, 1_000);
         clock += 700 + u64::from(shard.0 % 2) * 100;
         copies.on_tick(millis(clock));
-        assert_eq!(copies.next(), None, "{shard} is under way, and not late");
+        assert_eq!(
+            copies.next_turn(),
+            None,
+            "{shard} is under way, and not late"
+        );
         copies.received(millis(clock), to, shard);
     }
     copies.wants(FOLLOWER, ShardId(7), false);
@@ -392,7 +396,7 @@ fn a_piece_is_sent_again_when_its_receipt_is_late_for_this_link() {
     for tick in 0..1_200 {
         let now = clock + tick * 25;
         copies.on_tick(millis(now));
-        if let Some((to, shard)) = copies.next() {
+        if let Some((to, shard)) = copies.next_turn() {
             copies.sent(millis(now), to, shard, 1_000);
             sent_at.push(now - clock);
         }
