@@ -63,7 +63,7 @@ impl Member {
 /// a tie goes to the higher replica id (two seeds admitted the same name at once: one newcomer is
 /// fenced), then the later standing.
 ///
-/// Who left stays listed for as long as somebody may not know it, and then goes ([`Self::retire`]). Of all who went one
+/// Who left stays listed for as long as somebody may not know it, and then goes (`retire`). Of all who went one
 /// number remains, the highest incarnation: a name that is not listed is given a higher one, so that whoever had it
 /// before is fenced as if it were remembered. The number travels as a fact under the empty name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
