@@ -230,24 +230,6 @@ fn a_hit_that_was_sent_and_not_answered_says_that_it_may_have_been_counted() {
     );
 }
 
-#[test]
-fn a_node_that_stops_says_that_it_is_not_ready() {
-    let (mut cluster, _) = pair();
-    // Whom it hands its shards to does not take them at once.
-    cluster.node("oskar2").pause();
-    let mut stopping = cluster.take("oskar");
-    stopping.terminate();
-    let told = eventually("it says that it stops", || {
-        let answer = stopping.get("/ready", &[]);
-        (answer.status == 503)
-            .then_some(answer)
-            .ok_or_else(|| "ready".to_owned())
-    });
-    assert_eq!(told.json()["status"], "draining", "{told:?}");
-    cluster.node("oskar2").resume();
-    stopping.ended();
-}
-
 /// Checks of one batch: as many as wait at once, and few enough that the answers of all batches have room.
 const BATCH_CHECKS: usize = 256;
 
