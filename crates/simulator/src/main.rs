@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use simulator::{AnyBug, Bug, NARROW, Outcome, Played, Scenario, is_repeatable, play_owner};
+use simulator::{
+    AnyBug, Bug, NARROW, OPEN, Outcome, Played, Scenario, is_as_known, is_repeatable, play_owner,
+};
 
 /// Seeds within which a bug must be caught. Most are caught by one of the first fifty today.
 const SEEDS_PER_BUG: u64 = 400;
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
     let played: Vec<Played> = arguments
         .strategy
         .map_or(Played::ALL.to_vec(), |it| vec![it]);
+    let is_default = arguments.nodes.is_none() && !arguments.narrow;
     let (mut total, mut failed) = (0, 0);
     for &strategy in played.iter().filter(|_| bug.is_none()) {
         let seeds = match arguments.strategy {
@@ -71,13 +74,17 @@ fn main() -> ExitCode {
         };
         let outcomes = play(&arguments, arguments.from, seeds, |seed| {
             let outcome = play_one(&arguments, strategy, None, seed);
-            if !outcome.violations.is_empty() {
+            let is_new = !is_as_known(&outcome, strategy, is_default);
+            if is_new {
                 print(&arguments, strategy, &outcome);
+            }
+            if is_new && outcome.violations.is_empty() {
+                println!("  known to be open, and clean: take it from the list");
             }
             (outcome, false)
         });
         total += outcomes.len();
-        failed += summarise(strategy, &outcomes);
+        failed += summarise(strategy, &outcomes, is_default);
         if strategy == Played::Raft && !outcomes.is_empty() {
             total += 1;
             failed += usize::from(!is_played_twice_the_same(arguments.from));
@@ -198,8 +205,8 @@ fn is_caught(arguments: &Arguments, bug: AnyBug, from: u64) -> bool {
     }
 }
 
-/// Prints the sums; how many broke a promise.
-fn summarise(strategy: Played, outcomes: &[Outcome]) -> usize {
+/// Prints the sums, and what is known to be open; how many were not as they should be or are known to be.
+fn summarise(strategy: Played, outcomes: &[Outcome], is_default: bool) -> usize {
     let is_broken = |outcome: &&Outcome| !outcome.violations.is_empty();
     let broken = outcomes.iter().filter(is_broken).count();
     let Some(first) = outcomes.first() else {
@@ -214,7 +221,14 @@ fn summarise(strategy: Played, outcomes: &[Outcome]) -> usize {
         strategy.name(),
         counts.collect::<Vec<_>>().join(", ")
     );
-    broken
+    let is_played = |seed: u64| outcomes.iter().any(|outcome| outcome.seed == seed);
+    for (seed, what) in OPEN.iter().filter(|(seed, _)| is_played(*seed)) {
+        if strategy == Played::Owner && is_default {
+            println!("  known to be open: seed {seed}, {what}");
+        }
+    }
+    let is_new = |outcome: &&Outcome| !is_as_known(outcome, strategy, is_default);
+    outcomes.iter().filter(is_new).count()
 }
 
 fn print(arguments: &Arguments, strategy: Played, outcome: &Outcome) {
