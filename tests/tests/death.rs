@@ -154,7 +154,7 @@ fn a_node_told_to_stop_forgets_nothing() {
 #[test]
 fn a_node_that_is_started_again_at_once_is_found_dead_all_the_same() {
     // Promised are 100 ms in both; a lease and what is added to it would be 1 010. Known to be wrong under `quorum`: a
-    // claim waits for the newcomer too, which has yet to recall what its votes were. It takes 1.0 to 1.4 s.
+    // claim waits for the newcomer too, which has yet to recall what its votes were. 1.3 s were seen.
     for (partition, bound) in [("available", 700), ("quorum", 2_000)] {
         let mut config = config("fast");
         config.insert_str(10, &format!("partition = \"{partition}\"\n"));
