@@ -1,6 +1,6 @@
 //! What it costs when the node that is asked is not the one that decides.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -151,14 +151,10 @@ pub(crate) fn call_from_inside(seed: &str) -> Result<()> {
         .enable_all()
         .build()?;
     let results = runtime.block_on(async {
-        // The port must be known before it is bound.
-        let listen = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let mut config = in_process::node_config(
-            "caller",
-            SocketAddr::from((Ipv4Addr::LOCALHOST, listen.port())),
-        );
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let mut config = in_process::node_config("caller", listener.local_addr()?);
         config.join = vec![Seed::Node(seed.to_owned())];
-        let node = Cluster::start(config).await?;
+        let node = Cluster::start(config, listener).await?;
         let policy = in_process::policy()?;
         while node.status().unsettled_shards != 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -2,7 +2,7 @@
 //!
 //! Every cell of the table is measured in a process of its own, so that its memory is that of one contender alone.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::process::Command;
 use std::sync::{Arc, Barrier, Mutex};
@@ -189,23 +189,21 @@ pub(crate) fn policy() -> Result<Policy> {
 
 /// A node that has nobody to talk to.
 async fn lone_node() -> Result<Cluster> {
-    Ok(Cluster::start(node_config(
-        "alone",
-        SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-    ))
-    .await?)
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let config = node_config("alone", listener.local_addr()?);
+    Ok(Cluster::start(config, listener).await?)
 }
 
-pub(crate) fn node_config(name: &str, listen: SocketAddr) -> ClusterConfig {
+pub(crate) fn node_config(name: &str, advertise: SocketAddr) -> ClusterConfig {
     ClusterConfig {
         name: name.to_owned(),
         cookie: cluster::cookie::Cookie::new(crate::server::COOKIE),
-        listen,
-        advertise: listen.to_string(),
+        advertise: advertise.to_string(),
         http: String::new(),
         zone: None,
         expect: None,
         join: Vec::new(),
+        neighbours: None,
         shards: shard::Settings::lan(2, shard::Partition::Available),
         acknowledge: Acknowledge::Fast {
             max_lag: Nanos::from_millis(250),

@@ -134,31 +134,7 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// The directory for nodes with this cookie: below `$XDG_RUNTIME_DIR`, else below the home directory.
-    /// It is made when it is not there, for this user alone.
-    ///
-    /// # Errors
-    ///
-    /// When neither variable is set, or the directory cannot be made or belongs to others, too. The node
-    /// works without it.
-    pub fn open(cookie: &Cookie) -> io::Result<Self> {
-        let below = |variable: &str, folder: &str| {
-            std::env::var_os(variable)
-                .filter(|value| !value.is_empty())
-                .map(|base| PathBuf::from(base).join(folder))
-        };
-        let base = below("XDG_RUNTIME_DIR", "weir")
-            .or_else(|| below("HOME", ".weir"))
-            .ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "neither XDG_RUNTIME_DIR nor HOME is set",
-                )
-            })?;
-        Self::below(&base, cookie)
-    }
-
-    /// The directory for nodes with this cookie below `base`.
+    /// The directory for nodes with this cookie below `base`. It is made when it is not there, for this user alone.
     ///
     /// # Errors
     ///

@@ -211,8 +211,22 @@ impl Transport {
     /// When the address cannot be bound.
     pub async fn bind(config: TransportConfig) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen).await?;
+        Self::listening(listener, config.advertise, config.cookie)
+    }
+
+    /// As [`Self::bind`], on a listener that its owner has bound. `advertise` is what others dial, port 0 standing for the
+    /// one bound; `None`: the address bound.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell the address of the listener.
+    pub fn listening(
+        listener: TcpListener,
+        advertise: Option<String>,
+        cookie: Cookie,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let advertised = match config.advertise {
+        let advertised = match advertise {
             None => address.to_string(),
             Some(given) => match given.strip_suffix(":0") {
                 Some(host) => format!("{host}:{}", address.port()),
@@ -221,8 +235,8 @@ impl Transport {
         };
         Ok(Self {
             inner: Arc::new(Inner {
-                key: HandshakeKey::new(&config.cookie),
-                cookie: config.cookie,
+                key: HandshakeKey::new(&cookie),
+                cookie,
                 address,
                 advertised,
                 listener: Mutex::new(Some(listener)),

@@ -7,24 +7,23 @@ mod commands;
 mod compare;
 mod config;
 mod demo;
-mod machine;
 mod node;
 mod process;
 mod secret;
-mod served;
 mod signals;
 mod stop;
-mod strategies;
 mod telemetry;
 mod units;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ::node::config::Problems;
 use clap::Parser as _;
 
 use self::cli::{Cli, Command};
-use self::config::{Config, Problems, Surroundings};
+use self::config::{Config, Surroundings};
 
 /// Exit code of what cannot be started as it was asked for; the code of `clap`, too.
 const MISUSED: u8 = 2;
@@ -73,7 +72,8 @@ fn start_node(args: &cli::NodeArgs) -> ExitCode {
             .into_owned(),
         home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
     };
-    match Config::load(args, &around).and_then(node::run) {
+    let neighbours = neighbours(&around);
+    match Config::load(args, &around).and_then(|config| node::run(config, neighbours)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Problems>() => {
             eprintln!("{error}");
@@ -84,6 +84,16 @@ fn start_node(args: &cli::NodeArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Below this directory nodes of this host and user find each other: one that goes when the user logs out, else one in
+/// his home.
+fn neighbours(around: &Surroundings<'_>) -> Option<PathBuf> {
+    let below = |variable: &str, folder: &str| {
+        let base = (around.variable)(variable).filter(|base| !base.is_empty())?;
+        Some(PathBuf::from(base).join(folder))
+    };
+    below("XDG_RUNTIME_DIR", "weir").or_else(|| below("HOME", ".weir"))
 }
 
 fn play(ended: anyhow::Result<ExitCode>) -> ExitCode {

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use anyhow::Context as _;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use node::Metrics;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -56,21 +56,13 @@ pub(crate) fn start_logs(format: Option<LogFormat>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Upper bounds of the buckets of every histogram in seconds: from a local decision to the deadline of a hit.
-const SECONDS_BUCKETS: [f64; 14] = [
-    0.000_01, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25,
-    1.0, 2.5,
-];
-
-/// Collects metrics from now on, and returns what renders them.
+/// Where the metrics of the node go: to a recorder that is that of this process, too, so that libraries have theirs there.
 ///
 /// # Errors
 ///
 /// When this process already has a recorder.
-pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    let seconds = metrics_exporter_prometheus::Matcher::Suffix("_seconds".to_owned());
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(seconds, &SECONDS_BUCKETS)?
-        .install_recorder()
-        .context("installing the metrics recorder")
+pub(crate) fn start_metrics() -> anyhow::Result<Metrics> {
+    let metrics = Metrics::prometheus();
+    metrics::set_global_recorder(metrics.recorder()).context("installing the metrics recorder")?;
+    Ok(metrics)
 }

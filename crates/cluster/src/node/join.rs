@@ -1,5 +1,6 @@
 //! How a node comes into a cluster: it is given an incarnation by a live node, or founds a cluster.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use membership::{Membership, Message, NameVerdict, Settings, Status};
 use quota::{BootNanos, KeyHasher};
 use serde::{Deserialize, Serialize};
 use supervisor::Supervisor;
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
@@ -29,9 +31,8 @@ use crate::clock::Clock;
 use crate::control::{Control, ControlError, GatewayHandler};
 use crate::discovery::{Announcement, Neighbours};
 use crate::wire;
-use transport::cookie::Cookie;
+use transport::Transport;
 use transport::handshake::{Hello, Refusal};
-use transport::{Transport, TransportConfig};
 
 /// How long a node waits for every shard to have an owner before it says that it is ready anyway.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -49,13 +50,8 @@ const LOOK_FOR_THE_DEAD: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// Nothing was started.
-    #[error("listening on {address} for other nodes")]
-    Bind {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// Why not.
-        source: std::io::Error,
-    },
+    #[error("taking over the listener for other nodes")]
+    Listen(#[source] std::io::Error),
     /// Nothing was joined.
     #[error("starting the control plane")]
     Control(#[from] ControlError),
@@ -123,20 +119,17 @@ pub(super) enum Found {
 }
 
 impl Cluster {
-    /// Starts a node: binds, joins whom it can find, and returns when every shard has an owner.
+    /// Starts a node that serves the others on `listener`: joins whom it can find, and returns when every shard has an
+    /// owner.
     ///
     /// # Errors
     ///
     /// See [`JoinError`].
-    pub async fn start(config: ClusterConfig) -> Result<Self, JoinError> {
-        let address = config.listen;
-        let transport = Transport::bind(TransportConfig {
-            listen: address,
-            advertise: Some(config.advertise.clone()),
-            cookie: config.cookie.clone(),
-        })
-        .await
-        .map_err(|source| JoinError::Bind { address, source })?;
+    pub async fn start(
+        config: ClusterConfig,
+        listener: std::net::TcpListener,
+    ) -> Result<Self, JoinError> {
+        let transport = transport_on(listener, &config).map_err(JoinError::Listen)?;
         let me = Hello {
             name: config.name.clone(),
             incarnation: 0,
@@ -164,7 +157,7 @@ impl Cluster {
         cluster.run("connections", move |cluster| {
             cluster.follow_connections(Arc::clone(&events))
         });
-        let (neighbours, announcement) = announce(&cluster.inner.config.cookie, &me);
+        let (neighbours, announcement) = announce(&cluster.inner.config, &me);
         *cluster
             .inner
             .announcement
@@ -422,9 +415,23 @@ impl GatewayHandler for Gatekeeper {
     }
 }
 
+/// Takes the listener over: it is never closed and bound again, so that nobody else gets its port in between.
+fn transport_on(listener: std::net::TcpListener, config: &ClusterConfig) -> io::Result<Transport> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    Transport::listening(
+        listener,
+        Some(config.advertise.clone()),
+        config.cookie.clone(),
+    )
+}
+
 /// Tells the nodes of this host where this one is. A node works without.
-fn announce(cookie: &Cookie, me: &Hello) -> (Option<Neighbours>, Option<Announcement>) {
-    let neighbours = match Neighbours::open(cookie) {
+fn announce(config: &ClusterConfig, me: &Hello) -> (Option<Neighbours>, Option<Announcement>) {
+    let Some(directory) = &config.neighbours else {
+        return (None, None);
+    };
+    let neighbours = match Neighbours::below(directory, &config.cookie) {
         Ok(neighbours) => neighbours,
         Err(error) => {
             tracing::warn!(error = %error, "no directory of live nodes, so those of this host are not found without --join");

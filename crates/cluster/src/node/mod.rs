@@ -27,6 +27,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -83,8 +84,6 @@ pub struct ClusterConfig {
     pub name: String,
     /// What all nodes share.
     pub cookie: Cookie,
-    /// Where to listen for other nodes.
-    pub listen: std::net::SocketAddr,
     /// What others dial.
     pub advertise: String,
     /// Where this node's HTTP front listens; told to others.
@@ -93,6 +92,9 @@ pub struct ClusterConfig {
     pub zone: Option<String>,
     /// Live nodes to join.
     pub join: Vec<Seed>,
+    /// Below this directory nodes of one host, user and cookie find each other. It is made when it is not there. `None`:
+    /// this node neither looks for neighbours nor tells them of itself.
+    pub neighbours: Option<PathBuf>,
     /// Where no cluster is found, so many nodes found one together. `None`: the first founds it alone; under
     /// [`shard::Partition::Quorum`] only one that has nobody to join.
     pub expect: Option<usize>,

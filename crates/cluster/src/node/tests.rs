@@ -22,27 +22,26 @@ async fn start(name: &str, cookie: &str, join: &[&Cluster]) -> Cluster {
 
 /// Starts one that may keep so many keys.
 async fn start_with_room(name: &str, cookie: &str, join: &[&Cluster], max_keys: u64) -> Cluster {
-    let listen: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let seeds = join
         .iter()
         .map(|node| Seed::Node(node.inner.transport.advertised().to_owned()));
-    Cluster::start(ClusterConfig {
+    let config = ClusterConfig {
         name: name.to_owned(),
         cookie: Cookie::new(cookie),
-        listen,
-        advertise: listen.to_string(),
+        advertise: listener.local_addr().unwrap().to_string(),
         http: String::new(),
         zone: None,
         join: seeds.collect(),
+        neighbours: None,
         expect: None,
         shards: shard::Settings::lan(2, shard::Partition::Available),
         acknowledge: Acknowledge::Replicated,
         forget_after: None,
         max_keys,
         max_memory: u64::MAX,
-    })
-    .await
-    .unwrap()
+    };
+    Cluster::start(config, listener).await.unwrap()
 }
 
 /// Waits until `condition` holds.

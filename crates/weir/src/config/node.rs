@@ -1,12 +1,13 @@
 //! `[node]`, its flags and its variables: what differs from node to node.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::problem::{Given, Problems};
-use super::table::Table;
-use super::{NAME_ACCEPTED, Surroundings, span, valid_name};
+use ::node::config::{Given, NAME_ACCEPTED, Problems, Table, span, valid_name};
+
+use super::Surroundings;
 use crate::cli::NodeArgs;
 use crate::secret::Secret;
 
@@ -62,6 +63,15 @@ pub(crate) enum Seed {
         name: String,
         port: u16,
     },
+}
+
+impl fmt::Display for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Dns { name, port } => write!(f, "dns:{name}:{port}"),
+        }
+    }
 }
 
 /// How to log.

@@ -10,12 +10,12 @@ use coordinator_redis::Servers;
 use quota::{Algorithm, Anchor, Nanos};
 use shard::Partition;
 
-use super::cluster::Ack;
-use super::memory::MemoryMax;
 use super::node::{LogFormat, SecretSource, Seed};
-use super::routes::{Answer, Identify};
 use super::*;
 use crate::cli::{Cli, Command};
+use ::node::config::cluster::Ack;
+use ::node::config::memory::MemoryMax;
+use ::node::config::routes::{Answer, Identify};
 
 mod layers;
 mod mistakes;
@@ -88,23 +88,27 @@ fn an_empty_file_has_the_defaults() {
         SecretSource::Default("/home/weir/.weir.cookie".into())
     );
     assert_eq!(
-        (config.cluster.replicas, config.cluster.ack),
+        (config.shared.cluster.replicas, config.shared.cluster.ack),
         (2, Ack::Fast)
     );
     assert_eq!(
-        (config.cluster.max_lag.as_millis(), config.cluster.partition),
+        (
+            config.shared.cluster.max_lag.as_millis(),
+            config.shared.cluster.partition
+        ),
         (250, Partition::Available)
     );
-    assert_eq!(config.cluster.forget_after.as_secs(), 3_600);
-    assert_eq!(config.cluster.max_keys, 20_000_000);
-    assert_eq!(config.cluster.max_memory, MemoryMax::Percent(25));
-    assert!(config.limits.is_empty() && config.routes.is_empty());
+    assert_eq!(config.shared.cluster.forget_after.as_secs(), 3_600);
+    assert_eq!(config.shared.cluster.max_keys, 20_000_000);
+    assert_eq!(config.shared.cluster.max_memory, MemoryMax::Percent(25));
+    assert!(config.shared.limits.is_empty() && config.shared.routes.is_empty());
 }
 
 #[test]
 fn the_built_in_example_is_valid() {
     let config = file(EXAMPLE).unwrap();
     let limits: Vec<_> = config
+        .shared
         .limits
         .iter()
         .map(|named| {
@@ -126,6 +130,7 @@ fn the_built_in_example_is_valid() {
         ]
     );
     let routes: Vec<_> = config
+        .shared
         .routes
         .iter()
         .map(|route| (route.path.as_str(), route.answer))
@@ -205,22 +210,29 @@ fn every_key_is_read() {
         [Seed::Address("10.0.0.2:4100".parse().unwrap()), dns]
     );
     assert_eq!(
-        (config.cluster.replicas, config.cluster.max_keys),
+        (
+            config.shared.cluster.replicas,
+            config.shared.cluster.max_keys
+        ),
         (1, 1_000)
     );
-    assert_eq!(config.cluster.max_memory, MemoryMax::Bytes(512 << 20));
     assert_eq!(
-        (config.cluster.ack, config.cluster.partition),
+        config.shared.cluster.max_memory,
+        MemoryMax::Bytes(512 << 20)
+    );
+    assert_eq!(
+        (config.shared.cluster.ack, config.shared.cluster.partition),
         (Ack::Replicated, Partition::Quorum)
     );
     let prefixes: Vec<u8> = config
+        .shared
         .cluster
         .trusted_proxies
         .iter()
         .map(|network| network.prefix)
         .collect();
     assert_eq!(prefixes, [8, 8, 32]);
-    let [w, b] = &config.limits[..] else {
+    let [w, b] = &config.shared.limits[..] else {
         panic!("two limits")
     };
     assert_eq!(
@@ -231,9 +243,9 @@ fn every_key_is_read() {
         (b.limit.burst(), b.limit.period(), b.on_failure),
         (20, Nanos::from_millis(500), FailMode::Deny)
     );
-    assert_eq!(config.routes[0].identify.len(), 5);
+    assert_eq!(config.shared.routes[0].identify.len(), 5);
     assert_eq!(
-        config.routes[0].identify[0],
+        config.shared.routes[0].identify[0],
         Identify::Header("X-Id".to_owned())
     );
 }

@@ -46,8 +46,8 @@ pub(crate) fn in_turn(start: usize, number: usize) -> usize {
 mod tests {
     use super::*;
     use crate::cli::NodeArgs;
-    use crate::config::cluster::Ack;
     use crate::config::{Config, Surroundings};
+    use ::node::config::cluster::Ack;
 
     #[test]
     fn the_configuration_has_the_limits_of_the_keys() {
@@ -65,9 +65,13 @@ mod tests {
             home: None,
         };
         let config = Config::load(&args, &around).unwrap();
-        assert_eq!(config.cluster.ack, Ack::Replicated);
+        assert_eq!(config.shared.cluster.ack, Ack::Replicated);
         for (name, units, _) in KINDS {
-            let policy = config.limits.iter().find(|limit| &*limit.name == name);
+            let policy = config
+                .shared
+                .limits
+                .iter()
+                .find(|limit| &*limit.name == name);
             assert_eq!(u64::from(policy.unwrap().limit.burst()), units, "{name}");
         }
     }

@@ -33,13 +33,18 @@ fn each_limit_names_its_strategy() {
         "#,
     );
     let config = file(&text).unwrap();
-    let strategies: Vec<_> = config.limits.iter().map(|limit| limit.strategy).collect();
+    let strategies: Vec<_> = config
+        .shared
+        .limits
+        .iter()
+        .map(|limit| limit.strategy)
+        .collect();
     assert_eq!(
         strategies,
         [Strategy::Redis, Strategy::Raft, Strategy::Local]
     );
-    assert_eq!(config.limits[0].on_failure, FailMode::Owner);
-    let redis = config.redis.unwrap();
+    assert_eq!(config.shared.limits[0].on_failure, FailMode::Owner);
+    let redis = config.shared.redis.unwrap();
     assert_eq!(
         redis.servers,
         Servers::One("redis://:secret@10.0.0.9:6379/1".into())
@@ -48,10 +53,10 @@ fn each_limit_names_its_strategy() {
         (redis.timeout, redis.start_without_redis),
         (Duration::from_millis(100), true)
     );
-    assert_eq!(config.raft.data_dir, Some("/var/lib/weir".into()));
+    assert_eq!(config.shared.raft.data_dir, Some("/var/lib/weir".into()));
 
     let text = redis_file("[redis]\nurls = [\"redis://a\", \"rediss://b:1\"]");
-    let redis = file(&text).unwrap().redis.unwrap();
+    let redis = file(&text).unwrap().shared.redis.unwrap();
     assert_eq!(
         redis.servers,
         Servers::Cluster(vec!["redis://a".into(), "rediss://b:1".into()])
@@ -116,12 +121,12 @@ fn a_variable_says_where_redis_is() {
         told.check()
     };
     let file = redis_file("[redis]\nurl = \"redis://a\"\ntimeout = \"1s\"");
-    let redis = told(&file, "redis://b").unwrap().redis.unwrap();
+    let redis = told(&file, "redis://b").unwrap().shared.redis.unwrap();
     assert_eq!(redis.servers, Servers::One("redis://b".into()));
     assert_eq!(redis.timeout, Duration::from_secs(1));
     let redis = told(&redis_file(""), "redis://b, redis://c").unwrap();
     assert_eq!(
-        redis.redis.unwrap().servers,
+        redis.shared.redis.unwrap().servers,
         Servers::Cluster(vec!["redis://b".into(), "redis://c".into()])
     );
     let lines = told(&file, "http://:secret@b").unwrap_err();

@@ -4,15 +4,16 @@ use std::fmt;
 
 /// A value with the place it was given at.
 #[derive(Clone, Debug)]
-pub(crate) struct Given<T> {
-    pub(crate) value: T,
+pub struct Given<T> {
+    /// The value.
+    pub value: T,
     /// `weir.toml:14: limit[2].per`, `--http` or `WEIR_HTTP`.
-    pub(crate) place: String,
+    pub place: String,
 }
 
 /// One thing wrong with a configuration. Displays as a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Problem {
+pub struct Problem {
     place: String,
     what: String,
     accepted: String,
@@ -20,16 +21,11 @@ pub(crate) struct Problem {
 
 /// Everything wrong with a configuration, one line each.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<Problem>);
+pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// Notes that something is wrong at `place`. `what` names the value found, `accepted` what would do.
-    pub(crate) fn add(
-        &mut self,
-        place: &str,
-        what: impl Into<String>,
-        accepted: impl Into<String>,
-    ) {
+    pub fn add(&mut self, place: &str, what: impl Into<String>, accepted: impl Into<String>) {
         self.0.push(Problem {
             place: place.to_owned(),
             what: what.into(),
@@ -38,12 +34,12 @@ impl Problems {
     }
 
     /// Notes that the value at `place` is not one of the `accepted`.
-    pub(crate) fn bad_value(&mut self, given: &Given<String>, accepted: impl Into<String>) {
+    pub fn bad_value(&mut self, given: &Given<String>, accepted: impl Into<String>) {
         self.add(&given.place, format!("found {:?}", given.value), accepted);
     }
 
     /// The value that `parse` makes of what was given; a problem if it makes none.
-    pub(crate) fn parse<T>(
+    pub fn parse<T>(
         &mut self,
         given: &Given<String>,
         accepted: &str,
@@ -57,11 +53,7 @@ impl Problems {
     }
 
     /// The value that belongs to the word given; a problem that lists the words if it is none of them.
-    pub(crate) fn choose<T: Copy>(
-        &mut self,
-        given: &Given<String>,
-        words: &[(&str, T)],
-    ) -> Option<T> {
+    pub fn choose<T: Copy>(&mut self, given: &Given<String>, words: &[(&str, T)]) -> Option<T> {
         let chosen = words.iter().find(|(word, _)| *word == given.value);
         if chosen.is_none() {
             let accepted: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
@@ -70,16 +62,21 @@ impl Problems {
         chosen.map(|(_, value)| *value)
     }
 
-    pub(crate) fn count(&self) -> usize {
+    /// How many there are so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there are none so far.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    #[cfg(test)]
-    pub(crate) fn lines(&self) -> Vec<String> {
+    /// The same as lines, in the order in which they were found.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
         self.0.iter().map(ToString::to_string).collect()
     }
 }

@@ -11,18 +11,18 @@ use super::table::Table;
 
 /// Where the shared counts are, and how long is waited for them.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct RedisConfig {
+pub struct RedisConfig {
     /// One server, or some of the nodes of a Redis Cluster. Checked by whoever connects.
-    pub(crate) servers: Servers,
+    pub servers: Servers,
     /// A call takes no longer; then its hit is answered by the limit's `on_failure`.
     ///
     /// Default 300 ms: some hundred times what a server of the same data centre takes, and short enough that a client
     /// notices no more than a hesitation before the breaker opens.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
     /// Certificates in PEM of whoever signs that of the server, besides those that everybody trusts.
-    pub(crate) ca_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
     /// Start although Redis is away. Default false: a typing error in the address should be seen at once.
-    pub(crate) start_without_redis: bool,
+    pub start_without_redis: bool,
 }
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_millis(300);
@@ -32,10 +32,10 @@ const URL_ACCEPTED: &str = "redis://[USER:PASSWORD@]HOST[:PORT][/DB], or rediss:
 
 /// Takes the place of `url` and `urls`: an address may hold a password, which not everybody wants in a file. Several,
 /// between commas, are nodes of a Redis Cluster.
-pub(super) const VARIABLE: &str = "WEIR_REDIS_URL";
+pub const VARIABLE: &str = "WEIR_REDIS_URL";
 
 /// Reads `[redis]`. `None` without the section and the variable, or (a problem) without an address.
-pub(super) fn read(
+pub(crate) fn read(
     table: Option<Table<'_>>,
     variable: Option<String>,
     problems: &mut Problems,

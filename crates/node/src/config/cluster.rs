@@ -12,43 +12,43 @@ use super::table::Table;
 
 /// What holds for the whole cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct ClusterConfig {
+pub struct ClusterConfig {
     /// Copies of a shard besides the owner's.
     ///
     /// Each survives one more simultaneous death and costs every write once more. Default 2: a node may die while
     /// another is being replaced. At most 7, since every copy has to confirm what the owner sends.
-    pub(crate) replicas: u8,
+    pub replicas: u8,
     /// When an admitted hit is answered. Default fast.
-    pub(crate) ack: Ack,
+    pub ack: Ack,
     /// With [`Ack::Fast`]: answers wait when no replica has confirmed for longer.
     ///
     /// The most that a death can make forgotten. Zero never waits. Default 250 ms: far above a flush of 5 ms, so that
     /// nobody waits while replicas are well, and well under the lease of a second.
-    pub(crate) max_lag: Duration,
+    pub max_lag: Duration,
     /// What a side does that cannot hear the others. Default available.
-    pub(crate) partition: Partition,
+    pub partition: Partition,
     /// A member that has been dead for so long is let go of, once no shard names it. Zero never is.
     ///
     /// Shorter forgets names that never come back sooner; longer finds those that do come back by itself, without waiting
     /// for them to dial. Default an hour: longer than a host takes to start again, and a rollout adds few names in it.
     /// Under `partition = "quorum"` the dead have a vote until an operator forgets them, and this says nothing.
-    pub(crate) forget_after: Duration,
+    pub forget_after: Duration,
     /// Networks whose `X-Forwarded-For` is believed. Default none: anybody can write that header.
-    pub(crate) trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Vec<Network>,
     /// Keys that a node keeps at most; at the cap, what loses least if it is forgotten goes first.
     ///
     /// Default 20 million: 1.6 GB at the 80 bytes that a key may cost.
-    pub(crate) max_keys: u64,
+    pub max_keys: u64,
     /// What keys may take at most, beside [`Self::max_keys`] and in the same way.
     ///
     /// A full `sliding_log` of 10 000 takes as much as 4 000 other keys. Default a quarter of the machine: what comes in
     /// over the network, what waits to go out, and copies on their way take the rest at the worst of times.
-    pub(crate) max_memory: MemoryMax,
+    pub max_memory: MemoryMax,
 }
 
 /// When an admitted hit is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Ack {
+pub enum Ack {
     /// At once; replicas hear of it within a flush.
     Fast,
     /// When one replica has it; at once if none lives.
@@ -57,10 +57,11 @@ pub(crate) enum Ack {
 
 /// A network in CIDR notation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Network {
-    pub(crate) address: IpAddr,
+pub struct Network {
+    /// Any address of it.
+    pub address: IpAddr,
     /// Leading bits that count: 0 to 32 or 128.
-    pub(crate) prefix: u8,
+    pub prefix: u8,
 }
 
 const REPLICAS_DEFAULT: u8 = 2;
@@ -71,7 +72,7 @@ const MAX_KEYS_DEFAULT: u64 = 20_000_000;
 const MAX_MEMORY_DEFAULT: MemoryMax = MemoryMax::Percent(25);
 
 /// Reads `[cluster]`; everything has a default.
-pub(super) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> ClusterConfig {
+pub(crate) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> ClusterConfig {
     let mut config = ClusterConfig {
         replicas: REPLICAS_DEFAULT,
         ack: Ack::Fast,

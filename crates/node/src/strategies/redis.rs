@@ -1,10 +1,10 @@
 //! The strategy `redis` as this node runs it.
 
-use anyhow::Context as _;
 use cluster::node::Cluster;
 use coordinator_redis::{BreakerState, Health, RedisConfig, RedisCoordinator};
 use front_http::RedisStatus;
 
+use crate::builder::RedisError;
 use crate::config::redis::RedisConfig as Settings;
 
 /// Connects to the Redis of the file. While it is away, limits with `on_failure = "owner"` are counted by `fallback`.
@@ -12,16 +12,21 @@ pub(super) async fn connect(
     settings: &Settings,
     secret: [u8; 16],
     fallback: Cluster,
-) -> anyhow::Result<RedisCoordinator<Cluster>> {
+) -> Result<RedisCoordinator<Cluster>, RedisError> {
     let mut config = RedisConfig::new(settings.servers.clone(), secret)?
         .with_timeout(settings.timeout)?
         .with_start_without_redis(settings.start_without_redis);
     if let Some(path) = &settings.ca_file {
-        let pem = std::fs::read(path)
-            .with_context(|| format!("reading redis.ca_file {}", path.display()))?;
+        let pem = std::fs::read(path).map_err(|source| RedisError::Read {
+            path: path.clone(),
+            source,
+        })?;
         config = config
             .with_authority(pem)
-            .with_context(|| format!("redis.ca_file {}", path.display()))?;
+            .map_err(|source| RedisError::Authority {
+                path: path.clone(),
+                source,
+            })?;
     }
     Ok(RedisCoordinator::connect(config, fallback).await?)
 }

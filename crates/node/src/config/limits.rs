@@ -18,7 +18,7 @@ const UNITS_MAX: u64 = i32::MAX as u64;
 /// `has_redis`: whether the file says where Redis is.
 ///
 /// The second list has the names of all limits, those with problems too, so that a route is not blamed for them.
-pub(super) fn read(
+pub(crate) fn read(
     tables: Vec<Table<'_>>,
     has_redis: bool,
     problems: &mut Problems,

@@ -7,16 +7,16 @@ use super::table::Table;
 
 /// What limits with `strategy = "raft"` share. Everything has a default.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct RaftConfig {
+pub struct RaftConfig {
     /// Where the latest snapshot of these limits' counts is kept, for a restart of the whole cluster.
     ///
     /// Default none: then such a restart starts empty. What was counted in the last seconds before a crash of all
     /// nodes may be missing from it.
-    pub(crate) data_dir: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
 }
 
 /// Reads `[raft]`.
-pub(super) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> RaftConfig {
+pub(crate) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> RaftConfig {
     let Some(mut table) = table else {
         return RaftConfig::default();
     };

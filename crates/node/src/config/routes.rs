@@ -5,20 +5,20 @@ use super::table::Table;
 
 /// A protected HTTP route.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Route {
+pub struct Route {
     /// Begins with `/`; matched exactly.
-    pub(crate) path: String,
+    pub path: String,
     /// Name of the limit that counts its requests.
-    pub(crate) limit: String,
+    pub limit: String,
     /// Who is counted: the first that a request brings. Not empty.
-    pub(crate) identify: Vec<Identify>,
+    pub identify: Vec<Identify>,
     /// What an admitted request is answered with.
-    pub(crate) answer: Answer,
+    pub answer: Answer,
 }
 
 /// What tells one client from another.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Identify {
+pub enum Identify {
     /// The value of a request header, named in any case.
     Header(String),
     /// The value of a query parameter.
@@ -33,7 +33,7 @@ pub(crate) enum Identify {
 
 /// What an admitted request is answered with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// A small HTML page.
     Page,
     /// A line of text that greets whom it counts; without anybody to count, 401 `User ID Required`.
@@ -56,8 +56,11 @@ const OWN_PATHS: [&str; 7] = [
 ];
 const OWN_PREFIXES: [&str; 2] = ["/v1/", "/rate/"];
 
+/// Bytes of a header's name. More than any has, and less than the 64 KiB that the HTTP library takes.
+const HEADER_NAME_MAX: usize = 1_024;
+
 /// Reads every `[[route]]`. `limits` are the names that a route may give.
-pub(super) fn read(
+pub(crate) fn read(
     tables: Vec<Table<'_>>,
     limits: &[String],
     problems: &mut Problems,
@@ -130,7 +133,8 @@ fn read_identity(mut entry: Table<'_>, problems: &mut Problems) -> Option<Identi
     let keys = entry.len();
     let header = entry.string("header", problems).and_then(|given| {
         problems.parse(&given, "the name of a header", |name| {
-            is_token(name).then(|| Identify::Header(name.to_owned()))
+            let is_short = name.len() <= HEADER_NAME_MAX;
+            (is_short && is_token(name)).then(|| Identify::Header(name.to_owned()))
         })
     });
     let query = entry.string("query", problems).and_then(|given| {

@@ -9,9 +9,9 @@ use front_http::{
     ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Missing, NoQuorum, Node, Ownership,
     Readiness, SilentSeeds,
 };
-use metrics_exporter_prometheus::PrometheusHandle;
 use quota::{Cost, Limit, Nanos};
 
+use crate::metrics::Metrics;
 use crate::strategies::Strategies;
 
 /// A node from the moment it listens: first joining, then started, in the end stopping.
@@ -20,7 +20,7 @@ use crate::strategies::Strategies;
 pub(crate) struct Served {
     /// This node, as it knows itself before it knows the others.
     pub(crate) me: Me,
-    pub(crate) metrics: PrometheusHandle,
+    pub(crate) metrics: Metrics,
     /// Limits of single keys count here.
     pub(crate) namespace: Arc<str>,
     started: OnceLock<Started>,
@@ -51,7 +51,7 @@ const JOINING: NoDecision = NoDecision::Unavailable {
 
 impl Served {
     /// A node that is joining.
-    pub(crate) fn new(me: Me, metrics: PrometheusHandle, namespace: Arc<str>) -> Self {
+    pub(crate) fn new(me: Me, metrics: Metrics, namespace: Arc<str>) -> Self {
         Self {
             me,
             metrics,
@@ -238,7 +238,7 @@ impl Node for Served {
 
     fn metrics(&self) -> String {
         if let Some(cluster) = self.joined() {
-            cluster.measure();
+            self.metrics.scope(|| cluster.measure());
         }
         self.metrics.render()
     }

@@ -2,7 +2,7 @@
 
 /// What keys may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum MemoryMax {
+pub enum MemoryMax {
     /// Hundredths of the memory of the machine, or of the container if that may use less. 1 to 100.
     Percent(u8),
     /// So many bytes.
@@ -10,13 +10,13 @@ pub(crate) enum MemoryMax {
 }
 
 /// What [`parse`] understands.
-pub(super) const ACCEPTED: &str = "a part of the machine's memory from \"1%\" to \"100%\", or at least \"1MB\" as a whole number and MB, GB, MiB or GiB";
+pub(crate) const ACCEPTED: &str = "a part of the machine's memory from \"1%\" to \"100%\", or at least \"1MB\" as a whole number and MB, GB, MiB or GiB";
 
 /// The least that may be given: 12 000 keys.
 const BYTES_MIN: u64 = 1_000_000;
 
 /// Reads `25%`, `512MiB` or `2GB`. `None` for anything else.
-pub(super) fn parse(text: &str) -> Option<MemoryMax> {
+pub(crate) fn parse(text: &str) -> Option<MemoryMax> {
     if let Some(percent) = text.strip_suffix('%') {
         let percent = digits(percent)?.parse().ok()?;
         return (1..=100)

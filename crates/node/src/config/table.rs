@@ -10,13 +10,15 @@ use super::problem::{Given, Problems};
 
 /// A file's name, for messages, and its text, for line numbers.
 #[derive(Clone, Copy)]
-pub(crate) struct Source<'s> {
-    pub(crate) name: &'s str,
-    pub(crate) text: &'s str,
+pub struct Source<'s> {
+    /// Its name, as messages show it.
+    pub name: &'s str,
+    /// All of it.
+    pub text: &'s str,
 }
 
 /// One table of a file, being read.
-pub(crate) struct Table<'s> {
+pub struct Table<'s> {
     source: Source<'s>,
     table: &'s DeTable<'s>,
     /// Such as `limit[2]`; empty for the file itself.
@@ -29,7 +31,7 @@ pub(crate) struct Table<'s> {
 
 impl<'s> Source<'s> {
     /// Parses the text. What is no TOML becomes problems, and the table is what could be understood.
-    pub(crate) fn parse(self, problems: &mut Problems) -> Spanned<DeTable<'s>> {
+    pub fn parse(self, problems: &mut Problems) -> Spanned<DeTable<'s>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         let mut last_place = String::new();
         for error in errors {
@@ -54,7 +56,7 @@ impl<'s> Source<'s> {
 
 impl<'s> Table<'s> {
     /// The file itself.
-    pub(crate) fn root(source: Source<'s>, table: &'s DeTable<'s>) -> Self {
+    pub fn root(source: Source<'s>, table: &'s DeTable<'s>) -> Self {
         Self {
             source,
             table,
@@ -66,33 +68,25 @@ impl<'s> Table<'s> {
     }
 
     /// Where this table begins.
-    pub(crate) fn place(&self) -> String {
+    pub fn place(&self) -> String {
         self.source.place(self.start, &self.path)
     }
 
     /// A string, or nothing when the key is absent or (a problem) holds something else.
-    pub(crate) fn string(
-        &mut self,
-        key: &'static str,
-        problems: &mut Problems,
-    ) -> Option<Given<String>> {
+    pub fn string(&mut self, key: &'static str, problems: &mut Problems) -> Option<Given<String>> {
         let value = self.value(key)?;
         self.string_at(value, &self.path_of(key), problems)
     }
 
     /// An array of strings; empty when absent.
-    pub(crate) fn strings(
-        &mut self,
-        key: &'static str,
-        problems: &mut Problems,
-    ) -> Vec<Given<String>> {
+    pub fn strings(&mut self, key: &'static str, problems: &mut Problems) -> Vec<Given<String>> {
         self.array(key, "an array of strings", problems)
             .filter_map(|(value, path)| self.string_at(value, &path, problems))
             .collect()
     }
 
     /// A whole number within `min..=max`.
-    pub(crate) fn integer(
+    pub fn integer(
         &mut self,
         key: &'static str,
         min: u64,
@@ -117,7 +111,7 @@ impl<'s> Table<'s> {
     }
 
     /// `true`, the only thing some keys can say.
-    pub(crate) fn only_true(&mut self, key: &'static str, problems: &mut Problems) -> Option<()> {
+    pub fn only_true(&mut self, key: &'static str, problems: &mut Problems) -> Option<()> {
         let value = self.value(key)?;
         if value.get_ref().as_bool() == Some(true) {
             return Some(());
@@ -131,12 +125,12 @@ impl<'s> Table<'s> {
     }
 
     /// Takes these keys for accepted, whatever they hold: something else has taken their place.
-    pub(crate) fn passed_over(&mut self, keys: &[&'static str]) {
+    pub fn passed_over(&mut self, keys: &[&'static str]) {
         self.accepted.extend(keys);
     }
 
     /// `true` or `false`.
-    pub(crate) fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
+    pub fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
         let value = self.value(key)?;
         let flag = value.get_ref().as_bool();
         if flag.is_none() {
@@ -147,24 +141,20 @@ impl<'s> Table<'s> {
     }
 
     /// The table below `key`.
-    pub(crate) fn table(
-        &mut self,
-        key: &'static str,
-        problems: &mut Problems,
-    ) -> Option<Table<'s>> {
+    pub fn table(&mut self, key: &'static str, problems: &mut Problems) -> Option<Table<'s>> {
         let value = self.value(key)?;
         self.table_at(value, self.path_of(key), problems)
     }
 
     /// The tables below `key`, written `[[key]]` or `key = [{ … }]`; empty when absent.
-    pub(crate) fn tables(&mut self, key: &'static str, problems: &mut Problems) -> Vec<Table<'s>> {
+    pub fn tables(&mut self, key: &'static str, problems: &mut Problems) -> Vec<Table<'s>> {
         self.array(key, "an array of tables", problems)
             .filter_map(|(value, path)| self.table_at(value, path, problems))
             .collect()
     }
 
     /// A key of a later version: refused by name when present.
-    pub(crate) fn not_yet(&mut self, key: &'static str, problems: &mut Problems) {
+    pub fn not_yet(&mut self, key: &'static str, problems: &mut Problems) {
         self.later.push(key);
         if let Some(value) = self.table.get(key) {
             problems.add(
@@ -176,14 +166,14 @@ impl<'s> Table<'s> {
     }
 
     /// Notes that `key` is missing.
-    pub(crate) fn missing(&self, key: &'static str, accepted: &str, problems: &mut Problems) {
+    pub fn missing(&self, key: &'static str, accepted: &str, problems: &mut Problems) {
         if !self.table.contains_key(key) {
             problems.add(&self.place(), format!("no `{key}`"), accepted);
         }
     }
 
     /// Refuses every key that nobody asked for.
-    pub(crate) fn finish(self, problems: &mut Problems) {
+    pub fn finish(self, problems: &mut Problems) {
         for (key, _) in self.table {
             let name = key.get_ref().as_ref();
             if !self.accepted.contains(&name) && !self.later.contains(&name) {
@@ -194,7 +184,7 @@ impl<'s> Table<'s> {
     }
 
     /// Whether `key` holds an array with nothing in it.
-    pub(crate) fn is_empty_array(&self, key: &str) -> bool {
+    pub fn is_empty_array(&self, key: &str) -> bool {
         self.table
             .get(key)
             .and_then(|value| value.get_ref().as_array())
@@ -202,7 +192,7 @@ impl<'s> Table<'s> {
     }
 
     /// Where the value of `key` is; without one, where the table begins.
-    pub(crate) fn place_of_key(&self, key: &str) -> String {
+    pub fn place_of_key(&self, key: &str) -> String {
         self.table.get(key).map_or_else(
             || self.place(),
             |value| self.place_of(value, &self.path_of(key)),
@@ -210,7 +200,7 @@ impl<'s> Table<'s> {
     }
 
     /// Whether `key` is there, whatever it holds.
-    pub(crate) fn has(&self, key: &str) -> bool {
+    pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 

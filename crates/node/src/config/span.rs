@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 /// What [`parse`] understands.
-pub(crate) const ACCEPTED: &str =
-    "a whole number and ms, s, m, h or d, such as \"250ms\" or \"1m\"";
+pub const ACCEPTED: &str = "a whole number and ms, s, m, h or d, such as \"250ms\" or \"1m\"";
 
 /// Reads `250ms`, `1m` or `30d`. `None` for anything else, and for more than fits 64 bits of milliseconds.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let digits = text.len()
         - text
             .trim_start_matches(|char: char| char.is_ascii_digit())

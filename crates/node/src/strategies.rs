@@ -3,7 +3,6 @@
 mod raft;
 mod redis;
 
-use anyhow::Context as _;
 use cluster::node::{Cluster, LocalCoordinator};
 use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy, Strategy};
 use coordinator_raft::RaftCoordinator;
@@ -11,6 +10,7 @@ use coordinator_redis::RedisCoordinator;
 use quota::{Cost, Nanos};
 
 use self::raft::RaftPeers;
+use crate::builder::StartError;
 use crate::config::Config;
 
 /// Who counts, by strategy. Clones share it.
@@ -35,7 +35,7 @@ impl Strategies {
         config: &Config,
         cluster: &Cluster,
         redis_secret: [u8; 16],
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, StartError> {
         let names = |strategy| config.limits.iter().any(|limit| limit.strategy == strategy);
         let redis = match &config.redis {
             Some(settings) if names(Strategy::Redis) => {
@@ -44,11 +44,7 @@ impl Strategies {
             _ => None,
         };
         let raft = match names(Strategy::Raft) {
-            true => Some(
-                raft::start(&config.raft, cluster)
-                    .await
-                    .context("starting the strategy raft")?,
-            ),
+            true => Some(raft::start(&config.raft, cluster).await?),
             false => None,
         };
         let local = match names(Strategy::Local) {

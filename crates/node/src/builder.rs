@@ -1,0 +1,285 @@
+//! What a node is told before it starts.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cluster::cookie::Cookie;
+use cluster::discovery::{Seed, SeedError};
+use cluster::node::JoinError;
+use coordinator::Policy;
+
+use crate::config::{Config, NAME_ACCEPTED, Problems, Source, valid_name};
+use crate::listeners::{Listen, ListenError};
+use crate::metrics::Metrics;
+use crate::node::Node;
+
+/// What a node is told before it starts. Made by [`Node::builder`].
+///
+/// [`Self::name`] and [`Self::cookie`] are needed; everything else has a default. Nodes of one cluster have the same
+/// cookie and the same limits, and each a name of its own.
+#[must_use]
+pub struct Builder {
+    pub(crate) name: String,
+    pub(crate) cookie: String,
+    pub(crate) config: Config,
+    pub(crate) http: Option<Listen>,
+    pub(crate) cluster: Listen,
+    pub(crate) advertise: Option<SocketAddr>,
+    pub(crate) join: Vec<String>,
+    pub(crate) expect: Option<usize>,
+    pub(crate) neighbours: Option<PathBuf>,
+    pub(crate) zone: Option<String>,
+    pub(crate) drain_wait: Duration,
+    pub(crate) api_token: Option<String>,
+    pub(crate) metrics: Option<Metrics>,
+}
+
+/// Why a node did not start. Nothing of it runs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Not a name that nodes can have.
+    #[error("no node can be called {given:?}; accepted: {NAME_ACCEPTED}")]
+    Name {
+        /// The name.
+        given: String,
+    },
+    /// There is no cookie, or it is blank.
+    #[error("a node needs a cookie, which all nodes of its cluster share")]
+    NoCookie,
+    /// Not an address of another node.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    /// See [`ListenError`].
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// See [`JoinError`].
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// What limits with `strategy = "redis"` need.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// What limits with `strategy = "raft"` need.
+    #[error("starting the strategy raft")]
+    Raft(#[from] coordinator_raft::StartError),
+    /// The task that joins was cut off: the runtime ends.
+    #[error("the runtime ended before the node had joined")]
+    CutOff,
+}
+
+/// Why the Redis of the limits cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisError {
+    /// Its certificates could not be read.
+    #[error("reading redis.ca_file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// There is no certificate in the file.
+    #[error("redis.ca_file {}", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: coordinator_redis::RedisConfigError,
+    },
+    /// Something about it cannot be used.
+    #[error(transparent)]
+    Config(#[from] coordinator_redis::RedisConfigError),
+    /// It cannot be used now.
+    #[error(transparent)]
+    Connect(#[from] coordinator_redis::ConnectError),
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            name: String::new(),
+            cookie: String::new(),
+            config: Config::empty(),
+            http: None,
+            cluster: Listen::At(SocketAddr::from(([127, 0, 0, 1], 0))),
+            advertise: None,
+            join: Vec::new(),
+            expect: None,
+            neighbours: None,
+            zone: None,
+            drain_wait: Duration::ZERO,
+            api_token: None,
+            metrics: None,
+        }
+    }
+
+    /// Name of the node, unique in the cluster: 1 to 64 letters, digits, dots, dashes and underscores.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The secret that all nodes of the cluster share, without the white space around it. Not blank.
+    pub fn cookie(mut self, cookie: &str) -> Self {
+        self.cookie = cookie.trim().to_owned();
+        self
+    }
+
+    /// Limits and whatever else a file says that all nodes of a cluster share: everything but `[node]`. What an earlier
+    /// call said is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the text, with its lines.
+    pub fn limits(mut self, toml: &str) -> Result<Self, Problems> {
+        self.config = Config::parse(Source {
+            name: "limits",
+            text: toml,
+        })?;
+        Ok(self)
+    }
+
+    /// One limit more. It replaces one of the same name.
+    pub fn limit(mut self, policy: Policy) -> Self {
+        self.config.limits.retain(|known| known.name != policy.name);
+        self.config.limits.push(policy);
+        self
+    }
+
+    /// Everything that all nodes share, as it was read and checked. What an earlier call said is replaced.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Serves HTTP at this address, port 0 for any. Without it and [`Self::http_on`] the node serves no HTTP.
+    ///
+    /// Whoever reaches it may ask, unless there is an [`Self::api_token`].
+    pub fn http(mut self, address: SocketAddr) -> Self {
+        self.http = Some(Listen::At(address));
+        self
+    }
+
+    /// Serves HTTP on this listener.
+    pub fn http_on(mut self, listener: TcpListener) -> Self {
+        self.http = Some(Listen::On(listener));
+        self
+    }
+
+    /// Serves the other nodes at this address, port 0 for any. Default `127.0.0.1:0`.
+    pub fn cluster(mut self, address: SocketAddr) -> Self {
+        self.cluster = Listen::At(address);
+        self
+    }
+
+    /// Serves the other nodes on this listener.
+    pub fn cluster_on(mut self, listener: TcpListener) -> Self {
+        self.cluster = Listen::On(listener);
+        self
+    }
+
+    /// What other nodes dial, port 0 standing for the port that was bound. Default: the address that was bound.
+    pub fn advertise(mut self, address: SocketAddr) -> Self {
+        self.advertise = Some(address);
+        self
+    }
+
+    /// One more live node to join by, as `ADDR:PORT` or `dns:NAME:PORT`; any one is enough.
+    pub fn join(mut self, seed: impl Into<String>) -> Self {
+        self.join.push(seed.into());
+        self
+    }
+
+    /// Where no cluster is found, so many nodes found one together. Default: the first founds it alone.
+    pub fn expect(mut self, nodes: usize) -> Self {
+        self.expect = Some(nodes);
+        self
+    }
+
+    /// Below this directory, nodes of this host, user and cookie find each other without [`Self::join`]. Default none. For
+    /// nodes of the `weir` command it is `$XDG_RUNTIME_DIR/weir`, else `~/.weir`.
+    pub fn neighbours(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.neighbours = Some(directory.into());
+        self
+    }
+
+    /// Where the node stands. Replicas prefer another zone.
+    pub fn zone(mut self, zone: impl Into<String>) -> Self {
+        self.zone = Some(zone.into());
+        self
+    }
+
+    /// How long requests are served as before once the node was told to stop and `/ready` says so. Default zero.
+    pub fn drain_wait(mut self, wait: Duration) -> Self {
+        self.drain_wait = wait;
+        self
+    }
+
+    /// What clients of the HTTP front must prove. Default nothing.
+    pub fn api_token(mut self, token: impl Into<String>) -> Self {
+        self.api_token = Some(token.into());
+        self
+    }
+
+    /// Where the metrics of this node go. Default [`Metrics::prometheus`]: in memory, for its own `/metrics`.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// Starts the node, and returns when it has joined whom it could find and decides hits.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn start(self) -> Result<Node, StartError> {
+        let mut node = self.open()?;
+        match node.joined().await {
+            Ok(()) => Ok(node),
+            Err(error) => {
+                node.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the node, and returns while it joins: its listeners are bound, and HTTP is served. Hits are answered by their
+    /// limits' fail modes until it has [`Node::joined`].
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn open(self) -> Result<Node, StartError> {
+        if valid_name(&self.name).is_none() {
+            return Err(StartError::Name { given: self.name });
+        }
+        if self.cookie.is_empty() {
+            return Err(StartError::NoCookie);
+        }
+        let join = self.join.iter().map(|seed| seed.parse::<Seed>());
+        let join = join.collect::<Result<Vec<_>, _>>()?;
+        let cookie = Cookie::new(self.cookie.as_str());
+        Node::open(self, cookie, join)
+    }
+}
+
+impl fmt::Debug for Builder {
+    // Without the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("http", &self.http)
+            .field("cluster", &self.cluster)
+            .field("join", &self.join)
+            .finish_non_exhaustive()
+    }
+}

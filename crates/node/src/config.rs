@@ -1,0 +1,112 @@
+//! What all nodes of a cluster are told alike: the sections of a file but `[node]`, read and checked together.
+//!
+//! Whoever holds a [`Config`] that was read holds one that was checked. What is wrong is reported all at once, each
+//! problem with its place, what was found there and what is accepted.
+
+pub mod cluster;
+pub mod memory;
+pub mod raft;
+pub mod redis;
+pub mod routes;
+pub mod span;
+
+mod limits;
+mod problem;
+mod table;
+
+use coordinator::Policy;
+
+use self::cluster::ClusterConfig;
+pub use self::problem::{Given, Problem, Problems};
+use self::raft::RaftConfig;
+use self::redis::RedisConfig;
+use self::routes::Route;
+pub use self::table::{Source, Table};
+
+/// What all nodes of a cluster are told alike.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[cluster]`.
+    pub cluster: ClusterConfig,
+    /// In the order of the file.
+    pub limits: Vec<Policy>,
+    /// Where limits with `strategy = "redis"` are counted. `Some` if there are any.
+    pub redis: Option<RedisConfig>,
+    /// What limits with `strategy = "raft"` share.
+    pub raft: RaftConfig,
+    /// In the order of the file.
+    pub routes: Vec<Route>,
+}
+
+/// The namespace of every limit of this version, in which there is one tenant.
+pub const NAMESPACE: &str = "default";
+
+/// The file of a `weir node` that was given none: a good beginning of one's own.
+pub const EXAMPLE: &str = include_str!("example.toml");
+
+/// What [`valid_name`] takes.
+pub const NAME_ACCEPTED: &str = "1 to 64 letters, digits, dots, dashes and underscores";
+
+impl Config {
+    /// No limits, and the default of everything else.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            cluster: cluster::read(None, &mut Problems::default()),
+            limits: Vec::new(),
+            redis: None,
+            raft: RaftConfig::default(),
+            routes: Vec::new(),
+        }
+    }
+
+    /// Reads a file that has no other sections.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn parse(source: Source<'_>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let parsed = source.parse(&mut problems);
+        if !problems.is_empty() {
+            // What could not be parsed would only be reported again, as missing.
+            return Err(problems);
+        }
+        let mut root = Table::root(source, parsed.get_ref());
+        let config = Self::read(&mut root, None, &mut problems);
+        root.finish(&mut problems);
+        match problems.is_empty() {
+            true => Ok(config),
+            false => Err(problems),
+        }
+    }
+
+    /// Reads these sections of a file. What is returned is complete only if there was no problem.
+    ///
+    /// `redis_url`: what takes the place of the addresses in `[redis]`, where it comes from [`redis::VARIABLE`].
+    pub fn read(root: &mut Table<'_>, redis_url: Option<String>, problems: &mut Problems) -> Self {
+        let cluster = cluster::read(root.table("cluster", problems), problems);
+        let has_redis = root.has("redis") || redis_url.is_some();
+        let (limits, names) = limits::read(root.tables("limit", problems), has_redis, problems);
+        let routes = routes::read(root.tables("route", problems), &names, problems);
+        let redis = redis::read(root.table("redis", problems), redis_url, problems);
+        let raft = raft::read(root.table("raft", problems), problems);
+        Self {
+            cluster,
+            limits,
+            redis,
+            raft,
+            routes,
+        }
+    }
+}
+
+/// A name as nodes, zones and limits have it: safe in a URL, in a header, in a log and on a label.
+#[must_use]
+pub fn valid_name(text: &str) -> Option<String> {
+    let fits = (1..=64).contains(&text.len());
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    (fits && plain).then(|| text.to_owned())
+}

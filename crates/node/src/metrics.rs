@@ -1,0 +1,100 @@
+//! The metrics of one node, apart from those of others in its process.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use metrics::{Recorder, with_local_recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use pin_project_lite::pin_project;
+
+/// Upper bounds of the buckets of every histogram in seconds: from a local decision to the deadline of a hit.
+const SECONDS_BUCKETS: [f64; 14] = [
+    0.000_01, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25,
+    1.0, 2.5,
+];
+
+/// Where a node's metrics go, and what shows them under `/metrics`. Clones share it.
+///
+/// A node makes its handles once, while it starts, so that two nodes in one process never add to the same counters
+/// unless they are given the same recorder.
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: Arc<dyn Recorder + Send + Sync>,
+    render: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl Metrics {
+    /// Metrics go to `recorder`; `/metrics` answers what `render` returns, in Prometheus' text format.
+    #[must_use]
+    pub fn new(
+        recorder: impl Recorder + Send + Sync + 'static,
+        render: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            recorder: Arc::new(recorder),
+            render: Arc::new(render),
+        }
+    }
+
+    /// Metrics stay in memory until somebody asks for `/metrics`. What a node has that is told nothing else.
+    #[must_use]
+    pub fn prometheus() -> Self {
+        let seconds = Matcher::Suffix("_seconds".to_owned());
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(seconds, &SECONDS_BUCKETS)
+            .expect("there are buckets")
+            .build_recorder();
+        let handle = recorder.handle();
+        Self::new(recorder, move || handle.render())
+    }
+
+    /// The recorder, for others in the process that are to be shown by the same `/metrics`.
+    #[must_use]
+    pub fn recorder(&self) -> Arc<dyn Recorder + Send + Sync> {
+        Arc::clone(&self.recorder)
+    }
+
+    /// As text.
+    pub(crate) fn render(&self) -> String {
+        (self.render)()
+    }
+
+    /// Handles that `make` makes are those of this recorder.
+    pub(crate) fn scope<T>(&self, make: impl FnOnce() -> T) -> T {
+        with_local_recorder(&*self.recorder, make)
+    }
+
+    /// Handles that the future makes, by itself and not in tasks of its own, are those of this recorder.
+    pub(crate) fn within<F: Future>(&self, future: F) -> Within<F> {
+        Within {
+            metrics: self.clone(),
+            future,
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// A future that is polled under a recorder of its own.
+    pub(crate) struct Within<F> {
+        metrics: Metrics,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.metrics.scope(|| this.future.poll(cx))
+    }
+}
