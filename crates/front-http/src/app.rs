@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
+use connections::Memory;
 use coordinator::Policy;
 
 use crate::browser::BrowserKey;
 use crate::client::Proxies;
 use crate::config::HttpConfig;
 use crate::headers::RateHeaders;
-use crate::memory::{ANSWERS_MAX, BODIES_MAX, Memory};
+use crate::memory::{ANSWERS_MAX, BODIES_MAX};
 use crate::problem::Problem;
 
 /// What all handlers share.

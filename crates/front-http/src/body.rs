@@ -10,10 +10,10 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use bytes::{Bytes, BytesMut};
+use connections::{Memory, Room};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-use crate::memory::{Memory, Room};
 use crate::problem::{Kind, Problem};
 
 /// Largest body of a request. A key of 1 KiB, escaped six times over, fits ten times.
@@ -129,7 +129,7 @@ async fn read_rest(
         if let Ok(data) = frame.into_data() {
             memory
                 .grow(&mut room, read.len() + data.len())
-                .map_err(Unread::Refused)?;
+                .map_err(|error| Unread::Refused(error.into()))?;
             read.extend_from_slice(&data);
         }
     }

@@ -11,12 +11,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
+use connections::{Memory, Room, Seat};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use crate::chunks::{Chunks, Progress};
-use crate::connections::Seat;
 use crate::head::{self, Framing, HEAD_MAX, Head, Seen};
-use crate::memory::{Memory, Room};
 use crate::problem::Problem;
 
 /// Most that hyper is handed at once. It begins with a buffer of 8 KiB, doubles it, up to the largest head, when it was
@@ -159,9 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             buf.set_filled(from);
         }
         if HELD_FREE < self.held.len()
-            && let Err(problem) = self.heads.grow(&mut self.room, HEAD_MAX)
+            && let Err(error) = self.heads.grow(&mut self.room, HEAD_MAX)
         {
-            self.input = Input::Refused(problem);
+            self.input = Input::Refused(error.into());
         }
     }
 

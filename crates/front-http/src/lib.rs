@@ -14,7 +14,6 @@ mod chunks;
 mod client;
 mod cluster;
 mod config;
-mod connections;
 mod cookies;
 mod decided;
 mod docs;

@@ -1,18 +1,18 @@
-//! The server: accepts connections, bounds them, and drains them at the end.
+//! The server: what is spoken on each connection.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::Router;
 use axum::http::Request;
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
+use connections::{Idle, Memory, Seat, Terms};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -20,10 +20,8 @@ use pin_project_lite::pin_project;
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service as _;
 
-use crate::connections::{Connections, Seat};
 use crate::gate::Gate;
 use crate::head::HEAD_MAX;
-use crate::memory::Memory;
 
 /// The address that a request came from, as an extension of the request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,13 +31,6 @@ pub struct PeerAddr(pub SocketAddr);
 const HEADS_MAX: usize = 16 * 1024 * 1024;
 /// What hyper may gather of a head: more than there is of it.
 const BUFFER_MAX: usize = HEAD_MAX + 8 * 1024;
-/// Pause after the system refused to accept, most likely for want of file descriptors.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(10);
-/// How long idle connections are kept when draining: a request that is on its way is answered, with
-/// `Connection: close`, rather than cut off. A quarter of a second covers a round trip around the world.
-const LINGER: Duration = Duration::from_millis(250);
-/// How long requests in flight may take to finish when draining. Decisions have shorter deadlines of their own.
-const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Answered to a connection that there is no room for.
 const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
@@ -62,89 +53,39 @@ const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
     // Turns handlers into services once, not for every request.
     let router = router.with_state(());
-    let mut connections = Connections::new();
     let heads = Memory::new(HEADS_MAX);
-    let mut shutdown = pin!(shutdown);
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => admit(&mut connections, stream, peer, &router, &heads),
-                Err(error) => recover(&mut connections, &error).await,
-            },
-            () = connections.changed() => {}
-            () = &mut shutdown => break,
-        }
-    }
-    connections.begin_drain();
-    // Who is in the queue of the listener has been told that the connection stands.
-    while let Poll::Ready(Ok((stream, peer))) = accept_now(&listener).await {
-        admit(&mut connections, stream, peer, &router, &heads);
-    }
-    drop(listener);
-    if tokio::time::timeout(LINGER, connections.closed())
-        .await
-        .is_err()
-    {
-        connections.close_idle();
-        // What is cut off after this has been waiting for longer than any decision takes.
-        let _ = tokio::time::timeout(DRAIN_WITHIN, connections.closed()).await;
-    }
-}
-
-async fn accept_now(listener: &TcpListener) -> Poll<std::io::Result<(TcpStream, SocketAddr)>> {
-    poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await
-}
-
-fn admit(
-    connections: &mut Connections,
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: &Router,
-    heads: &Memory,
-) {
-    let Some(seat) = connections.seat() else {
-        connections.tell_refused("all are busy");
-        // Best effort: the kernel's buffer of a fresh connection has room for this.
-        let _ = stream.try_write(NO_ROOM);
-        return;
+    let terms = Terms {
+        idle: Idle::EndsAfterAMinute,
+        no_room: NO_ROOM,
     };
-    // Answers are small and complete: waiting to fill a packet would only delay them.
-    let _ = stream.set_nodelay(true);
-    let service = Answer {
-        router: router.clone(),
-        peer: PeerAddr(peer),
-        seat: Arc::clone(&seat),
+    let speak = move |stream, peer, seat: Arc<Seat>| {
+        let service = Answer {
+            router: router.clone(),
+            peer: PeerAddr(peer),
+            seat: Arc::clone(&seat),
+        };
+        answer(Gate::new(stream, Arc::clone(&seat), heads.clone()), service)
     };
-    let mut gate = Gate::new(stream, Arc::clone(&seat), heads.clone());
-    let ending = Arc::clone(&seat);
-    connections.spawn(seat, async move {
-        let served = http1::Builder::new()
-            // Idle connections are closed by `Connections`, without a timer for each request.
-            .header_read_timeout(None)
-            // A client that has said all it will is still owed its answer.
-            .half_close(true)
-            // Pages are shared by all who read them, not copied for each.
-            .writev(true)
-            .max_buf_size(BUFFER_MAX)
-            .serve_connection(TokioIo::new(&mut gate), service)
-            .await;
-        if let Err(error) = served {
-            tracing::debug!(%error, "connection ended early");
-        }
-        ending.close();
-        gate.finish().await;
-    });
+    connections::serve(listener, terms, speak, shutdown).await;
 }
 
-async fn recover(connections: &mut Connections, error: &std::io::Error) {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset};
-    if matches!(error.kind(), ConnectionAborted | ConnectionReset) {
-        // The client changed its mind.
-        return;
+async fn answer(mut gate: Gate<TcpStream>, service: Answer) {
+    let seat = Arc::clone(&service.seat);
+    let served = http1::Builder::new()
+        // Idle connections are closed by their listener, without a timer for each request.
+        .header_read_timeout(None)
+        // A client that has said all it will is still owed its answer.
+        .half_close(true)
+        // Pages are shared by all who read them, not copied for each.
+        .writev(true)
+        .max_buf_size(BUFFER_MAX)
+        .serve_connection(TokioIo::new(&mut gate), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "connection ended early");
     }
-    connections.tell_refused(&error.to_string());
-    connections.make_room();
-    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+    seat.close();
+    gate.finish().await;
 }
 
 /// Answers the requests of one connection.

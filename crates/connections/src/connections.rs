@@ -22,12 +22,22 @@ const IDLE_TICKS_MAX: u32 = 60;
 /// One in so many idle connections goes when room is needed, so that a flood does not search them all each time.
 const EVICTED_FRACTION: usize = 64;
 
+/// What becomes of a connection on which nothing is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Idle {
+    /// It ends after a minute.
+    EndsAfterAMinute,
+    /// It stays until its place is needed. For clients that keep connections for when they need them.
+    Stays,
+}
+
 /// The connections of one server.
 pub(crate) struct Connections {
     tasks: JoinSet<()>,
     open: HashMap<Id, Open>,
     clock: Arc<Clock>,
     ticks: Interval,
+    idle: Idle,
     max: usize,
     refused: Refused,
 }
@@ -50,13 +60,15 @@ struct Open {
 }
 
 /// Read by every connection for every request: a whole second will do, and needs no system call.
+#[derive(Debug)]
 struct Clock {
     tick: AtomicU32,
     is_draining: AtomicBool,
 }
 
 /// What one connection is doing.
-pub(crate) struct Seat {
+#[derive(Debug)]
+pub struct Seat {
     clock: Arc<Clock>,
     /// The tick since which it is idle, or one of the values below.
     state: AtomicU32,
@@ -66,8 +78,10 @@ pub(crate) struct Seat {
 const BUSY: u32 = 0;
 /// The last answer has been given; the connection ends by itself once that is written.
 const LAST: u32 = u32::MAX;
-/// Beside a tick: it was answered then, and the answer has not left. Ticks stay below it for 68 years.
+/// Beside a tick: it was answered then, and the answer has not left.
 const UNREAD: u32 = 1 << 31;
+/// Beside a tick: a part of a request came then, and the rest has not. Ticks stay below it for 34 years.
+const PARTIAL: u32 = 1 << 30;
 
 /// What one connection is doing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,31 +90,38 @@ enum Doing {
     Work,
     /// Waiting for the client to take an answer, since this tick.
     Unread(u32),
+    /// Waiting for the rest of a request, since this tick. Nothing is lost if it ends: nothing was counted.
+    Partial(u32),
     /// Waiting for the client to ask, since this tick. Nothing is lost if it ends.
     Idle(u32),
 }
 
 /// What follows after an answer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Then {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Then {
+    /// The connection waits for the next request.
     Stay,
+    /// The connection ends.
     Close,
 }
 
 impl Then {
-    pub(crate) fn is_last(self) -> bool {
+    /// Whether the connection ends with this answer.
+    #[must_use]
+    pub fn is_last(self) -> bool {
         self == Self::Close
     }
 }
 
 impl Seat {
     /// A request has begun.
-    pub(crate) fn begin_request(&self) {
+    pub fn begin_request(&self) {
         self.state.store(BUSY, Relaxed);
     }
 
     /// A request has its answer, which has to leave.
-    pub(crate) fn end_request(&self) -> Then {
+    #[must_use]
+    pub fn end_request(&self) -> Then {
         if self.clock.is_draining.load(Relaxed) {
             self.state.store(LAST, Relaxed);
             return Then::Close;
@@ -111,14 +132,22 @@ impl Seat {
     }
 
     /// Everything that was asked is answered, and has left.
-    pub(crate) fn rest(&self) {
+    pub fn rest(&self) {
         if let Doing::Unread(_) = self.doing() {
             self.state.store(self.clock.tick.load(Relaxed), Relaxed);
         }
     }
 
+    /// A part of a request has come, and its rest is awaited: for a minute from the first time that this is said.
+    pub fn await_rest(&self) {
+        if let Doing::Idle(_) = self.doing() {
+            let now = self.clock.tick.load(Relaxed);
+            self.state.store(now | PARTIAL, Relaxed);
+        }
+    }
+
     /// Nothing is asked any more, and the connection ends by itself.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.state.store(LAST, Relaxed);
     }
 
@@ -126,20 +155,21 @@ impl Seat {
         match self.state.load(Relaxed) {
             BUSY | LAST => Doing::Work,
             tick if tick & UNREAD != 0 => Doing::Unread(tick & !UNREAD),
+            tick if tick & PARTIAL != 0 => Doing::Partial(tick & !PARTIAL),
             tick => Doing::Idle(tick),
         }
     }
 }
 
 impl Connections {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(idle: Idle) -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let max = usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX);
         // A process that may open next to nothing still serves somebody.
-        Self::with_max(max.clamp(16, CONNECTIONS_MAX))
+        Self::with_max(idle, max.clamp(16, CONNECTIONS_MAX))
     }
 
-    fn with_max(max: usize) -> Self {
+    fn with_max(idle: Idle, max: usize) -> Self {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Zero means busy.
@@ -152,6 +182,7 @@ impl Connections {
             open: HashMap::new(),
             clock: Arc::new(clock),
             ticks,
+            idle,
             max,
             refused: Refused::default(),
         }
@@ -209,7 +240,7 @@ impl Connections {
             .open
             .iter()
             .filter_map(|(id, open)| match open.seat.doing() {
-                Doing::Idle(since) => Some((since, *id)),
+                Doing::Idle(since) | Doing::Partial(since) => Some((since, *id)),
                 Doing::Unread(_) | Doing::Work => None,
             })
             .collect();
@@ -245,13 +276,15 @@ impl Connections {
             .tick
             .load(Relaxed)
             .wrapping_add(1)
-            .clamp(BUSY + 1, UNREAD - 1);
+            .clamp(BUSY + 1, PARTIAL - 1);
         self.clock.tick.store(tick, Relaxed);
         if 0 < self.refused.count {
             self.tell(tick);
         }
+        let is_kept = self.idle == Idle::Stays;
         self.close_if(|doing| match doing {
-            Doing::Idle(since) | Doing::Unread(since) => {
+            Doing::Idle(_) if is_kept => false,
+            Doing::Idle(since) | Doing::Partial(since) | Doing::Unread(since) => {
                 IDLE_TICKS_MAX < tick.saturating_sub(since)
             }
             Doing::Work => false,
@@ -265,7 +298,7 @@ impl Connections {
 
     /// Closes everybody who waits for nothing.
     pub(crate) fn close_idle(&mut self) {
-        self.close_if(|doing| matches!(doing, Doing::Idle(_)));
+        self.close_if(|doing| matches!(doing, Doing::Idle(_) | Doing::Partial(_)));
     }
 
     /// Waits until nobody is left.
@@ -310,11 +343,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_idle_make_room() {
-        let mut connections = Connections::with_max(3);
+        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 3);
         let seats = fill(&mut connections, 3);
         connections.tick();
         seats[0].begin_request();
-        seats[0].end_request();
+        assert!(!seats[0].end_request().is_last());
         seats[0].rest();
         seats[1].begin_request();
 
@@ -333,7 +366,7 @@ mod tests {
 
     #[tokio::test]
     async fn busy_connections_stay() {
-        let mut connections = Connections::with_max(2);
+        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 2);
         for seat in fill(&mut connections, 2) {
             seat.begin_request();
         }
@@ -348,10 +381,10 @@ mod tests {
     /// A hit that is counted is answered: also when the client is slow to take what it asked for.
     #[tokio::test]
     async fn who_has_not_taken_his_answer_has_a_minute_for_it() {
-        let mut connections = Connections::with_max(1);
+        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 1);
         for seat in fill(&mut connections, 1) {
             seat.begin_request();
-            seat.end_request();
+            assert!(!seat.end_request().is_last());
         }
         assert!(connections.seat().is_none());
         connections.close_idle();
@@ -365,7 +398,7 @@ mod tests {
 
     #[tokio::test]
     async fn refusals_are_told_once_a_second() {
-        let mut connections = Connections::with_max(1);
+        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 1);
         for second in 1..=3 {
             for _ in 0..1_000 {
                 connections.tell_refused("test");
@@ -381,13 +414,45 @@ mod tests {
 
     #[tokio::test]
     async fn a_minute_of_silence_ends_a_connection() {
-        let mut connections = Connections::with_max(1);
+        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 1);
         fill(&mut connections, 1);
         for _ in 0..60 {
             connections.tick();
         }
         assert_eq!(connections.open.len(), 1);
         connections.tick();
+        assert_eq!(connections.open.len(), 0);
+    }
+
+    /// Pools of clients keep connections for days: what ends is a request that does not.
+    #[tokio::test]
+    async fn who_may_stay_idle_has_a_minute_for_a_request_all_the_same() {
+        let mut connections = Connections::with_max(Idle::Stays, 2);
+        let seats = fill(&mut connections, 2);
+        seats[1].await_rest();
+        for _ in 0..60 {
+            connections.tick();
+            // More of it, which is not the rest.
+            seats[1].await_rest();
+        }
+        assert_eq!(connections.open.len(), 2);
+        connections.tick();
+        assert!(
+            connections
+                .open
+                .values()
+                .all(|open| Arc::ptr_eq(&open.seat, &seats[0]))
+        );
+        assert_eq!(connections.open.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn half_a_request_makes_room_and_does_not_stop_a_drain() {
+        let mut connections = Connections::with_max(Idle::Stays, 1);
+        fill(&mut connections, 1)[0].await_rest();
+        let seats = fill(&mut connections, 1);
+        seats[0].await_rest();
+        connections.close_idle();
         assert_eq!(connections.open.len(), 0);
     }
 }

@@ -1,0 +1,14 @@
+//! The connections of a listener: how many there are, which of them are idle, which go first when room is needed, and
+//! what they may hold together.
+//!
+//! Read [`serve`] first: it accepts connections, gives each a [`Seat`], and drains them at the end. [`Memory`] bounds
+//! what clients may have a process hold beyond what every connection has. This crate does not know what is spoken on a
+//! connection: each front brings that.
+
+mod connections;
+mod memory;
+mod serve;
+
+pub use connections::{Idle, Seat, Then};
+pub use memory::{Memory, NoRoom, Room};
+pub use serve::{Terms, serve};
