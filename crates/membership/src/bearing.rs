@@ -151,4 +151,36 @@ mod tests {
         check(&mut clocks, &[], Bearing::Outvoted);
         check(&mut clocks, &[100], Bearing::Within);
     }
+
+    #[test]
+    fn of_two_clocks_the_middle_is_the_median_and_of_more_the_one_in_the_middle() {
+        let mut clocks = clocks();
+        assert_eq!(clocks.median(), 0);
+        clocks.on_measured(ReplicaId(1), 1_200 * MILLIS);
+        assert_eq!(clocks.median(), 600 * MILLIS);
+        clocks.on_measured(ReplicaId(1), -1_000 * MILLIS);
+        assert_eq!(clocks.median(), -500 * MILLIS, "measured again");
+        clocks.on_measured(ReplicaId(2), 70 * MILLIS);
+        assert_eq!(clocks.median(), 0);
+    }
+
+    #[test]
+    fn who_cannot_be_measured_has_no_say() {
+        let mut clocks = clocks();
+        for (peer, ahead) in [(1, 900), (2, 900), (3, 900)] {
+            clocks.on_measured(ReplicaId(peer), ahead * MILLIS);
+        }
+        clocks.on_gone(ReplicaId(1));
+        assert_eq!(clocks.median(), 900 * MILLIS);
+        clocks.retain(|peer| peer == ReplicaId(2));
+        assert_eq!(clocks.median(), 450 * MILLIS);
+        clocks.retain(|_| false);
+        assert_eq!(clocks.median(), 0);
+    }
+
+    #[test]
+    fn more_than_half_of_the_clocks_are_a_majority() {
+        check(&mut clocks(), &[-2_000, 900, 1_000], Bearing::Undecided);
+        check(&mut clocks(), &[-2_000, 900, 900, 900], Bearing::Outvoted);
+    }
 }

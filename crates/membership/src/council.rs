@@ -128,3 +128,28 @@ impl Chair {
         (names != council.names).then_some(Council { id, names })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use delta_crdt::ReplicaId;
+
+    use super::*;
+
+    #[test]
+    fn a_majority_has_to_go_by_the_composition_for_the_whole_span_anew_after_each_change() {
+        let at = |millis: u64| BootNanos::new(millis * 1_000_000);
+        let span = Nanos::from_secs(1);
+        let mut chair = Chair::new(Term {
+            number: 1,
+            replica: ReplicaId(1),
+        });
+        assert!(!chair.is_steady(at(0), true, span));
+        assert!(!chair.is_steady(at(999), true, span));
+        assert!(chair.is_steady(at(1_000), true, span));
+        chair.unsettle();
+        assert!(!chair.is_steady(at(1_001), true, span), "a change");
+        assert!(!chair.is_steady(at(1_500), false, span), "nobody agrees");
+        assert!(!chair.is_steady(at(2_100), true, span), "they agree anew");
+        assert!(chair.is_steady(at(3_100), true, span));
+    }
+}
