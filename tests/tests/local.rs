@@ -80,7 +80,7 @@ fn many_clients_overshoot_by_less_than_the_other_nodes_admit_unheard() {
         "weir_local_told_cells_total",
         "weir_local_heard_cells_total",
         "weir_local_keys",
-        "weir_decisions_total{decision=\"allow\",strategy=\"local\"}",
+        "weir_decisions_total{decision=\"allow\",strategy=\"local\",front=\"http\"}",
     ] {
         assert!(metrics.contains(name), "{name} in\n{metrics}");
     }

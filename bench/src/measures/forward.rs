@@ -208,11 +208,12 @@ async fn many_callers(node: &Cluster, keys: &Arc<[String]>, batch: usize) -> Res
                         node.hit(&policy, key(), Cost::ONE).await?;
                     } else {
                         let hit = |_| Hit {
-                            policy: policy.clone(),
-                            key: key().clone(),
+                            policy: &policy,
+                            key: key(),
                             cost: Cost::ONE,
                         };
-                        let answers = node.hits((0..batch).map(hit).collect()).await;
+                        let batch: Vec<_> = (0..batch).map(hit).collect();
+                        let answers = node.hits(&batch).await;
                         answers.into_iter().collect::<Result<Vec<_>, _>>()?;
                     }
                     hits.fetch_add(batch as u64, Ordering::Relaxed);

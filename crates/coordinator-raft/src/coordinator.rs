@@ -206,12 +206,10 @@ impl<P: Peers> RaftCoordinator<P> {
     }
 
     fn answer(&self, policy: &Policy, cost: Cost, told: Told) -> Result<Answer, NoDecision> {
-        let answered = told.map(Answer::from).or_else(|error| {
+        told.map(Answer::from).or_else(|error| {
             self.node.meter.by_fail_mode.increment(1);
             policy.on_failure.answer(&policy.limit, cost, error)
-        });
-        self.node.meter.decisions.count(&answered);
-        answered
+        })
     }
 }
 
@@ -223,11 +221,11 @@ impl<P: Peers> Coordinator for RaftCoordinator<P> {
         self.answer(policy, cost, told)
     }
 
-    async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+    async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
         let deadline = Instant::now() + DEADLINE;
         let subjects = hits
             .iter()
-            .map(|hit| self.subject(&hit.policy, &hit.key, Operation::Hit(hit.cost)));
+            .map(|hit| self.subject(hit.policy, hit.key, Operation::Hit(hit.cost)));
         let tickets = self.node.outbox.put(subjects);
         let mut answers = Vec::with_capacity(hits.len());
         for (hit, ticket) in hits.iter().zip(tickets) {
@@ -235,7 +233,7 @@ impl<P: Peers> Coordinator for RaftCoordinator<P> {
                 Ok(ticket) => ticket.decided(deadline).await,
                 Err(error) => Err(error),
             };
-            answers.push(self.answer(&hit.policy, hit.cost, told));
+            answers.push(self.answer(hit.policy, hit.cost, told));
         }
         answers
     }

@@ -1,6 +1,5 @@
 //! What the strategy counts about itself. Handles are made once.
 
-use coordinator::{DecisionMeter, Strategy};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 pub(crate) struct Meter {
@@ -29,13 +28,11 @@ pub(crate) struct Meter {
     pub(crate) dissolved: Counter,
     /// Hits that no decision could be had for, whatever was then answered.
     pub(crate) by_fail_mode: Counter,
-    pub(crate) decisions: DecisionMeter,
 }
 
 impl Meter {
     pub(crate) fn new() -> Self {
         Self {
-            decisions: DecisionMeter::new(Strategy::Raft),
             term: gauge!("weir_raft_term"),
             is_leader: gauge!("weir_raft_is_leader"),
             voters: gauge!("weir_raft_voters"),

@@ -187,11 +187,11 @@ async fn refunds_and_resets_count_once_and_batches_keep_their_order() {
     let policy = policy(limit(Algorithm::SlidingLog, 5), FailMode::Deny);
     for node in world.nodes() {
         let hit = coordinator::Hit {
-            policy: policy.clone(),
-            key: "k".into(),
+            policy: &policy,
+            key: "k",
             cost: Cost::new(2),
         };
-        let told = node.hits(vec![hit; 3]).await;
+        let told = node.hits(&[hit; 3]).await;
         let allowed: Vec<_> = told
             .iter()
             .map(|it| it.unwrap().decision.is_allowed())

@@ -3,13 +3,23 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use coordinator::{Coordinator as _, FailMode, Policy};
+use coordinator::{Coordinator as _, FailMode, Hit, Policy};
 use coordinator_raft::StartError;
 use quota::{Algorithm, Cost};
 use simulator::raft::{Node, World, limit, policy};
 
 fn hundred() -> Policy {
     policy(limit(Algorithm::FixedWindow, 100), FailMode::Deny)
+}
+
+/// A hit of one unit on each key.
+fn hits<'a>(policy: &'a Policy, keys: &'a [String]) -> Vec<Hit<'a>> {
+    let hit = |key| Hit {
+        policy,
+        key,
+        cost: Cost::ONE,
+    };
+    keys.iter().map(|key| hit(key)).collect()
 }
 
 async fn remaining(node: &Node, key: &str) -> u32 {
@@ -169,12 +179,8 @@ async fn a_late_learner_gets_a_snapshot_in_parts_and_the_log_has_been_cut() {
     let node = world.node("a");
     let policy = policy(limit(Algorithm::SlidingLog, 100), FailMode::Deny);
     for round in 0..100 {
-        let hits = (0..500).map(|key| coordinator::Hit {
-            policy: policy.clone(),
-            key: format!("{round}-{key}"),
-            cost: Cost::ONE,
-        });
-        for told in node.hits(hits.collect()).await {
+        let keys: Vec<_> = (0..500).map(|key| format!("{round}-{key}")).collect();
+        for told in node.hits(&hits(&policy, &keys)).await {
             assert!(told.unwrap().decision.is_allowed());
         }
     }
@@ -325,12 +331,8 @@ async fn a_follower_that_was_away_catches_up_from_the_log_in_messages_that_fit()
     };
     world.split(&[&[&leader, one], &[other]]);
     for round in 0..40 {
-        let hits = (0..4_000).map(|key| coordinator::Hit {
-            policy: hundred(),
-            key: format!("{round}-{key}"),
-            cost: Cost::ONE,
-        });
-        let told = world.node(&leader).hits(hits.collect()).await;
+        let keys: Vec<_> = (0..4_000).map(|key| format!("{round}-{key}")).collect();
+        let told = world.node(&leader).hits(&hits(&hundred(), &keys)).await;
         assert!(told.iter().all(Result::is_ok));
     }
     world.heal();

@@ -201,7 +201,7 @@ impl Coordinator for Nobody {
         Err(GONE)
     }
 
-    async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+    async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
         hits.iter().map(|_| Err(GONE)).collect()
     }
 

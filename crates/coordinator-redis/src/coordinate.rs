@@ -203,10 +203,13 @@ impl<F: Coordinator> Coordinator for RedisCoordinator<F> {
         told
     }
 
-    async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
-        let counter = |hit: &Hit| self.backend.key_hash(&hit.policy, &hit.key);
-        let decide = |hit: Hit| async move { self.hit(&hit.policy, &hit.key, hit.cost).await };
-        in_order_of_counters(hits, counter, decide).await
+    async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
+        in_order_of_counters(
+            hits.to_vec(),
+            |hit| self.backend.key_hash(hit.policy, hit.key),
+            |hit| self.hit(hit.policy, hit.key, hit.cost),
+        )
+        .await
     }
 
     /// As the trait says; by the fallback if that counts just now.

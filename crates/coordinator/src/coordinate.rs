@@ -13,6 +13,15 @@ use crate::{Hit, Policy};
 ///
 /// A caller that drops a future leaves it unknown whether the hit was counted.
 pub trait Coordinator: Send + Sync + 'static {
+    /// Decides one hit at once, if this node can: no future, no waiting, nothing allocated. `None`: it was not counted, and
+    /// [`hit`](Self::hit) has to decide it.
+    ///
+    /// The default never can.
+    fn try_hit(&self, hit: Hit<'_>) -> Option<Result<Answer, NoDecision>> {
+        let _cannot = hit;
+        None
+    }
+
     /// Decides one hit, and counts it if it passes. A cost of 0 peeks and counts nothing.
     ///
     /// # Errors
@@ -28,7 +37,10 @@ pub trait Coordinator: Send + Sync + 'static {
     /// Decides many hits, each for itself. The answers come in the order of the hits.
     ///
     /// Hits of the same counter are decided in their order here; others in any.
-    fn hits(&self, hits: Vec<Hit>) -> impl Future<Output = Vec<Result<Answer, NoDecision>>> + Send;
+    fn hits(
+        &self,
+        hits: &[Hit<'_>],
+    ) -> impl Future<Output = Vec<Result<Answer, NoDecision>>> + Send;
 
     /// Gives back up to `cost` units, and tells the state after. Never below empty.
     ///

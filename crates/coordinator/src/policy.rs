@@ -23,13 +23,13 @@ pub struct Policy {
     pub on_failure: FailMode,
 }
 
-/// One hit of a batch.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Hit {
+/// One hit, borrowed from whoever asks: nothing is copied for it on the way to the counter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hit<'a> {
     /// The limit that it counts under.
-    pub policy: Policy,
+    pub policy: &'a Policy,
     /// What is counted. Not empty, at most 1 KiB.
-    pub key: String,
+    pub key: &'a str,
     /// The units it consumes; 0 peeks.
     pub cost: Cost,
 }

@@ -13,8 +13,9 @@ use bytes::{Bytes, BytesMut};
 use connections::{Memory, Room};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use limiter::{Kind, Refusal};
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, Protocol};
 
 /// Largest body of a request. A key of 1 KiB, escaped six times over, fits ten times.
 pub(crate) const BODY_MAX: usize = 64 * 1024;
@@ -63,27 +64,25 @@ pub(crate) async fn read_json(
     max: usize,
 ) -> Result<Received, Problem> {
     if !says_json(headers) {
-        return Err(Problem::new(
-            Kind::UnsupportedMediaType,
-            "the body must be JSON and say so",
-        )
-        .at("Content-Type")
-        .given(
-            headers
-                .get(CONTENT_TYPE)
-                .map_or("", |value| value.to_str().unwrap_or("?")),
-        )
-        .accepted("application/json"));
+        let given = headers.get(CONTENT_TYPE);
+        let refusal = Refusal::invalid("the body must be JSON and say so")
+            .at("Content-Type")
+            .with_given(given.map_or("", |value| value.to_str().unwrap_or("?")))
+            .with_accepted("application/json");
+        return Err(Problem::of_protocol(
+            Protocol::UnsupportedMediaType,
+            refusal,
+        ));
     }
     if (max as u64) < body.size_hint().lower() {
         discard(&mut body).await;
-        return Err(too_large(max));
+        return Err(too_large(max).into());
     }
     // Small bodies come with their headers: then no timer has to be set.
     let first = match poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await {
         Poll::Ready(None) => return Ok(Bytes::new().into()),
         Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-        Poll::Ready(Some(Err(_))) => return Err(broken()),
+        Poll::Ready(Some(Err(_))) => return Err(broken().into()),
         Poll::Pending => Bytes::new(),
     };
     if body.is_end_stream() && first.len() <= max {
@@ -95,10 +94,11 @@ pub(crate) async fn read_json(
             discard(&mut body).await;
             Err(problem)
         }
-        Ok(Err(Unread::Broken)) => Err(broken()),
-        Err(_) => Err(Problem::invalid(
-            "the body did not arrive within 10 s; nothing was counted",
-        )),
+        Ok(Err(Unread::Broken)) => Err(broken().into()),
+        Err(_) => {
+            let detail = "the body did not arrive within 10 s; nothing was counted";
+            Err(Refusal::invalid(detail).into())
+        }
     }
 }
 
@@ -133,7 +133,7 @@ async fn read_rest(
             read.extend_from_slice(&data);
         }
     }
-    Err(Unread::Refused(too_large(max)))
+    Err(Unread::Refused(too_large(max).into()))
 }
 
 fn says_json(headers: &HeaderMap) -> bool {
@@ -174,14 +174,14 @@ async fn discard(body: &mut Body) {
     let _ = tokio::time::timeout(DISCARDED_WITHIN, discard).await;
 }
 
-fn too_large(max: usize) -> Problem {
-    Problem::new(
+fn too_large(max: usize) -> Refusal {
+    Refusal::new(
         Kind::TooLarge,
         format!("a body here has at most {max} bytes"),
     )
-    .accepted(format!("at most {max} bytes"))
+    .with_accepted(format!("at most {max} bytes"))
 }
 
-fn broken() -> Problem {
-    Problem::invalid("the body ended before it was complete; nothing was counted").last()
+fn broken() -> Refusal {
+    Refusal::invalid("the body ended before it was complete; nothing was counted").last()
 }

@@ -7,22 +7,19 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use bytes::{BufMut as _, BytesMut};
-use coordinator::{Answer, Hit};
+use coordinator::Answer;
+use limiter::{ENCODED, Key, Node, Refusal, Rule, Selected, decode};
 use quota::{Cost, Verdict};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 
-use crate::app::{App, Selected, Shared};
+use crate::app::{App, Shared};
 use crate::body::{BATCH_BODY_MAX, BODY_MAX, read_json};
 use crate::decided;
 use crate::explain::{Field, Kind, Shape, explain};
-use crate::headers::RateHeaders;
-use crate::key;
-use crate::node::Node;
-use crate::problem::{self, Problem};
-use crate::query;
-use crate::rule::{RULE, Rule};
+use crate::problem::Problem;
+use crate::rule::{RULE, RuleBody};
 
 /// Most checks in one batch: enough for the limits of one request of a client many times over.
 const BATCH_CHECKS_MAX: usize = 1_000;
@@ -38,7 +35,7 @@ struct Check<'b> {
     #[serde(borrow, default)]
     limit: Option<Text<'b>>,
     #[serde(default)]
-    rule: Option<Box<Rule>>,
+    rule: Option<Box<RuleBody>>,
     #[serde(borrow)]
     key: Text<'b>,
     #[serde(default = "one")]
@@ -125,42 +122,28 @@ impl<'de: 'b, 'b> Deserialize<'de> for Text<'b> {
 /// A check whose every part is known to be good.
 struct Asked<'a> {
     selected: Cow<'a, Selected>,
-    key: Cow<'a, str>,
+    key: Key<'a>,
     cost: Cost,
 }
 
 impl<N> App<N> {
-    fn read_check<'a>(&'a self, body: &'a [u8]) -> Result<Asked<'a>, Problem> {
+    fn read_check<'a>(&'a self, body: &'a [u8]) -> Result<Asked<'a>, Refusal> {
         let check: Check<'a> =
             serde_json::from_slice(body).map_err(|error| explain(body, &CHECK, &error))?;
-        key::check(&check.key.0, "key")?;
+        let key = Key::new(check.key.0, "key")?;
         let selected = match (&check.limit, &check.rule) {
-            (Some(name), None) => Cow::Borrowed(self.limit(&name.0)?),
-            (None, Some(rule)) => {
-                let policy = rule.policy(&self.namespace)?;
-                let headers = RateHeaders::new("rule", &policy.limit);
-                Cow::Owned(Selected { policy, headers })
-            }
-            (None, None) => return Err(Problem::missing("limit", LIMIT_ACCEPTED)),
+            (Some(name), None) => Cow::Borrowed(self.limiter.named(&name.0)?),
+            (None, Some(rule)) => Cow::Owned(self.limiter.inline(Rule::from(rule.limit()?))),
+            (None, None) => return Err(Refusal::missing("limit", LIMIT_ACCEPTED)),
             (Some(_), Some(_)) => {
-                return Err(Problem::invalid("give either limit or rule").at("rule"));
+                return Err(Refusal::invalid("give either limit or rule").at("rule"));
             }
         };
         Ok(Asked {
             selected,
-            key: check.key.0,
+            key,
             cost: Cost::new(check.cost),
         })
-    }
-}
-
-impl Asked<'_> {
-    /// Refuses what can never pass, without asking anybody.
-    fn check_cost(&self) -> Result<(), Problem> {
-        if self.selected.policy.limit.burst() < self.cost.units() {
-            return Err(Problem::never_conforms(&self.selected.policy, self.cost));
-        }
-        Ok(())
     }
 }
 
@@ -171,11 +154,13 @@ pub(crate) async fn check<N: Node>(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
-    let asked = app.read_check(&body)?;
-    asked.check_cost()?;
-    let policy = &asked.selected.policy;
-    let answer = app.node.hit(policy, &asked.key, asked.cost).await?;
-    decided::respond(policy, &asked.selected.headers, asked.cost, &answer)
+    let Asked {
+        selected,
+        key,
+        cost,
+    } = app.read_check(&body)?;
+    let answer = app.limiter.check(&selected, &key, cost).await?;
+    decided::respond(&selected, cost, &answer)
 }
 
 /// `POST /v1/refund`
@@ -185,11 +170,14 @@ pub(crate) async fn refund<N: Node>(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
-    let asked = app.read_check(&body)?;
-    let policy = &asked.selected.policy;
-    let answer = app.node.refund(policy, &asked.key, asked.cost).await?;
+    let Asked {
+        selected,
+        key,
+        cost,
+    } = app.read_check(&body)?;
+    let answer = app.limiter.refund(&selected, &key, cost).await?;
     // The state after: told like that of a peek.
-    decided::respond(policy, &asked.selected.headers, Cost::PEEK, &answer)
+    decided::respond(&selected, Cost::PEEK, &answer)
 }
 
 /// `POST /v1/check/batch`
@@ -202,71 +190,65 @@ pub(crate) async fn batch<N: Node>(
     let batch: Batch<'_> =
         serde_json::from_slice(&body).map_err(|error| explain(&body, &BATCH, &error))?;
     if BATCH_CHECKS_MAX < batch.checks.len() {
-        return Err(Problem::new(
-            problem::Kind::TooLarge,
+        return Err(Refusal::new(
+            limiter::Kind::TooLarge,
             "a batch has at most 1000 checks; none was counted",
         )
         .at("checks")
-        .given(batch.checks.len())
-        .accepted("at most 1000"));
+        .with_given(batch.checks.len())
+        .with_accepted("at most 1000")
+        .into());
     }
     let checks: Vec<_> = batch
         .checks
         .iter()
         .map(|check| {
             let asked = app.read_check(check.get().as_bytes())?;
-            asked.check_cost()?;
+            asked.selected.check_cost(asked.cost)?;
             Ok(asked)
         })
         .collect();
     let asked = checks
         .iter()
-        .filter_map(|check: &Result<_, Problem>| check.as_ref().ok());
-    let hits = asked.map(|asked| Hit {
-        policy: asked.selected.policy.clone(),
-        key: asked.key.to_string(),
-        cost: asked.cost,
-    });
-    let hits: Vec<_> = hits.collect();
+        .filter_map(|check: &Result<Asked<'_>, Refusal>| check.as_ref().ok());
+    let hits: Vec<_> = asked
+        .map(|asked| asked.selected.hit(&asked.key, asked.cost))
+        .collect();
     // Before anything is counted: what was counted is answered.
     let room = app.bodies.room(checks.len() * CHECK_BYTES)?;
-    let answers = app.node.hits(hits).await;
-    Ok(decided::json(room.keep(batch_json(checks, answers))))
+    let answers = app.limiter.hits(&hits).await;
+    Ok(decided::json(room.keep(batch_json(&checks, answers))))
 }
 
 /// Puts the answers into the places of the checks that were asked.
-fn batch_json<E: Into<Problem>>(
-    checks: Vec<Result<Asked<'_>, Problem>>,
-    answers: Vec<Result<Answer, E>>,
+fn batch_json(
+    checks: &[Result<Asked<'_>, Refusal>],
+    answers: Vec<Result<Answer, Refusal>>,
 ) -> BytesMut {
     let mut answers = answers.into_iter();
     let mut results = BytesMut::with_capacity(checks.len() * 100);
     let mut allowed = true;
     for check in checks {
-        let decided = check.and_then(|asked| {
-            let answer = answers
-                .next()
-                .expect("a coordinator answers every hit")
-                .map_err(Into::into)?;
+        let decided = check.as_ref().map_err(Clone::clone).and_then(|asked| {
+            let answer = answers.next().expect("a coordinator answers every hit")?;
+            let policy = asked.selected.policy();
             match answer.decision.verdict {
-                Verdict::NeverConforms => {
-                    Err(Problem::never_conforms(&asked.selected.policy, asked.cost))
-                }
-                _ => Ok((asked, answer)),
+                Verdict::NeverConforms => Err(Refusal::never_conforms(policy, asked.cost)),
+                _ => Ok((policy, answer)),
             }
         });
         if !results.is_empty() {
             results.put_u8(b',');
         }
         match decided {
-            Ok((asked, answer)) => {
+            Ok((policy, answer)) => {
                 allowed &= answer.decision.is_allowed();
-                decided::write_json(&asked.selected.policy, &answer, &mut results);
+                decided::write_json(policy, &answer, &mut results);
             }
-            Err(problem) => {
+            Err(refusal) => {
                 allowed = false;
                 results.put_slice(br#"{"error":"#);
-                results.put_slice(problem.json().as_bytes());
+                results.put_slice(Problem::from(refusal).json().as_bytes());
                 results.put_u8(b'}');
             }
         }
@@ -286,11 +268,11 @@ fn batch_json<E: Into<Problem>>(
 pub(crate) async fn reset<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<StatusCode, Problem> {
     let path = uri.path().strip_prefix("/v1/keys/").unwrap_or_default();
     let (limit, key) = path.split_once('/').unwrap_or((path, ""));
-    let decode = |text, field| {
-        query::decode(text, false).ok_or_else(|| Problem::field(field, text, query::ENCODED))
-    };
-    let (limit, key) = (decode(limit, "limit")?, decode(key, "key")?);
-    key::check(&key, "key")?;
-    app.node.reset(&app.limit(&limit)?.policy, &key).await?;
+    let decoded =
+        |text, field| decode(text, false).ok_or_else(|| Refusal::field(field, text, ENCODED));
+    let (limit, key) = (decoded(limit, "limit")?, decoded(key, "key")?);
+    let key = Key::new(key, "key")?;
+    let selected = app.limiter.named(&limit)?;
+    app.limiter.reset(selected, &key).await?;
     Ok(StatusCode::NO_CONTENT)
 }

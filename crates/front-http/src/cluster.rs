@@ -5,7 +5,8 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use coordinator::Strategy;
+use coordinator::{Forgotten, Readiness, Strategy};
+use limiter::{Kind, Node, Refusal, parameter};
 use quota::Nanos;
 use serde_json::{Value, json};
 
@@ -13,14 +14,12 @@ use crate::app::Shared;
 use crate::decided;
 use crate::key_limits::key_parameter;
 use crate::memory::ANSWER_BYTES;
-use crate::node::{Forgotten, Node, Readiness};
-use crate::problem::{Kind, Problem};
-use crate::query;
+use crate::problem::Problem;
 
 /// `GET /v1/cluster`
 pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Result<Response, Problem> {
     let room = app.answers.room(ANSWER_BYTES)?;
-    let status = app.node.cluster();
+    let status = app.limiter.node().cluster();
     let members: Vec<Value> = status
         .members
         .iter()
@@ -86,38 +85,40 @@ pub(crate) async fn forget<N: Node>(
     State(app): Shared<N>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    match app.node.forget(&name) {
-        Forgotten::Done => Ok(StatusCode::NO_CONTENT),
-        Forgotten::Alive => Err(Problem::new(
+    let refusal = match app.limiter.node().forget(&name) {
+        Forgotten::Done => return Ok(StatusCode::NO_CONTENT),
+        Forgotten::Alive => Refusal::new(
             Kind::MemberAlive,
             "only a dead member can be forgotten; stop it to make it leave",
-        )),
-        Forgotten::Unknown => Err(Problem::new(
-            Kind::NotFound,
-            "no member of the cluster has this name",
-        )),
-        Forgotten::Joining => Err(Problem::joining()),
-    }
+        ),
+        Forgotten::Unknown => {
+            Refusal::new(Kind::NotFound, "no member of the cluster has this name")
+        }
+        Forgotten::Joining => Refusal::joining(),
+    };
+    Err(refusal.into())
 }
 
 /// `GET /v1/owner`
 pub(crate) async fn owner<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
-    let limit = query::parameter(uri.query().unwrap_or_default(), "limit")?
-        .ok_or_else(|| Problem::missing("limit", "the name of a limit"))?;
-    let policy = &app.limit(&limit)?.policy;
+    let limit = parameter(uri.query().unwrap_or_default(), "limit")?
+        .ok_or_else(|| Refusal::missing("limit", "the name of a limit"))?;
+    let policy = app.limiter.named(&limit)?.policy();
     if policy.strategy != Strategy::Owner {
         let detail = "keys of this limit have no owner: it is counted by another strategy";
-        return Err(Problem::new(Kind::NotFound, detail)
+        return Err(Refusal::new(Kind::NotFound, detail)
             .at("strategy")
-            .given(policy.strategy.name()));
+            .with_given(policy.strategy.name())
+            .into());
     }
     let key = key_parameter(&uri, "key")?;
-    let ownership = app.node.owner_of(policy, &key).ok_or_else(|| {
-        Problem::new(
+    let ownership = app.limiter.node().owner_of(policy, key.as_str());
+    let ownership = ownership.ok_or_else(|| {
+        Refusal::new(
             Kind::NoDecision,
             "nobody is known to own the shard of this key yet",
         )
-        .retry_after(Nanos::from_secs(1))
+        .with_retry_after(Nanos::from_secs(1))
     })?;
     let json = json!({
         "shard": ownership.shard,
@@ -135,7 +136,7 @@ pub(crate) async fn health() -> Response {
 
 /// `GET /ready`
 pub(crate) async fn ready<N: Node>(State(app): Shared<N>) -> Response {
-    let json = match app.node.readiness() {
+    let json = match app.limiter.node().readiness() {
         Readiness::Ready => return decided::json(r#"{"status":"ready"}"#),
         Readiness::Joining => r#"{"status":"joining"}"#,
         Readiness::NoQuorum => r#"{"status":"no-quorum"}"#,
@@ -152,7 +153,7 @@ pub(crate) async fn ready<N: Node>(State(app): Shared<N>) -> Response {
 /// `GET /metrics`
 pub(crate) async fn metrics<N: Node>(State(app): Shared<N>) -> Result<Response, Problem> {
     let room = app.answers.room(ANSWER_BYTES)?;
-    let mut response = Response::new(Body::from(room.keep(app.node.metrics())));
+    let mut response = Response::new(Body::from(room.keep(app.limiter.node().metrics())));
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, text);
     Ok(response)

@@ -6,9 +6,9 @@ use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::response::Response;
 use bytes::{BufMut as _, BytesMut};
 use coordinator::{Answer, Policy};
+use limiter::{RateHeaders, Refusal, Selected, write_retry_after};
 use quota::{Cost, Verdict};
 
-use crate::headers::{RateHeaders, write_retry_after};
 use crate::problem::Problem;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -18,21 +18,20 @@ const DECISION_JSON_MAX: usize = 160;
 
 /// Answers one hit with its decision as JSON: 200, 429, or 422 for what never conforms.
 pub(crate) fn respond(
-    policy: &Policy,
-    headers: &RateHeaders,
+    selected: &Selected,
     cost: Cost,
     answer: &Answer,
 ) -> Result<Response, Problem> {
     if answer.decision.verdict == Verdict::NeverConforms {
-        return Err(Problem::never_conforms(policy, cost));
+        return Err(Refusal::never_conforms(selected.policy(), cost).into());
     }
     let mut json = BytesMut::with_capacity(DECISION_JSON_MAX);
-    write_json(policy, answer, &mut json);
+    write_json(selected.policy(), answer, &mut json);
     let mut response = Response::new(Body::from(json.freeze()));
     // Room for everything that is added here: growing would rehash.
     *response.headers_mut() = HeaderMap::with_capacity(8);
     response.headers_mut().insert(CONTENT_TYPE, JSON);
-    mark(&mut response, headers, cost, answer);
+    mark(&mut response, selected.headers(), cost, answer);
     Ok(response)
 }
 

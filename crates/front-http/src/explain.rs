@@ -5,12 +5,11 @@
 
 use std::fmt;
 
+use limiter::{Given, Refusal};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
-
-use crate::problem::Problem;
 
 /// The fields of an object.
 pub(crate) struct Shape {
@@ -36,23 +35,23 @@ pub(crate) enum Kind {
 }
 
 /// The problem with `body`, which the fast parser refused with `error`.
-pub(crate) fn explain(body: &[u8], shape: &Shape, error: &serde_json::Error) -> Problem {
+pub(crate) fn explain(body: &[u8], shape: &Shape, error: &serde_json::Error) -> Refusal {
     match explain_object(body, shape, "") {
         Some(problem) => problem,
         // Cannot happen while shapes and structs agree. If they do not, this is still a true answer.
-        None => Problem::invalid(error.to_string()),
+        None => Refusal::invalid(error.to_string()),
     }
 }
 
-fn explain_object(body: &[u8], shape: &Shape, path: &str) -> Option<Problem> {
+fn explain_object(body: &[u8], shape: &Shape, path: &str) -> Option<Refusal> {
     let fields: Fields = match serde_json::from_slice(body) {
         Ok(fields) => fields,
         Err(error) => {
             return Some(match serde_json::from_slice::<Value>(body) {
-                Ok(given) => Problem::invalid("the body must be an object")
-                    .given(given)
-                    .accepted(names(shape)),
-                Err(_) => Problem::invalid(format!("the body is not JSON: {error}")),
+                Ok(given) => Refusal::invalid("the body must be an object")
+                    .with_given(as_given(given))
+                    .with_accepted(names(shape)),
+                Err(_) => Refusal::invalid(format!("the body is not JSON: {error}")),
             });
         }
     };
@@ -60,25 +59,24 @@ fn explain_object(body: &[u8], shape: &Shape, path: &str) -> Option<Problem> {
     for (index, (name, raw)) in fields.0.iter().enumerate() {
         let Some(field) = shape.fields.iter().find(|field| field.name == name) else {
             return Some(
-                Problem::invalid("there is no such field")
+                Refusal::invalid("there is no such field")
                     .at(place(name))
-                    .accepted(names(shape)),
+                    .with_accepted(names(shape)),
             );
         };
         if fields.0[..index].iter().any(|(earlier, _)| earlier == name) {
-            return Some(Problem::invalid("a field is given twice").at(place(name)));
+            return Some(Refusal::invalid("a field is given twice").at(place(name)));
         }
         // Numbers beyond all bounds and halves of surrogate pairs are JSON by its grammar, but no value.
         let Ok(value) = serde_json::from_str::<Value>(raw.get()) else {
-            return Some(Problem::field(place(name), raw.get(), field.accepted));
+            return Some(Refusal::field(place(name), raw.get(), field.accepted));
         };
         let problem = match &field.kind {
             Kind::Object(shape) if value.is_object() => {
                 explain_object(raw.get().as_bytes(), shape, &format!("{}.", place(name)))
             }
-            kind => {
-                (!kind.takes(&value)).then(|| Problem::field(place(name), value, field.accepted))
-            }
+            kind => (!kind.takes(&value))
+                .then(|| Refusal::field(place(name), as_given(value), field.accepted)),
         };
         if problem.is_some() {
             return problem;
@@ -88,7 +86,17 @@ fn explain_object(body: &[u8], shape: &Shape, path: &str) -> Option<Problem> {
         .fields
         .iter()
         .find(|field| field.required && !fields.0.iter().any(|(name, _)| name == field.name))?;
-    Some(Problem::missing(place(missing.name), missing.accepted))
+    Some(Refusal::missing(place(missing.name), missing.accepted))
+}
+
+/// What a body gave, without what is inside of it.
+fn as_given(value: Value) -> Given {
+    match value {
+        Value::String(text) => text.into(),
+        Value::Array(_) => "an array".into(),
+        Value::Object(_) => "an object".into(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Given::Literal(value.to_string()),
+    }
 }
 
 impl Kind {

@@ -8,8 +8,9 @@ use std::mem::MaybeUninit;
 use axum::http::Uri;
 use axum::http::uri::Authority;
 use httparse::{Error, Header, Status};
+use limiter::{Kind, Refusal};
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, Protocol};
 
 /// Most of a request's head: a key of 1 KiB fits every way it can be given, and so do the cookies of a browser.
 pub(crate) const HEAD_MAX: usize = 64 * 1024;
@@ -63,30 +64,31 @@ pub(crate) fn read(bytes: &[u8]) -> Seen {
         .and_then(|()| framing(request.headers, is_1_1));
     match checked {
         Ok(body) => Seen::Whole(Head { len, body }),
-        Err(problem) => Seen::Refused(problem),
+        Err(refusal) => Seen::Refused(refusal.into()),
     }
 }
 
 /// A head that ended before it was whole.
 pub(crate) fn incomplete() -> Problem {
-    refused("the request ended before its head was complete")
+    refused("the request ended before its head was complete").into()
 }
 
 fn malformed(error: Error, has_method: bool) -> Problem {
-    match error {
-        Error::TooManyHeaders => too_large("a request has at most 100 headers"),
-        Error::HeaderName => refused("the name of a header is malformed"),
-        Error::HeaderValue => refused("the value of a header has bytes that none may have"),
-        Error::NewLine => refused("a line does not end as one"),
-        Error::Version => refused("the version is not HTTP/1.1 or HTTP/1.0"),
-        Error::Token if has_method => refused("the target of the request is malformed"),
-        Error::Token => refused("the method is malformed: this is no HTTP request"),
-        Error::Status => refused("this is no HTTP request"),
-    }
+    let detail = match error {
+        Error::TooManyHeaders => return too_large("a request has at most 100 headers"),
+        Error::HeaderName => "the name of a header is malformed",
+        Error::HeaderValue => "the value of a header has bytes that none may have",
+        Error::NewLine => "a line does not end as one",
+        Error::Version => "the version is not HTTP/1.1 or HTTP/1.0",
+        Error::Token if has_method => "the target of the request is malformed",
+        Error::Token => "the method is malformed: this is no HTTP request",
+        Error::Status => "this is no HTTP request",
+    };
+    refused(detail).into()
 }
 
 /// RFC 9112, section 3.2: a path, or one of the forms for proxies, `CONNECT` and `OPTIONS`.
-fn check_target(method: &str, target: &str) -> Result<(), Problem> {
+fn check_target(method: &str, target: &str) -> Result<(), Refusal> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/?&=._-~%+:@!$'()*,;".contains(&byte);
     if target.starts_with('/') && target.bytes().all(plain) {
         return Ok(());
@@ -107,7 +109,7 @@ fn check_target(method: &str, target: &str) -> Result<(), Problem> {
 }
 
 /// RFC 9112, section 3.2: one `Host`, without which only HTTP/1.0 may come.
-fn check_host(headers: &[Header<'_>], is_1_1: bool) -> Result<(), Problem> {
+fn check_host(headers: &[Header<'_>], is_1_1: bool) -> Result<(), Refusal> {
     let mut hosts = values(headers, "host");
     let Some(host) = hosts.next() else {
         return match is_1_1 {
@@ -129,7 +131,7 @@ fn check_host(headers: &[Header<'_>], is_1_1: bool) -> Result<(), Problem> {
 }
 
 /// Where the body ends. Refuses every way of saying it in which two readers could find different ends.
-fn framing(headers: &[Header<'_>], is_1_1: bool) -> Result<Framing, Problem> {
+fn framing(headers: &[Header<'_>], is_1_1: bool) -> Result<Framing, Refusal> {
     const LENGTH: &str = "Content-Length";
     const CODING: &str = "Transfer-Encoding";
     let mut lengths = values(headers, LENGTH);
@@ -147,12 +149,12 @@ fn framing(headers: &[Header<'_>], is_1_1: bool) -> Result<Framing, Problem> {
         }
         return match coding.eq_ignore_ascii_case(b"chunked") {
             true => Ok(Framing::Chunked),
-            false => Err(Problem::new(
+            false => Err(Refusal::new(
                 Kind::NotImplemented,
                 "no other transfer coding is understood; nothing was counted",
             )
             .at(CODING)
-            .accepted("chunked")),
+            .with_accepted("chunked")),
         };
     }
     let Some(length) = length else {
@@ -176,10 +178,10 @@ fn values<'h>(headers: &'h [Header<'h>], name: &'h str) -> impl Iterator<Item = 
     headers.iter().filter(named).map(|header| header.value)
 }
 
-fn refused(detail: &str) -> Problem {
-    Problem::invalid(format!("{detail}; nothing was counted"))
+fn refused(detail: &str) -> Refusal {
+    Refusal::invalid(format!("{detail}; nothing was counted"))
 }
 
 fn too_large(detail: &str) -> Problem {
-    Problem::new(Kind::HeadTooLarge, format!("{detail}; nothing was counted"))
+    Problem::of_protocol(Protocol::HeadTooLarge, refused(detail))
 }

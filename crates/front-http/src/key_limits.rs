@@ -5,7 +5,8 @@ use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use quota::{Cost, UnknownAlgorithm};
+use limiter::{Key, Node, Places, Refusal, RuleText, accepted, parameter, span};
+use quota::Cost;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -13,13 +14,7 @@ use crate::app::Shared;
 use crate::body::{BODY_MAX, read_json};
 use crate::decided;
 use crate::explain::{Field, Kind, Shape, explain};
-use crate::headers::RateHeaders;
-use crate::key;
-use crate::node::{Node, Readiness};
-use crate::problem::{self, Problem};
-use crate::query;
-use crate::rule::{BURST_ACCEPTED, LIMIT_ACCEPTED, Places, Rule};
-use crate::span;
+use crate::problem::Problem;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,25 +39,25 @@ const KEY_LIMIT: Shape = Shape {
             name: "limit",
             required: true,
             kind: Kind::Count,
-            accepted: LIMIT_ACCEPTED,
+            accepted: accepted::LIMIT,
         },
         Field {
             name: "interval",
             required: true,
             kind: Kind::Text,
-            accepted: span::ACCEPTED,
+            accepted: accepted::PER,
         },
         Field {
             name: "algorithm",
             required: true,
             kind: Kind::Text,
-            accepted: UnknownAlgorithm::ACCEPTED,
+            accepted: accepted::ALGORITHM,
         },
         Field {
             name: "burst",
             required: false,
             kind: Kind::Count,
-            accepted: BURST_ACCEPTED,
+            accepted: accepted::BURST,
         },
     ],
 };
@@ -89,19 +84,19 @@ pub(crate) async fn put<N: Node>(
         algorithm,
         burst,
     } = serde_json::from_slice(&body).map_err(|error| explain(&body, &KEY_LIMIT, &error))?;
-    key::check(&key, "key")?;
-    let rule = Rule {
-        algorithm,
+    let key = Key::new(key, "key")?;
+    let rule = RuleText {
+        algorithm: &algorithm,
         limit,
-        per: interval,
+        per: &interval,
         burst,
         anchor: None,
     };
     let limit = rule.limit(&PLACES)?;
-    app.node.put_key_limit(&key, limit).await?;
+    app.limiter.put_key_limit(&key, limit).await?;
 
     let mut stored = json!({
-        "key": key,
+        "key": key.as_str(),
         "limit": limit.units(),
         "interval": span::format(limit.period()),
         // As it was given: `token_bucket` and `gcra` are the same, but only one is what this client calls it.
@@ -119,35 +114,14 @@ pub(crate) async fn put<N: Node>(
 /// `GET /api/check`
 pub(crate) async fn check<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "key")?;
-    let policy = app.node.key_limit(&key).ok_or_else(|| {
-        if app.node.readiness() == Readiness::Joining {
-            // It may have one, which the others will tell.
-            return Problem::joining();
-        }
-        Problem::new(
-            problem::Kind::NotFound,
-            "no limit has been set for this key",
-        )
-        .at("key")
-        .given(&*key)
-        .accepted("a key that POST /api/limits was given")
-    })?;
-    let answer = app.node.hit(&policy, &key, Cost::ONE).await?;
-    decided::respond(
-        &policy,
-        &RateHeaders::new("key", &policy.limit),
-        Cost::ONE,
-        &answer,
-    )
+    let selected = app.limiter.key_limit(&key)?;
+    let answer = app.limiter.hit(&selected, &key, Cost::ONE).await?;
+    decided::respond(&selected, Cost::ONE, &answer)
 }
 
 /// A key that the query must have.
-pub(crate) fn key_parameter<'u>(
-    uri: &'u Uri,
-    name: &'static str,
-) -> Result<std::borrow::Cow<'u, str>, Problem> {
-    let key = query::parameter(uri.query().unwrap_or_default(), name)?
-        .ok_or_else(|| Problem::missing(name, "1 to 1024 bytes of text"))?;
-    key::check(&key, name)?;
-    Ok(key)
+pub(crate) fn key_parameter<'u>(uri: &'u Uri, name: &'static str) -> Result<Key<'u>, Refusal> {
+    let key = parameter(uri.query().unwrap_or_default(), name)?
+        .ok_or_else(|| Refusal::missing(name, "1 to 1024 bytes of text"))?;
+    Key::new(key, name)
 }

@@ -7,16 +7,14 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use coordinator::{FailMode, Policy};
+use limiter::{ENCODED, Kind, Refusal, anchor_name, decode, span};
 use quota::Algorithm;
 use serde_json::{Value, json};
 
 use crate::app::{App, Shared};
 use crate::decided;
 use crate::memory::ANSWER_BYTES;
-use crate::problem::{Kind, Problem};
-use crate::query;
-use crate::rule::anchor_name;
-use crate::span;
+use crate::problem::Problem;
 
 const NOT_SERVED: &str =
     "limits cannot be defined at run time in this version: define them in the file";
@@ -24,53 +22,49 @@ const NOT_SERVED: &str =
 /// `GET /v1/limits`
 pub(crate) async fn list<N>(State(app): Shared<N>) -> Result<Response, Problem> {
     let room = app.answers.room(ANSWER_BYTES)?;
-    let mut policies: Vec<_> = app
-        .limits
-        .values()
-        .map(|selected| &selected.policy)
-        .collect();
-    policies.sort_by(|a, b| a.name.cmp(&b.name));
-    let limits: Vec<_> = policies.into_iter().map(limit_json).collect();
+    let limits = app.limiter.limits().into_iter();
+    let limits: Vec<_> = limits.map(|limit| limit_json(limit.policy())).collect();
     let json = json!({ "limits": limits });
     Ok(decided::json(room.keep(json.to_string())))
 }
 
 /// `GET /v1/limits/{name}`
 pub(crate) async fn get<N>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
-    let policy = &app.limit(&name(&uri)?)?.policy;
-    Ok(decided::json(limit_json(policy).to_string()))
+    let limit = app.limiter.named(&name(&uri)?)?;
+    Ok(decided::json(limit_json(limit.policy()).to_string()))
 }
 
 /// `PUT /v1/limits/{name}`
 pub(crate) async fn put<N>(State(app): Shared<N>, uri: Uri) -> Problem {
-    match defined(&app, &uri) {
-        Ok(problem) => problem,
-        Err(_) => Problem::new(Kind::NotImplemented, NOT_SERVED),
-    }
+    let refusal = match defined(&app, &uri) {
+        Ok(refusal) => refusal,
+        Err(_) => Refusal::new(Kind::NotImplemented, NOT_SERVED),
+    };
+    refusal.into()
 }
 
 /// `DELETE /v1/limits/{name}`
 pub(crate) async fn delete<N>(State(app): Shared<N>, uri: Uri) -> Problem {
-    defined(&app, &uri).unwrap_or_else(|problem| problem)
+    defined(&app, &uri).unwrap_or_else(|refusal| refusal).into()
 }
 
-/// The problem with changing a limit: that the file defines it, or else that there is none.
-fn defined<N>(app: &App<N>, uri: &Uri) -> Result<Problem, Problem> {
+/// The refusal of changing a limit: that the file defines it, or else that there is none.
+fn defined<N>(app: &App<N>, uri: &Uri) -> Result<Refusal, Refusal> {
     let name = name(uri)?;
-    app.limit(&name)?;
-    Ok(Problem::new(
+    app.limiter.named(&name)?;
+    Ok(Refusal::new(
         Kind::DefinedInFile,
         "this limit is defined in the file: change it there",
     )
     .at("name")
-    .given(name))
+    .with_given(name))
 }
 
-fn name(uri: &Uri) -> Result<String, Problem> {
+fn name(uri: &Uri) -> Result<String, Refusal> {
     let name = uri.path().strip_prefix("/v1/limits/").unwrap_or_default();
-    let decoded = query::decode(name, false);
+    let decoded = decode(name, false);
     Ok(decoded
-        .ok_or_else(|| Problem::field("name", name, query::ENCODED))?
+        .ok_or_else(|| Refusal::field("name", name, ENCODED))?
         .into_owned())
 }
 

@@ -1,8 +1,9 @@
 //! Memory that clients may take together, beyond what every connection has.
 
 use connections::NoRoom;
+use limiter::{Kind, Refusal};
 
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 
 /// Room for an answer whose length is known once it is made: the most of one. The rest is given back then.
 pub(crate) const ANSWER_BYTES: usize = 1024 * 1024;
@@ -16,7 +17,8 @@ pub(crate) const BODIES_MAX: usize = 64 * 1024 * 1024;
 
 impl From<NoRoom> for Problem {
     fn from(error: NoRoom) -> Self {
-        Self::new(Kind::Overloaded, format!("{error}; nothing was counted"))
-            .retry_after(quota::Nanos::from_secs(1))
+        Refusal::new(Kind::Overloaded, format!("{error}; nothing was counted"))
+            .with_retry_after(quota::Nanos::from_secs(1))
+            .into()
     }
 }

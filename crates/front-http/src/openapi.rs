@@ -1,8 +1,9 @@
 //! `/openapi.json`: the API described. Kept by hand; tests hold it against what is served.
 
+use limiter::Identity;
 use serde_json::{Map, Value, json};
 
-use crate::config::{HttpConfig, Identity, RouteAnswer};
+use crate::config::{HttpConfig, RouteAnswer};
 
 /// What is the same for every configuration.
 const API: &str = include_str!("openapi.json");

@@ -3,12 +3,12 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
+use limiter::Node;
 use quota::Cost;
 
 use crate::app::Shared;
 use crate::decided;
 use crate::key_limits::key_parameter;
-use crate::node::Node;
 use crate::problem::Problem;
 
 /// `POST /rate/increment`
@@ -17,8 +17,7 @@ pub(crate) async fn increment<N: Node>(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "client_id")?;
-    let policy = &app.limit(&app.rate_limit)?.policy;
-    let answer = app.node.hit(policy, &key, Cost::ONE).await?;
+    let answer = app.limiter.hit(app.rate_limit()?, &key, Cost::ONE).await?;
     Ok(decided::json(match answer.decision.is_allowed() {
         true => r#"{"result":true}"#,
         false => r#"{"result":false}"#,
@@ -28,8 +27,8 @@ pub(crate) async fn increment<N: Node>(
 /// `GET /rate/check`
 pub(crate) async fn check<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "client_id")?;
-    let policy = &app.limit(&app.rate_limit)?.policy;
-    let decision = app.node.hit(policy, &key, Cost::PEEK).await?.decision;
+    let answer = app.limiter.hit(app.rate_limit()?, &key, Cost::PEEK).await?;
+    let decision = answer.decision;
     let (remaining, result) = (decision.remaining, decision.is_allowed());
     Ok(decided::json(format!(
         r#"{{"remaining_quota":{remaining},"result":{result}}}"#

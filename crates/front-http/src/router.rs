@@ -10,25 +10,26 @@ use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{self, MethodRouter};
 use bytes::Bytes;
+use limiter::{Limiter, Node};
 
 use crate::app::{App, Shared};
 use crate::config::{HttpConfig, Route};
-use crate::node::Node;
 use crate::routes::Protected;
 use crate::{check, cluster, decided, docs, key_limits, limits, openapi, problem, rate, token};
 
 /// Method, path and handler.
 type Endpoint<N> = (&'static str, &'static str, MethodRouter<Arc<App<N>>>);
 
-/// Everything that is served for `node`.
+/// Everything that is served for the node behind `limiter`.
 ///
 /// Peers' addresses are read from the extension [`PeerAddr`](crate::PeerAddr), which [`serve`](crate::serve) adds.
 ///
 /// # Panics
 ///
 /// If two routes have the same path, or one has a path of the API.
-pub fn router<N: Node>(node: Arc<N>, config: HttpConfig) -> Router {
-    let app = Arc::new(App::new(node, &config));
+pub fn router<N: Node>(limiter: Limiter<N>, config: HttpConfig) -> Router {
+    let (identifier, rate_limit) = (Arc::clone(&config.identifier), config.rate_limit.clone());
+    let app = Arc::new(App::new(limiter, identifier, rate_limit));
     let mut router = Router::new();
     for (_, path, handler) in endpoints().into_iter().chain(descriptions(&config)) {
         router = router.route(path, handler);
@@ -122,11 +123,14 @@ fn protected<N: Node>(route: &Route) -> MethodRouter<Arc<App<N>>> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy};
+    use coordinator::{
+        Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Ownership, Policy,
+        Readiness,
+    };
+    use limiter::Identifier;
     use quota::{Cost, Limit};
 
     use super::*;
-    use crate::node::{ClusterStatus, Forgotten, Ownership, Readiness};
 
     /// A node that cannot be: endpoints are listed without one.
     enum Nobody {}
@@ -135,7 +139,7 @@ mod tests {
         async fn hit(&self, _: &Policy, _: &str, _: Cost) -> Result<Answer, NoDecision> {
             match *self {}
         }
-        async fn hits(&self, _: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+        async fn hits(&self, _: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
             match *self {}
         }
         async fn refund(&self, _: &Policy, _: &str, _: Cost) -> Result<Answer, NoDecision> {
@@ -172,13 +176,10 @@ mod tests {
 
     fn config() -> HttpConfig {
         HttpConfig {
-            namespace: "default".into(),
-            limits: Default::default(),
             rate_limit: "client".into(),
             routes: vec![],
             api_token: None,
-            trusted_proxies: vec![],
-            browser_key: [0; 32],
+            identifier: Arc::new(Identifier::new(&[], &[0; 32])),
         }
     }
 

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, SET_COOKIE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, SET_COOKIE};
+use axum::http::request::Parts;
 use axum::response::Response;
-use coordinator::{Answer, NoDecision};
+use coordinator::Answer;
+use limiter::{Clues, Identity, Kind, Node, Refusal, Selected, Visit, Who};
 use quota::Cost;
 use serde_json::json;
 
-use crate::app::{App, Selected};
-use crate::config::{Identity, Route, RouteAnswer};
+use crate::app::App;
+use crate::config::{Route, RouteAnswer};
 use crate::decided;
-use crate::identity::Who;
-use crate::node::Node;
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
+use crate::serve::PeerAddr;
 
 /// A route, ready to serve.
 pub(crate) struct Protected {
@@ -57,17 +58,19 @@ impl Protected {
         request: Request,
     ) -> Result<Response, Problem> {
         let (parts, _) = request.into_parts();
-        let Some(who) = app.identify(&self.identify, &parts)? else {
+        let Some(who) = app.identifier.identify(&self.identify, clues(&parts))? else {
             return self.nobody();
         };
         let cost = match self.answer {
             RouteAnswer::Peek => Cost::PEEK,
             _ => Cost::ONE,
         };
-        let mut given = HeaderMap::new();
-        let answer = self.count(&app, &who, cost, &mut given).await?;
+        let Visit { answer, gives } = app.limiter.visit(&self.selected, &who, cost).await?;
         let mut response = self.respond(&who, cost, &answer)?;
-        response.headers_mut().extend(given);
+        if let Some(id) = gives {
+            let cookie = app.identifier.set_cookie(&id);
+            response.headers_mut().insert(SET_COOKIE, cookie);
+        }
         // An answer from a cache would be one that nobody counted.
         response
             .headers_mut()
@@ -75,70 +78,25 @@ impl Protected {
         Ok(response)
     }
 
-    /// Decides about `who`. A new browser gets its cookie in `given`.
-    async fn count<N: Node>(
-        &self,
-        app: &App<N>,
-        who: &Who,
-        cost: Cost,
-        given: &mut HeaderMap,
-    ) -> Result<Answer, NoDecision> {
-        let policy = &self.selected.policy;
-        let answer = app.node.hit(policy, who.key(), cost).await?;
-        let Who::NewBrowser { id, .. } = who else {
-            return Ok(answer);
-        };
-        if cost == Cost::PEEK || answer.by_fail_mode {
-            return Ok(answer);
-        }
-        // The new id begins as spent as its origin: a cookie is no way to be let in again, not even the cookie that
-        // comes with a denial.
-        let spent = policy
-            .limit
-            .burst()
-            .saturating_sub(answer.decision.remaining)
-            .max(1);
-        if app
-            .node
-            .hit(policy, &id.key(), Cost::new(spent))
-            .await
-            .is_ok()
-        {
-            given.insert(SET_COOKIE, app.browser_key.set_cookie(id));
-        }
-        // Else it is given none: it would be worth a visit that was not counted.
-        Ok(answer)
-    }
-
     fn nobody(&self) -> Result<Response, Problem> {
         if self.answer != RouteAnswer::Greeting {
             let detail = "the request brings nothing that tells who is to be counted";
-            return Err(Problem::new(Kind::Unauthorized, detail).accepted(self.accepted()));
+            let refusal = Refusal::new(Kind::Unauthorized, detail);
+            return Err(refusal.with_accepted(accepted(&self.identify)).into());
         }
         let mut response = with_type("User ID Required", TEXT);
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         Ok(response)
     }
 
-    fn accepted(&self) -> String {
-        let accepted = self.identify.iter().map(|identity| match identity {
-            Identity::Header(name) => format!("the header {name}"),
-            Identity::Query(name) => format!("the query parameter {name}"),
-            Identity::Cookie(name) => format!("the cookie {name}"),
-            Identity::Browser => "a browser".into(),
-            Identity::Peer => "an address".into(),
-        });
-        accepted.collect::<Vec<_>>().join(", or ")
-    }
-
     fn respond(&self, who: &Who, cost: Cost, answer: &Answer) -> Result<Response, Problem> {
         let denied = cost != Cost::PEEK && !answer.decision.is_allowed();
-        let Selected { policy, headers } = &self.selected;
+        let selected = &self.selected;
         let mut response = match self.answer {
-            RouteAnswer::Json => return decided::respond(policy, headers, cost, answer),
+            RouteAnswer::Json => return decided::respond(selected, cost, answer),
             RouteAnswer::Peek => decided::json(
                 json!({
-                    "limit": policy.limit.units(),
+                    "limit": selected.policy().limit.units(),
                     "remaining": answer.decision.remaining,
                     "reset_after_ms": answer.decision.reset_after.ceil_millis(),
                 })
@@ -148,9 +106,30 @@ impl Protected {
             RouteAnswer::Page => with_type(PAGE, HTML),
             RouteAnswer::Greeting => with_type(greeting(who), HTML),
         };
-        decided::mark(&mut response, headers, cost, answer);
+        decided::mark(&mut response, selected.headers(), cost, answer);
         Ok(response)
     }
+}
+
+/// What a request brings that tells who sent it.
+pub(crate) fn clues(request: &Parts) -> Clues<'_> {
+    Clues {
+        headers: &request.headers,
+        query: request.uri.query().unwrap_or_default(),
+        peer: request.extensions.get().map(|peer: &PeerAddr| peer.0.ip()),
+    }
+}
+
+/// What a request must bring to be counted.
+pub(crate) fn accepted(identify: &[Identity]) -> String {
+    let accepted = identify.iter().map(|identity| match identity {
+        Identity::Header(name) => format!("the header {name}"),
+        Identity::Query(name) => format!("the query parameter {name}"),
+        Identity::Cookie(name) => format!("the cookie {name}"),
+        Identity::Browser => "a browser".into(),
+        Identity::Peer => "an address".into(),
+    });
+    accepted.collect::<Vec<_>>().join(", or ")
 }
 
 fn greeting(who: &Who) -> String {

@@ -6,9 +6,10 @@ use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use limiter::{Kind, Refusal};
 use subtle::ConstantTimeEq as _;
 
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 
 /// Everything under these wants the token.
 const GUARDED: [&str; 3] = ["/v1", "/api", "/rate"];
@@ -19,20 +20,20 @@ pub(crate) async fn guard(State(token): State<Arc<str>>, request: Request, next:
         let rest = request.uri().path().strip_prefix(prefix);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     });
-    if is_guarded && let Err(problem) = check(&token, &request) {
-        return problem.into_response();
+    if is_guarded && let Err(refusal) = check(&token, &request) {
+        return Problem::from(refusal).into_response();
     }
     next.run(request).await
 }
 
-fn check(token: &str, request: &Request) -> Result<(), Problem> {
+fn check(token: &str, request: &Request) -> Result<(), Refusal> {
     let missing = || {
-        Problem::new(
+        Refusal::new(
             Kind::Unauthorized,
             "the header Authorization must bring the API token",
         )
         .at("Authorization")
-        .accepted("Bearer and the token")
+        .with_accepted("Bearer and the token")
     };
     let header = request
         .headers()
@@ -46,7 +47,7 @@ fn check(token: &str, request: &Request) -> Result<(), Problem> {
         return Err(missing());
     }
     if !bool::from(given.trim_ascii().ct_eq(token.as_bytes())) {
-        return Err(Problem::new(Kind::Forbidden, "this is not the API token").at("Authorization"));
+        return Err(Refusal::new(Kind::Forbidden, "this is not the API token").at("Authorization"));
     }
     Ok(())
 }

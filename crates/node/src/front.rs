@@ -1,18 +1,17 @@
 //! The HTTP front of a node while it serves, and what it is told.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use coordinator::Policy;
-use front_http::{HttpConfig, Identity, Route, RouteAnswer};
+use front_http::{HttpConfig, Route, RouteAnswer};
 use ipnet::IpNet;
+use limiter::{Identifier, Identity, Limiter};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::config::Config;
 use crate::config::routes::{Answer, Identify};
-use crate::config::{Config, NAMESPACE};
 use crate::served::Served;
 
 /// The HTTP front while it serves. Cut off when dropped.
@@ -25,11 +24,11 @@ impl Front {
     /// Serves from now on. To be called within a runtime.
     pub(crate) fn start(
         listener: TcpListener,
-        served: Arc<Served>,
+        limiter: Limiter<Served>,
         config: HttpConfig,
     ) -> io::Result<Self> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let router = front_http::router(served, config);
+        let router = front_http::router(limiter, config);
         let (stop, stopped) = oneshot::channel();
         let serving = front_http::serve(listener, router, async {
             let _dropped = stopped.await;
@@ -66,14 +65,16 @@ pub(crate) fn http_config(
     api_token: Option<String>,
     browser_key: [u8; 32],
 ) -> HttpConfig {
-    let limits: HashMap<String, Policy> = config
-        .limits
-        .iter()
-        .map(|policy| (policy.name.to_string(), policy.clone()))
-        .collect();
+    let policy = |name: &str| {
+        let mut limits = config.limits.iter();
+        let named = limits.find(|policy| *policy.name == *name);
+        named
+            .expect("the reader knows the limits of routes")
+            .clone()
+    };
     let routes = config.routes.iter().map(|route| Route {
         path: route.path.clone(),
-        policy: limits[&route.limit].clone(),
+        policy: policy(&route.limit),
         identify: route.identify.iter().map(identity).collect(),
         answer: match route.answer {
             Answer::Page => RouteAnswer::Page,
@@ -85,14 +86,12 @@ pub(crate) fn http_config(
     let trusted_proxies = config.cluster.trusted_proxies.iter().map(|network| {
         IpNet::new(network.address, network.prefix).expect("the reader keeps prefixes short enough")
     });
+    let trusted_proxies: Vec<_> = trusted_proxies.collect();
     HttpConfig {
-        namespace: NAMESPACE.into(),
         rate_limit: "client".to_owned(),
         routes: routes.collect(),
         api_token,
-        trusted_proxies: trusted_proxies.collect(),
-        browser_key,
-        limits,
+        identifier: Arc::new(Identifier::new(&trusted_proxies, &browser_key)),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cluster::cookie::Cookie;
 use cluster::discovery::Seed;
 use cluster::node::{Acknowledge, Cluster, ClusterConfig};
+use limiter::Limiter;
 use quota::Nanos;
 use shard::Partition;
 use tokio::task::JoinHandle;
@@ -87,7 +88,13 @@ impl Node {
             Some((listener, _)) => {
                 let http =
                     http_config(&builder.config, builder.api_token, cookie.secret("browser"));
-                let front = metrics.scope(|| Front::start(listener, Arc::clone(&served), http));
+                let front = metrics.scope(|| {
+                    let limits = builder.config.limits.iter().cloned();
+                    let node = Arc::clone(&served);
+                    let limiter =
+                        Limiter::new(node, NAMESPACE.into(), limits, limiter::Front::Http);
+                    Front::start(listener, limiter, http)
+                });
                 let what = "http";
                 Some(front.map_err(|source| ListenError::TakeOver { what, source })?)
             }

@@ -1,14 +1,14 @@
-//! This node as the HTTP front sees it.
+//! This node as its fronts see it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use cluster::node::{Cluster, Status};
-use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy, Strategy};
-use front_http::{
-    ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Missing, NoQuorum, Node, Ownership,
-    Readiness, SilentSeeds,
+use cluster::node::Cluster;
+use coordinator::{
+    Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, Member, MemberStatus, NoDecision,
+    Ownership, Policy, Readiness, Strategy,
 };
+use limiter::KEY_LIMITS;
 use quota::{Cost, Limit, Nanos};
 
 use crate::metrics::Metrics;
@@ -102,6 +102,7 @@ impl Served {
             under_replicated_shards: 0,
             unsettled_shards: 0,
             replication_lag: Nanos::ZERO,
+            keys: 0,
             no_quorum: None,
             silent_seeds: None,
             raft: None,
@@ -111,6 +112,14 @@ impl Served {
 }
 
 impl Coordinator for Served {
+    #[inline]
+    fn try_hit(&self, hit: Hit<'_>) -> Option<Result<Answer, NoDecision>> {
+        match self.strategies() {
+            Some(strategies) => strategies.try_hit(hit),
+            None => Some(joining(hit.policy, hit.cost)),
+        }
+    }
+
     async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
         match self.strategies() {
             Some(strategies) => strategies.hit(policy, key, cost).await,
@@ -118,11 +127,11 @@ impl Coordinator for Served {
         }
     }
 
-    async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+    async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
         match self.strategies() {
             Some(strategies) => strategies.hits(hits).await,
             None => {
-                let answers = hits.iter().map(|hit| joining(&hit.policy, hit.cost));
+                let answers = hits.iter().map(|hit| joining(hit.policy, hit.cost));
                 answers.collect()
             }
         }
@@ -144,7 +153,7 @@ fn joining(policy: &Policy, cost: Cost) -> Result<Answer, NoDecision> {
     policy.on_failure.answer(&policy.limit, cost, JOINING)
 }
 
-impl Node for Served {
+impl limiter::Node for Served {
     fn cluster(&self) -> ClusterStatus {
         let Some(Started {
             cluster,
@@ -153,49 +162,10 @@ impl Node for Served {
         else {
             return self.alone();
         };
-        let Status {
-            name,
-            view,
-            members,
-            under_replicated_shards,
-            unsettled_shards,
-            replication_lag,
-            no_quorum,
-            silent_seeds,
-            ..
-        } = cluster.status();
-        let members = members.into_iter().map(|member| Member {
-            name: member.name,
-            status: match member.status {
-                membership::Status::Alive => MemberStatus::Alive,
-                membership::Status::Suspect => MemberStatus::Suspect,
-                membership::Status::Leaving => MemberStatus::Leaving,
-                membership::Status::Dead => MemberStatus::Dead,
-            },
-            incarnation: member.incarnation,
-            shards: u32::try_from(member.shards).unwrap_or(u32::MAX),
-            http: member.http,
-            cluster: member.cluster,
-            silent: member.silent,
-        });
         ClusterStatus {
-            node: name,
-            view: format!("{view:016x}"),
-            members: members.collect(),
-            under_replicated_shards: u32::try_from(under_replicated_shards).unwrap_or(u32::MAX),
-            unsettled_shards: u32::try_from(unsettled_shards).unwrap_or(u32::MAX),
-            replication_lag,
-            no_quorum: no_quorum.map(|lack| NoQuorum {
-                lasts: lack.lasts,
-                needed: u32::try_from(lack.needed).unwrap_or(u32::MAX),
-                missing: lack.missing.into_iter().map(missing).collect(),
-            }),
-            silent_seeds: silent_seeds.map(|seeds| SilentSeeds {
-                addresses: seeds.addresses,
-                lasts: seeds.lasts,
-            }),
             raft: strategies.raft_status(),
             redis: strategies.redis_status(),
+            ..cluster.status()
         }
     }
 
@@ -203,21 +173,11 @@ impl Node for Served {
         let Some(cluster) = self.joined() else {
             return Forgotten::Joining;
         };
-        match cluster.forget(name) {
-            Some(true) => Forgotten::Done,
-            Some(false) => Forgotten::Alive,
-            None => Forgotten::Unknown,
-        }
+        cluster.forget(name)
     }
 
     fn owner_of(&self, policy: &Policy, key: &str) -> Option<Ownership> {
-        let owned = self.joined()?.owner_of(policy, key)?;
-        Some(Ownership {
-            shard: owned.shard,
-            term: u64::from(owned.term),
-            owner: owned.owner,
-            replicas: owned.replicas,
-        })
+        self.joined()?.owner_of(policy, key)
     }
 
     fn readiness(&self) -> Readiness {
@@ -257,12 +217,5 @@ impl Node for Served {
     async fn put_key_limit(&self, key: &str, limit: Limit) -> Result<(), NoDecision> {
         let cluster = self.joined().ok_or(JOINING)?;
         cluster.put_key_limit(key, limit)
-    }
-}
-
-fn missing(missing: cluster::node::Missing) -> Missing {
-    Missing {
-        name: missing.name,
-        silent: missing.silent,
     }
 }

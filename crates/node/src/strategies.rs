@@ -80,14 +80,14 @@ impl Strategies {
     }
 
     /// How the group of raft is, as far as this node knows.
-    pub(crate) fn raft_status(&self) -> Option<front_http::RaftStatus> {
+    pub(crate) fn raft_status(&self) -> Option<coordinator::RaftStatus> {
         self.raft
             .as_ref()
             .map(|raft| raft::status(&raft.status(), &self.owner.peers()))
     }
 
     /// How Redis is.
-    pub(crate) fn redis_status(&self) -> Option<front_http::RedisStatus> {
+    pub(crate) fn redis_status(&self) -> Option<coordinator::RedisStatus> {
         self.redis
             .as_ref()
             .map(|redis| redis::status(redis.health()))
@@ -124,15 +124,26 @@ macro_rules! dispatch {
 }
 
 impl Coordinator for Strategies {
+    #[inline]
+    fn try_hit(&self, hit: Hit<'_>) -> Option<Result<Answer, NoDecision>> {
+        dispatch!(self, hit.policy.strategy, by => by.try_hit(hit), None)
+    }
+
     async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
         dispatch!(self, policy.strategy, by => by.hit(policy, key, cost).await, Err(NOT_STARTED))
     }
 
-    async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+    async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
+        let first = hits.first().map(|hit| hit.policy.strategy);
+        if let Some(strategy) = first
+            && hits.iter().all(|hit| hit.policy.strategy == strategy)
+        {
+            return self.part(strategy, hits).await;
+        }
         let mut answers = vec![Err(NOT_STARTED); hits.len()];
         let mut places: [Vec<usize>; Strategy::ALL.len()] = Default::default();
-        let mut parts: [Vec<Hit>; Strategy::ALL.len()] = Default::default();
-        for (place, hit) in hits.into_iter().enumerate() {
+        let mut parts: [Vec<Hit<'_>>; Strategy::ALL.len()] = Default::default();
+        for (place, &hit) in hits.iter().enumerate() {
             let part = hit.policy.strategy as usize;
             places[part].push(place);
             parts[part].push(hit);
@@ -140,10 +151,10 @@ impl Coordinator for Strategies {
         // Each part by itself, side by side: a Redis that is slow delays no other.
         let [owner, local, redis, raft] = parts;
         let parts = tokio::join!(
-            self.part(Strategy::Owner, owner),
-            self.part(Strategy::Local, local),
-            self.part(Strategy::Redis, redis),
-            self.part(Strategy::Raft, raft),
+            self.part(Strategy::Owner, &owner),
+            self.part(Strategy::Local, &local),
+            self.part(Strategy::Redis, &redis),
+            self.part(Strategy::Raft, &raft),
         );
         for (places, part) in places.iter().zip([parts.0, parts.1, parts.2, parts.3]) {
             for (&place, answer) in places.iter().zip(part) {
@@ -164,7 +175,7 @@ impl Coordinator for Strategies {
 
 impl Strategies {
     /// The hits of one batch that are counted by one strategy.
-    async fn part(&self, strategy: Strategy, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+    async fn part(&self, strategy: Strategy, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
         if hits.is_empty() {
             return Vec::new();
         }

@@ -1,15 +1,23 @@
 //! What fronts ask of this node.
 
 use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy};
-use quota::{BootNanos, Cost, Limit, Nanos};
+use quota::{Cost, Limit, Nanos};
 use request::{DEADLINE, Subject};
 use shard::{Operation, ShardId};
 
 use super::Cluster;
 use super::slots::SHARDS;
 
-/// Hits of one batch that are on their way at once. A batch of a thousand for remote owners takes four rounds.
-const BATCH_WIDTH: usize = 256;
+/// Hits of one batch that are on their way at once. A batch of a thousand leaves as one, and 32 of them wait at once before
+/// hits are shed.
+const BATCH_WIDTH: usize = 1_024;
+
+type Told = Result<Answer, NoDecision>;
+
+/// What stands in the place of an answer until it is there.
+const UNASKED: Told = Err(NoDecision::Unavailable {
+    retry_after: Nanos::ZERO,
+});
 
 impl Cluster {
     fn subject(&self, policy: &Policy, key: &str, operation: Operation) -> Subject {
@@ -23,18 +31,31 @@ impl Cluster {
         }
     }
 
-    #[inline]
-    async fn hit_until(
-        &self,
-        policy: &Policy,
-        key: &str,
-        cost: Cost,
-        deadline: Option<BootNanos>,
-    ) -> Result<Answer, NoDecision> {
-        let subject = self.subject(policy, key, Operation::Hit(cost));
-        let told = self.decide(&subject, deadline).await;
-        self.inner.decisions.count(&told);
-        told
+    fn subject_of(&self, hit: Hit<'_>) -> Subject {
+        self.subject(hit.policy, hit.key, Operation::Hit(hit.cost))
+    }
+
+    /// Decides what this node can decide at once, in its order, and lists the rest with their places.
+    ///
+    /// A shard that could not decide one hit is not asked for the next: hits of one counter stay in their order.
+    fn hits_now(&self, hits: &[Hit<'_>]) -> (Vec<Told>, Vec<(usize, Subject)>) {
+        let mut answers = Vec::with_capacity(hits.len());
+        let mut left = Vec::new();
+        let mut waits = [false; SHARDS as usize];
+        for (place, &hit) in hits.iter().enumerate() {
+            let subject = self.subject_of(hit);
+            let shard = usize::from(subject.shard.0);
+            let told = match waits[shard] {
+                true => None,
+                false => self.decide_now(&subject),
+            };
+            if told.is_none() {
+                waits[shard] = true;
+                left.push((place, subject));
+            }
+            answers.push(told.unwrap_or(UNASKED));
+        }
+        (answers, left)
     }
 
     /// The limit that was set for this one key.
@@ -63,19 +84,31 @@ impl Cluster {
 }
 
 impl Coordinator for Cluster {
-    async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
-        self.hit_until(policy, key, cost, None).await
+    #[inline]
+    fn try_hit(&self, hit: Hit<'_>) -> Option<Result<Answer, NoDecision>> {
+        self.decide_now(&self.subject_of(hit))
     }
 
-    async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+    async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
+        let subject = self.subject(policy, key, Operation::Hit(cost));
+        self.decide(&subject, None).await
+    }
+
+    async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
         use futures_util::stream::{self, StreamExt as _};
-        // One for all: what the first ones waited for, the last ones do not wait for once more.
-        let deadline = Some(self.inner.clock.now().boot + DEADLINE);
-        let all = hits.into_iter().map(|hit| async move {
-            self.hit_until(&hit.policy, &hit.key, hit.cost, deadline)
-                .await
-        });
-        stream::iter(all).buffered(BATCH_WIDTH).collect().await
+        let (mut answers, left) = self.hits_now(hits);
+        if !left.is_empty() {
+            // One for all: what the first ones waited for, the last ones do not wait for once more.
+            let deadline = Some(self.inner.clock.now().boot + DEADLINE);
+            let all = left.into_iter().map(|(place, subject)| async move {
+                (place, self.decide(&subject, deadline).await)
+            });
+            let mut told = stream::iter(all).buffered(BATCH_WIDTH);
+            while let Some((place, answer)) = told.next().await {
+                answers[place] = answer;
+            }
+        }
+        answers
     }
 
     async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {

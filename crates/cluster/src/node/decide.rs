@@ -74,32 +74,42 @@ impl Inner {
 }
 
 impl Cluster {
-    /// Decides one hit, wherever that has to happen. `deadline`: when its batch is given up; `None` for one that comes
-    /// alone.
+    /// Decides one hit on this node's own shard, if there is nothing to wait for. `None`: it was not counted.
     ///
-    /// The usual path, a shard of this node and nothing to wait for, neither waits nor allocates, and takes the shard's
-    /// lock alone.
-    pub(crate) async fn decide(
-        &self,
-        subject: &Subject,
-        deadline: Option<BootNanos>,
-    ) -> Result<Answer, NoDecision> {
+    /// The usual path: it neither waits nor allocates, and takes the shard's lock alone.
+    #[inline]
+    pub(crate) fn decide_now(&self, subject: &Subject) -> Option<Result<Answer, NoDecision>> {
         let inner = &*self.inner;
         let sight = Sight {
             inner,
             now: BootNanos::ZERO,
         };
-        if subject.may_go_unnamed(inner.slots.acknowledge(), &sight) {
-            let heard = inner.slots.decide(subject, None, || Reply::Nobody);
-            if let Heard::Said(Said::Decided(decision)) | Heard::Written(decision) = heard {
-                return Ok(decision.into());
-            }
+        if !subject.may_go_unnamed(inner.slots.acknowledge(), &sight) {
+            return None;
         }
-        self.carry(subject, deadline).await
+        match inner.slots.decide(subject, None, || Reply::Nobody) {
+            Heard::Said(Said::Decided(decision)) | Heard::Written(decision) => {
+                Some(Ok(decision.into()))
+            }
+            Heard::Said(_) | Heard::Held => None,
+        }
+    }
+
+    /// Decides one hit, wherever that has to happen. `deadline`: when its batch is given up; `None` for one that comes
+    /// alone.
+    pub(crate) async fn decide(
+        &self,
+        subject: &Subject,
+        deadline: Option<BootNanos>,
+    ) -> Result<Answer, NoDecision> {
+        match self.decide_now(subject) {
+            Some(told) => told,
+            None => self.carry(subject, deadline).await,
+        }
     }
 
     /// Gives a hit an id, and carries it until it is answered.
-    async fn carry(
+    pub(crate) async fn carry(
         &self,
         subject: &Subject,
         deadline: Option<BootNanos>,

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coordinator::{DecisionMeter, Strategy};
 use delta_crdt::ReplicaId;
 use membership::{Membership, Message, NameVerdict, Settings, Status};
 use quota::{BootNanos, KeyHasher};
@@ -207,7 +206,6 @@ impl Cluster {
             forwarder: Forwarder::new(transport.clone()),
             calls: Calls::default(),
             local: OnceLock::new(),
-            decisions: DecisionMeter::new(Strategy::Owner),
             transport,
             control: OnceLock::new(),
             announcement: Mutex::new(None),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use coordinator::{Answer, Coordinator, DecisionMeter, Hit, NoDecision, Policy, Strategy, Tally};
+use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy, Tally};
 use delta_crdt::{Cell, Digest, ReplicaId};
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 use quota::{Cost, Decision, KeyHash, Limit, Nanos, UnixNanos};
@@ -51,7 +51,6 @@ pub(crate) struct Local {
     is_full: AtomicBool,
     /// Whether somebody has told all it knew.
     has_news: watch::Sender<bool>,
-    decisions: DecisionMeter,
     told: Counter,
     heard: Counter,
     untaken: Counter,
@@ -67,7 +66,6 @@ impl Local {
             behind: Mutex::default(),
             is_full: AtomicBool::new(false),
             has_news: watch::Sender::new(false),
-            decisions: DecisionMeter::new(Strategy::Local),
             told: counter!("weir_local_told_cells_total"),
             heard: counter!("weir_local_heard_cells_total"),
             untaken: counter!("weir_local_untaken_frames_total"),
@@ -376,29 +374,29 @@ impl LocalCoordinator {
 
     fn hit_now(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
         let local = self.cluster.local();
-        let told = self
-            .decide(policy, key, |tally, now, key, limit| {
-                tally.hit(now, key, limit, cost)
-            })
-            .map(|tallied| {
-                if tallied.overshoot != 0 {
-                    local.overshoot.record(tallied.overshoot as f64);
-                }
-                Answer::from(tallied.decision)
-            });
-        local.decisions.count(&told);
-        told
+        let tallied = self.decide(policy, key, |tally, now, key, limit| {
+            tally.hit(now, key, limit, cost)
+        })?;
+        if tallied.overshoot != 0 {
+            local.overshoot.record(tallied.overshoot as f64);
+        }
+        Ok(tallied.decision.into())
     }
 }
 
 impl Coordinator for LocalCoordinator {
+    #[inline]
+    fn try_hit(&self, hit: Hit<'_>) -> Option<Result<Answer, NoDecision>> {
+        Some(self.hit_now(hit.policy, hit.key, hit.cost))
+    }
+
     async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
         self.hit_now(policy, key, cost)
     }
 
-    async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+    async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
         hits.iter()
-            .map(|hit| self.hit_now(&hit.policy, &hit.key, hit.cost))
+            .map(|hit| self.hit_now(hit.policy, hit.key, hit.cost))
             .collect()
     }
 

@@ -31,7 +31,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use coordinator::DecisionMeter;
 use delta_crdt::ReplicaId;
 use membership::{Founding, Membership};
 use quota::{BootNanos, KeyHasher};
@@ -47,10 +46,8 @@ use transport::cookie::Cookie;
 pub use calls::{CallError, CallHandler, Peer};
 pub use join::JoinError;
 pub use local::LocalCoordinator;
-pub use quorum::{Missing, NoQuorum, SilentSeeds};
 pub use request::Acknowledge;
 pub use slots::SHARDS;
-pub use status::{MemberStatus, Ownership, Status};
 
 use calls::Calls;
 use copies::CopyWindows;
@@ -129,7 +126,6 @@ pub(crate) struct Inner {
     calls: Calls,
     /// Empty unless some limit has the strategy `local`.
     local: OnceLock<Local>,
-    decisions: DecisionMeter,
     transport: Transport,
     control: OnceLock<Control>,
     announcement: Mutex<Option<Announcement>>,

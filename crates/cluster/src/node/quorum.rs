@@ -2,40 +2,12 @@
 
 use std::sync::Mutex;
 
+use coordinator::{Missing, NoQuorum, SilentSeeds};
 use delta_crdt::Term;
-use quota::{BootNanos, Nanos};
+use quota::BootNanos;
 use shard::{Role, ShardId};
 
 use super::Cluster;
-
-/// A node that can decide nothing, since it reaches too few members.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NoQuorum {
-    /// For how long.
-    pub lasts: Nanos,
-    /// Members whose answers make a majority, this one counted.
-    pub needed: usize,
-    /// Who does not answer.
-    pub missing: Vec<Missing>,
-}
-
-/// A member that does not answer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Missing {
-    /// Its name.
-    pub name: String,
-    /// For how long.
-    pub silent: Nanos,
-}
-
-/// Addresses that were to be joined and are silent, while the node serves alone.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SilentSeeds {
-    /// As they were given.
-    pub addresses: Vec<String>,
-    /// For how long.
-    pub lasts: Nanos,
-}
 
 /// What was told last.
 #[derive(Debug, Default)]
@@ -65,7 +37,7 @@ impl Cluster {
             });
             NoQuorum {
                 lasts: now - since,
-                needed: membership.view().majority(),
+                needed: u32::try_from(membership.view().majority()).unwrap_or(u32::MAX),
                 missing: missing.collect(),
             }
         })

@@ -3,83 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use coordinator::Policy;
+use coordinator::{ClusterStatus, Forgotten, Member, MemberStatus, Ownership, Policy};
 use membership::Status as Liveness;
 use quota::Nanos;
 use shard::{Role, ShardId};
 
 use super::Cluster;
 use super::WAITING_MAX;
-use super::quorum::{NoQuorum, SilentSeeds};
 use super::slots::SHARDS;
 
-/// The cluster as this node sees it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Status {
-    /// This node.
-    pub name: String,
-    /// Names the view; equal on all nodes while the cluster is stable.
-    pub view: u64,
-    /// Everyone who belongs, and the dead.
-    pub members: Vec<MemberStatus>,
-    /// Shards without an owner, or with fewer live copies that are confirmed than are configured: also because fewer nodes
-    /// live than it takes.
-    pub under_replicated_shards: usize,
-    /// Shards without an owner, or whose copies are still on their way to the nodes that there are.
-    pub unsettled_shards: usize,
-    /// The oldest write of this node that no replica has confirmed.
-    pub replication_lag: Nanos,
-    /// Keys that this node holds, its own and its copies.
-    pub keys: usize,
-    /// What this node lacks to decide anything.
-    pub no_quorum: Option<NoQuorum>,
-    /// Whom it was to join, and has not met.
-    pub silent_seeds: Option<SilentSeeds>,
-}
-
-/// One member.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MemberStatus {
-    /// Its name.
-    pub name: String,
-    /// What this node believes of it.
-    pub status: Liveness,
-    /// Under which start.
-    pub incarnation: u64,
-    /// Shards that it owns, as far as is known here.
-    pub shards: usize,
-    /// Its HTTP front.
-    pub http: String,
-    /// Its node-to-node address.
-    pub cluster: String,
-    /// For how long it has given no sign of life. Zero: of this node itself.
-    pub silent: Nanos,
-}
-
-/// Who decides for a key.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ownership {
-    /// The key's shard.
-    pub shard: u16,
-    /// The number of the owner's term.
-    pub term: u32,
-    /// The owner's name.
-    pub owner: String,
-    /// The names of the replicas.
-    pub replicas: Vec<String>,
-}
-
 impl Cluster {
-    /// What this node sees. Looks at every shard: for people and scripts, not for the path of a hit.
+    /// What this node sees, but for the groups of the other strategies. Looks at every shard: for people and scripts, not for
+    /// the path of a hit.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> ClusterStatus {
         let now = self.inner.clock.now().boot;
         let world = self.inner.slots.world.load_full();
         let live = world.view.members().len();
         let configured = self.inner.config.shards.replicas;
         let possible = configured.min(live.saturating_sub(1));
-        let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
-        let (mut short, mut unsettled) = (0, 0);
+        let mut owned: BTreeMap<u32, u32> = BTreeMap::new();
+        let (mut short, mut unsettled) = (0_u32, 0_u32);
         let (mut lag, mut keys) = (Nanos::ZERO, 0);
         for shard in (0..SHARDS).map(ShardId) {
             let seen = self.inner.slots.read(shard, |shard| {
@@ -109,13 +53,13 @@ impl Cluster {
                 }
                 None => (true, true),
             };
-            short += usize::from(is_short);
-            unsettled += usize::from(is_unsettled);
+            short += u32::from(is_short);
+            unsettled += u32::from(is_unsettled);
         }
         let members = self.with_membership(|membership, now| {
-            let status = |member: &membership::Member| MemberStatus {
+            let status = |member: &membership::Member| Member {
                 name: member.name.clone(),
-                status: membership.status(member.replica).unwrap_or(Liveness::Dead),
+                status: believed(membership.status(member.replica)),
                 incarnation: member.incarnation,
                 shards: owned.get(&member.replica.0).copied().unwrap_or_default(),
                 http: member.contact.http.clone(),
@@ -128,9 +72,9 @@ impl Cluster {
                 .map(status)
                 .collect()
         });
-        Status {
-            name: self.inner.config.name.clone(),
-            view: world.view.digest(),
+        ClusterStatus {
+            node: self.inner.config.name.clone(),
+            view: format!("{:016x}", world.view.digest()),
             members: members.unwrap_or_default(),
             under_replicated_shards: short,
             unsettled_shards: unsettled,
@@ -138,6 +82,8 @@ impl Cluster {
             keys,
             no_quorum: self.no_quorum(),
             silent_seeds: self.silent_seeds(),
+            raft: None,
+            redis: None,
         }
     }
 
@@ -148,7 +94,7 @@ impl Cluster {
         let me = status
             .members
             .iter()
-            .find(|member| member.name == status.name);
+            .find(|member| member.name == status.node);
         gauge!("weir_keys").set(status.keys as f64);
         gauge!("weir_key_bytes").set(self.key_bytes() as f64);
         gauge!("weir_no_quorum").set(f64::from(status.no_quorum.is_some()));
@@ -232,22 +178,33 @@ impl Cluster {
         let replicas = record.replicas().filter_map(name).collect();
         Some(Ownership {
             shard,
-            term: record.term.number,
+            term: u64::from(record.term.number),
             owner,
             replicas,
         })
     }
 
-    /// Declares a dead member gone for good. `Some(false)`: it is alive. `None`: nobody has that name.
+    /// Declares a dead member gone for good.
     #[must_use]
-    pub fn forget(&self, name: &str) -> Option<bool> {
-        self.with_membership(|membership, now| {
-            let known = membership
-                .roster()
-                .get(name)
-                .is_some_and(membership::Member::belongs);
-            known.then(|| membership.on_forget(now, name))
-        })
-        .flatten()
+    pub fn forget(&self, name: &str) -> Forgotten {
+        let forgotten = self.with_membership(|membership, now| {
+            let member = membership.roster().get(name);
+            match member.is_some_and(membership::Member::belongs) {
+                false => Forgotten::Unknown,
+                true if membership.on_forget(now, name) => Forgotten::Done,
+                true => Forgotten::Alive,
+            }
+        });
+        forgotten.unwrap_or(Forgotten::Unknown)
+    }
+}
+
+/// A member without evidence is held for dead.
+fn believed(status: Option<Liveness>) -> MemberStatus {
+    match status {
+        Some(Liveness::Alive) => MemberStatus::Alive,
+        Some(Liveness::Suspect) => MemberStatus::Suspect,
+        Some(Liveness::Leaving) => MemberStatus::Leaving,
+        Some(Liveness::Dead) | None => MemberStatus::Dead,
     }
 }

@@ -71,11 +71,12 @@ async fn a_batch_is_answered_in_its_order_and_counts_each_counter_in_turn() {
     let redis = connected(&server).await;
     let policy = daily(Algorithm::SlidingLog, 300);
     let hits = (0..900).map(|i| Hit {
-        policy: policy.clone(),
-        key: ["a", "b", "c"][i % 3].into(),
+        policy: &policy,
+        key: ["a", "b", "c"][i % 3],
         cost: Cost::ONE,
     });
-    let told = redis.hits(hits.collect()).await;
+    let hits: Vec<_> = hits.collect();
+    let told = redis.hits(&hits).await;
     let left: Vec<_> = told
         .iter()
         .map(|told| told.unwrap().decision.remaining)

@@ -41,7 +41,7 @@ impl Coordinator for Fallback {
         Ok(self.answer())
     }
 
-    async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+    async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
         hits.iter().map(|_| Ok(self.answer())).collect()
     }
 

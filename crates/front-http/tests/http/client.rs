@@ -8,8 +8,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode};
 use coordinator::{FailMode, Policy, Strategy};
-use front_http::{HttpConfig, Identity, PeerAddr, Route, RouteAnswer, router};
+use front_http::{HttpConfig, PeerAddr, Route, RouteAnswer, router};
 use http_body_util::BodyExt as _;
+use limiter::{Front as Way, Identifier, Identity, Limiter};
 use quota::{Algorithm, Limit, Nanos};
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -28,7 +29,8 @@ pub(crate) struct Reply {
     pub(crate) body: String,
 }
 
-pub(crate) fn config() -> HttpConfig {
+/// The limits of the file, by name.
+pub(crate) fn limits() -> HashMap<String, Policy> {
     let limit =
         |algorithm, units, secs| Limit::new(algorithm, units, Nanos::from_secs(secs)).unwrap();
     let limits = [
@@ -55,10 +57,14 @@ pub(crate) fn config() -> HttpConfig {
             FailMode::Deny
         },
     };
-    let limits: HashMap<_, _> = limits
+    limits
         .into_iter()
         .map(|(name, limit)| (name.to_owned(), policy(name, limit)))
-        .collect();
+        .collect()
+}
+
+pub(crate) fn config() -> HttpConfig {
+    let limits = limits();
     let header = Identity::Header(HeaderName::from_static("x-user-id"));
     let routes = [
         ("/", "page", vec![Identity::Browser], RouteAnswer::Page),
@@ -95,14 +101,16 @@ pub(crate) fn config() -> HttpConfig {
         answer,
     });
     HttpConfig {
-        namespace: "default".into(),
-        limits,
         rate_limit: "client".into(),
         routes: routes.into(),
         api_token: None,
-        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
-        browser_key: [7; 32],
+        identifier: identifier("10.0.0.0/8", 7),
     }
+}
+
+/// One that trusts the proxies of a network, and signs by a key of this byte.
+pub(crate) fn identifier(proxies: &str, key: u8) -> Arc<Identifier> {
+    Arc::new(Identifier::new(&[proxies.parse().unwrap()], &[key; 32]))
 }
 
 pub(crate) fn front() -> Front {
@@ -111,8 +119,10 @@ pub(crate) fn front() -> Front {
 
 pub(crate) fn front_with(config: HttpConfig) -> Front {
     let node = Arc::new(FakeNode::new());
+    let limits = limits().into_values();
+    let limiter = Limiter::new(Arc::clone(&node), "default".into(), limits, Way::Http);
     Front {
-        router: router(Arc::clone(&node), config),
+        router: router(limiter, config),
         node,
     }
 }

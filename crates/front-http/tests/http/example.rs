@@ -4,7 +4,7 @@ use coordinator::NoDecision;
 use quota::Nanos;
 use serde_json::json;
 
-use crate::client::{Front, Reply, front, front_with};
+use crate::client::{Front, Reply, front, front_with, identifier};
 
 async fn get(front: &Front, path: &str, headers: &[(&str, &str)]) -> Reply {
     front.get_with(path, headers).await
@@ -297,7 +297,7 @@ async fn a_cookie_is_good_on_every_node_of_the_cluster() {
         ""
     );
     let elsewhere = front_with(front_http::HttpConfig {
-        browser_key: [8; 32],
+        identifier: identifier("10.0.0.0/8", 8),
         ..crate::client::config()
     });
     assert_ne!(

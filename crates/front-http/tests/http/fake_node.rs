@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy, Strategy};
-use front_http::{
-    ClusterStatus, Forgotten, KEY_LIMITS, Member, MemberStatus, Missing, NoQuorum, Node, Ownership,
-    RaftStatus, Readiness, SilentSeeds,
+use coordinator::{
+    Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, Member, MemberStatus, Missing,
+    NoDecision, NoQuorum, Ownership, Policy, RaftStatus, Readiness, SilentSeeds, Strategy,
 };
+use limiter::{KEY_LIMITS, Node};
 use quota::{Cost, Count, Limit, Nanos, Stamp, Taken, UnixNanos};
 
 /// A whole number of days, so that windows begin now.
@@ -79,10 +79,10 @@ impl Coordinator for FakeNode {
         .or_else(|error| policy.on_failure.answer(&policy.limit, cost, error))
     }
 
-    async fn hits(&self, hits: Vec<Hit>) -> Vec<Result<Answer, NoDecision>> {
+    async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
         let mut answers = Vec::new();
         for hit in hits {
-            answers.push(self.hit(&hit.policy, &hit.key, hit.cost).await);
+            answers.push(self.hit(hit.policy, hit.key, hit.cost).await);
         }
         answers
     }
@@ -116,6 +116,7 @@ impl Node for FakeNode {
             under_replicated_shards: 7,
             unsettled_shards: 3,
             replication_lag: Nanos::new(1_500_000),
+            keys: 0,
             no_quorum: Some(NoQuorum {
                 lasts: Nanos::from_millis(2_000),
                 needed: 2,

@@ -1,9 +1,10 @@
 //! Who is counted: every form of identity, and what a request may do to it.
 
 use axum::http::{HeaderName, HeaderValue, Uri};
-use front_http::{HttpConfig, Identity, Route, RouteAnswer};
+use front_http::{HttpConfig, Route, RouteAnswer};
+use limiter::Identity;
 
-use crate::client::{Front, config, front, front_with, request};
+use crate::client::{Front, config, front, front_with, identifier, limits, request};
 
 /// What a request comes to.
 #[derive(Clone, Copy)]
@@ -25,12 +26,12 @@ async fn check(identify: &[Identity], target: &str, headers: &[Line<'_>], expect
     let mut config = config();
     config.routes = vec![Route {
         path: "/who".into(),
-        policy: config.limits["login"].clone(),
+        policy: limits()["login"].clone(),
         identify: identify.to_vec(),
         answer: RouteAnswer::Json,
     }];
     let front = front_with(HttpConfig {
-        trusted_proxies: vec!["::ffff:10.0.0.0/104".parse().unwrap()],
+        identifier: identifier("::ffff:10.0.0.0/104", 7),
         ..config
     });
     let mut request = request("GET", "/who", &[("peer", "10.0.0.1")]);
@@ -295,7 +296,7 @@ async fn browsers() {
     let named = HttpConfig {
         routes: vec![Route {
             path: "/who".into(),
-            policy: config().limits["login"].clone(),
+            policy: limits()["login"].clone(),
             identify: vec![user(), Identity::Browser],
             answer: RouteAnswer::Json,
         }],

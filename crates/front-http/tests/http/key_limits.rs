@@ -1,6 +1,6 @@
 //! Limits of single keys, and the quota of clients.
 
-use front_http::Readiness;
+use coordinator::Readiness;
 use quota::Nanos;
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! How the node and its cluster are.
 
-use front_http::Readiness;
+use coordinator::Readiness;
 use serde_json::json;
 
 use crate::client::front;

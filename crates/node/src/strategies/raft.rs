@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::node::{Cluster, Peer};
+use coordinator::RaftStatus;
 use coordinator_raft::{
     CallError, Member, Peers, RaftConfig, RaftCoordinator, StartError, Timings,
 };
 use delta_crdt::ReplicaId;
-use front_http::RaftStatus;
 use membership::Status;
 use tokio::sync::watch;
 

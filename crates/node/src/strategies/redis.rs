@@ -1,8 +1,8 @@
 //! The strategy `redis` as this node runs it.
 
 use cluster::node::Cluster;
+use coordinator::RedisStatus;
 use coordinator_redis::{BreakerState, Health, RedisConfig, RedisCoordinator};
-use front_http::RedisStatus;
 
 use crate::builder::RedisError;
 use crate::config::redis::RedisConfig as Settings;

@@ -3,8 +3,8 @@
 //! `RateLimit-Policy` and `RateLimit` follow draft-ietf-httpapi-ratelimit-headers-11, `X-RateLimit-*` the custom, with
 //! the reset in seconds from now. The draft may still rename its parameters: they are written here and nowhere else.
 
-use axum::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use bytes::{BufMut as _, Bytes, BytesMut};
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use quota::{Decision, Limit, Verdict};
 
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -15,7 +15,7 @@ const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// What the headers of one limit have in common, written once.
 #[derive(Clone, Debug)]
-pub(crate) struct RateHeaders {
+pub struct RateHeaders {
     policy: HeaderValue,
     limit: HeaderValue,
     /// The beginning of `RateLimit`, up to the number of units left.
@@ -24,7 +24,8 @@ pub(crate) struct RateHeaders {
 
 impl RateHeaders {
     /// The headers of `limit` under `name`.
-    pub(crate) fn new(name: &str, limit: &Limit) -> Self {
+    #[must_use]
+    pub fn new(name: &str, limit: &Limit) -> Self {
         let name = sf_string(name);
         let mut policy = format!(
             "{name};q={};w={}",
@@ -42,7 +43,7 @@ impl RateHeaders {
     }
 
     /// Adds the headers that go with `decision`. All spans are rounded up to whole seconds.
-    pub(crate) fn write(&self, decision: &Decision, headers: &mut HeaderMap) {
+    pub fn write(&self, decision: &Decision, headers: &mut HeaderMap) {
         headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
         headers.insert(RATE_LIMIT, self.rate_limit(decision));
         headers.insert(X_LIMIT, self.limit.clone());
@@ -64,7 +65,7 @@ impl RateHeaders {
 }
 
 /// Adds `Retry-After` if the hit was denied.
-pub(crate) fn write_retry_after(decision: &Decision, headers: &mut HeaderMap) {
+pub fn write_retry_after(decision: &Decision, headers: &mut HeaderMap) {
     if let Verdict::Deny { retry_after } = decision.verdict {
         headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.ceil_secs()));
     }

@@ -1,62 +1,25 @@
-//! What this front asks of the node behind it.
+//! How a node and its cluster are, as fronts tell it. One set of types from the node that knows to the front that tells.
 
-use std::future::Future;
-
-use coordinator::{Coordinator, NoDecision, Policy};
-use quota::{Limit, Nanos};
-
-/// A node as seen from its HTTP front: it decides hits, and tells how it and its cluster are.
-///
-/// Everything but [`put_key_limit`](Self::put_key_limit) answers from what the node knows already, without waiting.
-pub trait Node: Coordinator {
-    /// The cluster as this node sees it.
-    fn cluster(&self) -> ClusterStatus;
-
-    /// Who decides for a key. `None` while nobody is known to.
-    fn owner_of(&self, policy: &Policy, key: &str) -> Option<Ownership>;
-
-    /// Whether this node takes hits.
-    fn readiness(&self) -> Readiness;
-
-    /// All metrics, in Prometheus' text format, version 0.0.4.
-    fn metrics(&self) -> String;
-
-    /// Declares a dead member gone for good.
-    fn forget(&self, name: &str) -> Forgotten;
-
-    /// The limit that was set for this one key, under the name [`KEY_LIMITS`].
-    fn key_limit(&self, key: &str) -> Option<Policy>;
-
-    /// Sets a limit for this one key, replacing an earlier one. Every node knows it once this is answered.
-    ///
-    /// # Errors
-    ///
-    /// [`NoDecision`] when it could not be told to the cluster. Setting it again is safe.
-    fn put_key_limit(
-        &self,
-        key: &str,
-        limit: Limit,
-    ) -> impl Future<Output = Result<(), NoDecision>> + Send;
-}
-
-/// Name under which limits of single keys count. No file can define it: names there have no `@`.
-pub const KEY_LIMITS: &str = "@key";
+use quota::Nanos;
 
 /// The cluster as one node sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClusterStatus {
     /// This node's name.
     pub node: String,
-    /// Digest of the members that this node believes alive.
+    /// Digest of the members that this node believes alive, in hex; equal on all nodes while the cluster is stable.
     pub view: String,
-    /// Everybody known, this node included.
+    /// Everybody who belongs, the dead and this node included.
     pub members: Vec<Member>,
-    /// Shards with fewer live replicas than configured, also because too few nodes live.
+    /// Shards without an owner, or with fewer live copies that are confirmed than are configured: also because fewer
+    /// nodes live than it takes.
     pub under_replicated_shards: u32,
     /// Shards without an owner, or whose copies are still on their way to the nodes that there are.
     pub unsettled_shards: u32,
     /// Age of the oldest write of this node that no replica has confirmed.
     pub replication_lag: Nanos,
+    /// Keys that this node holds, its own and its copies.
+    pub keys: usize,
     /// What this node lacks to decide anything. `None`: nothing.
     pub no_quorum: Option<NoQuorum>,
     /// Whom it was to join, and serves alone without. `None`: it has met somebody, or was to join nobody.
@@ -164,7 +127,9 @@ pub enum MemberStatus {
 }
 
 impl MemberStatus {
-    pub(crate) const fn name(self) -> &'static str {
+    /// Its name in answers and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Alive => "alive",
             Self::Suspect => "suspect",

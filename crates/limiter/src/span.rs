@@ -3,8 +3,7 @@
 use quota::Nanos;
 
 /// What [`parse`] understands.
-pub(crate) const ACCEPTED: &str =
-    "a whole number and ms, s, m, h or d, such as \"1m\", from 1ms to 366d";
+pub const ACCEPTED: &str = "a whole number and ms, s, m, h or d, such as \"1m\", from 1ms to 366d";
 
 /// Milliseconds per unit, the largest first.
 const UNITS: [(&str, u64); 5] = [
@@ -16,7 +15,8 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 /// Reads `250ms`, `1m` or `30d`. `None` for anything else, and for more than fits 64 bits of milliseconds.
-pub(crate) fn parse(text: &str) -> Option<Nanos> {
+#[must_use]
+pub fn parse(text: &str) -> Option<Nanos> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let (_, millis_per_unit) = UNITS.iter().find(|(name, _)| *name == unit)?;
@@ -25,7 +25,8 @@ pub(crate) fn parse(text: &str) -> Option<Nanos> {
 }
 
 /// Writes whole milliseconds in the largest unit that needs no fraction.
-pub(crate) fn format(span: Nanos) -> String {
+#[must_use]
+pub fn format(span: Nanos) -> String {
     let millis = span.get() / 1_000_000;
     let (unit, millis_per_unit) = UNITS
         .iter()

@@ -1,10 +1,10 @@
 //! Telling browsers apart by a signed cookie.
 
-use axum::http::HeaderValue;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::HeaderValue;
 use sha2::Sha256;
 
-use crate::key;
+use crate::Key;
 
 /// Name of the cookie.
 pub(crate) const COOKIE: &str = "weir_browser";
@@ -17,7 +17,7 @@ pub(crate) struct BrowserKey(Hmac<Sha256>);
 
 /// A browser's id: 32 hex digits.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct BrowserId(String);
+pub struct BrowserId(String);
 
 impl BrowserId {
     /// An id that nobody has had: 128 random bits.
@@ -30,8 +30,8 @@ impl BrowserId {
     }
 
     /// What is counted.
-    pub(crate) fn key(&self) -> String {
-        key::of_browser(&self.0)
+    pub(crate) fn key(&self) -> Key<'static> {
+        Key::of_browser(&self.0)
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 
-use crate::problem::Problem;
+use crate::Refusal;
 
 /// The value of the parameter `name`. `None` when it is not there.
 ///
-/// Other parameters are ignored. Given twice, it is refused: what one side takes to be the key, the other might not.
-pub(crate) fn parameter<'q>(query: &'q str, name: &str) -> Result<Option<Cow<'q, str>>, Problem> {
+/// Other parameters are ignored.
+///
+/// # Errors
+///
+/// Given twice, it is refused: what one side takes to be the key, the other might not. So is what does not decode.
+pub fn parameter<'q>(query: &'q str, name: &str) -> Result<Option<Cow<'q, str>>, Refusal> {
     let mut found = None;
     for pair in query.split('&') {
         let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -16,20 +20,21 @@ pub(crate) fn parameter<'q>(query: &'q str, name: &str) -> Result<Option<Cow<'q,
             continue;
         }
         let Some(value) = decode(raw_value, true) else {
-            return Err(Problem::field(name.to_owned(), raw_value, ENCODED));
+            return Err(Refusal::field(name.to_owned(), raw_value, ENCODED));
         };
         if found.replace(value).is_some() {
-            return Err(Problem::invalid(format!("{name} is given twice")).at(name.to_owned()));
+            return Err(Refusal::invalid(format!("{name} is given twice")).at(name.to_owned()));
         }
     }
     Ok(found)
 }
 
 /// What [`decode`] takes.
-pub(crate) const ENCODED: &str = "percent-encoded UTF-8";
+pub const ENCODED: &str = "percent-encoded UTF-8";
 
 /// Undoes percent-encoding. `None` for a `%` without two hex digits, and for what is not UTF-8 afterwards.
-pub(crate) fn decode(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
+#[must_use]
+pub fn decode(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
     let plain = |byte: u8| byte != b'%' && !(plus_is_space && byte == b'+');
     if text.bytes().all(plain) {
         return Some(text.into());

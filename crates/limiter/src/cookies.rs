@@ -1,7 +1,7 @@
 //! Cookies as requests bring them (RFC 6265, sections 4.2 and 5.4).
 
-use axum::http::HeaderMap;
-use axum::http::header::COOKIE;
+use http::HeaderMap;
+use http::header::COOKIE;
 
 /// The values of the cookies called `name`, in the order of the request.
 ///

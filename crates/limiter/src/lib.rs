@@ -1,0 +1,51 @@
+//! What every front asks: who is asking, under which limit, for which key, and what may be said about it.
+//!
+//! Read [`Limiter`] first. A front finds the limit ([`Limiter::named`], [`Limiter::inline`], [`Limiter::key_limit`]) and gets a
+//! [`Selected`]; it makes a [`Key`], of what it was given or by [`Identifier`]; it asks, and is told an [`Answer`] or a
+//! [`Refusal`]. A refusal is the one table from what went wrong to what a client may know, what the log keeps, and whether the
+//! hit was counted; a front only writes it down in its own protocol.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use limiter::{Key, Limiter, Node, Refusal};
+//! # use quota::Cost;
+//! # async fn example<N: Node>(limiter: Limiter<N>) -> Result<(), Refusal> {
+//! let login = limiter.named("login")?;
+//! let key = Key::new("ada", "key")?;
+//! let answer = limiter.check(login, &key, Cost::ONE).await?;
+//! assert!(answer.decision.is_allowed());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This crate does not know sockets, protocols or how a decision comes about.
+//!
+//! [`Answer`]: coordinator::Answer
+
+mod browser;
+mod client;
+mod cookies;
+mod front;
+mod headers;
+mod identity;
+mod key;
+mod limiter;
+mod meter;
+mod node;
+mod query;
+mod refusal;
+mod rule;
+mod selected;
+pub mod span;
+
+pub use browser::BrowserId;
+pub use front::Front;
+pub use headers::{RateHeaders, write_retry_after};
+pub use identity::{Clues, Identifier, Identity, Who};
+pub use key::Key;
+pub use limiter::{Limiter, Visit};
+pub use node::{KEY_LIMITS, Node};
+pub use query::{ENCODED, decode, parameter};
+pub use refusal::{Counted, Given, Kind, Refusal};
+pub use rule::{Places, Rule, RuleText, accepted, anchor_name};
+pub use selected::Selected;

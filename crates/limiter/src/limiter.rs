@@ -1,0 +1,284 @@
+//! What every front asks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use coordinator::{Answer, Hit, NoDecision, Policy, Readiness};
+use quota::{Cost, Limit, Verdict};
+
+use crate::meter::Meters;
+use crate::rule::Rules;
+use crate::{BrowserId, Front, Key, Kind, Node, Refusal, Rule, Selected, Who};
+
+/// Finds limits, asks the node behind it, and says what may be told. One for each front; cheap to clone.
+///
+/// A hit is asked in one of four ways. [`check`](Self::check) refuses a cost above the burst without asking anybody;
+/// [`hit`](Self::hit) asks all the same, for protocols that answer such a hit with the state of the key.
+/// [`hits`](Self::hits) asks many at once, and they stay one batch down to the shard and over the wire.
+/// [`try_hit`](Self::try_hit) answers without a future, if this node decides at once.
+pub struct Limiter<N> {
+    shared: Arc<Shared<N>>,
+    front: Front,
+    meters: Arc<Meters>,
+}
+
+struct Shared<N> {
+    node: Arc<N>,
+    limits: HashMap<Arc<str>, Selected>,
+    rules: Rules,
+}
+
+impl<N> Clone for Limiter<N> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            front: self.front,
+            meters: Arc::clone(&self.meters),
+        }
+    }
+}
+
+/// How the visit of a browser was answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Visit {
+    /// What to tell.
+    pub answer: Answer,
+    /// The id that a browser without one is given: to be set as a cookie.
+    pub gives: Option<BrowserId>,
+}
+
+impl<N> Limiter<N> {
+    /// The limiter of `front`, with the limits that the file defines. Rules given inline count in `namespace`.
+    pub fn new(
+        node: Arc<N>,
+        namespace: Arc<str>,
+        limits: impl IntoIterator<Item = Policy>,
+        front: Front,
+    ) -> Self {
+        let limits = limits.into_iter();
+        Self {
+            shared: Arc::new(Shared {
+                node,
+                limits: limits
+                    .map(|policy| (Arc::clone(&policy.name), Selected::named(policy)))
+                    .collect(),
+                rules: Rules::new(namespace),
+            }),
+            front,
+            meters: Arc::new(Meters::new(front)),
+        }
+    }
+
+    /// The same limiter for another front.
+    #[must_use]
+    pub fn of(&self, front: Front) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            front,
+            meters: Arc::new(Meters::new(front)),
+        }
+    }
+
+    /// The node behind it.
+    #[must_use]
+    pub fn node(&self) -> &N {
+        &self.shared.node
+    }
+
+    /// The limit that the file defines under `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::UnknownLimit`] if it defines none.
+    #[inline]
+    pub fn named(&self, name: &str) -> Result<&Selected, Refusal> {
+        let limits = &self.shared.limits;
+        limits.get(name).ok_or_else(|| Refusal::unknown_limit(name))
+    }
+
+    /// The limits that the file defines, by name.
+    #[must_use]
+    pub fn limits(&self) -> Vec<&Selected> {
+        let mut limits: Vec<_> = self.shared.limits.values().collect();
+        limits.sort_by(|a, b| a.name().cmp(b.name()));
+        limits
+    }
+
+    /// A limit that is given inline. The same rule has the same counters, whoever gives it.
+    #[must_use]
+    pub fn inline(&self, rule: Rule) -> Selected {
+        self.shared.rules.select(rule)
+    }
+}
+
+impl<N: Node> Limiter<N> {
+    /// The limit that was set for this one key.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`] if none was; [`Kind::NoDecision`] while the node joins, since it may have one that the others
+    /// will tell.
+    pub fn key_limit(&self, key: &Key<'_>) -> Result<Selected, Refusal> {
+        let node = self.node();
+        let Some(policy) = node.key_limit(key.as_str()) else {
+            return Err(match node.readiness() {
+                Readiness::Joining => Refusal::joining(),
+                _ => Refusal::new(Kind::NotFound, "no limit has been set for this key")
+                    .at("key")
+                    .with_given(key.as_str())
+                    .with_accepted("a key that POST /api/limits was given"),
+            });
+        };
+        Ok(Selected::shown_as(policy, "key"))
+    }
+
+    /// Sets a limit for one key, replacing an earlier one. Every node knows it once this is answered.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be told to the cluster. Setting it again is safe.
+    pub async fn put_key_limit(&self, key: &Key<'_>, limit: Limit) -> Result<(), Refusal> {
+        let put = self.node().put_key_limit(key.as_str(), limit).await;
+        put.map_err(|error| self.refused("setting a key's limit", error))
+    }
+
+    /// Decides one hit at once, if this node can: no future, no waiting. `None`: it was not counted, and
+    /// [`hit`](Self::hit) has to decide it.
+    ///
+    /// # Errors
+    ///
+    /// As [`hit`](Self::hit).
+    #[inline]
+    pub fn try_hit(
+        &self,
+        selected: &Selected,
+        key: &Key<'_>,
+        cost: Cost,
+    ) -> Option<Result<Answer, Refusal>> {
+        let told = self.shared.node.try_hit(selected.hit(key, cost))?;
+        Some(self.told(selected.policy(), told))
+    }
+
+    /// Decides one hit, and counts it if it passes. A cost of 0 peeks. What never conforms is answered as such, with the
+    /// state of the key.
+    ///
+    /// # Errors
+    ///
+    /// When nobody could decide and the limit fails closed.
+    #[inline]
+    pub async fn hit(
+        &self,
+        selected: &Selected,
+        key: &Key<'_>,
+        cost: Cost,
+    ) -> Result<Answer, Refusal> {
+        let policy = selected.policy();
+        let told = self.shared.node.hit(policy, key.as_str(), cost).await;
+        self.told(policy, told)
+    }
+
+    /// Decides one hit, and counts it if it passes: the answer allows or denies. A cost of 0 peeks.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NeverConforms`] for a cost above the burst; and when nobody could decide and the limit fails closed.
+    #[inline]
+    pub async fn check(
+        &self,
+        selected: &Selected,
+        key: &Key<'_>,
+        cost: Cost,
+    ) -> Result<Answer, Refusal> {
+        selected.check_cost(cost)?;
+        let answer = self.hit(selected, key, cost).await?;
+        match answer.decision.verdict {
+            // By an owner that knows another burst: this node's file is not the same.
+            Verdict::NeverConforms => Err(Refusal::never_conforms(selected.policy(), cost)),
+            Verdict::Allow | Verdict::Deny { .. } => Ok(answer),
+        }
+    }
+
+    /// Decides many hits, each for itself: those of one counter in their order. The answers come in the order of the
+    /// hits. Each is as of [`hit`](Self::hit).
+    pub async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, Refusal>> {
+        let told = self.shared.node.hits(hits).await;
+        let told = hits.iter().zip(told);
+        told.map(|(hit, told)| self.told(hit.policy, told))
+            .collect()
+    }
+
+    /// Gives back up to `cost` units, and tells the state after. Never below empty.
+    ///
+    /// # Errors
+    ///
+    /// When nobody could be reached. A fail mode does not apply.
+    pub async fn refund(
+        &self,
+        selected: &Selected,
+        key: &Key<'_>,
+        cost: Cost,
+    ) -> Result<Answer, Refusal> {
+        let node = &self.shared.node;
+        let told = node.refund(selected.policy(), key.as_str(), cost).await;
+        told.map_err(|error| self.refused(&selected.policy().name, error))
+    }
+
+    /// Makes the key full. Repeating it changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When nobody could be reached. A fail mode does not apply.
+    pub async fn reset(&self, selected: &Selected, key: &Key<'_>) -> Result<(), Refusal> {
+        let node = &self.shared.node;
+        let told = node.reset(selected.policy(), key.as_str()).await;
+        told.map_err(|error| self.refused(&selected.policy().name, error))
+    }
+
+    /// Counts the visit of somebody who was identified, as [`check`](Self::check) does.
+    ///
+    /// A browser without a valid cookie is counted by where it comes from, and gets an id that begins as spent as that:
+    /// a cookie is no way to be let in again, not even the cookie that comes with a denial. It is given none where that
+    /// could not be counted.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub async fn visit(
+        &self,
+        selected: &Selected,
+        who: &Who,
+        cost: Cost,
+    ) -> Result<Visit, Refusal> {
+        let answer = self.check(selected, who.key(), cost).await?;
+        let mut gives = None;
+        if let Who::NewBrowser { id, .. } = who
+            && cost != Cost::PEEK
+            && !answer.by_fail_mode
+        {
+            let burst = selected.policy().limit.burst();
+            let spent = burst.saturating_sub(answer.decision.remaining).max(1);
+            let (policy, key) = (selected.policy(), id.key());
+            // Not told to anybody: the front is told of one hit.
+            let counted = self
+                .node()
+                .hit(policy, key.as_str(), Cost::new(spent))
+                .await;
+            gives = counted.is_ok().then(|| id.clone());
+        }
+        Ok(Visit { answer, gives })
+    }
+
+    /// Counts what the front is told of one hit.
+    #[inline]
+    fn told(&self, policy: &Policy, told: Result<Answer, NoDecision>) -> Result<Answer, Refusal> {
+        self.meters.count(policy.strategy, &told);
+        told.map_err(|error| self.refused(&policy.name, error))
+    }
+
+    /// What a client may know of an error, and a line in the log that says where it came up.
+    #[cold]
+    fn refused(&self, limit: &str, error: NoDecision) -> Refusal {
+        tracing::debug!(front = self.front.name(), limit, %error, "no decision");
+        error.into()
+    }
+}

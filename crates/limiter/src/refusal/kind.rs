@@ -1,0 +1,85 @@
+//! The kinds of refusals.
+
+/// What kind of refusal. Fronts choose their protocol's code by it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// The request makes no sense: it is the same tomorrow.
+    InvalidRequest,
+    /// It is not known who asks.
+    Unauthorized,
+    /// Whoever asks may not.
+    Forbidden,
+    /// No limit has that name.
+    UnknownLimit,
+    /// There is no such thing, though the name may be right.
+    NotFound,
+    /// The limit is the file's.
+    DefinedInFile,
+    /// The member that is to be forgotten answers.
+    MemberAlive,
+    /// More than is read, or asked at once.
+    TooLarge,
+    /// The cost is above the burst.
+    NeverConforms,
+    /// A later version does that.
+    NotImplemented,
+    /// Nobody could decide, and the limit fails closed.
+    NoDecision,
+    /// Shed.
+    Overloaded,
+    /// The node is stopping.
+    Draining,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::InvalidRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::UnknownLimit,
+        Self::NotFound,
+        Self::DefinedInFile,
+        Self::MemberAlive,
+        Self::TooLarge,
+        Self::NeverConforms,
+        Self::NotImplemented,
+        Self::NoDecision,
+        Self::Overloaded,
+        Self::Draining,
+    ];
+
+    /// Its name, and in a few words what it says. Both are stable.
+    const fn parts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::InvalidRequest => ("invalid-request", "The request is not valid"),
+            Self::Unauthorized => ("unauthorized", "It is not known who asks"),
+            Self::Forbidden => ("forbidden", "The token is not the right one"),
+            Self::UnknownLimit => ("unknown-limit", "There is no limit of this name"),
+            Self::NotFound => ("not-found", "There is nothing here"),
+            Self::DefinedInFile => ("defined-in-file", "The limit is defined in the file"),
+            Self::MemberAlive => ("member-alive", "The member is alive"),
+            Self::TooLarge => ("too-large", "The request is too large"),
+            Self::NeverConforms => (
+                "never-conforms",
+                "The cost is above the burst: no wait helps",
+            ),
+            Self::NotImplemented => ("not-implemented", "This version does not do that"),
+            Self::NoDecision => ("no-decision", "No decision could be had"),
+            Self::Overloaded => ("overloaded", "Too much is waiting already"),
+            Self::Draining => ("draining", "This node is stopping"),
+        }
+    }
+
+    /// Its name, as in `/problems/NAME`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.parts().0
+    }
+
+    /// What it says, in a few words.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.parts().1
+    }
+}

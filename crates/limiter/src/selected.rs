@@ -1,0 +1,86 @@
+//! A limit that a front has found, ready to be asked.
+
+use std::sync::{Arc, OnceLock};
+
+use coordinator::{Hit, Policy};
+use quota::Cost;
+
+use crate::{Key, RateHeaders, Refusal};
+
+/// A limit that a front has found, ready to be asked. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Selected(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    policy: Policy,
+    /// What clients see it called; `None`: as it is.
+    shown: Option<&'static str>,
+    /// Written when a front first wants them: not every protocol has headers.
+    headers: OnceLock<RateHeaders>,
+}
+
+impl Selected {
+    /// A limit that clients see under its own name.
+    #[must_use]
+    pub fn named(policy: Policy) -> Self {
+        Self::new(policy, None)
+    }
+
+    /// A limit that clients see as `shown`: its own name says how it counts.
+    #[must_use]
+    pub fn shown_as(policy: Policy, shown: &'static str) -> Self {
+        Self::new(policy, Some(shown))
+    }
+
+    fn new(policy: Policy, shown: Option<&'static str>) -> Self {
+        Self(Arc::new(Parts {
+            policy,
+            shown,
+            headers: OnceLock::new(),
+        }))
+    }
+
+    /// The limit, and how it is counted.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// What clients see it called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.shown.unwrap_or(&self.0.policy.name)
+    }
+
+    /// The headers that tell of it.
+    #[must_use]
+    pub fn headers(&self) -> &RateHeaders {
+        let Parts {
+            policy, headers, ..
+        } = &*self.0;
+        headers.get_or_init(|| RateHeaders::new(self.name(), &policy.limit))
+    }
+
+    /// One hit on it.
+    #[must_use]
+    pub fn hit<'a>(&'a self, key: &'a Key<'_>, cost: Cost) -> Hit<'a> {
+        Hit {
+            policy: &self.0.policy,
+            key: key.as_str(),
+            cost,
+        }
+    }
+
+    /// Refuses a cost that can never pass, without asking anybody.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NeverConforms`](crate::Kind::NeverConforms) when `cost` is above the burst.
+    pub fn check_cost(&self, cost: Cost) -> Result<(), Refusal> {
+        if self.0.policy.limit.burst() < cost.units() {
+            return Err(Refusal::never_conforms(&self.0.policy, cost));
+        }
+        Ok(())
+    }
+}
