@@ -16,6 +16,7 @@ use crate::ask::Operation;
 use crate::carry::{carry_all, propose_all};
 use crate::config::{RaftConfig, StartError};
 use crate::engine::{Seat, Seating};
+use crate::meter::SnapshotMeter;
 use crate::node::Node;
 use crate::outbox::{RETRY_AFTER, Subject, Told};
 use crate::peers::{Member, Peers};
@@ -95,6 +96,7 @@ impl<P: Peers> RaftCoordinator<P> {
             peers: peers.clone(),
             timings,
             saver,
+            snapshots: SnapshotMeter::new(),
         };
         let node = Arc::new(Node::new(config, peers, members, seating, saved));
         let tasks = vec![

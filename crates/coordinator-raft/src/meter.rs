@@ -30,6 +30,22 @@ pub(crate) struct Meter {
     pub(crate) by_fail_mode: Counter,
 }
 
+/// What snapshots count. Clones share it: every group that this node is in counts together.
+#[derive(Clone)]
+pub(crate) struct SnapshotMeter {
+    pub(crate) built: Counter,
+    pub(crate) installed: Counter,
+}
+
+impl SnapshotMeter {
+    pub(crate) fn new() -> Self {
+        Self {
+            built: counter!("weir_raft_snapshots_total"),
+            installed: counter!("weir_raft_snapshots_installed_total"),
+        }
+    }
+}
+
 impl Meter {
     pub(crate) fn new() -> Self {
         Self {

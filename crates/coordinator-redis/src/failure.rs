@@ -42,6 +42,21 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// All of them, each at its own number.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Timeout,
+        Self::Connection,
+        Self::Auth,
+        Self::ReadOnly,
+        Self::OutOfMemory,
+        Self::WritesStopped,
+        Self::Loading,
+        Self::Cluster,
+        Self::Refused,
+        Self::Reply,
+        Self::Counter,
+    ];
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",

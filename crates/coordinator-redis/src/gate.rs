@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use metrics::{Gauge, counter, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 
 use crate::breaker::{Breaker, BreakerState};
-use crate::failure::{Evidence, Failure};
+use crate::failure::{Evidence, Failure, Reason};
 
 /// Lets calls through to Redis, or not.
 ///
@@ -18,7 +18,17 @@ pub(crate) struct Gate {
     troubled: AtomicBool,
     inner: Mutex<Inner>,
     state: Gauge,
+    /// By reason, and by the state that the breaker changes to.
+    failures: [Counter; Reason::ALL.len()],
+    changes: [Counter; BREAKER_STATES.len()],
 }
+
+/// All of them, each at its own number.
+const BREAKER_STATES: [BreakerState; 3] = [
+    BreakerState::Closed,
+    BreakerState::Open,
+    BreakerState::HalfOpen,
+];
 
 struct Inner {
     breaker: Breaker,
@@ -40,6 +50,10 @@ impl Gate {
                 last_failure: away.map(Failure::to_string),
             }),
             state: gauge!("weir_redis_breaker_state"),
+            failures: Reason::ALL
+                .map(|reason| counter!("weir_redis_failures_total", "reason" => reason.name())),
+            changes: BREAKER_STATES
+                .map(|state| counter!("weir_redis_breaker_changes_total", "to" => state.name())),
         };
         gate.state.set(level(gate.lock().breaker.state()));
         gate
@@ -72,7 +86,7 @@ impl Gate {
 
     /// Whether this failure opened the breaker.
     pub(crate) fn on_failure(&self, failure: &Failure, now: Instant) -> bool {
-        counter!("weir_redis_failures_total", "reason" => failure.reason.name()).increment(1);
+        self.failures[failure.reason as usize].increment(1);
         self.change(|inner| {
             inner.last_failure = Some(failure.to_string());
             inner.breaker.on_call(now, failure.reason.evidence())
@@ -86,7 +100,7 @@ impl Gate {
 
     pub(crate) fn on_probe(&self, probed: Result<(), &Failure>, now: Instant) {
         if let Err(failure) = probed {
-            counter!("weir_redis_failures_total", "reason" => failure.reason.name()).increment(1);
+            self.failures[failure.reason as usize].increment(1);
         }
         self.change(|inner| {
             if let Err(failure) = probed {
@@ -110,7 +124,7 @@ impl Gate {
         self.troubled.store(inner.breaker.failures() != 0, Relaxed);
         if before != after {
             self.state.set(level(after));
-            counter!("weir_redis_breaker_changes_total", "to" => after.name()).increment(1);
+            self.changes[after as usize].increment(1);
             tell(before, after, inner.last_failure.as_deref());
         }
         outcome

@@ -8,7 +8,7 @@ use std::time::Duration;
 use cluster::cookie::Cookie;
 use cluster::discovery::{Seed, SeedError};
 use cluster::node::JoinError;
-use coordinator::Policy;
+use coordinator::{Policy, Strategy};
 
 use crate::config::{Config, NAME_ACCEPTED, Problems, Source, valid_name};
 use crate::listeners::{Listen, ListenError};
@@ -34,6 +34,7 @@ pub struct Builder {
     pub(crate) drain_wait: Duration,
     pub(crate) api_token: Option<String>,
     pub(crate) metrics: Option<Metrics>,
+    pub(crate) strategies: Vec<Strategy>,
 }
 
 /// Why a node did not start. Nothing of it runs.
@@ -63,9 +64,9 @@ pub enum StartError {
     /// What limits with `strategy = "raft"` need.
     #[error("starting the strategy raft")]
     Raft(#[from] coordinator_raft::StartError),
-    /// The task that joins was cut off: the runtime ends.
-    #[error("the runtime ended before the node had joined")]
-    CutOff,
+    /// It was stopped before it had joined, or somebody else was told why it did not start.
+    #[error("the node did not start")]
+    NotStarted,
 }
 
 /// Why the Redis of the limits cannot be used.
@@ -111,6 +112,7 @@ impl Builder {
             drain_wait: Duration::ZERO,
             api_token: None,
             metrics: None,
+            strategies: Vec::new(),
         }
     }
 
@@ -222,6 +224,13 @@ impl Builder {
         self
     }
 
+    /// Runs this strategy although no limit names it, for rules that are given where they are asked. The owner always
+    /// counts; [`Strategy::Redis`] needs its section in [`Self::limits`].
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategies.push(strategy);
+        self
+    }
+
     /// Where the metrics of this node go. Default [`Metrics::prometheus`]: in memory, for its own `/metrics`.
     pub fn metrics(mut self, metrics: Metrics) -> Self {
         self.metrics = Some(metrics);
@@ -238,14 +247,9 @@ impl Builder {
     ///
     /// Outside of a tokio runtime.
     pub async fn start(self) -> Result<Node, StartError> {
-        let mut node = self.open()?;
-        match node.joined().await {
-            Ok(()) => Ok(node),
-            Err(error) => {
-                node.stop().await;
-                Err(error)
-            }
-        }
+        let node = self.open()?;
+        node.joined().await?;
+        Ok(node)
     }
 
     /// Starts the node, and returns while it joins: its listeners are bound, and HTTP is served. Hits are answered by their

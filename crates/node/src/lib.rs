@@ -14,10 +14,11 @@ mod listeners;
 mod machine;
 mod metrics;
 mod node;
+mod program;
 mod served;
 mod strategies;
 
-pub use builder::{Builder, StartError};
+pub use builder::{Builder, RedisError, StartError};
 pub use cluster::node::JoinError;
 pub use listeners::ListenError;
 pub use metrics::Metrics;

@@ -56,8 +56,9 @@ impl Metrics {
         Arc::clone(&self.recorder)
     }
 
-    /// As text.
-    pub(crate) fn render(&self) -> String {
+    /// All metrics, as `/metrics` shows them.
+    #[must_use]
+    pub fn text(&self) -> String {
         (self.render)()
     }
 

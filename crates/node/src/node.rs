@@ -1,16 +1,17 @@
 //! A node that runs: joining, serving, stopping in order.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cluster::cookie::Cookie;
 use cluster::discovery::Seed;
 use cluster::node::{Acknowledge, Cluster, ClusterConfig};
+use coordinator::Strategy;
 use limiter::Limiter;
 use quota::Nanos;
 use shard::Partition;
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 
 use crate::builder::{Builder, StartError};
 use crate::config::cluster::Ack;
@@ -22,23 +23,43 @@ use crate::metrics::Metrics;
 use crate::served::{Me, Served, Started};
 use crate::strategies::Strategies;
 
-/// A node that runs in this process, until [`Self::stop`].
+/// A node that runs in this process, until [`Self::stop`]. Clones are the same node.
 ///
-/// One that is dropped is cut off: its connections close, and the others take its shards over as if it had been killed.
+/// When the last clone and the last limit of it are dropped without that, it stops as well, and does not wait for the
+/// others to take its shards: they take them over as if it had been killed.
+#[derive(Clone)]
 pub struct Node {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
     name: String,
     http: Option<SocketAddr>,
     cluster: SocketAddr,
-    served: Arc<Served>,
-    front: Option<Front>,
-    /// `None` once its end was seen.
-    joining: Option<JoinHandle<Result<Started, StartError>>>,
-    started: Option<Started>,
-    drain_wait: Duration,
+    pub(crate) limiter: Limiter<Served>,
+    /// Those that it runs.
+    pub(crate) strategies: Vec<Strategy>,
+    metrics: Metrics,
+    /// What its task is told. Closed with the last handle.
+    told: watch::Sender<bool>,
+    life: watch::Receiver<Life>,
+    /// Why it did not start, until somebody asks.
+    refused: Arc<Mutex<Option<StartError>>>,
 }
 
-/// Why a node cannot go on. It should be stopped, or dropped.
-#[derive(Debug, thiserror::Error)]
+/// How far a node has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Life {
+    Joining,
+    Serves,
+    /// It cannot go on, and waits to be stopped.
+    Failed(Failure),
+    /// Nothing of it runs any more.
+    Ended,
+}
+
+/// Why a node cannot go on. It is to be stopped.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Failure {
     /// It decides nothing any more.
     #[error("another node has taken the name {name} in this cluster")]
@@ -49,6 +70,9 @@ pub enum Failure {
     /// Nobody can ask it over HTTP any more.
     #[error("the HTTP front has ended by itself")]
     Front,
+    /// It was stopped.
+    #[error("the node was stopped")]
+    Stopped,
 }
 
 impl Node {
@@ -84,117 +108,207 @@ impl Node {
             ..cluster_config(&builder.config, cookie.clone())
         };
         let served = Arc::new(Served::new(me, metrics.clone(), NAMESPACE.into()));
+        let limits = builder.config.limits.iter().cloned();
+        let limiter = metrics.scope(|| {
+            let node = Arc::clone(&served);
+            Limiter::new(node, NAMESPACE.into(), limits, limiter::Front::Program)
+        });
         let front = match http {
             Some((listener, _)) => {
                 let http =
                     http_config(&builder.config, builder.api_token, cookie.secret("browser"));
-                let front = metrics.scope(|| {
-                    let limits = builder.config.limits.iter().cloned();
-                    let node = Arc::clone(&served);
-                    let limiter =
-                        Limiter::new(node, NAMESPACE.into(), limits, limiter::Front::Http);
-                    Front::start(listener, limiter, http)
-                });
+                let front = metrics
+                    .scope(|| Front::start(listener, limiter.of(limiter::Front::Http), http));
                 let what = "http";
                 Some(front.map_err(|source| ListenError::TakeOver { what, source })?)
             }
             None => None,
         };
-        let joining = join_cluster(config, listener, builder.config, cookie);
-        Ok(Self {
-            name: builder.name,
-            http: http_address,
-            cluster,
-            served,
-            front,
-            joining: Some(tokio::spawn(metrics.within(joining))),
-            started: None,
+        let (told, is_told) = watch::channel(false);
+        let (lives, life) = watch::channel(Life::Joining);
+        let refused = Arc::default();
+        let running = Running {
+            name: builder.name.clone(),
             drain_wait: builder.drain_wait,
+            served: Arc::clone(&served),
+            front,
+            told: is_told,
+            life: lives,
+            refused: Arc::clone(&refused),
+        };
+        let mut strategies = builder.strategies;
+        strategies.push(Strategy::Owner);
+        strategies.extend(builder.config.limits.iter().map(|limit| limit.strategy));
+        let joining = Joining {
+            config,
+            listener,
+            limits: builder.config,
+            strategies: strategies.clone(),
+            cookie,
+        };
+        tokio::spawn(metrics.within(running.run(joining)));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                name: builder.name,
+                http: http_address,
+                cluster,
+                limiter,
+                strategies,
+                metrics,
+                told,
+                life,
+                refused,
+            }),
         })
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.inner.name
     }
 
     /// Where it serves HTTP. `None`: it does not.
     #[must_use]
     pub fn http(&self) -> Option<SocketAddr> {
-        self.http
+        self.inner.http
     }
 
     /// Where it serves other nodes.
     #[must_use]
     pub fn cluster(&self) -> SocketAddr {
-        self.cluster
+        self.inner.cluster
     }
 
     /// Live members, this one counted. Zero before it has joined.
     #[must_use]
     pub fn members(&self) -> usize {
-        let started = self.started.as_ref();
-        started.map_or(0, |started| started.cluster.live_members())
+        self.inner.limiter.node().members()
+    }
+
+    /// Its metrics, as `/metrics` shows them.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        limiter::Node::metrics(self.inner.limiter.node())
+    }
+
+    /// Where its metrics go.
+    #[must_use]
+    pub fn recorder(&self) -> &Metrics {
+        &self.inner.metrics
     }
 
     /// Resolves when the node has joined whom it could find, and decides hits.
     ///
     /// # Errors
     ///
-    /// See [`StartError`]: it will not join.
-    pub async fn joined(&mut self) -> Result<(), StartError> {
-        let Some(joining) = &mut self.joining else {
+    /// Why it will not: the first who asks is told, others that it has [`StartError::NotStarted`].
+    pub async fn joined(&self) -> Result<(), StartError> {
+        let mut life = self.inner.life.clone();
+        let joined = life.wait_for(|life| *life != Life::Joining).await;
+        if joined.is_ok_and(|life| *life != Life::Ended) {
             return Ok(());
-        };
-        let joined = joining.await;
-        self.joining = None;
-        let started = joined.unwrap_or(Err(StartError::CutOff))?;
-        self.served.start(started.clone());
-        self.started = Some(started);
-        Ok(())
+        }
+        let refused = &self.inner.refused;
+        let refused = refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        Err(refused.unwrap_or(StartError::NotStarted))
     }
 
-    /// Resolves when the node cannot go on.
-    pub async fn failed(&mut self) -> Failure {
-        let name = self.name.clone();
-        let fenced = async {
-            match &self.started {
-                Some(started) => started.cluster.fenced().await,
-                None => std::future::pending().await,
-            }
-        };
-        let ended = async {
-            match &mut self.front {
-                Some(front) => front.ended().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = fenced => Failure::NameTaken { name },
-            () = ended => Failure::Front,
+    /// Resolves when the node cannot go on, or was stopped.
+    pub async fn failed(&self) -> Failure {
+        let mut life = self.inner.life.clone();
+        let failed = life.wait_for(|life| matches!(life, Life::Failed(_) | Life::Ended));
+        match failed.await.as_deref() {
+            Ok(Life::Failed(failure)) => failure.clone(),
+            _ => Failure::Stopped,
         }
     }
 
-    /// Stops in order: first the balancers are told, then the clients, then the other nodes.
-    pub async fn stop(mut self) {
-        self.served.begin_drain();
-        let Some(started) = self.started.take() else {
-            tracing::info!(node = %self.name, "told to stop before it had joined");
-            if let Some(joining) = self.joining.take() {
-                joining.abort();
+    /// Stops in order: first the balancers are told, then the clients, then the other nodes. Returns when nothing of it
+    /// runs any more. May be called again.
+    ///
+    /// Limits of it answer that it is stopping from then on.
+    pub async fn stop(&self) {
+        self.inner.told.send_replace(true);
+        let mut life = self.inner.life.clone();
+        // An error means that its task has ended, too: with its runtime.
+        let _ended = life.wait_for(|life| *life == Life::Ended).await;
+    }
+}
+
+/// What joining starts from.
+struct Joining {
+    config: ClusterConfig,
+    listener: TcpListener,
+    limits: Config,
+    strategies: Vec<Strategy>,
+    cookie: Cookie,
+}
+
+/// The task of a node, from its first moment to its last.
+struct Running {
+    name: String,
+    drain_wait: Duration,
+    served: Arc<Served>,
+    front: Option<Front>,
+    told: watch::Receiver<bool>,
+    life: watch::Sender<Life>,
+    refused: Arc<Mutex<Option<StartError>>>,
+}
+
+/// How a node was told to stop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Drain,
+    /// Nobody holds it any more.
+    Leave,
+}
+
+impl Running {
+    async fn run(mut self, joining: Joining) {
+        match join_cluster(joining, told(self.told.clone())).await {
+            Ok(started) => self.serve(started).await,
+            Err(error) => {
+                self.served.begin_drain();
+                tracing::info!(node = %self.name, reason = %error, "not joined, stopping");
+                self.note(error);
+                self.stop_front().await;
             }
-            self.stop_front().await;
-            return;
+        }
+        self.served.end();
+        self.life.send_replace(Life::Ended);
+    }
+
+    async fn serve(&mut self, started: Started) {
+        self.served.start(started.clone());
+        self.life.send_replace(Life::Serves);
+        let told_to = tokio::select! {
+            told_to = told(self.told.clone()) => told_to,
+            failure = failure(&started.cluster, self.front.as_mut(), &self.name) => {
+                self.life.send_replace(Life::Failed(failure));
+                told(self.told.clone()).await
+            }
         };
-        tracing::info!(node = %self.name, drain_wait_ms = self.drain_wait.as_millis(), "told to stop, draining");
-        // Whoever sends requests here learns from /ready that this must end, and needs a while to learn it.
-        tokio::time::sleep(self.drain_wait).await;
+        self.served.begin_drain();
+        if told_to == Told::Drain {
+            tracing::info!(node = %self.name, drain_wait_ms = self.drain_wait.as_millis(), "told to stop, draining");
+            // Whoever sends requests here learns from /ready that this must end, and needs a while to learn it.
+            tokio::time::sleep(self.drain_wait).await;
+        }
         self.stop_front().await;
-        let handed_off = started.cluster.hand_off().await;
-        tracing::info!(handed_off, "stopping");
+        let handed_off = told_to == Told::Drain && started.cluster.hand_off().await;
+        tracing::info!(node = %self.name, handed_off, "stopping");
         started.strategies.stop().await;
         started.cluster.stop().await;
+    }
+
+    /// For whoever asks why it did not start.
+    fn note(&self, error: StartError) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused = Some(error);
     }
 
     async fn stop_front(&mut self) {
@@ -204,20 +318,58 @@ impl Node {
     }
 }
 
-/// Joins whom it can find, and starts what the limits need.
+/// Resolves when the node is told to stop.
+async fn told(mut told: watch::Receiver<bool>) -> Told {
+    match told.wait_for(|&told| told).await {
+        Ok(_) => Told::Drain,
+        Err(_) => Told::Leave,
+    }
+}
+
+/// Resolves when the node cannot go on.
+async fn failure(cluster: &Cluster, front: Option<&mut Front>, name: &str) -> Failure {
+    let ended = async {
+        match front {
+            Some(front) => front.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = cluster.fenced() => Failure::NameTaken { name: name.to_owned() },
+        () = ended => Failure::Front,
+    }
+}
+
+/// Joins whom it can find, and starts what the limits need, unless it is told to stop.
 async fn join_cluster(
-    config: ClusterConfig,
-    listener: TcpListener,
-    limits: Config,
-    cookie: Cookie,
+    joining: Joining,
+    stop: impl Future<Output = Told> + Send,
 ) -> Result<Started, StartError> {
-    let redis_secret = half(cookie.secret("redis"));
-    let cluster = Cluster::start(config, listener).await?;
-    let strategies = Strategies::start(&limits, &cluster, redis_secret).await?;
-    Ok(Started {
-        cluster,
+    let Joining {
+        config,
+        listener,
+        limits,
         strategies,
-    })
+        cookie,
+    } = joining;
+    let mut stop = std::pin::pin!(stop);
+    let stopped = async {
+        stop.as_mut().await;
+    };
+    let cluster = Cluster::start_unless(config, listener, stopped).await?;
+    let redis_secret = half(cookie.secret("redis"));
+    let strategies = Strategies::start(&limits, &strategies, &cluster, redis_secret).await;
+    match strategies {
+        Ok(strategies) => Ok(Started {
+            cluster,
+            strategies,
+        }),
+        Err(error) => {
+            // Others must not count on a node that has given up.
+            cluster.stop().await;
+            Err(error)
+        }
+    }
 }
 
 /// What the cluster is told of what all nodes share. The rest is this node's own.

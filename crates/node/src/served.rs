@@ -25,6 +25,7 @@ pub(crate) struct Served {
     pub(crate) namespace: Arc<str>,
     started: OnceLock<Started>,
     stopping: AtomicBool,
+    ended: AtomicBool,
 }
 
 /// What a node knows of itself before it has joined.
@@ -58,6 +59,7 @@ impl Served {
             namespace,
             started: OnceLock::new(),
             stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -70,6 +72,21 @@ impl Served {
     /// From now on the node says that it is not ready. It serves whoever comes all the same.
     pub(crate) fn begin_drain(&self) {
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// From now on nothing of the node runs, and whoever still asks is told so.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether nothing of the node runs any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Live members, this one counted. Zero before it has joined.
+    pub(crate) fn members(&self) -> usize {
+        self.joined().map_or(0, Cluster::live_members)
     }
 
     fn strategies(&self) -> Option<&Strategies> {
@@ -200,7 +217,7 @@ impl limiter::Node for Served {
         if let Some(cluster) = self.joined() {
             self.metrics.scope(|| cluster.measure());
         }
-        self.metrics.render()
+        self.metrics.text()
     }
 
     fn key_limit(&self, key: &str) -> Option<Policy> {

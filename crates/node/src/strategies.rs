@@ -26,17 +26,18 @@ pub(crate) struct Strategies {
 }
 
 impl Strategies {
-    /// Starts what the limits of `config` need, and returns when hits can be decided.
+    /// Starts those that are named,, and returns when hits can be decided.
     ///
     /// # Errors
     ///
     /// A Redis that cannot be used, or a snapshot of raft that cannot be read.
     pub(crate) async fn start(
         config: &Config,
+        strategies: &[Strategy],
         cluster: &Cluster,
         redis_secret: [u8; 16],
     ) -> Result<Self, StartError> {
-        let names = |strategy| config.limits.iter().any(|limit| limit.strategy == strategy);
+        let names = |strategy| strategies.contains(&strategy);
         let redis = match &config.redis {
             Some(settings) if names(Strategy::Redis) => {
                 Some(redis::connect(settings, redis_secret, cluster.clone()).await?)

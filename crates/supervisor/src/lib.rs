@@ -50,6 +50,7 @@ impl Supervisor {
             name,
             make: Arc::new(move || Box::pin(make())),
             restarts: Restarts::default(),
+            restarted: metrics::counter!("weir_task_restarts_total", "task" => name),
             #[cfg(feature = "faults")]
             fault: Arc::default(),
         };
@@ -163,7 +164,7 @@ impl Actor for Supervising {
                 let pause = task.restarts.next();
                 let pause_ms = pause.as_millis();
                 tracing::error!(task = task.name, error = %error, pause_ms, "task panicked, starting it again");
-                metrics::counter!("weir_task_restarts_total", "task" => task.name).increment(1);
+                task.restarted.increment(1);
                 if pause.is_zero() {
                     return self.handle(me, SupervisorMsg::Run(task), children).await;
                 }

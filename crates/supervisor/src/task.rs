@@ -17,6 +17,7 @@ pub(crate) struct Task {
     pub(crate) name: &'static str,
     pub(crate) make: Make,
     pub(crate) restarts: Restarts,
+    pub(crate) restarted: metrics::Counter,
     #[cfg(feature = "faults")]
     pub(crate) fault: Arc<Fault>,
 }

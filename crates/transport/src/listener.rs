@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use metrics::Counter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
+use super::stream::PROVEN;
 use super::{ControlStream, Inner, lock, stream};
 use crate::handshake::{self, HandshakeError, Plane};
 
@@ -33,13 +35,13 @@ struct Unproven {
 
 impl Unproven {
     /// Runs `spawn` under the lock: its task cannot leave before it has entered.
-    fn enter(&self, id: u64, spawn: impl FnOnce() -> AbortHandle) {
+    fn enter(&self, id: u64, evicted: &Counter, spawn: impl FnOnce() -> AbortHandle) {
         let mut tasks = lock(&self.tasks);
         if UNPROVEN_MAX <= tasks.len()
             && let Some((_, oldest)) = tasks.pop_first()
         {
             oldest.abort();
-            metrics::counter!("weir_handshakes_evicted_total").increment(1);
+            evicted.increment(1);
         }
         tasks.insert(id, spawn());
     }
@@ -61,13 +63,14 @@ impl Unproven {
 /// Accepts until aborted.
 pub(super) async fn accept_all(inner: Arc<Inner>, listener: TcpListener) {
     let unproven = Arc::new(Unproven::default());
+    let evicted = inner.traffic.evicted_handshakes.clone();
     let mut id = 0;
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
                 id += 1;
                 let proving = prove(inner.clone(), unproven.clone(), id, stream, remote);
-                unproven.enter(id, || tokio::spawn(proving).abort_handle());
+                unproven.enter(id, &evicted, || tokio::spawn(proving).abort_handle());
             }
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection failed");
@@ -96,7 +99,7 @@ async fn prove(
     unproven.leave(id);
     match proven {
         Ok(proven) => {
-            metrics::counter!("weir_handshakes_total", "outcome" => "proven").increment(1);
+            inner.traffic.shook_hands(PROVEN);
             match proven.plane {
                 Plane::Data => {
                     tokio::spawn(stream::carry(inner, stream, proven, false));
@@ -108,7 +111,7 @@ async fn prove(
             }
         }
         Err(error) => {
-            metrics::counter!("weir_handshakes_total", "outcome" => error.label()).increment(1);
+            inner.traffic.shook_hands(error.label());
             let reason = crate::chain(&error);
             if matches!(error, HandshakeError::Io(_)) {
                 // Somebody came and went: a port scan, a health check, a node looking whether this one lives.

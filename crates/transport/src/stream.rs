@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::link::{Batch, Connection, Link, Turn};
 use super::{FRAME_MAX, Inner, OnFrame};
-use crate::handshake::Proven;
+use crate::handshake::{HandshakeError, Proven};
 
 /// What one read can take. Sixty-four frames of a kilobyte, or the kernel's answer to one wake-up.
 const READ_BUFFER: usize = 64 * 1024;
@@ -46,7 +46,13 @@ pub(super) struct Traffic {
     sent_frames: Counter,
     received_bytes: Counter,
     received_frames: Counter,
+    pub(super) evicted_handshakes: Counter,
+    /// By outcome.
+    handshakes: Vec<(&'static str, Counter)>,
 }
+
+/// The outcome of a handshake that came to something, in metrics.
+pub(super) const PROVEN: &str = "proven";
 
 impl Traffic {
     pub(super) fn new() -> Self {
@@ -58,6 +64,23 @@ impl Traffic {
             sent_frames: metrics::counter!("weir_transport_sent_frames"),
             received_bytes: metrics::counter!("weir_transport_received_bytes"),
             received_frames: metrics::counter!("weir_transport_received_frames"),
+            evicted_handshakes: metrics::counter!("weir_handshakes_evicted_total"),
+            handshakes: [PROVEN]
+                .into_iter()
+                .chain(HandshakeError::LABELS)
+                .map(|label| {
+                    let counter = metrics::counter!("weir_handshakes_total", "outcome" => label);
+                    (label, counter)
+                })
+                .collect(),
+        }
+    }
+
+    /// Counts a handshake that another node began.
+    pub(super) fn shook_hands(&self, outcome: &str) {
+        let counter = self.handshakes.iter().find(|(label, _)| *label == outcome);
+        if let Some((_, counter)) = counter {
+            counter.increment(1);
         }
     }
 }

@@ -89,7 +89,7 @@ fn open(config: Config, neighbours: Option<PathBuf>) -> anyhow::Result<Node> {
 }
 
 /// Joins, says so, and stops in order.
-async fn serve(mut node: Node, mut signals: Signals) -> anyhow::Result<()> {
+async fn serve(node: Node, mut signals: Signals) -> anyhow::Result<()> {
     let joined = tokio::select! {
         joined = node.joined() => Some(joined),
         () = signals.stop() => None,

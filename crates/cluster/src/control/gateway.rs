@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::{Counter, counter};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 use ractor_cluster::RactorClusterMessage;
 use tokio::sync::Semaphore;
@@ -78,6 +79,8 @@ pub(super) fn open_envelope(bytes: &[u8]) -> Option<(Hello, Vec<u8>)> {
 pub(super) struct Gateway<H> {
     handler: Arc<H>,
     answering: Arc<Semaphore>,
+    /// Questions for which there was no room.
+    busy: Counter,
 }
 
 impl<H: GatewayHandler> Gateway<H> {
@@ -85,6 +88,7 @@ impl<H: GatewayHandler> Gateway<H> {
         let gateway = Self {
             handler,
             answering: Arc::new(Semaphore::new(ANSWERING_MAX)),
+            busy: counter!("weir_control_busy_total"),
         };
         let (actor, _) = Actor::spawn(Some(name), gateway, ()).await?;
         Ok(actor.get_cell())
@@ -100,7 +104,7 @@ impl<H: GatewayHandler> Gateway<H> {
             return send(reply, Answer::NotUnderstood);
         };
         let Ok(permit) = self.answering.clone().try_acquire_owned() else {
-            metrics::counter!("weir_control_busy_total").increment(1);
+            self.busy.increment(1);
             return send(reply, Answer::Busy);
         };
         let handler = self.handler.clone();

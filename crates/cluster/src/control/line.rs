@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use metrics::Counter;
 use ractor_cluster::{BoxRead, BoxWrite, ClusterBidiStream};
 use socket2::{SockRef, Socket};
 use tokio::io::AsyncWrite;
@@ -22,16 +23,19 @@ pub(super) struct Line {
     unwritten: AtomicUsize,
     socket: Option<Socket>,
     closed: watch::Sender<bool>,
+    /// Messages for which there was no room.
+    full: Counter,
 }
 
 impl Line {
-    pub(super) fn of(stream: &TcpStream) -> Self {
+    pub(super) fn of(stream: &TcpStream, full: Counter) -> Self {
         // Without a second handle the line cannot be cut, and its deadlines are those of the socket.
         let socket = SockRef::from(stream).try_clone().ok();
         Self {
             unwritten: AtomicUsize::new(0),
             socket,
             closed: watch::Sender::new(false),
+            full,
         }
     }
 
@@ -41,7 +45,7 @@ impl Line {
         let fits = before + bytes <= UNWRITTEN_MAX;
         if !fits {
             self.unwritten.fetch_sub(bytes, Ordering::Relaxed);
-            metrics::counter!("weir_control_full_total").increment(1);
+            self.full.increment(1);
         }
         fits
     }

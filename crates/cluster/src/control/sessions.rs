@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use delta_crdt::ReplicaId;
+use metrics::{Counter, counter};
 use ractor::{Actor, ActorRef, SpawnErr};
 use ractor_cluster::node::{NodeConnectionMode, NodeServerSessionInformation};
 use ractor_cluster::{NodeEventSubscription, NodeServer, NodeServerMessage};
@@ -85,6 +86,8 @@ pub(super) struct Sessions {
     state: Mutex<State>,
     /// Changes whenever a session opens.
     opened: watch::Sender<()>,
+    /// Messages for which a line had no room.
+    full: Counter,
 }
 
 #[derive(Default)]
@@ -142,6 +145,7 @@ impl Sessions {
             waiting,
             state: Mutex::default(),
             opened: watch::Sender::new(()),
+            full: counter!("weir_control_full_total"),
         })
     }
 
@@ -174,7 +178,7 @@ impl Sessions {
     /// Runs the session with a member until it closes. An older one with the same member is closed first.
     pub(super) async fn keep(&self, stream: ControlStream, received: bool) {
         let peer = stream.peer.clone();
-        let line = Arc::new(Line::of(&stream.stream));
+        let line = Arc::new(Line::of(&stream.stream, self.full.clone()));
         let older = lock(&self.state).lines.insert(peer.replica, line.clone());
         let _leaving = Leaving {
             sessions: self,
@@ -212,7 +216,7 @@ impl Sessions {
 
     /// Runs the session with a guest until it leaves, or `stay` has passed.
     pub(super) async fn host(&self, stream: ControlStream, stay: Duration) {
-        let line = Arc::new(Line::of(&stream.stream));
+        let line = Arc::new(Line::of(&stream.stream, self.full.clone()));
         if let Some(mut running) = self.hand_over(stream, line, true).await {
             let _ = tokio::time::timeout(stay, running.wait_until_closed()).await;
         }
@@ -220,7 +224,7 @@ impl Sessions {
 
     /// Opens a session that belongs to the caller.
     pub(super) async fn open(&self, stream: ControlStream) -> Option<Running> {
-        let line = Arc::new(Line::of(&stream.stream));
+        let line = Arc::new(Line::of(&stream.stream, self.full.clone()));
         self.hand_over(stream, line, false).await
     }
 

@@ -186,7 +186,7 @@ impl Cluster {
             return;
         };
         let Ok(permit) = Arc::clone(&calls.answering).try_acquire_owned() else {
-            metrics::counter!("weir_unanswered_calls_total").increment(1);
+            self.inner.metrics.unanswered_calls.increment(1);
             return;
         };
         let answer = handler(from, body);

@@ -24,7 +24,7 @@ impl Cluster {
         let frame = match wire::decode(frame) {
             Ok(frame) => frame,
             Err(error) => {
-                metrics::counter!("weir_malformed_frames_total").increment(1);
+                self.inner.metrics.malformed.increment(1);
                 tracing::warn!(peer = %from, error = %chain(&error), "malformed frame of a peer, ignored");
                 return;
             }

@@ -1,6 +1,7 @@
 //! How a node comes into a cluster: it is given an incarnation by a live node, or founds a cluster.
 
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::keeper::Keepers;
 use super::key_limits::KeyLimits;
 use super::liveness::member_of;
 use super::memory::Memory;
+use super::metrics::NodeMetrics;
 use super::quorum::QuorumWatch;
 use super::skew::Skew;
 use super::slots::{SHARDS, Slots};
@@ -51,6 +53,9 @@ pub enum JoinError {
     /// Nothing was started.
     #[error("taking over the listener for other nodes")]
     Listen(#[source] std::io::Error),
+    /// Nothing was joined, or it was left again.
+    #[error("told to stop before the cluster was joined")]
+    Stopped,
     /// Nothing was joined.
     #[error("starting the control plane")]
     Control(#[from] ControlError),
@@ -128,6 +133,20 @@ impl Cluster {
         config: ClusterConfig,
         listener: std::net::TcpListener,
     ) -> Result<Self, JoinError> {
+        Self::start_unless(config, listener, std::future::pending()).await
+    }
+
+    /// As [`Self::start`], unless `stopped` resolves before: then nothing of it is left.
+    ///
+    /// # Errors
+    ///
+    /// See [`JoinError`].
+    pub async fn start_unless(
+        config: ClusterConfig,
+        listener: std::net::TcpListener,
+        stopped: impl Future<Output = ()> + Send,
+    ) -> Result<Self, JoinError> {
+        let mut stopped = pin!(stopped);
         let transport = transport_on(listener, &config).map_err(JoinError::Listen)?;
         let me = Hello {
             name: config.name.clone(),
@@ -162,9 +181,10 @@ impl Cluster {
             .announcement
             .lock()
             .expect("nothing panics under this lock") = announcement;
-        let found = cluster
-            .look_for_cluster(neighbours.as_ref(), &me.cluster)
-            .await;
+        let found = tokio::select! {
+            found = cluster.look_for_cluster(neighbours.as_ref(), &me.cluster) => found,
+            () = &mut stopped => Err(JoinError::Stopped),
+        };
         let found = match found {
             Ok(found) => found,
             Err(error) => {
@@ -182,8 +202,13 @@ impl Cluster {
         if founds && !cluster.inner.config.join.is_empty() {
             cluster.run("seeds", Self::look_on);
         }
-        cluster.settle(&dead).await;
-        Ok(cluster)
+        tokio::select! {
+            () = cluster.settle(&dead) => Ok(cluster),
+            () = stopped => {
+                cluster.stop().await;
+                Err(JoinError::Stopped)
+            }
+        }
     }
 
     fn assemble(
@@ -214,6 +239,7 @@ impl Cluster {
             supervisor,
             key_limits: KeyLimits::default(),
             memory: Memory::new(config.max_keys, config.max_memory),
+            metrics: NodeMetrics::new(),
             skew: Skew::new(config.shards.max_skew),
             founding: Mutex::new(None),
             silent_since: Mutex::new(None),

@@ -235,7 +235,7 @@ impl Kept {
         let mut evicted = 0;
         for shard in self.shards() {
             if inner.slots.recover_if_poisoned(now, shard, &mut out) {
-                metrics::counter!("weir_shards_poisoned_total").increment(1);
+                inner.metrics.poisoned.increment(1);
                 tracing::error!(%shard, "a decision panicked, the shard starts again from a replica");
             }
             inner.slots.with(now, shard, &mut out, |shard, around| {
@@ -261,7 +261,7 @@ impl Kept {
             self.excess = inner.memory.note(Part::Keeper(self.index), held);
         }
         if 0 < evicted {
-            metrics::counter!("weir_evicted_keys_total").increment(evicted as u64);
+            inner.metrics.evicted.increment(evicted as u64);
         }
         self.cluster.ship(out);
         self.cluster.repeat_pieces(now);

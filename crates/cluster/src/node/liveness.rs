@@ -57,7 +57,7 @@ impl Cluster {
                 }
                 Effect::LookAt { address } => self.inner.transport.look_at(&address),
                 Effect::Disproved { replica } => {
-                    metrics::counter!("weir_deaths_disproved_total").increment(1);
+                    self.inner.metrics.disproved.increment(1);
                     tracing::warn!(%replica, "was held for gone, and lives");
                 }
                 Effect::ViewChanged | Effect::RosterChanged => {}
@@ -81,7 +81,7 @@ impl Cluster {
         mut guard: MutexGuard<'a, Option<Membership>>,
     ) -> MutexGuard<'a, Option<Membership>> {
         self.inner.membership.clear_poison();
-        metrics::counter!("weir_membership_restarts_total").increment(1);
+        self.inner.metrics.restarted.increment(1);
         tracing::error!("the membership machine panicked, starting it again");
         *guard = guard.take().map(|broken| broken.restarted(now));
         if let Some(fresh) = guard.as_mut() {
@@ -143,7 +143,7 @@ impl Cluster {
             .collect();
         for replica in long_dead {
             if !named.contains(&replica) {
-                metrics::counter!("weir_members_let_go_total").increment(1);
+                self.inner.metrics.let_go.increment(1);
                 tracing::info!(%replica, "dead for long, letting go of it");
                 self.with_membership(|membership, now| membership.on_unnamed(now, replica));
             }

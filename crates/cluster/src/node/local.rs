@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy, Tally};
 use delta_crdt::{Cell, Digest, ReplicaId};
-use metrics::{Counter, Histogram, counter, gauge, histogram};
+use metrics::{Counter, Histogram, counter, histogram};
 use quota::{Cost, Decision, KeyHash, Limit, Nanos, UnixNanos};
 use tokio::sync::{Notify, watch};
 
@@ -252,7 +252,7 @@ impl Cluster {
             tally.expire(now, 1 + keys / EXPIRY_SHARE);
             held.add(tally.len(), tally.held_bytes());
         }
-        gauge!("weir_local_keys").set(held.keys as f64);
+        self.inner.metrics.local_keys.set(held.keys as f64);
         let excess = self.inner.memory.note(Part::Local, held);
         if self.inner.memory.is_roomy() {
             local.is_full.store(false, Ordering::Relaxed);
@@ -260,7 +260,7 @@ impl Cluster {
         if let Some(excess) = excess {
             local.is_full.store(true, Ordering::Relaxed);
             let evicted = local.evict(now, excess);
-            counter!("weir_evicted_keys_total").increment(evicted as u64);
+            self.inner.metrics.evicted.increment(evicted as u64);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the node counts about itself. Handles are made once: the path of a hit only adds.
 
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use quota::{Cost, Decision};
 use shard::{Note, Operation};
 
@@ -98,6 +98,38 @@ impl ForwardMetrics {
             relayed: counter!("weir_relayed_hits_total"),
             shed: counter!("weir_shed_hits_total"),
             batch_hits: histogram!("weir_forward_batch_hits"),
+        }
+    }
+}
+
+/// What a node counts about itself, apart from its shards. Handles are made once, with the node: in a program with several
+/// each has its own, which a macro that is called later would not find.
+pub(crate) struct NodeMetrics {
+    pub(crate) evicted: Counter,
+    pub(crate) poisoned: Counter,
+    pub(crate) disproved: Counter,
+    pub(crate) restarted: Counter,
+    pub(crate) let_go: Counter,
+    pub(crate) malformed: Counter,
+    pub(crate) unanswered_calls: Counter,
+    pub(crate) skew_seconds: Gauge,
+    pub(crate) outvoted: Gauge,
+    pub(crate) local_keys: Gauge,
+}
+
+impl NodeMetrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            evicted: counter!("weir_evicted_keys_total"),
+            poisoned: counter!("weir_shards_poisoned_total"),
+            disproved: counter!("weir_deaths_disproved_total"),
+            restarted: counter!("weir_membership_restarts_total"),
+            let_go: counter!("weir_members_let_go_total"),
+            malformed: counter!("weir_malformed_frames_total"),
+            unanswered_calls: counter!("weir_unanswered_calls_total"),
+            skew_seconds: gauge!("weir_clock_skew_seconds"),
+            outvoted: gauge!("weir_clock_outvoted"),
+            local_keys: gauge!("weir_local_keys"),
         }
     }
 }

@@ -55,6 +55,7 @@ use forward::Forwarder;
 use key_limits::KeyLimits;
 use local::Local;
 use memory::Memory;
+use metrics::NodeMetrics;
 use quorum::QuorumWatch;
 use skew::Skew;
 use slots::Slots;
@@ -135,6 +136,7 @@ pub(crate) struct Inner {
     supervisor: Supervisor,
     key_limits: KeyLimits,
     memory: Memory,
+    metrics: NodeMetrics,
     skew: Skew,
     /// While this node looks for a cluster.
     founding: Mutex<Option<Founding>>,

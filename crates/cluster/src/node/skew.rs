@@ -82,8 +82,9 @@ impl Cluster {
             }
             tokio::time::sleep(ROUND).await;
             let (median, bearing) = self.inner.skew.bearing();
-            metrics::gauge!("weir_clock_skew_seconds").set(median as f64 / 1e9);
-            metrics::gauge!("weir_clock_outvoted").set(f64::from(bearing == Bearing::Outvoted));
+            let meter = &self.inner.metrics;
+            meter.skew_seconds.set(median as f64 / 1e9);
+            meter.outvoted.set(f64::from(bearing == Bearing::Outvoted));
             let is_far = self.inner.skew.max_skew.get() < median.unsigned_abs();
             if last != Some(bearing) {
                 let skew_ms = median / 1_000_000;

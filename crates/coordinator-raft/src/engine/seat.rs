@@ -20,6 +20,7 @@ use super::types::{Proposal, Runtime, Snapshot, Types};
 use crate::ask::Outcome;
 use crate::config::Timings;
 use crate::group::GroupId;
+use crate::meter::SnapshotMeter;
 use crate::peers::Peers;
 use crate::saved::Saver;
 use crate::wire::{self, Kind, Part, Reply};
@@ -50,6 +51,7 @@ pub(crate) struct Seating<P> {
     pub(crate) peers: P,
     pub(crate) timings: Timings,
     pub(crate) saver: Option<Saver>,
+    pub(crate) snapshots: SnapshotMeter,
 }
 
 /// One node in one group: its log, its state, its vote.
@@ -115,7 +117,7 @@ impl Seat {
             .saver
             .clone()
             .map(|saver| saver.of_epoch(group.epoch));
-        let state = StateMachine::new(Shelf::new(saver));
+        let state = StateMachine::new(Shelf::new(saver, seating.snapshots.clone()));
         // Ids are drawn at random, so nodes differ; and what is random here can be played again.
         let seed = u64::from(group.epoch) << 32 | u64::from(seating.me);
         let raft = Raft::new(seating.me, config, network, log.clone(), state.clone());

@@ -8,20 +8,23 @@ use openraft::RaftSnapshotBuilder;
 
 use super::types::{Snapshot, SnapshotMeta, Types};
 use crate::machine::Frozen;
+use crate::meter::SnapshotMeter;
 use crate::saved::Saver;
 
 /// The latest snapshot. Clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Shelf {
     latest: Arc<Mutex<Option<Snapshot>>>,
     saver: Option<Saver>,
+    pub(super) meter: SnapshotMeter,
 }
 
 impl Shelf {
-    pub(crate) fn new(saver: Option<Saver>) -> Self {
+    pub(crate) fn new(saver: Option<Saver>, meter: SnapshotMeter) -> Self {
         Self {
             latest: Arc::default(),
             saver,
+            meter,
         }
     }
 
@@ -88,7 +91,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
             meta: self.meta.clone(),
             snapshot: frozen.parts().await,
         };
-        metrics::counter!("weir_raft_snapshots_total").increment(1);
+        self.shelf.meter.built.increment(1);
         self.shelf.put(snapshot.clone()).await;
         Ok(snapshot)
     }

@@ -129,7 +129,7 @@ impl RaftStateMachine<Types> for StateMachine {
         };
         let meta = meta.clone();
         self.shelf.put(Snapshot { meta, snapshot }).await;
-        metrics::counter!("weir_raft_snapshots_installed_total").increment(1);
+        self.shelf.meter.installed.increment(1);
         Ok(())
     }
 

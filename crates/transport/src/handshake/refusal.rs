@@ -90,6 +90,20 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
+    /// Every [`Self::label`].
+    pub(crate) const LABELS: [&'static str; 10] = [
+        "wrong_cookie",
+        "not_ready",
+        "name_taken",
+        "itself",
+        "fenced",
+        "unproven",
+        "version",
+        "foreign",
+        "deadline",
+        "io",
+    ];
+
     /// The label of this outcome in metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
@@ -100,6 +114,32 @@ impl HandshakeError {
             Self::Foreign => "foreign",
             Self::Deadline => "deadline",
             Self::Io(_) => "io",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_is_counted_under_a_label_that_there_is() {
+        let refusals = [
+            Refusal::WrongCookie,
+            Refusal::NotReady,
+            Refusal::NameTaken,
+            Refusal::Itself,
+            Refusal::Fenced,
+        ];
+        let errors = [
+            HandshakeError::Unproven,
+            HandshakeError::Foreign,
+            HandshakeError::Deadline,
+            HandshakeError::Io(std::io::ErrorKind::Other.into()),
+        ];
+        let refused = refusals.map(HandshakeError::Refused);
+        for error in refused.iter().chain(&errors) {
+            assert!(HandshakeError::LABELS.contains(&error.label()), "{error}");
         }
     }
 }

@@ -1,0 +1,138 @@
+//! What a client is told, beside what the service answers.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use client::{Answer, Limited};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::{Either, Full};
+
+use crate::extract::Clues;
+
+/// The body of an answer: this layer's own, or the service's.
+pub type ResponseBody<R> = Either<Full<Bytes>, R>;
+
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// A request that is limited.
+#[derive(Debug)]
+pub struct Denied<'r> {
+    /// The name of the limit that it has to wait for longest.
+    pub limit: &'r str,
+    /// How long, and where that limit stands.
+    pub limited: Limited,
+    /// What the request brought.
+    pub clues: Clues<'r>,
+}
+
+/// The answer to a request that is limited, unless the program has its own.
+pub(crate) fn denied(_: &Denied<'_>) -> Response<Bytes> {
+    plain(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests")
+}
+
+/// An answer of this layer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refused {
+    Limited,
+    NoDecision,
+    Missing,
+    Invalid,
+}
+
+impl Refused {
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Limited => (StatusCode::TOO_MANY_REQUESTS, "8", "Too Many Requests"),
+            Self::NoDecision => {
+                let said = "No decision could be had; try again";
+                (StatusCode::SERVICE_UNAVAILABLE, "14", said)
+            }
+            Self::Missing => (StatusCode::UNAUTHORIZED, "16", "Who asks is missing"),
+            Self::Invalid => (
+                StatusCode::BAD_REQUEST,
+                "3",
+                "Who asks can be read in two ways",
+            ),
+        }
+    }
+
+    /// In plain text.
+    pub(crate) fn text(self) -> Response<Bytes> {
+        let (status, _, said) = self.parts();
+        plain(status, said)
+    }
+
+    /// As gRPC has it: an answer of trailers alone, which are its headers.
+    pub(crate) fn grpc(self) -> Response<Bytes> {
+        let (_, code, said) = self.parts();
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from_static(code));
+        headers.insert("grpc-message", HeaderValue::from_static(said));
+        response
+    }
+}
+
+/// Whether a request is one of gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn plain(status: StatusCode, said: &'static str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(said.as_bytes()));
+    *response.status_mut() = status;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    response
+}
+
+/// Adds the headers that tell where the limits stand: `RateLimit` of all of them, `X-RateLimit-…` of the one that is nearest to
+/// its end. Spans are rounded up to whole seconds.
+pub(crate) fn write(told: &[(&str, Answer)], headers: &mut HeaderMap) {
+    let Some((_, nearest)) = told.iter().min_by_key(|(_, answer)| answer.remaining) else {
+        return;
+    };
+    let (mut policies, mut states) = (String::new(), String::new());
+    for (name, answer) in told {
+        for list in [&mut policies, &mut states] {
+            if !list.is_empty() {
+                list.push_str(", ");
+            }
+        }
+        // Names of limits have no character that needs care between quotes.
+        let _infallible = write!(policies, "\"{name}\";q={}", answer.limit);
+        if let Some(per) = answer.per {
+            let _infallible = write!(policies, ";w={}", seconds(per));
+        }
+        if let Some(burst) = answer.burst {
+            let _infallible = write!(policies, ";weir-burst={burst}");
+        }
+        let (remaining, grows) = (answer.remaining, seconds(answer.grows_after));
+        let _infallible = write!(states, "\"{name}\";r={remaining};t={grows}");
+    }
+    for (name, value) in [(RATE_LIMIT_POLICY, policies), (RATE_LIMIT, states)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(X_LIMIT, nearest.limit.into());
+    headers.insert(X_REMAINING, nearest.remaining.into());
+    headers.insert(X_RESET, seconds(nearest.reset_after).into());
+}
+
+/// Adds `Retry-After`.
+pub(crate) fn write_retry_after(span: std::time::Duration, headers: &mut HeaderMap) {
+    headers.insert(RETRY_AFTER, seconds(span).max(1).into());
+}
+
+/// Rounded up.
+fn seconds(span: std::time::Duration) -> u64 {
+    span.as_secs() + u64::from(0 < span.subsec_nanos())
+}

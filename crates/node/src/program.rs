@@ -1,0 +1,163 @@
+//! A node as the program that it lives in asks it.
+
+use std::time::Duration;
+
+use client::{Answer, Counted, Error, IntoKey, Key, Limit, Limits, Operation, Outcome, Rule};
+use coordinator::{Policy, Strategy};
+use limiter::{Kind, Refusal, Selected};
+use quota::{Cost, Verdict};
+
+use crate::node::Node;
+
+impl Node {
+    /// The limit called `name`, ready to be asked. See [`Limits::limit`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownLimit`]
+    pub fn limit(&self, name: &str) -> Result<Limit<Self>, Error> {
+        Limits::limit(self, name)
+    }
+
+    /// One hit in every `per` passes. See [`Limits::allow`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]. Being limited is none: it is the inner result.
+    pub async fn allow<'k>(
+        &self,
+        key: impl IntoKey<'k> + Send,
+        per: Duration,
+    ) -> Result<Outcome, Error> {
+        Limits::allow(self, key, per).await
+    }
+
+    /// Up to `limit` units pass in every window of `scale`. See [`Limits::check_rate`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]. Being limited is none: it is the inner result.
+    pub async fn check_rate<'k>(
+        &self,
+        key: impl IntoKey<'k> + Send,
+        scale: Duration,
+        limit: u32,
+        increment: u32,
+    ) -> Result<Outcome, Error> {
+        Limits::check_rate(self, key, scale, limit, increment).await
+    }
+
+    /// [`Self::check_rate`], counted by `strategy`: one that a limit names, or that [`crate::Builder::strategy`] was given.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]. Being limited is none: it is the inner result.
+    pub async fn check_rate_by<'k>(
+        &self,
+        strategy: Strategy,
+        key: impl IntoKey<'k> + Send,
+        scale: Duration,
+        limit: u32,
+        increment: u32,
+    ) -> Result<Outcome, Error> {
+        Limits::check_rate_by(self, strategy, key, scale, limit, increment).await
+    }
+}
+
+impl Limits for Node {
+    type Found = Selected;
+
+    fn find(&self, name: &str) -> Result<Selected, Error> {
+        let found = self.inner.limiter.named(name);
+        let unknown = |_| Error::UnknownLimit {
+            name: name.to_owned(),
+        };
+        found.cloned().map_err(unknown)
+    }
+
+    fn rule(&self, rule: Rule) -> Result<Selected, Error> {
+        if !self.inner.strategies.contains(&rule.strategy()) {
+            return Err(Error::Unsupported {
+                what: "this node does not run the strategy; give it to the builder",
+            });
+        }
+        let mut inline = limiter::Rule::from(*rule.limit());
+        inline.strategy = rule.strategy();
+        Ok(self.inner.limiter.inline(inline))
+    }
+
+    fn name<'f>(&self, found: &'f Selected) -> &'f str {
+        found.name()
+    }
+
+    async fn ask(
+        &self,
+        found: &Selected,
+        key: &Key<'_>,
+        operation: Operation,
+    ) -> Result<Answer, Error> {
+        if self.inner.limiter.node().has_ended() {
+            return Err(Error::NoDecision {
+                why: "the node was stopped, and the hit was not counted".to_owned(),
+                counted: Counted::No,
+                retry_after: Duration::from_secs(1),
+            });
+        }
+        let limiter = &self.inner.limiter;
+        let key = limiter::Key::new(key.as_str(), "key").map_err(|refusal| told(&refusal, 0))?;
+        let (answered, cost) = match operation {
+            Operation::Hit(cost) => {
+                let hit = limiter.check(found, &key, Cost::new(cost)).await;
+                (hit, cost)
+            }
+            Operation::Refund(cost) => {
+                let refund = limiter.refund(found, &key, Cost::new(cost)).await;
+                (refund, cost)
+            }
+            Operation::Reset => {
+                let reset = limiter.reset(found, &key).await;
+                reset.map_err(|refusal| told(&refusal, 0))?;
+                (limiter.check(found, &key, Cost::PEEK).await, 0)
+            }
+        };
+        let answered = answered.map_err(|refusal| told(&refusal, cost))?;
+        Ok(answer(found.policy(), &answered))
+    }
+}
+
+fn answer(policy: &Policy, answered: &coordinator::Answer) -> Answer {
+    let (limit, decision) = (&policy.limit, &answered.decision);
+    Answer {
+        allowed: decision.is_allowed(),
+        limit: limit.units(),
+        per: Some(limit.period().into()),
+        burst: (limit.burst() != limit.units()).then_some(limit.burst()),
+        remaining: decision.remaining,
+        grows_after: decision.grows_after.into(),
+        reset_after: decision.reset_after.into(),
+        retry_after: match decision.verdict {
+            Verdict::Deny { retry_after } => Some(retry_after.into()),
+            Verdict::Allow | Verdict::NeverConforms => None,
+        },
+        by_fail_mode: answered.by_fail_mode,
+    }
+}
+
+/// What a program is told of a refusal.
+fn told(refusal: &Refusal, cost: u32) -> Error {
+    match refusal.kind() {
+        Kind::NeverConforms => Error::NeverConforms { cost },
+        Kind::NoDecision | Kind::Overloaded | Kind::Draining => Error::NoDecision {
+            why: refusal.detail().to_owned(),
+            counted: match refusal.counted() {
+                limiter::Counted::No => Counted::No,
+                limiter::Counted::Unknown => Counted::Unknown,
+            },
+            retry_after: Duration::from_secs(refusal.retry_after_secs().unwrap_or(1)),
+        },
+        _ => Error::Invalid {
+            what: refusal.detail().to_owned(),
+            accepted: "a limit and a key of this node",
+        },
+    }
+}

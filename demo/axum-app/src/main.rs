@@ -1,0 +1,84 @@
+//! A web application with a rate limiter in it. Every instance is a node: those with the same cookie find each other on
+//! this machine, and count together.
+//!
+//! ```text
+//! cargo run -p axum-app -- oskar 8080
+//! cargo run -p axum-app -- oskar2 8081
+//! curl -H 'X-User-Id: ada' localhost:8080/user_home     Hello, ada
+//! curl -H 'X-User-Id: ada' localhost:8081/user_home     Too Many Requests
+//! ```
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::http::header::SET_COOKIE;
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use weir::{Cookie, Header, Node, Peer, RateLimitLayer};
+
+/// Shared by all instances. A real application reads it from where it keeps its secrets.
+const COOKIE: &str = "wojtyra";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let name = args.next().context("give this instance a name")?;
+    let port = args.next().map_or(Ok(8080), |port| port.parse());
+    let port = port.context("the second argument is a port")?;
+    let home = std::env::var_os("HOME").context("instances find each other below HOME")?;
+
+    let weir = Node::builder()
+        .name(&name)
+        .cookie(COOKIE)
+        .limits(include_str!("limits.toml"))?
+        .neighbours(PathBuf::from(home).join(".axum-app"))
+        .start()
+        .await?;
+    let app = app(&weir)?.into_make_service_with_connect_info::<SocketAddr>();
+
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    println!("{name} serves http://{}", listener.local_addr()?);
+    let stopped = async {
+        // An error means that no signal can be had: then nothing stops it in order.
+        let _signalled = tokio::signal::ctrl_c().await;
+    };
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stopped)
+        .await?;
+    weir.stop().await;
+    Ok(())
+}
+
+/// One page for each user in a minute, and ten of the front page for each browser in ten seconds.
+fn app(weir: &Node) -> Result<Router, weir::Error> {
+    let per_user = RateLimitLayer::new(weir.limit("user_home")?).by(Header("X-User-Id"));
+    let per_browser = RateLimitLayer::new(weir.limit("page")?)
+        .by(Cookie("session"))
+        .by(Peer::direct());
+    Ok(Router::new()
+        .route("/user_home", get(user_home).layer(per_user))
+        .route("/", get(page).layer(per_browser)))
+}
+
+async fn user_home(headers: HeaderMap) -> String {
+    let user = headers.get("X-User-Id").and_then(|user| user.to_str().ok());
+    format!("Hello, {}", user.unwrap_or("stranger"))
+}
+
+/// Gives a browser its session. Before it has one, it is counted by its address.
+async fn page(headers: HeaderMap) -> impl IntoResponse {
+    let page = Html("<!doctype html><title>Weir</title><p>Ten of these in ten seconds.");
+    let cookies = headers.get("cookie").map(|cookies| cookies.as_bytes());
+    let has_session = cookies.is_some_and(|cookies| cookies.starts_with(b"session="));
+    match getrandom::u64() {
+        Ok(id) if !has_session => {
+            let cookie = format!("session={id:016x}; HttpOnly; SameSite=Lax; Path=/");
+            ([(SET_COOKIE, cookie)], page).into_response()
+        }
+        _ => page.into_response(),
+    }
+}
