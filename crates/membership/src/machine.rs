@@ -188,6 +188,18 @@ struct Said {
     recalled: bool,
 }
 
+impl Said {
+    /// Whether who said this knows what a majority knows. One that knows of no council does not say.
+    fn remembers(&self, quorum: bool) -> bool {
+        !quorum || self.council.is_none() || self.recalled
+    }
+
+    /// Whether who said this holds a majority. One that knows of no council does not say.
+    fn holds_quorum(&self, quorum: bool) -> bool {
+        !quorum || self.council.is_none() || self.quorum_left != Nanos::ZERO
+    }
+}
+
 /// One node's knowledge of its cluster.
 ///
 /// Call [`Membership::on_tick`] at least every half heartbeat, any `on_*` whenever something comes in,
@@ -441,13 +453,18 @@ impl Membership {
         if said.roster != self.roster.digest() {
             self.send(from, Message::Roster(self.roster.facts()));
         }
+        let quorum = self.settings.quorum;
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
         let mut moved = false;
         if peer.said.is_none_or(|before| before.sent <= said.sent) {
-            moved = peer.said.is_some_and(|before| before.aside) != said.aside;
-            peer.said = Some(said);
+            let before = peer.said.replace(said);
+            let about = |said: Said| {
+                let remembers = said.remembers(quorum);
+                (said.aside, remembers, said.holds_quorum(quorum))
+            };
+            moved = before.map(about) != Some(about(said));
         }
         // Whoever is held for dead gets no lease: its shards may be promised to others by now. Nor does, under `quorum`,
         // who goes by an older composition: it could have a majority of those that another majority has added to.
@@ -475,15 +492,23 @@ impl Membership {
             zone: member.contact.zone.clone(),
             takes_shards: member.standing == Standing::Joined && self.counts(member),
             aside,
+            remembers: true,
+            holds_quorum: true,
         };
         let mut members = vec![seen(&self.me, self.aside)];
         for (&replica, peer) in &self.peers {
-            if let Some(member) = self.roster.by_replica(replica)
-                && peer.status.in_view()
-                && member.belongs()
-            {
-                members.push(seen(member, peer.said.is_some_and(|said| said.aside)));
-            }
+            let member = self.roster.by_replica(replica);
+            let member = member.filter(|member| peer.status.in_view() && member.belongs());
+            let Some(member) = member else { continue };
+            let quorum = self.settings.quorum;
+            members.push(match peer.said {
+                Some(said) => Seen {
+                    remembers: said.remembers(quorum),
+                    holds_quorum: said.holds_quorum(quorum),
+                    ..seen(member, said.aside)
+                },
+                None => seen(member, false),
+            });
         }
         let counts = |member: &&Member| member.belongs() && self.counts(member);
         let belonging = self.roster.iter().filter(counts);
@@ -498,8 +523,10 @@ impl Membership {
         let view = View::new(members, belonging, council, counting);
         if view != self.view {
             let mut belonging = view.belonging().iter();
-            if belonging.any(|&member| !self.view.counts(member)) {
-                // More are needed now, and who is new has not been asked yet.
+            let is_known_lost = self.leases.no_quorum_since(self.last_tick).is_some();
+            if !is_known_lost && belonging.any(|&member| !self.view.counts(member)) {
+                // More are needed now, and who is new has not been asked yet. Where too few were reached already, nobody
+                // decides before the new one has answered: who asks meanwhile need not wait for that.
                 let judged_from = &mut self.leases.quorum.judged_from;
                 *judged_from = (self.last_tick + self.settings.suspect_after).max(*judged_from);
             }

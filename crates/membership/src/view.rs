@@ -39,6 +39,11 @@ pub struct Seen {
     pub takes_shards: bool,
     /// Whether others are to be preferred, because its clock is off.
     pub aside: bool,
+    /// Whether it knows what a majority knows, so that its promise can be had. Not before it says so, of a newcomer under
+    /// `quorum`.
+    pub remembers: bool,
+    /// Whether it holds a majority under `quorum`, where others may reach it who do not have the same. Else true.
+    pub holds_quorum: bool,
 }
 
 /// The live members, this node included, in the order of their replica ids.
@@ -78,9 +83,7 @@ impl View {
     /// Whether `replica` is believed alive.
     #[must_use]
     pub fn contains(&self, replica: ReplicaId) -> bool {
-        self.members
-            .binary_search_by_key(&replica, |seen| seen.replica)
-            .is_ok()
+        self.seen(replica).is_some()
     }
 
     /// The live members other than `me`.
@@ -89,6 +92,25 @@ impl View {
             .iter()
             .map(|seen| seen.replica)
             .filter(move |&replica| replica != me)
+    }
+
+    /// Whether `replica` is believed alive, and knows what a majority knows.
+    #[must_use]
+    pub fn remembers(&self, replica: ReplicaId) -> bool {
+        self.seen(replica).is_some_and(|seen| seen.remembers)
+    }
+
+    /// Whether `replica` is believed alive and, by its own word, could open a shard now.
+    #[must_use]
+    pub fn may_open(&self, replica: ReplicaId) -> bool {
+        let seen = self.seen(replica);
+        seen.is_some_and(|seen| seen.remembers && seen.holds_quorum)
+    }
+
+    fn seen(&self, replica: ReplicaId) -> Option<&Seen> {
+        let place = |seen: &Seen| seen.replica;
+        let place = self.members.binary_search_by_key(&replica, place);
+        place.ok().map(|place| &self.members[place])
     }
 
     /// How many of all members, the dead counted, make a majority.

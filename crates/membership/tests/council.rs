@@ -280,3 +280,46 @@ fn a_name_that_has_left_counts_again_only_when_it_is_agreed_upon_again() {
     node.on_introduced(now, &again);
     assert!(!node.view().counts(ReplicaId(30)));
 }
+
+/// Whether `of` knows what a majority knows, and whether it could open a shard, as `by` sees it.
+fn able(cluster: &mut Cluster, by: &'static str, of: &'static str) -> (bool, bool) {
+    let view = cluster.node(by).view();
+    (view.remembers(replica(of)), view.may_open(replica(of)))
+}
+
+/// `from` says to `to`, by now, that it holds a majority for so long, and whether it has recalled.
+fn says(
+    cluster: &mut Cluster,
+    from: &'static str,
+    to: &'static str,
+    quorum_left: u64,
+    recalled: bool,
+) {
+    let now = at(cluster.millis + 1);
+    let node = cluster.node(to);
+    let heartbeat = Message::Heartbeat {
+        sent: now,
+        roster: node.roster().digest(),
+        aside: false,
+        behind: Nanos::ZERO,
+        quorum_left: Nanos::from_millis(quorum_left),
+        council: Some(node.view().council()),
+        recalled,
+    };
+    node.on_message(now, replica(from), heartbeat);
+}
+
+/// Shards were handed to nodes that could not open them, a newcomer or one that reached no majority, and stood still until
+/// the patience with them was over, again and again.
+#[test]
+fn whoever_could_open_nothing_is_known_by_its_own_word() {
+    let mut cluster = Cluster::founded(&["a", "b", "c"]);
+    assert_eq!(able(&mut cluster, "a", "b"), (false, false), "it joined");
+    cluster.node("b").on_recalled(true);
+    cluster.run(200);
+    assert_eq!(able(&mut cluster, "a", "b"), (true, true));
+    says(&mut cluster, "b", "a", 0, true);
+    assert_eq!(able(&mut cluster, "a", "b"), (true, false), "no majority");
+    cluster.run(200);
+    assert_eq!(able(&mut cluster, "a", "b"), (true, true));
+}

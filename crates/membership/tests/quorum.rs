@@ -131,3 +131,42 @@ fn a_node_alone_needs_nobody_and_whoever_joins_it_is_asked_first() {
     run(&mut node, 5_025, 5_400, &[]);
     assert!(node.leases().no_quorum_since(at(5_400)).is_some());
 }
+
+/// Node `replica` has started again, under the next replica id but nine.
+fn starts_again(node: &mut Membership, millis: u64, replica: u32) {
+    let again = Member {
+        incarnation: 2,
+        replica: ReplicaId(replica + 10),
+        ..member(replica)
+    };
+    node.on_introduced(at(millis), &again);
+}
+
+/// Hits of a minority waited for up to 350 ms whenever a member of it started again.
+#[test]
+fn a_minority_that_one_more_comes_to_knows_what_it_knew() {
+    let mut node = node(&[2, 3, 4, 5]);
+    run(&mut node, 0, 2_500, &[]);
+    assert!(node.leases().no_quorum_since(at(2_500)).is_some());
+    starts_again(&mut node, 2_510, 2);
+    assert!(node.leases().no_quorum_since(at(2_510)).is_some());
+    run(&mut node, 2_525, 2_600, &[12]);
+    assert!(node.leases().no_quorum_since(at(2_600)).is_some());
+    starts_again(&mut node, 2_610, 3);
+    run(&mut node, 2_625, 2_700, &[12, 13]);
+    assert_eq!(
+        node.leases().no_quorum_since(at(2_700)),
+        None,
+        "three of five"
+    );
+}
+
+#[test]
+fn a_majority_one_of_which_starts_again_asks_that_one_before_it_concludes() {
+    let mut node = node(&[2, 3]);
+    run(&mut node, 0, 2_500, &[2]);
+    starts_again(&mut node, 2_510, 2);
+    assert_eq!(node.leases().no_quorum_since(at(2_510)), None);
+    run(&mut node, 2_525, 2_900, &[]);
+    assert!(node.leases().no_quorum_since(at(2_900)).is_some());
+}

@@ -3,6 +3,7 @@
 mod claims;
 mod eviction;
 mod pieces;
+mod pledges;
 mod recall;
 mod replication;
 mod tenure;
@@ -24,6 +25,7 @@ use crate::settings::{Fault, Partition, Settings};
 pub use eviction::Room;
 pub use pieces::CopyForm;
 use pieces::Pieces;
+use pledges::Pledge;
 use recall::Recall;
 
 /// What a shard must know of the world, read by the driver once per call.
@@ -193,8 +195,14 @@ pub struct Shard {
     record: Option<Record>,
     /// The highest term that this node has promised or seen; whatever is lower is refused.
     promised: Term,
-    /// A promise whose claimant has not yet opened, and when it was given.
-    pledged: Option<(Term, BootNanos)>,
+    /// The newest promise, until its claimant has opened.
+    pledged: Option<Pledge>,
+    /// The term whose owner has said that it decides no longer.
+    released: Option<Term>,
+    /// When this node said so of itself last.
+    release_said_at: Option<BootNanos>,
+    /// Since when none of the holders can come back.
+    unheld_since: Option<BootNanos>,
     state: State,
     cells: Cells,
     admitted: AdmittedHits,
@@ -209,6 +217,8 @@ pub struct Shard {
     pieces: Pieces,
     /// How far this replica follows the owner.
     have: Have,
+    /// What this node had when the owner last said that it does not follow it.
+    left_out_with: Option<u64>,
     /// The term whose owner is known to hold everything that this node holds.
     synced: Option<Term>,
     /// The term whose claimant was told what this node holds, and says by itself when it has all of it.
@@ -252,6 +262,9 @@ impl Shard {
             record: None,
             promised: Record::NO_TERM,
             pledged: None,
+            released: None,
+            release_said_at: None,
+            unheld_since: None,
             state: State::Idle,
             cells: no_cells(settings),
             admitted: AdmittedHits::default(),
@@ -262,6 +275,7 @@ impl Shard {
             written: 0,
             pieces: Pieces::default(),
             have: Have::NOTHING,
+            left_out_with: None,
             synced: None,
             told: None,
             unreached: Vec::new(),
@@ -548,11 +562,7 @@ impl Shard {
                 record,
                 wait,
             } => self.on_refuse(now, term, promised, record, wait),
-            Message::Release { term } => {
-                if self.pledged.is_some_and(|(pledge, _)| pledge == term) {
-                    self.pledged = None;
-                }
-            }
+            Message::Release { term } => self.on_release(from, term),
             Message::Announce {
                 record,
                 through,
@@ -624,6 +634,8 @@ impl Shard {
     fn step(&mut self, around: Surroundings<'_>) {
         self.step_recall(around);
         self.step_unreached(around);
+        self.watch_holders(around);
+        self.remind_claimant(around);
         match &self.state {
             State::Idle => self.step_idle(around),
             State::Claiming(..) => self.step_claiming(around),
@@ -652,11 +664,13 @@ impl Shard {
             // Released: what comes now is a new copy.
             self.have = Have::NOTHING;
         }
-        if self.pledged.is_some_and(|(pledge, _)| pledge <= term) {
+        if self.pledged.is_some_and(|pledge| pledge.term <= term) {
             self.pledged = None;
         }
         self.promised = self.promised.max(term);
         self.record = Some(record);
+        self.unheld_since = None;
+        self.release_said_at = None;
         self.effects.push_back(Effect::Changed);
     }
 

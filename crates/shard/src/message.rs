@@ -99,10 +99,11 @@ pub enum Message {
         /// A promise may come later: what was granted to the last owner has not run out.
         wait: bool,
     },
-    /// The sender gives its claim up, so that another may have the promise. A loss is repaired by the
-    /// claimant's grants running out.
+    /// The sender gives its claim up, so that another may have the promise, or under `quorum` it decides no longer under
+    /// this term, so that another may be promised the next. Whoever has promised asks for the first by promising again; the
+    /// second is repeated until somebody else decides.
     Release {
-        /// The claim's.
+        /// The claim's, or the last that it decided under.
         term: Term,
     },
     /// The owner says that it decides, and what it holds. Said again until answered, and on the
@@ -112,7 +113,8 @@ pub enum Message {
         record: Record,
         /// The newest write that `digest` covers.
         through: u64,
-        /// What the owner holds; only compared by who has joined up to exactly `through`.
+        /// What the owner holds; only compared by who has joined up to exactly `through`. `None`: the owner sends nothing
+        /// to the receiver.
         digest: Option<Digest>,
     },
     /// The sender has taken note of the ownership. Answers an announcement.

@@ -10,15 +10,17 @@
 //!   upper model would have admitted has counted something twice (P1).
 
 mod key;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 use coordinator::NoDecision;
 use delta_crdt::{ReplicaId, Term};
 use quota::{Cost, Decision, Limit, Nanos, UnixNanos, Verdict};
 use shard::Operation;
 
-use key::{Entry, Key, force, is_exact, judge};
+use key::{Entry, Key, is_exact, judge};
 
 /// True time of the simulation: nanoseconds since its start.
 pub type SimTime = u64;
@@ -97,6 +99,14 @@ pub(crate) struct Decided {
     pub(crate) decision: Decision,
 }
 
+/// Who admitted a hit last, under which term, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admitted {
+    pub(crate) owner: ReplicaId,
+    pub(crate) term: Option<Term>,
+    pub(crate) at: SimTime,
+}
+
 /// Whether this decision has changed a count.
 fn is_counted(decided: &Decided) -> bool {
     match decided.operation {
@@ -109,16 +119,7 @@ impl Oracle {
     /// An oracle for keys under these limits.
     #[must_use]
     pub(crate) fn new(limits: &[Limit], replicated: bool) -> Self {
-        let keys = limits.iter().map(|&limit| Key {
-            limit,
-            settled: None,
-            recent: VecDeque::new(),
-            upper: None,
-            tainted: false,
-            apart: false,
-            forked: false,
-            per_side: HashMap::new(),
-        });
+        let keys = limits.iter().map(|&limit| Key::new(limit));
         Self {
             keys: keys.collect(),
             violations: Vec::new(),
@@ -186,21 +187,17 @@ impl Oracle {
                     // A retry: the next owner repeats the verdict, or counts a hit that died with the old one. That one
                     // may only have been paused, and then both counts meet: the upper model has both. Within one
                     // term, and once answered, a hit must not be counted again.
-                    if (key.apart || !entry.answered) && entry.term != decided.term {
-                        let again = decided.request | COUNTED_AGAIN;
-                        force(
-                            &key.limit,
-                            decided.wall,
-                            &mut key.upper,
-                            cost.units(),
-                            again,
-                        );
-                    }
+                    let is_counted_again =
+                        (key.apart || !entry.answered) && entry.term != decided.term;
                     entry.owner = decided.owner;
                     entry.term = decided.term;
                     entry.decided = at;
                     entry.excused = false;
                     entry.apart |= key.apart;
+                    if is_counted_again {
+                        let again = decided.request | COUNTED_AGAIN;
+                        key.count_upper(decided.wall, cost.units(), again);
+                    }
                     return;
                 }
                 if key.apart {
@@ -228,13 +225,7 @@ impl Oracle {
                         );
                     }
                 }
-                force(
-                    &key.limit,
-                    decided.wall,
-                    &mut key.upper,
-                    cost.units(),
-                    decided.request,
-                );
+                key.count_upper(decided.wall, cost.units(), decided.request);
                 key.recent.push_back(Entry {
                     request: decided.request,
                     owner: decided.owner,
@@ -245,17 +236,11 @@ impl Oracle {
                     answered: false,
                     excused: false,
                     apart: key.apart,
-                    evicted: false,
+                    dropped: false,
                 });
             }
             Verdict::Deny { .. } if !key.apart && !key.forked => {
-                let verdict = judge(
-                    &key.limit,
-                    decided.wall - Nanos::new(SKEW),
-                    key.upper.as_ref(),
-                    cost,
-                );
-                if verdict == Verdict::Allow {
+                if key.has_room(decided.wall, cost) {
                     let story = format!(
                         "key {} ({:?}): request {} was denied by {:?}, although everything ever admitted leaves room",
                         decided.key, key.limit, decided.request, decided.owner
@@ -272,6 +257,17 @@ impl Oracle {
             }
             Verdict::Deny { .. } | Verdict::NeverConforms => {}
         }
+    }
+
+    /// Who admitted a hit last, if that is known.
+    pub(crate) fn admitted_by(&self, request: RequestId, key: usize) -> Option<Admitted> {
+        let mut recent = self.keys[key].recent.iter().rev();
+        let entry = recent.find(|entry| entry.request == request)?;
+        Some(Admitted {
+            owner: entry.owner,
+            term: entry.term,
+            at: entry.decided,
+        })
     }
 
     /// A client got its answer. A hit that an owner admitted before it died may be denied by the next one:
@@ -354,7 +350,7 @@ impl Oracle {
         key.settled = None;
         key.per_side.clear();
         for entry in &mut key.recent {
-            entry.evicted = true;
+            entry.dropped = true;
         }
     }
 
@@ -377,7 +373,9 @@ impl Oracle {
             key.apart = false;
             if !is_exact(&key.limit) {
                 key.settled = None;
-                key.recent.clear();
+                for entry in &mut key.recent {
+                    entry.dropped = true;
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use delta_crdt::{ReplicaId, Term};
 use membership::Founding;
-use quota::Limit;
+use quota::{Limit, Verdict};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use shard::Partition;
@@ -114,8 +114,8 @@ struct World {
     passed: u32,
     /// When fewer nodes than a majority last ran: of two nodes, one is not enough.
     last_minority: SimTime,
-    /// Of each shard, the highest term under which somebody has decided.
-    newest_terms: BTreeMap<u16, Term>,
+    /// Of each shard, the highest term under which a hit was decided whose decision stands, and since when.
+    newest_terms: BTreeMap<u16, (Term, SimTime)>,
     /// When every holder of a shard may last have been killed at once.
     last_state_lost: SimTime,
     evictions: Evictions,
@@ -343,6 +343,9 @@ impl World {
                         });
                     }
                     self.answered += 1;
+                    if decision.verdict == Verdict::Allow {
+                        self.check_one_owner_answers(request, key);
+                    }
                     self.oracle.answered(request, key, decision.verdict);
                 }
                 Event::GaveUp {

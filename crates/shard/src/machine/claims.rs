@@ -3,6 +3,7 @@
 use delta_crdt::{Digest, ReplicaId, Term};
 use quota::{BootNanos, Nanos, Now};
 
+use super::pledges::Pledge;
 use super::{
     CLAIM_TURN, Effect, GONE_AFTER, Note, Shard, State, Surroundings, YIELD_TO_PLEDGE, owner_term,
 };
@@ -30,15 +31,12 @@ impl Shard {
             return self.refuse(from, term, true);
         }
         if term > self.promised {
-            let me = self.me;
             let consents = |owner_term: Term| consent == Some(owner_term);
-            let free = |owner: Term| {
+            let free = |shard: &Self, owner: Term| {
                 owner.replica == from
-                    || owner.replica == me
                     || consents(owner)
                     || promised_by.contains(&owner.replica)
-                    || owner == Record::NO_TERM
-                    || around.leases.may_promise_against(now, owner.replica)
+                    || shard.is_over(around, owner)
             };
             if let State::Open(reign) = &self.state {
                 let mine = owner_term(self.record.as_ref());
@@ -53,11 +51,12 @@ impl Shard {
                 }
                 self.step_down(term);
             }
+            let owner = owner_term(self.record.as_ref());
             // A claimant that already has our promise may raise it: the old owner was looked at then.
             let is_free = match self.pledged {
-                Some((pledge, _)) if pledge.replica == from => true,
-                Some((pledge, _)) => free(pledge) && free(owner_term(self.record.as_ref())),
-                None => free(owner_term(self.record.as_ref())),
+                Some(pledge) if pledge.is_for(from) => true,
+                Some(pledge) => free(self, pledge.term) && free(self, owner),
+                None => free(self, owner),
             };
             if !is_free {
                 return self.refuse(from, term, true);
@@ -66,24 +65,15 @@ impl Shard {
                 self.abandon(now);
             }
             self.promised = term;
-            self.pledged = Some((term, now));
+            self.pledged = Some(Pledge::new(term, now));
         }
-        let digest = (!self.cells.is_empty()).then(|| self.cells.digest());
-        let record = self.record.clone();
-        let is_takeover = consent.is_none() && record.as_ref().is_some_and(|r| r.owner() != from);
+        let record = self.record.as_ref();
+        let is_takeover = consent.is_none() && record.is_some_and(|r| r.owner() != from);
         let answered = match is_takeover {
             true => self.answered.recent(now),
             false => Vec::new(),
         };
-        self.send(
-            from,
-            Message::Promise {
-                term,
-                record,
-                digest,
-                answered,
-            },
-        );
+        self.say_promise(term, answered);
         // The claimant knows of what this node holds, and does not have it yet: it may lose sight of this node and open
         // without. Whatever comes from elsewhere before it opens is refused.
         self.synced = self.settings.has(Fault::PromiseIsReceipt).then_some(term);
@@ -98,13 +88,16 @@ impl Shard {
         digest: Option<Digest>,
         answered: &[u64],
     ) {
-        let State::Claiming(claim, _) = &mut self.state else {
-            return;
+        let claim = match &mut self.state {
+            State::Claiming(claim, _) if claim.term == term => claim,
+            State::Open(_) if owner_term(self.record.as_ref()) == term => return,
+            // Given up: whoever still holds itself bound by it may not have heard that.
+            _ => return self.send(from, Message::Release { term }),
         };
         let Some(asked) = claim.asked.get_mut(&from) else {
             return;
         };
-        if claim.term != term || !matches!(asked, Asked::Waiting) {
+        if !matches!(asked, Asked::Waiting) {
             return;
         }
         let ids = answered.iter().map(|&sequence| HitId {
@@ -159,16 +152,18 @@ impl Shard {
         if let (Some(owner), Some(term)) = (owner, self.record.as_ref().map(|record| record.term))
             && owner != self.me
             && around.view.contains(owner)
+            && self.released != Some(term)
         {
             self.ownerless_since = None;
             self.offer(around, owner, term);
             return;
         }
         let since = *self.ownerless_since.get_or_insert(now);
-        let yields = self.pledged.is_some_and(|(pledge, at)| {
-            pledge.replica != self.me
-                && around.view.contains(pledge.replica)
-                && now - at < YIELD_TO_PLEDGE
+        self.say_released(around, since);
+        let yields = self.pledged.is_some_and(|pledge| {
+            !pledge.is_for(self.me)
+                && around.view.contains(pledge.term.replica)
+                && now - pledge.given_at < YIELD_TO_PLEDGE
         });
         if now < self.claim_not_before || yields {
             return;
@@ -177,9 +172,10 @@ impl Shard {
             .record
             .as_ref()
             .map_or(&[][..], |record| &record.holders);
-        let is_candidate = |replica: &&ReplicaId| holders.contains(replica);
+        let is_candidate =
+            |replica: &&ReplicaId| holders.contains(replica) && around.view.may_open(**replica);
         let first_holder = around.order.iter().find(is_candidate);
-        let live_holder = holders.iter().find(|&&holder| around.view.contains(holder));
+        let live_holder = holders.iter().find(|&&it| around.view.may_open(it));
         let first = first_holder
             .or(live_holder)
             .or(around.order.first())
@@ -207,13 +203,9 @@ impl Shard {
         let now = around.now.boot;
         let known = self.promised.max(owner_term(self.record.as_ref()));
         let owner = owner_term(self.record.as_ref());
-        let free = consent == Some(owner)
-            || owner == Record::NO_TERM
-            || owner.replica == self.me
-            || around.leases.may_promise_against(now, owner.replica);
-        let pledge_is_free = self.pledged.is_none_or(|(pledge, _)| {
-            pledge.replica == self.me || around.leases.may_promise_against(now, pledge.replica)
-        });
+        let free = consent == Some(owner) || self.is_over(around, owner);
+        let pledge = self.pledged.map(|pledge| pledge.term);
+        let pledge_is_free = pledge.is_none_or(|pledge| self.is_over(around, pledge));
         let settled = consent.is_some() || around.leases.has_settled(now);
         let settled = settled && self.has_recalled(around);
         if !settled || !free || !pledge_is_free || !self.may_be_leased(around) {
@@ -227,7 +219,7 @@ impl Shard {
             replica: self.me,
         };
         self.promised = term;
-        self.pledged = Some((term, now));
+        self.pledged = Some(Pledge::new(term, now));
         self.synced = None;
         let lease_epoch = |other| (other, around.leases.from_holder(other).epoch);
         let claim = Claim {
@@ -248,12 +240,13 @@ impl Shard {
         self.step_claiming(around);
     }
 
-    /// Whose promises a claim needs: of everybody alive who counts, or holds the shard. A newcomer that does not count
-    /// yet knows nothing that these do not know.
+    /// Whose promises a claim needs: of everybody alive who counts and remembers, or holds the shard. A newcomer that does
+    /// not count yet, or has yet to hear what a majority knows, knows nothing that these do not know, and could not promise.
     fn to_ask<'a>(&'a self, around: Surroundings<'a>) -> impl Iterator<Item = ReplicaId> + 'a {
         let held = |replica| self.record.as_ref().is_some_and(|it| it.held_by(replica));
         let others = around.view.others(self.me);
-        others.filter(move |&other| around.view.counts(other) || held(other))
+        let has_say = |other| around.view.counts(other) && around.view.remembers(other);
+        others.filter(move |&other| has_say(other) || held(other))
     }
 
     pub(super) fn step_claiming(&mut self, around: Surroundings<'_>) {
@@ -265,18 +258,21 @@ impl Shard {
         if claim.term < known {
             return self.abandon(now);
         }
-        claim.asked.retain(|&other, _| around.view.contains(other));
         let to_ask: Vec<ReplicaId> = self.to_ask(around).collect();
         let State::Claiming(claim, _) = &mut self.state else {
             return;
         };
+        claim.asked.retain(|other, asked| {
+            let has_promised = !matches!(asked, Asked::Waiting);
+            to_ask.contains(other) || has_promised && around.view.contains(*other)
+        });
         for other in to_ask {
             claim.asked.entry(other).or_insert(Asked::Waiting);
         }
         if self.settings.partition == Partition::Quorum {
             self.gather(around);
         }
-        let State::Claiming(claim, started) = &mut self.state else {
+        let State::Claiming(claim, _) = &mut self.state else {
             return;
         };
         let one_is_enough = self.settings.has(Fault::AsksOneHolder) && 0 < claim.ready();
@@ -289,12 +285,11 @@ impl Shard {
                     holders.any(|&holder| around.view.contains(holder))
                 };
                 // Nobody who held it can come back with it: it opens without, and says so.
-                let is_gone = |record: &Record| {
-                    let mut holders = record.holders.iter();
-                    GONE_AFTER <= now - *started && !holders.any(|&h| around.view.may_return(h))
-                };
+                let is_gone = self
+                    .unheld_since
+                    .is_some_and(|since| GONE_AFTER <= now - since);
                 let record = self.record.as_ref();
-                let may_open = record.is_none_or(|record| held(record) || is_gone(record));
+                let may_open = record.is_none_or(|record| held(record) || is_gone);
                 let agrees = |voter| voter == self.me || claim.is_ready_with(voter);
                 around.view.is_majority(agrees) && may_open
             }
@@ -338,6 +333,19 @@ impl Shard {
         for (to, buckets) in pulls {
             self.pull(to, term, buckets);
         }
+    }
+
+    /// Takes note of when the last holder went that could come back with the shard.
+    ///
+    /// By this node's own clock and not by its claim: where two claim in turn, no claim lasts that long.
+    pub(super) fn watch_holders(&mut self, around: Surroundings<'_>) {
+        let can_return = |record: &Record| {
+            let mut holders = record.holders.iter();
+            holders.any(|&holder| around.view.may_return(holder))
+        };
+        let is_unheld = self.record.as_ref().is_some_and(|it| !can_return(it));
+        let since = self.unheld_since.unwrap_or(around.now.boot);
+        self.unheld_since = is_unheld.then_some(since);
     }
 
     /// Under `quorum`, once a majority and all who live have promised: joins what the holders of the newest
@@ -424,6 +432,7 @@ impl Shard {
             taken_over,
         };
         self.effects.push_back(Effect::Note(note));
+        self.release_said_at = None;
         self.record = Some(Record {
             term,
             epoch: 0,
@@ -496,7 +505,7 @@ impl Shard {
         let State::Claiming(claim, _) = std::mem::replace(&mut self.state, State::Idle) else {
             return;
         };
-        if self.pledged.is_some_and(|(pledge, _)| pledge == claim.term) {
+        if self.pledged.is_some_and(|pledge| pledge.term == claim.term) {
             self.pledged = None;
         }
         // Two claimants who met wait for different spans before they try again.

@@ -26,8 +26,12 @@ impl Shard {
             return self.refuse(from, record.term, false);
         }
         let (term, epoch) = (record.term, record.epoch);
+        let is_left_out = digest.is_none() && !record.held_by(self.me);
         self.learn(Some(record));
         self.send(from, Message::Known { term, epoch });
+        if is_left_out && self.have.term == term && self.have.through < through {
+            self.on_left_out(now.boot);
+        }
         // What the owner may lack was offered already.
         let comparable = self.have.term == term
             && self.have.through == through
@@ -52,6 +56,20 @@ impl Shard {
                 0 => {}
                 buckets => self.pull(from, term, buckets),
             },
+        }
+    }
+
+    /// The owner, which had copied the shard to this node, said after later writes that it does not follow it: the copy was
+    /// begun for a holder that another took the place of. Nothing else lets go of it.
+    ///
+    /// Nodes of the format before say so of each that they do not hold for a holder yet. Those go on sending, so that
+    /// it counts when said twice with nothing in between.
+    fn on_left_out(&mut self, now: BootNanos) {
+        let has = self.have.through;
+        if self.left_out_with.replace(has) == Some(has) {
+            self.left_out_with = None;
+            self.have = Have::NOTHING;
+            self.drop_if_outside(now);
         }
     }
 
@@ -298,13 +316,15 @@ impl Shard {
         };
         reign.announce_at = now + again;
         let (record, through) = (record.clone(), reign.seq());
+        let followed: Vec<ReplicaId> = reign.peers.iter().map(|it| it.peer).collect();
         for &other in &to {
             reign.tells(now, other, around.leases.from_holder(other));
         }
         self.expire(around.now, usize::MAX);
         let digest = self.cells.digest();
         for other in to {
-            let digest = record.held_by(other).then(|| digest.clone());
+            let is_followed = record.held_by(other) || followed.contains(&other);
+            let digest = is_followed.then(|| digest.clone());
             self.send(
                 other,
                 Message::Announce {

@@ -60,7 +60,8 @@ impl Shard {
             reign.announce_at = now;
             reign.known_by.clear();
         }
-        let successor = wanted.first().copied().filter(|&first| first != self.me);
+        let successor = wanted.first().copied();
+        let successor = successor.filter(|&it| it != self.me && around.view.may_open(it));
         let settled = wanted
             .iter()
             .all(|&holder| holder == self.me || record.held_by(holder));

@@ -295,6 +295,48 @@ fn a_follower_ends_with_what_the_owner_has() {
     );
 }
 
+/// A copy was begun for one that was to hold the shard, and another came to hold it: what had been copied was kept for good,
+/// with keys that the owner had evicted since.
+#[test]
+fn a_copy_that_came_to_nothing_is_let_go_of() {
+    let owner = owner_of(Partition::Quorum, 3, 1, &limit());
+    let cells = owner.shard.cells().iter().collect();
+    let ours = record(OURS, &[OURS.replica.0]);
+    let mut outsider = Node::of(FOLLOWER, Partition::Quorum, true, &[OURS.replica.0]);
+    let copy = Message::Copy {
+        term: OURS,
+        record: ours.clone(),
+        through: 5,
+        piece: Piece {
+            number: 1,
+            index: 0,
+            is_last: true,
+            buckets: u16::MAX,
+            cells,
+            admitted: Vec::new(),
+        },
+    };
+    outsider.hear(OURS.replica.0, copy);
+    let announced = |through, digest| Message::Announce {
+        record: ours.clone(),
+        through,
+        digest,
+    };
+    let digest = Some(owner.shard.cells().digest());
+    for message in [
+        announced(5, None),
+        announced(6, digest.clone()),
+        announced(5, None),
+        announced(6, None),
+    ] {
+        outsider.hear(OURS.replica.0, message.clone());
+        let kept = outsider.shard.cells().len();
+        assert_eq!(kept, 3, "it may become a holder: {message:?}");
+    }
+    outsider.hear(OURS.replica.0, announced(6, None));
+    assert_eq!(outsider.shard.cells().len(), 0, "said twice");
+}
+
 /// Under `quorum` a whole copy replaces what the receiver had. It must not go before the copy is there: the owner may
 /// die in between, and then the receiver is the one who has the counts.
 #[test]

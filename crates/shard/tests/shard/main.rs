@@ -7,4 +7,5 @@ mod losses;
 mod measures;
 mod memory;
 mod one_node;
+mod promises;
 mod votes;

@@ -169,6 +169,31 @@ fn a_shard_opens_without_its_counts_once_none_of_its_holders_can_come_back() {
     assert_eq!(node.shard.record().map(|record| record.owner()), Some(ME));
 }
 
+/// Two nodes that claimed in turn each gave their claims up before a second had passed, and none opened the shard.
+#[test]
+fn a_shard_without_holders_opens_a_second_after_they_went_whoever_claims_it_meanwhile() {
+    let mut node = Node::new(Partition::Quorum, false, &[2, 3]);
+    let announce = Message::Announce {
+        record: record(term(1, 9), &[9, 8]),
+        through: 1,
+        digest: None,
+    };
+    node.hear(2, announce);
+    for number in 1..=5 {
+        claimed(&mut node, &[9, 8], 300);
+        let term = term(100 * number, 2);
+        let claim = Message::Claim {
+            term,
+            consent: None,
+            promised_by: Vec::new(),
+            record: None,
+        };
+        node.hear(2, claim);
+        node.hear(2, Message::Release { term });
+    }
+    assert_eq!(node.shard.role(), Role::Open);
+}
+
 /// Several nodes that founded a cluster together never opened a shard: nobody had a record whose holders were to be asked.
 #[test]
 fn a_shard_that_nobody_has_owned_opens_with_the_promises_of_a_majority() {

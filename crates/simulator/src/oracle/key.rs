@@ -20,14 +20,15 @@ pub(super) struct Entry {
     pub(super) excused: bool,
     /// It was decided while the sides of a partition counted apart.
     pub(super) apart: bool,
-    /// The key was evicted since. The hit itself is remembered: its verdict may yet be repeated.
-    pub(super) evicted: bool,
+    /// It need not be remembered: the key was evicted since, or sides have met whose fold is not exact. That there was such
+    /// a hit is known here all the same: its verdict may yet be repeated.
+    pub(super) dropped: bool,
 }
 
 impl Entry {
     /// Whether the owner must remember it.
     fn is_promised(&self) -> bool {
-        self.answered && !self.excused && !self.evicted
+        self.answered && !self.excused && !self.dropped
     }
 
     fn count_into(&self, limit: &Limit, count: &mut Option<Count>) {
@@ -50,6 +51,8 @@ pub(super) struct Key {
     pub(super) settled: Option<Count>,
     pub(super) recent: VecDeque<Entry>,
     pub(super) upper: Option<Count>,
+    /// The upper model before the hit that began its newest window.
+    upper_before: Option<Count>,
     /// A write that cannot be replayed exactly; nothing is checked from there on.
     pub(super) tainted: bool,
     /// The sides of a partition count apart, or have just met.
@@ -60,6 +63,41 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// A key of which nothing is known.
+    pub(super) fn new(limit: Limit) -> Self {
+        Self {
+            limit,
+            settled: None,
+            recent: VecDeque::new(),
+            upper: None,
+            upper_before: None,
+            tainted: false,
+            apart: false,
+            forked: false,
+            per_side: HashMap::new(),
+        }
+    }
+
+    /// Counts a hit that somebody admitted in the upper model.
+    pub(super) fn count_upper(&mut self, wall: UnixNanos, units: u32, request: RequestId) {
+        let before = self.upper.clone();
+        force(&self.limit, wall, &mut self.upper, units, request);
+        if window_end(before.as_ref()) != window_end(self.upper.as_ref()) {
+            self.upper_before = before;
+        }
+    }
+
+    /// Whether everything ever admitted leaves room at `wall`, by the clock of who decides.
+    ///
+    /// A clock ahead of that one may have begun the next window, and what was admitted there need not be known to an
+    /// owner that comes after, unless it was answered: until its own clock gets there it decides by the window before.
+    pub(super) fn has_room(&self, wall: UnixNanos, cost: Cost) -> bool {
+        let allows = |wall, count: &Option<Count>| {
+            judge(&self.limit, wall, count.as_ref(), cost) == Verdict::Allow
+        };
+        allows(wall - Nanos::new(SKEW), &self.upper) && allows(wall, &self.upper_before)
+    }
+
     /// Folds what can no longer be excused into the settled count.
     pub(super) fn settle(&mut self, at: SimTime) {
         while let Some(entry) = self.recent.front() {
@@ -126,6 +164,15 @@ pub(super) fn is_exact(limit: &Limit) -> bool {
         limit.algorithm(),
         Algorithm::FixedWindow | Algorithm::SlidingLog
     )
+}
+
+/// The end of the window that is counted in, of an algorithm that has windows.
+fn window_end(count: Option<&Count>) -> Option<UnixNanos> {
+    match count? {
+        Count::FixedWindow(window) => Some(window.end()),
+        Count::SlidingCounter(counter) => Some(counter.end()),
+        _ => None,
+    }
 }
 
 pub(super) fn judge(limit: &Limit, wall: UnixNanos, count: Option<&Count>, cost: Cost) -> Verdict {

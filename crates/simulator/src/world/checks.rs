@@ -1,7 +1,7 @@
 //! What the world itself can see of broken promises: answers that stay away, counts that a new owner lacks, shards that
 //! come to no rest.
 
-use delta_crdt::ReplicaId;
+use delta_crdt::{ReplicaId, Term};
 use shard::{Partition, Role, Shard};
 
 use super::{HOSTS, MILLIS, SECONDS, World};
@@ -27,8 +27,13 @@ impl World {
                 let record = shard.record().map(|record| {
                     format!("{} +{} {:?}", record.term, record.epoch, record.holders)
                 });
+                let unsynced = if shard.is_synced() { "" } else { " unsynced" };
+                let lacks_copies = match shard.is_under_replicated(view) {
+                    true => " under-replicated",
+                    false => "",
+                };
                 format!(
-                    "\n    {} {:?} {}",
+                    "\n    {} {:?} {}{unsynced}{lacks_copies}",
                     shard.id(),
                     shard.role(),
                     record.unwrap_or_default()
@@ -101,23 +106,45 @@ impl World {
         self.hosts[host].cut_off_since = is_cut_off.then_some(since);
     }
 
-    /// One owner: once somebody has decided under a term, nobody decides under a lower one, but for the sides of a split.
+    /// One owner: once a hit was decided under a term, none is decided under a lower one, but for the sides of a split.
     ///
-    /// In `available`, where a decision is an answer. Under `quorum` a refused connection lets a majority take over while
-    /// the old owner's leases still run; what that one decides it cannot answer, and answers have checks of their own.
+    /// In `available` every decision stands. Under `quorum` a refused connection lets a majority take over while the old
+    /// owner's leases still run: what that one goes on to admit must never be answered, which [`Self::check_one_owner_answers`]
+    /// looks at.
     pub(super) fn check_one_owner(&mut self, decided: &Decided) {
-        let Some(term) = decided.term else { return };
-        if self.scenario.partition == Partition::Quorum {
-            return;
+        if self.scenario.partition == Partition::Available {
+            let (owner, request) = (decided.owner, decided.request);
+            self.stands(decided.key, owner, request, decided.term, self.now);
         }
-        let shard = self.targets[decided.key].key.shard(SHARDS);
-        let newest = self.newest_terms.entry(shard).or_insert(term);
-        *newest = term.max(*newest);
-        let newest = *newest;
-        if term < newest && !self.apart {
+    }
+
+    /// The same under `quorum`, of hits whose clients are told that they were admitted.
+    pub(super) fn check_one_owner_answers(&mut self, request: RequestId, key: usize) {
+        if self.scenario.partition == Partition::Quorum
+            && let Some(admitted) = self.oracle.admitted_by(request, key)
+        {
+            self.stands(key, admitted.owner, request, admitted.term, admitted.at);
+        }
+    }
+
+    /// A decision that was made at `at` stands.
+    fn stands(
+        &mut self,
+        key: usize,
+        owner: ReplicaId,
+        request: RequestId,
+        term: Option<Term>,
+        at: SimTime,
+    ) {
+        let Some(term) = term else { return };
+        let shard = self.targets[key].key.shard(SHARDS);
+        let (newest, since) = *self.newest_terms.entry(shard).or_insert((term, at));
+        if newest < term {
+            self.newest_terms.insert(shard, (term, at));
+        }
+        if term < newest && since < at && !self.apart {
             let story = format!(
-                "{:?} decided request {} of shard {shard} under term {term}, after another under {newest}",
-                decided.owner, decided.request
+                "{owner:?} decided request {request} of shard {shard} under term {term}, after another under {newest}"
             );
             self.oracle.report("one owner", self.now, story);
         }
