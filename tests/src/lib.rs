@@ -9,6 +9,7 @@ mod http;
 mod load;
 mod network;
 mod node;
+mod proxy;
 mod redis;
 mod wait;
 
@@ -18,5 +19,6 @@ pub use self::http::{Client, Response};
 pub use self::load::{Hit, Load, Outcome, Target, at_once, spend};
 pub use self::network::{Network, address};
 pub use self::node::{Node, Options, Starting, weir};
+pub use self::proxy::{App, Proxy, demo, python_program};
 pub use self::redis::Redis;
 pub use self::wait::{DEADLINE, eventually};

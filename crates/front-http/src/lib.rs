@@ -7,6 +7,7 @@
 //! rename inside never breaks a client.
 
 mod app;
+mod auth;
 mod body;
 mod check;
 mod chunks;
@@ -27,6 +28,7 @@ mod router;
 mod routes;
 mod rule;
 mod serve;
+mod throttle;
 mod token;
 
 pub use config::{HttpConfig, Route, RouteAnswer};

@@ -14,6 +14,8 @@ use serde_json::Value;
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Problem {
     refusal: Refusal,
+    /// Told once more under throttlecrab's name for it.
+    has_error: bool,
     /// What only this protocol refuses; the refusal's own kind is then that of a request that makes no sense.
     protocol: Option<Protocol>,
 }
@@ -70,6 +72,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         Self {
             refusal,
+            has_error: false,
             protocol: None,
         }
     }
@@ -80,7 +83,16 @@ impl Problem {
     pub(crate) fn of_protocol(protocol: Protocol, refusal: Refusal) -> Self {
         Self {
             refusal,
+            has_error: false,
             protocol: Some(protocol),
+        }
+    }
+
+    /// The same, with throttlecrab's member `error` besides.
+    pub(crate) fn with_error(self) -> Self {
+        Self {
+            has_error: true,
+            ..self
         }
     }
 
@@ -131,6 +143,7 @@ impl Problem {
                 }),
             ),
             ("accepted", refusal.accepted().map(text)),
+            ("error", self.has_error.then(|| text(refusal.detail()))),
         ];
         for (name, value) in members {
             if let Some(value) = value {

@@ -15,7 +15,10 @@ use limiter::{Limiter, Node};
 use crate::app::{App, Shared};
 use crate::config::{HttpConfig, Route};
 use crate::routes::Protected;
-use crate::{check, cluster, decided, docs, key_limits, limits, openapi, problem, rate, token};
+use crate::{
+    auth, check, cluster, decided, docs, key_limits, limits, openapi, problem, rate, throttle,
+    token,
+};
 
 /// Method, path and handler.
 type Endpoint<N> = (&'static str, &'static str, MethodRouter<Arc<App<N>>>);
@@ -84,6 +87,8 @@ fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
         ("get", "/api/check", routing::get(key_limits::check)),
         ("post", "/rate/increment", routing::post(rate::increment)),
         ("get", "/rate/check", routing::get(rate::check)),
+        ("get", "/auth/{limit}", routing::any(auth::auth)),
+        ("post", "/throttle", routing::post(throttle::throttle)),
         ("get", "/health", routing::get(cluster::health)),
         ("get", "/ready", routing::get(cluster::ready)),
         ("get", "/metrics", routing::get(cluster::metrics)),

@@ -45,7 +45,7 @@ pub use identity::{Clues, Identifier, Identity, Who};
 pub use key::Key;
 pub use limiter::{Limiter, Visit};
 pub use node::{KEY_LIMITS, Node};
-pub use query::{ENCODED, decode, parameter};
+pub use query::{ENCODED, decode, parameter, parameters};
 pub use refusal::{Counted, Given, Kind, Refusal};
 pub use rule::{Places, Rule, RuleText, accepted, anchor_name};
 pub use selected::Selected;

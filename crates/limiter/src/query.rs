@@ -12,21 +12,29 @@ use crate::Refusal;
 ///
 /// Given twice, it is refused: what one side takes to be the key, the other might not. So is what does not decode.
 pub fn parameter<'q>(query: &'q str, name: &str) -> Result<Option<Cow<'q, str>>, Refusal> {
-    let mut found = None;
-    for pair in query.split('&') {
+    let mut values = parameters(query, name);
+    let first = values.next().transpose()?;
+    match values.next() {
+        None => Ok(first),
+        Some(_) => Err(Refusal::invalid(format!("{name} is given twice")).at(name.to_owned())),
+    }
+}
+
+/// The values of the parameter `name`, in their order. What does not decode is refused.
+pub fn parameters<'q>(
+    query: &'q str,
+    name: &str,
+) -> impl Iterator<Item = Result<Cow<'q, str>, Refusal>> {
+    query.split('&').filter_map(move |pair| {
         let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
         // The name of another parameter may be anything, even what does not decode.
-        if decode(raw_name, true).is_none_or(|decoded| decoded != name) {
-            continue;
-        }
-        let Some(value) = decode(raw_value, true) else {
-            return Err(Refusal::field(name.to_owned(), raw_value, ENCODED));
+        let is_named = decode(raw_name, true).is_some_and(|decoded| decoded == name);
+        let value = || {
+            decode(raw_value, true)
+                .ok_or_else(|| Refusal::field(name.to_owned(), raw_value, ENCODED))
         };
-        if found.replace(value).is_some() {
-            return Err(Refusal::invalid(format!("{name} is given twice")).at(name.to_owned()));
-        }
-    }
-    Ok(found)
+        is_named.then(value)
+    })
 }
 
 /// What [`decode`] takes.

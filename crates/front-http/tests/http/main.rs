@@ -1,5 +1,6 @@
 //! The front as clients see it, over a node that counts in memory.
 
+mod beside;
 mod check;
 mod client;
 mod described;

@@ -1,0 +1,305 @@
+//! The limiter over a node that counts in memory and notes what it is asked.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use coordinator::{
+    Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, NoDecision, Ownership, Policy,
+    Readiness, Strategy,
+};
+use http::HeaderMap;
+use limiter::{
+    Clues, Counted, Front, Identifier, Identity, Key, Kind, Limiter, Node, Rule, Selected, Visit,
+    Who,
+};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use quota::{Algorithm, Cost, Count, Limit, Nanos, Stamp, UnixNanos};
+
+const UNKNOWN: NoDecision = NoDecision::Unknown {
+    retry_after: Nanos::from_millis(10),
+};
+
+#[derive(Default)]
+struct Counting {
+    /// By the name of the limit and the key.
+    counts: Mutex<HashMap<String, Option<Count>>>,
+    /// Batches and single hits, by how many hits each had.
+    asked: Mutex<Vec<usize>>,
+    fails: bool,
+    waits: bool,
+}
+
+impl Counting {
+    fn decide(&self, hit: Hit<'_>) -> Result<Answer, NoDecision> {
+        let limit = &hit.policy.limit;
+        if self.fails {
+            return hit.policy.on_failure.answer(limit, hit.cost, UNKNOWN);
+        }
+        let mut counts = self.counts.lock().unwrap();
+        let count = counts
+            .entry(format!("{} {}", hit.policy.name, hit.key))
+            .or_default();
+        let stamp = Stamp { term: 1, seq: 1 };
+        let taken = limit.hit(UnixNanos::new(1 << 60), count, hit.cost, stamp);
+        Ok(taken.decision.into())
+    }
+}
+
+impl Coordinator for Counting {
+    fn try_hit(&self, hit: Hit<'_>) -> Option<Result<Answer, NoDecision>> {
+        (!self.waits).then(|| self.decide(hit))
+    }
+    async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
+        self.asked.lock().unwrap().push(1);
+        self.decide(Hit { policy, key, cost })
+    }
+    async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
+        self.asked.lock().unwrap().push(hits.len());
+        hits.iter().map(|&hit| self.decide(hit)).collect()
+    }
+    async fn refund(&self, _: &Policy, _: &str, _: Cost) -> Result<Answer, NoDecision> {
+        Err(UNKNOWN)
+    }
+    async fn reset(&self, _: &Policy, _: &str) -> Result<(), NoDecision> {
+        Err(UNKNOWN)
+    }
+}
+
+impl Node for Counting {
+    fn cluster(&self) -> ClusterStatus {
+        unreachable!("no test asks")
+    }
+    fn owner_of(&self, _: &Policy, _: &str) -> Option<Ownership> {
+        None
+    }
+    fn readiness(&self) -> Readiness {
+        match self.waits {
+            true => Readiness::Joining,
+            false => Readiness::Ready,
+        }
+    }
+    fn metrics(&self) -> String {
+        String::new()
+    }
+    fn forget(&self, _: &str) -> Forgotten {
+        Forgotten::Unknown
+    }
+    fn key_limit(&self, _: &str) -> Option<Policy> {
+        None
+    }
+    async fn put_key_limit(&self, _: &str, _: Limit) -> Result<(), NoDecision> {
+        Err(UNKNOWN)
+    }
+}
+
+fn limit(units: u32) -> Limit {
+    Limit::new(Algorithm::SlidingLog, units, Nanos::from_secs(60)).unwrap()
+}
+
+fn policy(name: &str, on_failure: FailMode) -> Policy {
+    Policy {
+        namespace: "default".into(),
+        name: name.into(),
+        limit: limit(3),
+        strategy: Strategy::Owner,
+        on_failure,
+    }
+}
+
+fn limiter(node: Counting) -> Limiter<Counting> {
+    let limits = [
+        policy("login", FailMode::Deny),
+        policy("open", FailMode::Allow),
+    ];
+    Limiter::new(Arc::new(node), "default".into(), limits, Front::Http)
+}
+
+fn key(key: &str) -> Key<'_> {
+    Key::new(key, "key").unwrap()
+}
+
+/// Runs a future that waits for nothing.
+fn now<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+#[test]
+fn what_never_conforms_is_refused_before_anybody_is_asked() {
+    let limiter = limiter(Counting::default());
+    let login = limiter.named("login").unwrap();
+    let refusal = now(limiter.check(login, &key("ada"), Cost::new(4))).unwrap_err();
+    assert_eq!(refusal.kind(), Kind::NeverConforms);
+    assert_eq!(*limiter.node().asked.lock().unwrap(), [0; 0]);
+    // A protocol that tells the state of the key asks.
+    let answer = now(limiter.hit(login, &key("ada"), Cost::new(4))).unwrap();
+    assert_eq!(answer.decision.remaining, 3);
+    assert!(!answer.decision.is_allowed());
+}
+
+#[test]
+fn a_batch_stays_one_and_is_answered_in_its_order() {
+    let limiter = limiter(Counting::default());
+    let login = limiter.named("login").unwrap();
+    let rule = limiter.inline(Rule::from(limit(1)));
+    let keys = ["ada", "bo", "ada", "ada", "ada"].map(key);
+    let mut hits: Vec<_> = keys.iter().map(|key| login.hit(key, Cost::ONE)).collect();
+    hits.push(rule.hit(&keys[0], Cost::ONE));
+    let told = now(limiter.hits(&hits));
+    let allowed: Vec<_> = told
+        .iter()
+        .map(|told| told.as_ref().unwrap().decision.is_allowed())
+        .collect();
+    assert_eq!(allowed, [true, true, true, true, false, true]);
+    assert_eq!(*limiter.node().asked.lock().unwrap(), [6]);
+}
+
+#[test]
+fn a_hit_that_can_be_decided_at_once_needs_no_future() {
+    let at_once = limiter(Counting::default());
+    let login = at_once.named("login").unwrap();
+    let told = at_once.try_hit(login, &key("ada"), Cost::ONE);
+    assert_eq!(told.unwrap().unwrap().decision.remaining, 2);
+    assert_eq!(*at_once.node().asked.lock().unwrap(), [0; 0]);
+    let waiting = limiter(Counting {
+        waits: true,
+        ..Counting::default()
+    });
+    let login = waiting.named("login").unwrap();
+    assert!(waiting.try_hit(login, &key("ada"), Cost::ONE).is_none());
+}
+
+#[test]
+fn a_limit_that_fails_closed_says_whether_the_hit_was_counted() {
+    let limiter = limiter(Counting {
+        fails: true,
+        ..Counting::default()
+    });
+    let login = limiter.named("login").unwrap();
+    let refusal = now(limiter.check(login, &key("ada"), Cost::ONE)).unwrap_err();
+    assert_eq!(
+        (refusal.kind(), refusal.counted()),
+        (Kind::NoDecision, Counted::Unknown)
+    );
+    let open = limiter.named("open").unwrap();
+    let answer = now(limiter.check(open, &key("ada"), Cost::ONE)).unwrap();
+    assert!(answer.by_fail_mode && answer.decision.is_allowed());
+    for refusal in [
+        now(limiter.refund(open, &key("ada"), Cost::ONE)).unwrap_err(),
+        now(limiter.reset(open, &key("ada"))).unwrap_err(),
+        now(limiter.put_key_limit(&key("ada"), limit(1))).unwrap_err(),
+    ] {
+        assert_eq!(refusal.counted(), Counted::Unknown);
+    }
+}
+
+#[test]
+fn a_key_without_a_limit_is_not_found_unless_it_may_still_be_told() {
+    let ready = limiter(Counting::default());
+    assert_eq!(
+        ready.key_limit(&key("ada")).unwrap_err().kind(),
+        Kind::NotFound
+    );
+    let joining = limiter(Counting {
+        waits: true,
+        ..Counting::default()
+    });
+    assert_eq!(
+        joining.key_limit(&key("ada")).unwrap_err().kind(),
+        Kind::NoDecision
+    );
+    assert_eq!(
+        ready.named("nobody").unwrap_err().kind(),
+        Kind::UnknownLimit
+    );
+}
+
+#[test]
+fn a_browser_is_given_an_id_that_is_as_spent_as_where_it_comes_from() {
+    let limiter = limiter(Counting::default());
+    let login = limiter.named("login").unwrap();
+    let identifier = Identifier::new(&[], &[7; 32]);
+    let headers = HeaderMap::new();
+    let arrives = || {
+        let clues = Clues {
+            headers: &headers,
+            query: "",
+            peer: None,
+        };
+        let who = identifier.identify(&[Identity::Browser], clues);
+        who.unwrap().unwrap()
+    };
+    let remaining = |who: &Who| {
+        let peeked = now(limiter.hit(login, who.key(), Cost::PEEK)).unwrap();
+        peeked.decision.remaining
+    };
+    let mut given = Vec::new();
+    for left in [2, 1, 0, 0] {
+        let who = arrives();
+        let visited: Visit = now(limiter.visit(login, &who, Cost::ONE)).unwrap();
+        assert_eq!(visited.answer.decision.remaining, left);
+        let id = visited.gives.expect("a browser without one is given one");
+        let mut headers = HeaderMap::new();
+        let cookie = identifier.set_cookie(&id).to_str().unwrap().to_owned();
+        headers.insert("cookie", cookie.split(';').next().unwrap().parse().unwrap());
+        let clues = Clues {
+            headers: &headers,
+            query: "",
+            peer: None,
+        };
+        let known = identifier.identify(&[Identity::Browser], clues);
+        let known = known.unwrap().unwrap();
+        assert_eq!(remaining(&known), left);
+        given.push(known);
+    }
+    // A peek gives nothing away.
+    let peeked = now(limiter.visit(login, &arrives(), Cost::PEEK)).unwrap();
+    assert_eq!(peeked.gives, None);
+    // A browser that is known is counted by its id, and keeps it.
+    let again = now(limiter.visit(login, &given[0], Cost::ONE)).unwrap();
+    assert_eq!((again.answer.decision.remaining, again.gives), (1, None));
+}
+
+#[test]
+fn decisions_name_the_front_and_the_strategy() {
+    let recorder = DebuggingRecorder::new();
+    let snapshots = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        let http = limiter(Counting::default());
+        let resp = http.of(Front::Resp);
+        let login: Selected = http.named("login").unwrap().clone();
+        for _ in 0..4 {
+            let _told = now(http.hit(&login, &key("ada"), Cost::ONE));
+        }
+        let key = key("bo");
+        now(resp.hits(&[login.hit(&key, Cost::ONE), login.hit(&key, Cost::new(9))]));
+        // Refused by the front itself: nobody decided.
+        now(http.check(&login, &key, Cost::new(9))).unwrap_err();
+    });
+    let mut counted: Vec<(String, u64)> = Vec::new();
+    for (key, _, _, value) in snapshots.snapshot().into_vec() {
+        let DebugValue::Counter(value) = value else {
+            continue;
+        };
+        if value != 0 {
+            let labels = key.key().labels().map(|label| label.value().to_owned());
+            let labels: Vec<String> = labels.collect();
+            counted.push((format!("{} {}", key.key().name(), labels.join(" ")), value));
+        }
+    }
+    counted.sort();
+    assert_eq!(
+        counted,
+        [
+            ("weir_decisions_total allow owner http".to_owned(), 3),
+            ("weir_decisions_total allow owner resp".to_owned(), 1),
+            ("weir_decisions_total deny owner http".to_owned(), 1),
+            (
+                "weir_decisions_total never_conforms owner resp".to_owned(),
+                1
+            ),
+        ]
+    );
+}
