@@ -1,0 +1,112 @@
+//! Questions and their answers: what has arrived is asked of the limiter, and the replies are written.
+
+use bytes::BytesMut;
+use connections::Memory;
+use limiter::{Limiter, Node};
+
+use crate::conversation::{Asked, Conversation, Step};
+use crate::session::Server;
+
+/// What all connections of a listener share.
+pub(crate) struct Common<N> {
+    pub(crate) limiter: Limiter<N>,
+    pub(crate) server: Server,
+    /// What commands above 8 KiB and the replies to long pipelines may take together.
+    pub(crate) memory: Memory,
+}
+
+/// How much is answered before the replies leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    /// Hits that are asked together. Each is answered in at most 131 bytes, most in 30.
+    pub(crate) hits: usize,
+    /// Replies beyond this wait until these have left.
+    pub(crate) bytes: usize,
+}
+
+/// Of a connection that has no room: what a client that does not read makes this process hold.
+pub(crate) const SMALL: Share = Share {
+    hits: 32,
+    bytes: 4 * 1024,
+};
+/// Of a connection that has. As many hits as the cluster has on their way at once for one batch.
+pub(crate) const LARGE: Share = Share {
+    hits: 256,
+    bytes: 32 * 1024,
+};
+
+/// Whether there may be more to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reading {
+    /// Replies have to leave before more is read.
+    Waits,
+    /// All that has arrived is read.
+    Starved,
+    /// Nothing is read any more.
+    Over,
+}
+
+/// Answers the commands that `input` begins with, up to `share`, and says how many bytes they had. `begin` is called
+/// before anything is asked or said.
+pub(crate) async fn answer<N: Node>(
+    conversation: &mut Conversation,
+    common: &Common<N>,
+    input: &[u8],
+    share: Share,
+    begin: impl Fn(),
+    out: &mut BytesMut,
+) -> (usize, Reading) {
+    let limiter = &common.limiter;
+    let mut read = 0;
+    loop {
+        let step = conversation.next(limiter, &common.server, input, &mut read, share.hits, out);
+        if !matches!(step, Step::Starved) {
+            begin();
+        }
+        match step {
+            Step::Ask(asked) => ask(limiter, conversation, &asked, out).await,
+            Step::Refund(asked) => {
+                let (selected, key, cost) = conversation.parts(&asked);
+                let told = limiter.refund(selected, key, cost).await;
+                conversation.told(&asked, &told, out);
+            }
+            Step::Reset(asked) => {
+                let (selected, key, _) = conversation.parts(&asked);
+                let told = limiter.reset(selected, key).await;
+                conversation.told_reset(&told, out);
+            }
+            Step::Said => {}
+            Step::Starved => return (read, Reading::Starved),
+            Step::Over => return (read, Reading::Over),
+        }
+        if share.bytes <= out.len() {
+            return (read, Reading::Waits);
+        }
+    }
+}
+
+/// Asks hits, and writes what became of them in their order.
+async fn ask<N: Node>(
+    limiter: &Limiter<N>,
+    conversation: &Conversation,
+    asked: &[Asked<'_>],
+    out: &mut BytesMut,
+) {
+    if let [one] = asked {
+        let (selected, key, cost) = conversation.parts(one);
+        let told = match limiter.try_hit(selected, key, cost) {
+            Some(told) => told,
+            None => limiter.hit(selected, key, cost).await,
+        };
+        conversation.told(one, &told, out);
+        return;
+    }
+    let hits: Vec<_> = asked.iter().map(|one| conversation.hit(one)).collect();
+    let told = limiter.hits(&hits).await;
+    for (one, told) in asked.iter().zip(&told) {
+        conversation.told(one, told, out);
+    }
+}
+
+#[cfg(test)]
+mod tests;
