@@ -25,6 +25,7 @@ pub struct Builder {
     pub(crate) cookie: String,
     pub(crate) config: Config,
     pub(crate) http: Option<Listen>,
+    pub(crate) redis: Option<Listen>,
     pub(crate) cluster: Listen,
     pub(crate) advertise: Option<SocketAddr>,
     pub(crate) join: Vec<String>,
@@ -103,6 +104,7 @@ impl Builder {
             cookie: String::new(),
             config: Config::empty(),
             http: None,
+            redis: None,
             cluster: Listen::At(SocketAddr::from(([127, 0, 0, 1], 0))),
             advertise: None,
             join: Vec::new(),
@@ -169,6 +171,20 @@ impl Builder {
         self
     }
 
+    /// Serves the Redis protocol at this address, port 0 for any. Without it and [`Self::redis_on`] the node does not.
+    ///
+    /// Whoever reaches it may ask, unless there is an [`Self::api_token`].
+    pub fn redis(mut self, address: SocketAddr) -> Self {
+        self.redis = Some(Listen::At(address));
+        self
+    }
+
+    /// Serves the Redis protocol on this listener.
+    pub fn redis_on(mut self, listener: TcpListener) -> Self {
+        self.redis = Some(Listen::On(listener));
+        self
+    }
+
     /// Serves the other nodes at this address, port 0 for any. Default `127.0.0.1:0`.
     pub fn cluster(mut self, address: SocketAddr) -> Self {
         self.cluster = Listen::At(address);
@@ -218,7 +234,7 @@ impl Builder {
         self
     }
 
-    /// What clients of the HTTP front must prove. Default nothing.
+    /// What clients of its fronts must prove. Default nothing.
     pub fn api_token(mut self, token: impl Into<String>) -> Self {
         self.api_token = Some(token.into());
         self
@@ -282,6 +298,7 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("name", &self.name)
             .field("http", &self.http)
+            .field("redis", &self.redis)
             .field("cluster", &self.cluster)
             .field("join", &self.join)
             .finish_non_exhaustive()

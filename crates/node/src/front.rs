@@ -1,10 +1,14 @@
-//! The HTTP front of a node while it serves, and what it is told.
+//! The fronts of a node while they serve, and what they are told.
 
+use std::future::Future;
 use std::io;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use front_http::{HttpConfig, Route, RouteAnswer};
+use front_resp::RespConfig;
 use ipnet::IpNet;
 use limiter::{Identifier, Identity, Limiter};
 use tokio::sync::oneshot;
@@ -14,42 +18,93 @@ use crate::config::Config;
 use crate::config::routes::{Answer, Identify};
 use crate::served::Served;
 
-/// The HTTP front while it serves. Cut off when dropped.
+/// A front while it serves. Cut off when dropped.
 pub(crate) struct Front {
+    /// What people call it.
+    name: &'static str,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
+    has_ended: bool,
 }
 
 impl Front {
-    /// Serves from now on. To be called within a runtime.
-    pub(crate) fn start(
+    /// Serves HTTP from now on. To be called within a runtime.
+    pub(crate) fn http(
         listener: TcpListener,
         limiter: Limiter<Served>,
         config: HttpConfig,
     ) -> io::Result<Self> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let router = front_http::router(limiter, config);
+        Ok(Self::spawn("HTTP", |stopped| {
+            front_http::serve(listener, router, stopped)
+        }))
+    }
+
+    /// Serves the Redis protocol from now on. To be called within a runtime.
+    pub(crate) fn redis(
+        listener: TcpListener,
+        limiter: Limiter<Served>,
+        config: RespConfig,
+    ) -> io::Result<Self> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        Ok(Self::spawn("Redis", |stopped| {
+            front_resp::serve(listener, limiter, config, stopped)
+        }))
+    }
+
+    fn spawn<S: Future<Output = ()> + Send + 'static>(
+        name: &'static str,
+        serve: impl FnOnce(Stopped) -> S,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let serving = front_http::serve(listener, router, async {
-            let _dropped = stopped.await;
-        });
-        Ok(Self {
+        let serving = tokio::spawn(serve(Stopped(stopped)));
+        Self {
+            name,
             stop: Some(stop),
-            serving: tokio::spawn(serving),
-        })
+            serving,
+            has_ended: false,
+        }
     }
 
-    /// Resolves when it has ended although nobody stopped it: nobody can ask this node anything any more.
-    pub(crate) async fn ended(&mut self) {
-        let _panicked = (&mut self.serving).await;
+    /// What people call it.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
-    /// Answers those who have asked, and lets nobody else in.
-    pub(crate) async fn stop(&mut self) {
+    /// Ready when it has ended although nobody stopped it: nobody can ask this node by it any more.
+    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.has_ended {
+            let _panicked = ready!(Pin::new(&mut self.serving).poll(cx));
+            self.has_ended = true;
+        }
+        Poll::Ready(())
+    }
+
+    /// From now on it lets nobody else in.
+    pub(crate) fn begin_stop(&mut self) {
         drop(self.stop.take());
-        if let Err(error) = (&mut self.serving).await {
+    }
+
+    /// Answers those who have asked.
+    pub(crate) async fn stop(&mut self) {
+        self.begin_stop();
+        if !self.has_ended
+            && let Err(error) = (&mut self.serving).await
+        {
             tracing::error!(%error, "what was in flight could not be finished");
         }
+    }
+}
+
+/// Resolves when a front is to stop.
+pub(crate) struct Stopped(oneshot::Receiver<()>);
+
+impl Future for Stopped {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
     }
 }
 

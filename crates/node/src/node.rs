@@ -1,13 +1,16 @@
 //! A node that runs: joining, serving, stopping in order.
 
+use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use cluster::cookie::Cookie;
 use cluster::discovery::Seed;
 use cluster::node::{Acknowledge, Cluster, ClusterConfig};
 use coordinator::Strategy;
+use front_resp::RespConfig;
 use limiter::Limiter;
 use quota::Nanos;
 use shard::Partition;
@@ -35,6 +38,7 @@ pub struct Node {
 pub(crate) struct Inner {
     name: String,
     http: Option<SocketAddr>,
+    redis: Option<SocketAddr>,
     cluster: SocketAddr,
     pub(crate) limiter: Limiter<Served>,
     /// Those that it runs.
@@ -67,9 +71,12 @@ pub enum Failure {
         /// The name.
         name: String,
     },
-    /// Nobody can ask it over HTTP any more.
-    #[error("the HTTP front has ended by itself")]
-    Front,
+    /// Nobody can ask it in one of the ways that it was to serve.
+    #[error("the {name} front has ended by itself")]
+    Front {
+        /// What people call that way.
+        name: &'static str,
+    },
     /// It was stopped.
     #[error("the node was stopped")]
     Stopped,
@@ -87,6 +94,7 @@ impl Node {
         join: Vec<Seed>,
     ) -> Result<Self, StartError> {
         let http = builder.http.map(|http| http.open("http")).transpose()?;
+        let redis = builder.redis.map(|redis| redis.open("redis")).transpose()?;
         let (listener, cluster) = builder.cluster.open("cluster")?;
         let advertise = advertised(builder.advertise, cluster);
         let metrics = builder.metrics.unwrap_or_else(Metrics::prometheus);
@@ -113,17 +121,24 @@ impl Node {
             let node = Arc::clone(&served);
             Limiter::new(node, NAMESPACE.into(), limits, limiter::Front::Program)
         });
-        let front = match http {
-            Some((listener, _)) => {
-                let http =
-                    http_config(&builder.config, builder.api_token, cookie.secret("browser"));
-                let front = metrics
-                    .scope(|| Front::start(listener, limiter.of(limiter::Front::Http), http));
-                let what = "http";
-                Some(front.map_err(|source| ListenError::TakeOver { what, source })?)
-            }
-            None => None,
-        };
+        let mut fronts = Vec::new();
+        let redis_address = redis.as_ref().map(|&(_, address)| address);
+        if let Some((listener, _)) = redis {
+            let config = RespConfig {
+                api_token: builder.api_token.clone(),
+            };
+            let front = metrics
+                .scope(|| Front::redis(listener, limiter.of(limiter::Front::Resp), config));
+            let what = "redis";
+            fronts.push(front.map_err(|source| ListenError::TakeOver { what, source })?);
+        }
+        if let Some((listener, _)) = http {
+            let http = http_config(&builder.config, builder.api_token, cookie.secret("browser"));
+            let front =
+                metrics.scope(|| Front::http(listener, limiter.of(limiter::Front::Http), http));
+            let what = "http";
+            fronts.push(front.map_err(|source| ListenError::TakeOver { what, source })?);
+        }
         let (told, is_told) = watch::channel(false);
         let (lives, life) = watch::channel(Life::Joining);
         let refused = Arc::default();
@@ -131,7 +146,7 @@ impl Node {
             name: builder.name.clone(),
             drain_wait: builder.drain_wait,
             served: Arc::clone(&served),
-            front,
+            fronts,
             told: is_told,
             life: lives,
             refused: Arc::clone(&refused),
@@ -151,6 +166,7 @@ impl Node {
             inner: Arc::new(Inner {
                 name: builder.name,
                 http: http_address,
+                redis: redis_address,
                 cluster,
                 limiter,
                 strategies,
@@ -172,6 +188,12 @@ impl Node {
     #[must_use]
     pub fn http(&self) -> Option<SocketAddr> {
         self.inner.http
+    }
+
+    /// Where it serves the Redis protocol. `None`: it does not.
+    #[must_use]
+    pub fn redis(&self) -> Option<SocketAddr> {
+        self.inner.redis
     }
 
     /// Where it serves other nodes.
@@ -253,7 +275,7 @@ struct Running {
     name: String,
     drain_wait: Duration,
     served: Arc<Served>,
-    front: Option<Front>,
+    fronts: Vec<Front>,
     told: watch::Receiver<bool>,
     life: watch::Sender<Life>,
     refused: Arc<Mutex<Option<StartError>>>,
@@ -275,7 +297,7 @@ impl Running {
                 self.served.begin_drain();
                 tracing::info!(node = %self.name, reason = %error, "not joined, stopping");
                 self.note(error);
-                self.stop_front().await;
+                self.stop_fronts().await;
             }
         }
         self.served.end();
@@ -287,7 +309,7 @@ impl Running {
         self.life.send_replace(Life::Serves);
         let told_to = tokio::select! {
             told_to = told(self.told.clone()) => told_to,
-            failure = failure(&started.cluster, self.front.as_mut(), &self.name) => {
+            failure = failure(&started.cluster, &mut self.fronts, &self.name) => {
                 self.life.send_replace(Life::Failed(failure));
                 told(self.told.clone()).await
             }
@@ -298,7 +320,7 @@ impl Running {
             // Whoever sends requests here learns from /ready that this must end, and needs a while to learn it.
             tokio::time::sleep(self.drain_wait).await;
         }
-        self.stop_front().await;
+        self.stop_fronts().await;
         let handed_off = told_to == Told::Drain && started.cluster.hand_off().await;
         tracing::info!(node = %self.name, handed_off, "stopping");
         started.strategies.stop().await;
@@ -311,8 +333,10 @@ impl Running {
         *refused = Some(error);
     }
 
-    async fn stop_front(&mut self) {
-        if let Some(front) = &mut self.front {
+    /// All at once: each takes as long as its slowest client, up to ten seconds.
+    async fn stop_fronts(&mut self) {
+        self.fronts.iter_mut().for_each(Front::begin_stop);
+        for front in &mut self.fronts {
             front.stop().await;
         }
     }
@@ -327,16 +351,16 @@ async fn told(mut told: watch::Receiver<bool>) -> Told {
 }
 
 /// Resolves when the node cannot go on.
-async fn failure(cluster: &Cluster, front: Option<&mut Front>, name: &str) -> Failure {
-    let ended = async {
-        match front {
-            Some(front) => front.ended().await,
-            None => std::future::pending().await,
-        }
-    };
+async fn failure(cluster: &Cluster, fronts: &mut [Front], name: &str) -> Failure {
+    let ended = poll_fn(|cx| {
+        let ended = fronts
+            .iter_mut()
+            .find_map(|front| front.poll_ended(cx).is_ready().then(|| front.name()));
+        ended.map_or(Poll::Pending, Poll::Ready)
+    });
     tokio::select! {
         () = cluster.fenced() => Failure::NameTaken { name: name.to_owned() },
-        () = ended => Failure::Front,
+        name = ended => Failure::Front { name },
     }
 }
 

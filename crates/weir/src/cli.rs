@@ -48,7 +48,8 @@ pub(crate) enum Command {
 /// Start a node
 ///
 /// It finds the other nodes of this host, user and cookie by itself, and those of other hosts through --join.
-/// Once it serves, it prints one line: weir NAME ready http=ADDR:PORT cluster=ADDR:PORT members=N.
+/// Once it serves, it prints one line: weir NAME ready http=ADDR:PORT cluster=ADDR:PORT members=N, and behind it
+/// redis=ADDR:PORT where it serves that.
 /// Ctrl-C or SIGTERM hands its shards over and stops it; a second one stops it at once.
 #[derive(Args, Debug, Default)]
 #[command(after_help = NODE_AFTER_HELP)]
@@ -65,6 +66,9 @@ pub(crate) struct NodeArgs {
     /// Where to serve HTTP; PORT=4001 in the environment changes just the port [default: 127.0.0.1:4000]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) http: Option<String>,
+    /// Where to serve the Redis protocol, RESP2 and RESP3 [default: it is not served]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) redis: Option<String>,
     /// Where to serve other nodes; port 0 takes any [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) cluster: Option<String>,
@@ -89,13 +93,13 @@ pub(crate) struct NodeArgs {
     /// Named so that it can be refused: not in this version
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) data_dir: Option<String>,
-    /// What clients must send as `Authorization: Bearer TOKEN`
+    /// What clients must send as `Authorization: Bearer TOKEN`, over the Redis protocol as `AUTH TOKEN`
     #[arg(long, value_name = "TOKEN")]
     pub(crate) api_token: Option<String>,
     /// File with the token
     #[arg(long, value_name = "FILE")]
     pub(crate) api_token_file: Option<String>,
-    /// Serve HTTP to other machines without a token
+    /// Serve clients of other machines without a token
     #[arg(long)]
     pub(crate) insecure: bool,
     /// How to log, to stderr: text or json [default: text on a terminal, else json]
@@ -126,6 +130,7 @@ impl NodeArgs {
             "cookie" => &self.cookie,
             "cookie_file" => &self.cookie_file,
             "http" => &self.http,
+            "redis" => &self.redis,
             "cluster" => &self.cluster,
             "advertise" => &self.advertise,
             "expect" => &self.expect,

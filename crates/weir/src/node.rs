@@ -49,8 +49,8 @@ pub(crate) fn allow_many_files() {
     }
 }
 
-/// 20 000 connections of the HTTP front, as many again for whatever comes beside it.
-const FILES: u64 = 40_000;
+/// 20 000 connections of each of three fronts, and 5 536 for peers and whatever comes beside them.
+const FILES: u64 = 65_536;
 
 /// All that can fail before anybody is told that this node exists. It serves HTTP from here on.
 fn open(config: Config, neighbours: Option<PathBuf>) -> anyhow::Result<Node> {
@@ -67,6 +67,9 @@ fn open(config: Config, neighbours: Option<PathBuf>) -> anyhow::Result<Node> {
         .advertise(told.advertise)
         .drain_wait(told.drain_wait)
         .metrics(telemetry::start_metrics()?);
+    if let Some(redis) = told.redis {
+        builder = builder.redis(redis);
+    }
     for seed in &told.join {
         builder = builder.join(seed.to_string());
     }
@@ -123,10 +126,11 @@ fn announce(node: &Node) -> anyhow::Result<()> {
     let (name, cluster, members) = (node.name(), node.cluster(), node.members());
     let http = node.http().context("a node of this command serves HTTP")?;
     let mut stdout = io::stdout().lock();
-    writeln!(
-        stdout,
-        "weir {name} ready http={http} cluster={cluster} members={members}"
-    )
-    .and_then(|()| stdout.flush())
-    .context("telling that the node is ready")
+    let mut line = format!("weir {name} ready http={http} cluster={cluster} members={members}");
+    if let Some(redis) = node.redis() {
+        line.push_str(&format!(" redis={redis}"));
+    }
+    writeln!(stdout, "{line}")
+        .and_then(|()| stdout.flush())
+        .context("telling that the node is ready")
 }

@@ -20,6 +20,8 @@ pub(crate) struct NodeConfig {
     pub(crate) cookie: SecretSource,
     /// Where HTTP is served. Beyond loopback only with a token, unless the operator insists. Port 0: any.
     pub(crate) http: SocketAddr,
+    /// Where the Redis protocol is served, on the same terms. `None`: it is not.
+    pub(crate) redis: Option<SocketAddr>,
     /// Where other nodes are served. Port 0: any.
     pub(crate) cluster: SocketAddr,
     /// What other nodes dial. Port 0: the port that `cluster` was bound to. Never an unspecified address.
@@ -191,7 +193,9 @@ pub(super) fn read(
     let name = read_name(&mut layers, problems);
     let cookie = read_cookie(&mut layers, problems);
     let api_token = layers.pick_secret("api_token", "api_token_file", problems);
-    let http = read_http(&mut layers, api_token.is_some(), problems);
+    let is_open = read_insecure(&layers, problems) || api_token.is_some();
+    let http = read_http(&mut layers, is_open, problems);
+    let redis = read_redis(&mut layers, is_open, problems);
     let addresses = read_addresses(&mut layers, problems);
     let join = read_join(&mut layers, problems);
     let expect = read_expect(&mut layers, problems);
@@ -220,6 +224,7 @@ pub(super) fn read(
         name: name?,
         cookie: cookie?,
         http: http?,
+        redis: redis?,
         cluster,
         advertise,
         join,
@@ -258,10 +263,9 @@ fn read_cookie(layers: &mut Layers<'_>, problems: &mut Problems) -> Option<Secre
 
 fn read_http(
     layers: &mut Layers<'_>,
-    has_token: bool,
+    is_open: bool,
     problems: &mut Problems,
 ) -> Option<SocketAddr> {
-    let insecure = read_insecure(layers, problems);
     let http = layers.pick_address("http", problems).ok()?;
     let Some(http) = http else {
         let port = match (layers.around.variable)("PORT") {
@@ -276,15 +280,36 @@ fn read_http(
         };
         return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     };
-    if !http.value.ip().is_loopback() && !has_token && !insecure {
-        let what = format!("{} is open to other machines, without a token", http.value);
+    refuse_strangers(&http, is_open, problems);
+    Some(http.value)
+}
+
+/// `None` only if there was a problem.
+fn read_redis(
+    layers: &mut Layers<'_>,
+    is_open: bool,
+    problems: &mut Problems,
+) -> Option<Option<SocketAddr>> {
+    let redis = layers.pick_address("redis", problems).ok()?;
+    if let Some(redis) = &redis {
+        refuse_strangers(redis, is_open, problems);
+    }
+    Some(redis.map(|redis| redis.value))
+}
+
+/// Other machines may only ask with a token, or when the operator insists.
+fn refuse_strangers(address: &Given<SocketAddr>, is_open: bool, problems: &mut Problems) {
+    if !address.value.ip().is_loopback() && !is_open {
+        let what = format!(
+            "{} is open to other machines, without a token",
+            address.value
+        );
         problems.add(
-            &http.place,
+            &address.place,
             what,
             "a loopback address; or --api-token-file, --api-token or --insecure with it",
         );
     }
-    Some(http.value)
 }
 
 fn read_insecure(layers: &Layers<'_>, problems: &mut Problems) -> bool {

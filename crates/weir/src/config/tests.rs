@@ -81,6 +81,7 @@ fn an_empty_file_has_the_defaults() {
     let config = file("").unwrap();
     assert_eq!(config.node.name, "host");
     assert_eq!(config.node.http, "127.0.0.1:4000".parse().unwrap());
+    assert_eq!(config.node.redis, None);
     assert_eq!(config.node.cluster, "127.0.0.1:0".parse().unwrap());
     assert_eq!(config.node.advertise, config.node.cluster);
     assert_eq!(
@@ -154,6 +155,7 @@ fn every_key_is_read() {
         name = "oskar"
         cookie_file = "/c"
         http = "0.0.0.0:80"
+        redis = "0.0.0.0:6379"
         cluster = "0.0.0.0:4100"
         advertise = "10.0.0.1:4100"
         join = ["10.0.0.2:4100", "dns:weir.internal:4100"]
@@ -200,6 +202,7 @@ fn every_key_is_read() {
     assert_eq!(node.cookie, SecretSource::File("/c".into()));
     assert_eq!(node.api_token, Some(SecretSource::File("/t".into())));
     assert_eq!((node.http.port(), node.cluster.port()), (80, 4100));
+    assert_eq!(node.redis, Some("0.0.0.0:6379".parse().unwrap()));
     assert_eq!(node.advertise, "10.0.0.1:4100".parse().unwrap());
     let dns = Seed::Dns {
         name: "weir.internal".to_owned(),

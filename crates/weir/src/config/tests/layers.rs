@@ -124,7 +124,7 @@ fn port_moves_only_the_default() {
 }
 
 #[test]
-fn http_beyond_loopback_wants_a_token_or_insistence() {
+fn beyond_loopback_a_token_is_wanted_or_insistence() {
     let open = |flags, variables| {
         Told {
             flags,
@@ -139,6 +139,14 @@ fn http_beyond_loopback_wants_a_token_or_insistence() {
             .starts_with("--http: 0.0.0.0:80 is open to other machines")
     );
     assert!(open("", &[("WEIR_HTTP", "10.0.0.1:80")]).unwrap_err()[0].starts_with("WEIR_HTTP: "));
+    assert!(
+        open("--redis 0.0.0.0:6379", &[]).unwrap_err()[0]
+            .starts_with("--redis: 0.0.0.0:6379 is open to other machines")
+    );
+    assert!(open("", &[("WEIR_REDIS", "10.0.0.1:1")]).unwrap_err()[0].starts_with("WEIR_REDIS: "));
+    assert!(open("--redis [::1]:6379", &[]).is_ok());
+    assert!(open("--redis 0.0.0.0:6379 --insecure", &[]).is_ok());
+    assert!(open("--redis 0.0.0.0:6379 --api-token t", &[]).is_ok());
     assert!(open("--http [::1]:80", &[]).is_ok());
     assert!(open("--http 0.0.0.0:80 --insecure", &[]).is_ok());
     assert!(open("--http 0.0.0.0:80", &[("WEIR_INSECURE", "1")]).is_ok());

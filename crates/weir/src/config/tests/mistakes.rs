@@ -407,12 +407,12 @@ fn all_problems_are_reported_at_once() {
     let text = "[cluster]\nreplicas = 9\nmode = 1\n[[limit]]\nname = \"a\"\nalgorithm = \"gcra\"\nlimit = 0\nper = \"x\"\n\
                 [[route]]\npath = \"/x\"\nlimit = \"a\"\nidentify = [{ peer = true }]\n";
     let told = Told {
-        flags: "--http nowhere --cluster nowhere --log x",
+        flags: "--http nowhere --redis nowhere --cluster nowhere --log x",
         file: text,
         ..Told::default()
     };
     let lines = told.check().unwrap_err();
-    assert_eq!(lines.len(), 7, "{lines:#?}");
+    assert_eq!(lines.len(), 8, "{lines:#?}");
     assert!(
         !lines.iter().any(|line| line.contains("route")),
         "a route is not blamed for its limit: {lines:#?}"
