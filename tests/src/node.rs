@@ -56,6 +56,8 @@ pub struct Node {
     pub name: String,
     /// Where it serves HTTP.
     pub http: SocketAddr,
+    /// Where it serves the Redis protocol, if it was told to.
+    pub redis: Option<SocketAddr>,
     /// Where it serves other nodes.
     pub cluster: SocketAddr,
     /// Live members when it was ready, itself included.
@@ -346,16 +348,18 @@ impl Starting {
             let status = process.child.wait().expect("waiting for weir");
             return Err((status, process.log()));
         }
-        let ready = |key: &str| {
+        let told = |key: &str| {
             line.split_whitespace()
                 .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-                .unwrap_or_else(|| panic!("no {key} in the ready line {line:?}"))
         };
+        let ready =
+            |key: &str| told(key).unwrap_or_else(|| panic!("no {key} in the ready line {line:?}"));
         let prefix = format!("weir {} ready ", process.name);
         assert!(line.starts_with(&prefix), "{line:?}");
         Ok(Node {
             name: process.name.clone(),
             http: ready("http").parse().expect("an address"),
+            redis: told("redis").map(|address| address.parse().expect("an address")),
             cluster: ready("cluster").parse().expect("an address"),
             members: ready("members").parse().expect("a number"),
             process,

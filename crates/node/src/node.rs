@@ -127,8 +127,8 @@ impl Node {
             let config = RespConfig {
                 api_token: builder.api_token.clone(),
             };
-            let front = metrics
-                .scope(|| Front::redis(listener, limiter.of(limiter::Front::Resp), config));
+            let front =
+                metrics.scope(|| Front::redis(listener, limiter.of(limiter::Front::Resp), config));
             let what = "redis";
             fronts.push(front.map_err(|source| ListenError::TakeOver { what, source })?);
         }

