@@ -12,13 +12,16 @@ mod wrk;
 
 use anyhow::{Context as _, Result, bail};
 
-use measures::{forward, http as http_check, in_process, rough, strategies, takeover, upkeep};
+use measures::{
+    forward, http as http_check, in_process, resp, rough, strategies, takeover, upkeep,
+};
 
 /// A measurement: its name, and what makes its table.
 type Measure = (&'static str, fn() -> Result<String>);
 
-const MEASURES: [Measure; 7] = [
+const MEASURES: [Measure; 8] = [
     ("http", http_check::measure),
+    ("resp", resp::measure),
     ("in-process", in_process::measure),
     ("forward", forward::measure),
     ("upkeep", upkeep::measure),

@@ -74,6 +74,31 @@ impl Server {
         Self::start(&mut command, address)
     }
 
+    /// The same over the Redis protocol.
+    pub(crate) fn throttlecrab_redis() -> Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new("target/peers/bin/throttlecrab-server");
+        let port = address.port().to_string();
+        command.args([
+            "--redis",
+            "--redis-host",
+            "127.0.0.1",
+            "--redis-port",
+            &port,
+        ]);
+        command.args(["--store-capacity", "200000", "--log-level", "error"]);
+        Self::start(&mut command, address)
+    }
+
+    /// A server of the Redis protocol that only says PONG.
+    pub(crate) fn pong() -> Result<Self> {
+        let address = free_address()?;
+        Self::start(
+            Command::new(sibling("pong")?).arg(address.to_string()),
+            address,
+        )
+    }
+
     pub(crate) fn nginx(dir: &Path) -> Result<Self> {
         let address = free_address()?;
         let config = include_str!("../nginx.conf");
@@ -142,6 +167,8 @@ fn kill(pid: u32, signal: Signal) -> Result<()> {
 pub(crate) struct Node {
     server: Server,
     pub(crate) name: String,
+    /// Where it serves the Redis protocol.
+    pub(crate) redis: SocketAddr,
     /// Where other nodes reach it.
     pub(crate) cluster: String,
 }
@@ -198,6 +225,8 @@ impl Nodes {
             COOKIE,
             "--http",
             "127.0.0.1:0",
+            "--redis",
+            "127.0.0.1:0",
             "--log",
             "json",
         ]);
@@ -220,7 +249,8 @@ impl Nodes {
                 .find_map(|word| word.strip_prefix(label))
                 .map(str::to_owned)
         };
-        let (Some(http), Some(cluster)) = (field("http="), field("cluster=")) else {
+        let fields = (field("http="), field("redis="), field("cluster="));
+        let (Some(http), Some(redis), Some(cluster)) = fields else {
             let log = fs::read_to_string(dir.join(format!("{name}.log"))).unwrap_or_default();
             bail!("{name} is not ready: {ready}{log}");
         };
@@ -231,6 +261,7 @@ impl Nodes {
         Ok(Node {
             server,
             name: name.to_owned(),
+            redis: redis.parse()?,
             cluster,
         })
     }

@@ -3,6 +3,7 @@
 pub(crate) mod forward;
 pub(crate) mod http;
 pub(crate) mod in_process;
+pub(crate) mod resp;
 pub(crate) mod rough;
 pub(crate) mod strategies;
 pub(crate) mod takeover;
