@@ -40,7 +40,7 @@ impl Rule {
         let per = Nanos::from_millis(millis);
         let limit = quota::Limit::new(algorithm, units, per).map_err(|error| Error::Invalid {
             what: error.to_string(),
-            accepted: "at least 1 unit, and a span from 1 ms; sliding_log takes at most 10000 units",
+            accepted: "at least 1 unit, and a span from 1 ms to 366 days; sliding_log takes at most 10000 units",
         })?;
         Ok(Self {
             limit,
