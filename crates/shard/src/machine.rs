@@ -4,6 +4,7 @@ mod claims;
 mod eviction;
 mod pieces;
 mod pledges;
+mod poisoned;
 mod recall;
 mod replication;
 mod tenure;
@@ -225,6 +226,8 @@ pub struct Shard {
     told: Option<Term>,
     /// The last holders of the shard, none of whom could be reached when this node opened it.
     unreached: Vec<ReplicaId>,
+    /// All that this node held went with a panic, and no copy of everything has come since: when to ask the owner for one.
+    copy_wanted: Option<BootNanos>,
     offered_at: Option<BootNanos>,
     ownerless_since: Option<BootNanos>,
     claim_not_before: BootNanos,
@@ -279,6 +282,7 @@ impl Shard {
             synced: None,
             told: None,
             unreached: Vec::new(),
+            copy_wanted: None,
             offered_at: None,
             ownerless_since: None,
             claim_not_before: BootNanos::ZERO,
@@ -521,15 +525,6 @@ impl Shard {
         }
         self.offered_at = None;
         self.pieces.retain(|peer| around.view.contains(peer));
-        self.step(around);
-    }
-
-    /// The state here cannot be trusted: forget it, and claim anew from the replicas.
-    pub fn on_poisoned(&mut self, around: Surroundings<'_>) {
-        self.forget();
-        self.synced = None;
-        self.state = State::Idle;
-        self.effects.push_back(Effect::Changed);
         self.step(around);
     }
 

@@ -155,6 +155,7 @@ impl Shard {
             && self.released != Some(term)
         {
             self.ownerless_since = None;
+            self.ask_for_copy(around, owner, term);
             self.offer(around, owner, term);
             return;
         }
@@ -280,9 +281,11 @@ impl Shard {
             Partition::Available => true,
             // The counts must be there, too: an answered hit is on every holder.
             Partition::Quorum => {
+                let (me, has_copy) = (self.me, self.copy_wanted.is_none());
+                let holds = |&holder: &ReplicaId| has_copy || holder != me;
                 let held = |record: &Record| {
-                    let mut holders = record.holders.iter();
-                    holders.any(|&holder| around.view.contains(holder))
+                    let mut holders = record.holders.iter().copied().filter(holds);
+                    holders.any(|holder| around.view.contains(holder))
                 };
                 // Nobody who held it can come back with it: it opens without, and says so.
                 let is_gone = self
@@ -339,9 +342,10 @@ impl Shard {
     ///
     /// By this node's own clock and not by its claim: where two claim in turn, no claim lasts that long.
     pub(super) fn watch_holders(&mut self, around: Surroundings<'_>) {
+        let holds = |holder: ReplicaId| holder != self.me || self.copy_wanted.is_none();
         let can_return = |record: &Record| {
             let mut holders = record.holders.iter();
-            holders.any(|&holder| around.view.may_return(holder))
+            holders.any(|&holder| holds(holder) && around.view.may_return(holder))
         };
         let is_unheld = self.record.as_ref().is_some_and(|it| !can_return(it));
         let since = self.unheld_since.unwrap_or(around.now.boot);
@@ -406,14 +410,20 @@ impl Shard {
                 reign.follow(other, worth_sending(&mine, digest.as_ref()));
             }
         }
-        let lacks_all = |old: &&Record| !old.held_by(self.me) && holders.len() == 1;
+        let lacks_all = |old: &&Record| !self.holds(old) && holders.len() == 1;
         if let Some(old) = old.as_ref().filter(lacks_all) {
-            self.unreached.clone_from(&old.holders);
-            self.step_unreached(around);
+            let others = old.holders.iter().filter(|&&holder| holder != self.me);
+            self.unreached = others.copied().collect();
+            match self.unreached.is_empty() {
+                // What this node alone held went with a panic.
+                true => self.effects.push_back(Effect::Note(Note::StateLost)),
+                false => self.step_unreached(around),
+            }
             if !self.unreached.is_empty() {
                 self.effects.push_back(Effect::Note(Note::OutOfReach));
             }
         }
+        self.copy_wanted = None;
         let taken_over = old.as_ref().is_some_and(|old| old.owner() != self.me);
         let own = self.own_answers(now, claim.consent);
         let answered = claim.answered.into_iter().chain(own);

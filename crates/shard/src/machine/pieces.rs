@@ -216,6 +216,7 @@ impl Shard {
             if is_newer && piece.buckets == ALL_BUCKETS {
                 // Of the first pieces some may be gone again. What was staged is joined as a whole now.
                 self.has_holes = !replaces && self.pieces.intakes.has_holes(from, id);
+                self.copy_wanted = None;
             }
             if replaces && is_newer {
                 self.forget_counts();

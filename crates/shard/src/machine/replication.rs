@@ -125,6 +125,7 @@ impl Shard {
         };
         if is_copy && is_newer {
             self.has_holes = false;
+            self.copy_wanted = None;
         }
         if self.settings.partition == Partition::Quorum && is_copy && is_newer {
             // What this node wrote or copied outside this line of owners was never answered.

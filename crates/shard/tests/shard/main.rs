@@ -7,5 +7,6 @@ mod losses;
 mod measures;
 mod memory;
 mod one_node;
+mod poisoned;
 mod promises;
 mod votes;

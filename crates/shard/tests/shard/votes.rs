@@ -110,7 +110,7 @@ fn when_all_have_started_again_it_is_enough_to_have_heard_everybody() {
 }
 
 /// Claims the shard of `holders` with the promises of nodes 2 and 3, who hold nothing, looking on for `millis`.
-fn claimed(node: &mut Node, holders: &[u32], millis: u64) {
+pub(crate) fn claimed(node: &mut Node, holders: &[u32], millis: u64) {
     node.hear(
         2,
         Message::Announce {

@@ -1,0 +1,52 @@
+//! A shard in which something panicked: what it held is not believed, and comes back from those who hold it.
+
+use delta_crdt::{ReplicaId, Term};
+
+use super::{Effect, Shard, State, Surroundings};
+use crate::message::Message;
+use crate::record::Record;
+
+impl Shard {
+    /// Something panicked in this shard: nothing that it counted is believed any more.
+    ///
+    /// An owner claims the shard anew, from its replicas. A replica asks the owner for a copy, again and again until it has
+    /// one: by itself the owner would find out with the next write only, and until then a copy would be missing that the
+    /// record promises. What was promised stays: others rely on it, and it was written in one step.
+    pub fn on_poisoned(&mut self, around: Surroundings<'_>) {
+        // Receipts among them would confirm what is gone.
+        self.effects.clear();
+        self.forget();
+        self.synced = None;
+        self.told = None;
+        self.offered_at = None;
+        self.unreached = Vec::new();
+        self.copy_wanted = Some(around.now.boot);
+        self.state = State::Idle;
+        self.effects.push_back(Effect::Changed);
+        self.step(around);
+    }
+
+    /// Whether this node holds what `record` says that its holders hold.
+    pub(super) fn holds(&self, record: &Record) -> bool {
+        record.held_by(self.me) && self.copy_wanted.is_none()
+    }
+
+    /// Tells the owner that nothing is left of the copy that it had confirmed.
+    pub(super) fn ask_for_copy(&mut self, around: Surroundings<'_>, owner: ReplicaId, term: Term) {
+        let now = around.now.boot;
+        let is_held = |record: &Record| record.held_by(self.me);
+        if self.copy_wanted.is_none_or(|ask_at| now < ask_at)
+            || !self.record.as_ref().is_some_and(is_held)
+            || self.is_being_copied_to(now)
+        {
+            return;
+        }
+        self.copy_wanted = Some(now + self.settings.resend_after);
+        let nothing = Message::Have {
+            term,
+            through: 0,
+            gap: true,
+        };
+        self.send(owner, nothing);
+    }
+}
