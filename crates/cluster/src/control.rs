@@ -13,16 +13,20 @@ mod line;
 mod sessions;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use delta_crdt::ReplicaId;
 use ractor::rpc::CallResult;
+use ractor::{ActorCell, ActorStatus, SpawnErr};
 use supervisor::Supervisor;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
+use transport::cookie::Cookie;
 use transport::handshake::Hello;
 use transport::{ControlStream, OpenError, Transport};
 
@@ -61,7 +65,7 @@ pub trait GatewayHandler: Send + Sync + 'static {
 /// Why the control plane could not start.
 #[derive(Debug, thiserror::Error)]
 #[error("starting the control plane")]
-pub struct ControlError(#[from] ractor::SpawnErr);
+pub struct ControlError(#[from] SpawnErr);
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +98,41 @@ pub struct Control {
 
 struct Inner {
     transport: Transport,
-    sessions: Sessions,
-    gateway: ractor::ActorCell,
+    /// Replaced when an actor of it has failed.
+    actors: ArcSwap<Actors>,
     asking: Semaphore,
+    is_stopped: AtomicBool,
+}
+
+/// The actors of a node in `ractor_cluster`. Neither goes on without the other, so that they start again together.
+struct Actors {
+    sessions: Sessions,
+    gateway: ActorCell,
+}
+
+impl Actors {
+    async fn start<H: GatewayHandler>(cookie: &Cookie, handler: Arc<H>) -> Result<Self, SpawnErr> {
+        let sessions = Sessions::start(cookie).await?;
+        let gateway = Gateway::spawn(sessions.gateway_name(), handler).await?;
+        Ok(Self { sessions, gateway })
+    }
+
+    fn have_failed(&self) -> bool {
+        ActorStatus::Stopping <= self.gateway.get_status() || !self.sessions.is_served()
+    }
+
+    /// Resolves when one of them has ended.
+    async fn ended(&self) {
+        tokio::select! {
+            _ = self.gateway.wait(None) => {}
+            () = self.sessions.ended() => {}
+        }
+    }
+
+    fn stop(&self) {
+        self.sessions.stop();
+        self.gateway.stop(None);
+    }
 }
 
 impl Control {
@@ -112,16 +148,18 @@ impl Control {
         supervisor: &Supervisor,
         handler: Arc<H>,
     ) -> Result<Self, ControlError> {
-        let sessions = Sessions::start(transport.cookie()).await?;
-        let gateway = Gateway::spawn(sessions.gateway_name(), handler).await?;
+        let actors = Actors::start(transport.cookie(), handler.clone()).await?;
         let inner = Arc::new(Inner {
             transport: transport.clone(),
-            sessions,
-            gateway,
+            actors: ArcSwap::from_pointee(actors),
             asking: Semaphore::new(ASKING_MAX),
+            is_stopped: AtomicBool::new(false),
         });
         let streams = Arc::new(tokio::sync::Mutex::new(transport.take_control_streams()));
-        let (receives, dials) = (inner.clone(), inner.clone());
+        let (watches, receives, dials) = (inner.clone(), inner.clone(), inner.clone());
+        supervisor.run("control-actors", move || {
+            watch_actors(watches.clone(), handler.clone())
+        });
         supervisor.run("control-receive", move || {
             receive_sessions(receives.clone(), streams.clone())
         });
@@ -142,7 +180,8 @@ impl Control {
     ) -> Result<Vec<u8>, AskError> {
         let deadline = Instant::now() + timeout;
         let _asking = self.may_ask(question, deadline).await?;
-        let session = timeout_at(deadline, self.inner.sessions.with(peer))
+        let actors = self.inner.actors.load_full();
+        let session = timeout_at(deadline, actors.sessions.with(peer))
             .await
             .map_err(|_| AskError::NotConnected(peer.to_owned()))?;
         let me = self.inner.transport.me().ok_or(AskError::Full)?;
@@ -218,19 +257,16 @@ impl Control {
                     .cast(GatewayMessage::Tell(envelope.clone()))
                     .is_ok()
         };
-        self.inner
-            .sessions
-            .all()
-            .iter()
-            .filter(|session| told(session))
-            .count()
+        let actors = self.inner.actors.load();
+        let sessions = actors.sessions.all();
+        sessions.iter().filter(|session| told(session)).count()
     }
 
     /// The names of the peers that have a session now, in order.
     #[must_use]
     pub fn peers(&self) -> Vec<String> {
-        let mut names: Vec<_> = self
-            .inner
+        let actors = self.inner.actors.load();
+        let mut names: Vec<_> = actors
             .sessions
             .all()
             .iter()
@@ -242,9 +278,9 @@ impl Control {
 
     /// Closes every session and takes no more. Stop the supervisor too, or sessions are dialled again.
     pub fn stop(&self) {
+        self.inner.is_stopped.store(true, Ordering::Release);
         self.inner.transport.close_control();
-        self.inner.sessions.stop();
-        self.inner.gateway.stop(None);
+        self.inner.actors.load().stop();
     }
 }
 
@@ -274,6 +310,21 @@ async fn ask_over(
     }
 }
 
+/// Starts the actors anew when this is started again, and fails with them, so that the supervisor says so and starts it.
+async fn watch_actors<H: GatewayHandler>(inner: Arc<Inner>, handler: Arc<H>) {
+    if inner.actors.load().have_failed() {
+        let actors = Actors::start(inner.transport.cookie(), handler)
+            .await
+            .expect("they could be started before");
+        // Its sessions are cut, and both ends make new ones.
+        inner.actors.swap(Arc::new(actors)).stop();
+    }
+    let actors = inner.actors.load_full();
+    actors.ended().await;
+    let is_stopped = inner.is_stopped.load(Ordering::Acquire);
+    assert!(is_stopped, "an actor of the control plane has failed");
+}
+
 /// Takes over the sessions that others dial.
 async fn receive_sessions(
     inner: Arc<Inner>,
@@ -289,11 +340,15 @@ async fn receive_sessions(
         }
         let inner = inner.clone();
         if !stream.peer.is_newcomer() {
-            running.spawn(async move { inner.sessions.keep(stream, true).await });
+            running.spawn(async move {
+                let actors = inner.actors.load_full();
+                actors.sessions.keep(stream, true).await;
+            });
         } else if let Ok(permit) = guests.clone().try_acquire_owned() {
             running.spawn(async move {
                 let _permit = permit;
-                inner.sessions.host(stream, GUEST_DEADLINE).await;
+                let actors = inner.actors.load_full();
+                actors.sessions.host(stream, GUEST_DEADLINE).await;
             });
         } else {
             tracing::warn!(node = %stream.peer.name, "too many newcomers at once, closing the connection to this one");
@@ -313,7 +368,7 @@ async fn dial_sessions(inner: Arc<Inner>) {
             let stays = connected.iter().any(|peer| peer.replica == *replica);
             if !stays {
                 task.abort();
-                inner.sessions.close(*replica);
+                inner.actors.load().sessions.close(*replica);
             }
             stays
         });
@@ -349,7 +404,8 @@ async fn keep_session(inner: Arc<Inner>, peer: Hello) {
         }
         match inner.transport.open_control(&peer.cluster, &me).await {
             Ok(stream) if stream.peer.replica == peer.replica => {
-                inner.sessions.keep(stream, false).await
+                let actors = inner.actors.load_full();
+                actors.sessions.keep(stream, false).await;
             }
             Ok(stream) => {
                 tracing::debug!(node = %stream.peer.name, "another node at that address, leaving it alone")

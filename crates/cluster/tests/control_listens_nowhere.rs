@@ -27,8 +27,8 @@ async fn the_control_plane_listens_nowhere() {
         advertise: None,
         cookie: Cookie::new("cookie"),
     };
-    let transport = Transport::bind(config).await.unwrap();
     let supervisor = supervisor::Supervisor::start().await.unwrap();
+    let transport = Transport::bind(config, &supervisor).await.unwrap();
     let before = listening();
     assert_eq!(
         before,

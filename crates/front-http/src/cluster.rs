@@ -130,8 +130,11 @@ pub(crate) async fn owner<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Re
 }
 
 /// `GET /health`
-pub(crate) async fn health() -> Response {
-    decided::json(r#"{"status":"ok"}"#)
+pub(crate) async fn health<N: Node>(State(app): Shared<N>) -> Response {
+    match app.limiter.node().is_well() {
+        true => decided::json(r#"{"status":"ok"}"#),
+        false => unavailable(r#"{"status":"failing"}"#),
+    }
 }
 
 /// `GET /ready`
@@ -142,6 +145,10 @@ pub(crate) async fn ready<N: Node>(State(app): Shared<N>) -> Response {
         Readiness::NoQuorum => r#"{"status":"no-quorum"}"#,
         Readiness::Draining => r#"{"status":"draining"}"#,
     };
+    unavailable(json)
+}
+
+fn unavailable(json: &'static str) -> Response {
     let mut response = decided::json(json);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response

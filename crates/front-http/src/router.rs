@@ -165,6 +165,9 @@ mod tests {
         fn forget(&self, _: &str) -> Forgotten {
             match *self {}
         }
+        fn is_well(&self) -> bool {
+            match *self {}
+        }
         fn readiness(&self) -> Readiness {
             match *self {}
         }

@@ -18,6 +18,9 @@ pub trait Node: Coordinator {
     /// Who decides for a key. `None` while nobody is known to.
     fn owner_of(&self, policy: &Policy, key: &str) -> Option<Ownership>;
 
+    /// Whether what this process does for ever still goes on. `false`: only a new process helps.
+    fn is_well(&self) -> bool;
+
     /// Whether this node takes hits.
     fn readiness(&self) -> Readiness;
 

@@ -197,6 +197,10 @@ impl limiter::Node for Served {
         self.joined()?.owner_of(policy, key)
     }
 
+    fn is_well(&self) -> bool {
+        self.joined().is_none_or(Cluster::is_well)
+    }
+
     fn readiness(&self) -> Readiness {
         if self.stopping.load(Ordering::Acquire) {
             return Readiness::Draining;

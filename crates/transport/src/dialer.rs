@@ -1,13 +1,15 @@
 //! The dialling end: every address in use is redialled whenever its node is not connected.
 
+use std::collections::HashMap;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use delta_crdt::ReplicaId;
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::{Inner, TransportEvent, lock, stream};
 use crate::handshake::{self, HandshakeError, Hello, Plane, Proven, Refusal};
@@ -50,54 +52,34 @@ pub enum OpenError {
     },
 }
 
-/// An address that is kept connected.
-pub(super) struct Dial {
-    task: AbortHandle,
-    /// Whom the address led to last.
-    known: Arc<Mutex<Option<ReplicaId>>>,
-}
-
-impl Drop for Dial {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
+/// Whom an address that is kept connected led to last. Its own, each time that it is begun to be dialled.
+pub(super) type Known = Arc<Mutex<Option<ReplicaId>>>;
 
 impl Inner {
     /// Dials `address`, which leads to `expected` as far as is known.
-    pub(super) fn dial(self: &Arc<Self>, address: &str, expected: Option<ReplicaId>) {
+    pub(super) fn dial(&self, address: &str, expected: Option<ReplicaId>) {
         self.dial_knowing(address, |known| *known = known.or(expected));
     }
 
     /// Redials `peer`, now connected, when it is lost.
-    pub(super) fn keep_dialling(self: &Arc<Self>, peer: &Hello) {
+    pub(super) fn keep_dialling(&self, peer: &Hello) {
         self.dial_knowing(&peer.cluster, |known| *known = Some(peer.replica));
     }
 
-    fn dial_knowing(self: &Arc<Self>, address: &str, learn: impl FnOnce(&mut Option<ReplicaId>)) {
+    fn dial_knowing(&self, address: &str, learn: impl FnOnce(&mut Option<ReplicaId>)) {
         if address == self.advertised {
             return;
         }
         let mut dials = lock(&self.dials);
-        if let Some(dial) = dials.get(address) {
-            learn(&mut lock(&dial.known));
+        if let Some(known) = dials.get(address) {
+            learn(&mut lock(known));
             return;
         }
         let mut known = None;
         learn(&mut known);
-        let known = Arc::new(Mutex::new(known));
-        let task = tokio::spawn(keep_connected(
-            self.clone(),
-            address.to_owned(),
-            known.clone(),
-        ));
-        dials.insert(
-            address.to_owned(),
-            Dial {
-                task: task.abort_handle(),
-                known,
-            },
-        );
+        dials.insert(address.to_owned(), Arc::new(Mutex::new(known)));
+        drop(dials);
+        self.dials_changed.send_replace(());
     }
 
     /// Looks once whether a node is at `address`; one that is there is connected.
@@ -169,7 +151,41 @@ impl Pauses {
     }
 }
 
-async fn keep_connected(inner: Arc<Inner>, address: String, known: Arc<Mutex<Option<ReplicaId>>>) {
+/// Keeps every address connected that is to be dialled, until the shutdown.
+pub(super) async fn dial_all(inner: Arc<Inner>) {
+    let mut changed = inner.dials_changed.subscribe();
+    // They end with this task, and their panics are its own: it starts again, and dials every address anew.
+    let mut running = JoinSet::new();
+    let mut dialling = HashMap::<String, (Known, AbortHandle)>::new();
+    let mut shutdown = pin!(inner.when_shut_down());
+    loop {
+        changed.borrow_and_update();
+        let wanted = lock(&inner.dials).clone();
+        dialling.retain(|address, (known, task)| {
+            let stays = wanted.get(address).is_some_and(|it| Arc::ptr_eq(it, known));
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (address, known) in wanted {
+            dialling.entry(address).or_insert_with_key(|address| {
+                let task = keep_connected(inner.clone(), address.clone(), known.clone());
+                (known, running.spawn(task))
+            });
+        }
+        tokio::select! {
+            // Never an error: the sender lives in `inner`.
+            _ = changed.changed() => {}
+            Some(Err(error)) = running.join_next() => if error.is_panic() {
+                std::panic::resume_unwind(error.into_panic());
+            },
+            () = &mut shutdown => return,
+        }
+    }
+}
+
+async fn keep_connected(inner: Arc<Inner>, address: String, known: Known) {
     let mut pauses = Pauses::fresh();
     let mut refusals = 0;
     let mut warned = "";
@@ -262,6 +278,13 @@ fn tells(error: &HandshakeError) -> bool {
 }
 
 impl Inner {
+    /// Resolves when this node is shut down, and not before its start.
+    pub(super) async fn when_shut_down(&self) {
+        // Never an error: the sender lives in `self`.
+        let mut me = self.me.subscribe();
+        let _none = me.wait_for(Option::is_none).await;
+    }
+
     /// Who this node is, once it has an incarnation. `None`: it has stopped.
     async fn when_introduced(&self) -> Option<Hello> {
         let mut me = self.me.subscribe();

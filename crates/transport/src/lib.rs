@@ -28,14 +28,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use delta_crdt::ReplicaId;
+use supervisor::Supervisor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
 
 use crate::cookie::Cookie;
 use crate::handshake::{HandshakeError, HandshakeKey, Hello, Plane, Refusal};
 
-use dialer::Dial;
+use dialer::Known;
 pub use dialer::OpenError;
 use link::Link;
 use stream::Traffic;
@@ -68,6 +68,12 @@ const EVENTS_MAX: usize = 1024;
 
 /// Control streams that wait to be taken over. A node that restarts brings one per peer at once.
 const CONTROL_STREAMS_MAX: usize = 64;
+
+/// What accepts connections, in logs and metrics.
+const ACCEPT: &str = "accept";
+
+/// What dials, in logs and metrics.
+const DIAL: &str = "dial";
 
 /// How long a shutdown waits for its goodbyes to be heard.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
@@ -178,7 +184,10 @@ struct Inner {
     cookie: Cookie,
     address: SocketAddr,
     advertised: String,
-    listener: Mutex<Option<TcpListener>>,
+    /// Above what accepts and dials.
+    supervisor: Supervisor,
+    /// `None` after the shutdown.
+    listener: Mutex<Option<Arc<TcpListener>>>,
     /// Who this node is. `None` before the start.
     me: watch::Sender<Option<Hello>>,
     started: OnceLock<Started>,
@@ -188,10 +197,10 @@ struct Inner {
     /// The peers connected, for the control plane to follow.
     peers: watch::Sender<Vec<Hello>>,
     control: Mutex<Option<mpsc::Sender<ControlStream>>>,
-    dials: Mutex<HashMap<String, Dial>>,
+    dials: Mutex<HashMap<String, Known>>,
+    dials_changed: watch::Sender<()>,
     attempts: AtomicU64,
     connections: AtomicU64,
-    accepting: Mutex<Option<AbortHandle>>,
     traffic: Traffic,
 }
 
@@ -202,16 +211,17 @@ struct Started {
 }
 
 impl Transport {
-    /// Binds the address, so that it can be told before anything is answered on it.
+    /// Binds the address, so that it can be told before anything is answered on it. What accepts and dials from the
+    /// start on runs below `supervisor`, and ends with the shutdown.
     ///
     /// Install the metrics recorder before: counters are looked up here, once.
     ///
     /// # Errors
     ///
     /// When the address cannot be bound.
-    pub async fn bind(config: TransportConfig) -> io::Result<Self> {
+    pub async fn bind(config: TransportConfig, supervisor: &Supervisor) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen).await?;
-        Self::listening(listener, config.advertise, config.cookie)
+        Self::listening(listener, config.advertise, config.cookie, supervisor)
     }
 
     /// As [`Self::bind`], on a listener that its owner has bound. `advertise` is what others dial, port 0 standing for the
@@ -224,6 +234,7 @@ impl Transport {
         listener: TcpListener,
         advertise: Option<String>,
         cookie: Cookie,
+        supervisor: &Supervisor,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let advertised = match advertise {
@@ -239,7 +250,8 @@ impl Transport {
                 cookie,
                 address,
                 advertised,
-                listener: Mutex::new(Some(listener)),
+                supervisor: supervisor.clone(),
+                listener: Mutex::new(Some(Arc::new(listener))),
                 me: watch::Sender::new(None),
                 started: OnceLock::new(),
                 links: RwLock::default(),
@@ -247,9 +259,9 @@ impl Transport {
                 peers: watch::Sender::new(Vec::new()),
                 control: Mutex::default(),
                 dials: Mutex::default(),
+                dials_changed: watch::Sender::new(()),
                 attempts: AtomicU64::new(1),
                 connections: AtomicU64::new(1),
-                accepting: Mutex::default(),
                 traffic: Traffic::new(),
             }),
         })
@@ -293,11 +305,10 @@ impl Transport {
             .is_ok();
         assert!(first, "a transport starts once");
         self.inner.me.send_replace(Some(me));
-        let listener = lock(&self.inner.listener)
-            .take()
-            .expect("the listener waits for the start");
-        let accepting = tokio::spawn(listener::accept_all(self.inner.clone(), listener));
-        *lock(&self.inner.accepting) = Some(accepting.abort_handle());
+        let (accepts, dials) = (self.inner.clone(), self.inner.clone());
+        let supervisor = &self.inner.supervisor;
+        supervisor.run(ACCEPT, move || listener::accept_all(accepts.clone()));
+        supervisor.run(DIAL, move || dialer::dial_all(dials.clone()));
         receiver
     }
 
@@ -328,6 +339,7 @@ impl Transport {
             wanted.insert(address);
         }
         lock(&self.inner.dials).retain(|address, _| wanted.contains(address.as_str()));
+        self.inner.dials_changed.send_replace(());
     }
 
     /// Looks once whether a node is at `address`, and connects with it if so.
@@ -344,6 +356,7 @@ impl Transport {
     /// Stops redialling `address`. A connection that is open stays.
     pub fn forget(&self, address: &str) {
         lock(&self.inner.dials).remove(address);
+        self.inner.dials_changed.send_replace(());
     }
 
     /// Closes the connections to `replica` at once and stops redialling the address it advertised. It may
@@ -392,11 +405,9 @@ impl Transport {
     /// Stops accepting and dialling, says goodbye to every peer after what waits for it, and returns when all
     /// connections are closed or a second has passed.
     pub async fn shutdown(&self) {
-        if let Some(accepting) = lock(&self.inner.accepting).take() {
-            accepting.abort();
-        }
         lock(&self.inner.listener).take();
         lock(&self.inner.dials).clear();
+        self.inner.dials_changed.send_replace(());
         self.inner.me.send_replace(None);
         let links: Vec<_> = self.inner.all_links();
         for link in &links {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use metrics::Counter;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::stream::PROVEN;
@@ -60,13 +61,21 @@ impl Unproven {
     }
 }
 
-/// Accepts until aborted.
-pub(super) async fn accept_all(inner: Arc<Inner>, listener: TcpListener) {
+/// Accepts until the shutdown.
+pub(super) async fn accept_all(inner: Arc<Inner>) {
+    let Some(listener) = lock(&inner.listener).clone() else {
+        return;
+    };
     let unproven = Arc::new(Unproven::default());
     let evicted = inner.traffic.evicted_handshakes.clone();
     let mut id = 0;
+    let mut shutdown = pin!(inner.when_shut_down());
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => return,
+        };
+        match accepted {
             Ok((stream, remote)) => {
                 id += 1;
                 let proving = prove(inner.clone(), unproven.clone(), id, stream, remote);

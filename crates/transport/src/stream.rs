@@ -1,18 +1,19 @@
 //! One connection from proof to end: a task that reads frames, a task that writes them.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use metrics::{Counter, Gauge};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::link::{Batch, Connection, Link, Turn};
-use super::{FRAME_MAX, Inner, OnFrame};
+use super::{FRAME_MAX, Inner};
 use crate::handshake::{HandshakeError, Proven};
 
 /// What one read can take. Sixty-four frames of a kilobyte, or the kernel's answer to one wake-up.
@@ -122,18 +123,28 @@ pub(super) async fn carry(
         connection.clone(),
         writer,
     ));
-    let end = tokio::select! {
-        end = read_frames(&inner, &link, &mut reader, &mut buffer) => end,
-        () = connection.cut.notified() => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut by this node")),
-        // A writer that fails tells why; one that finished leaves the peer to finish, too.
-        written = &mut writing => match written {
-            Ok(Ok(())) => tokio::time::timeout(FINISH_PATIENCE, read_frames(&inner, &link, &mut reader, &mut buffer))
-                .await
-                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
-            Ok(Err(error)) => Err(error),
-            Err(panic) => Err(io::Error::other(panic)),
-        },
+    let carrying = async {
+        tokio::select! {
+            end = read_frames(&inner, &link, &mut reader, &mut buffer) => end,
+            () = connection.cut.notified() => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut by this node")),
+            // A writer that fails tells why; one that finished leaves the peer to finish, too.
+            written = &mut writing => match written {
+                Ok(Ok(())) => tokio::time::timeout(FINISH_PATIENCE, read_frames(&inner, &link, &mut reader, &mut buffer))
+                    .await
+                    .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+                Ok(Err(error)) => Err(error),
+                Err(panic) => Err(io::Error::other(panic)),
+            },
+        }
     };
+    // A connection that nobody reads would look alive for ever, and be redialled never: with the next one the link begins
+    // afresh. What a handler had locked is poisoned, and looked after by whoever locks it next.
+    let carried = AssertUnwindSafe(carrying).catch_unwind().await;
+    let end = carried.unwrap_or_else(|_| {
+        inner.traffic.panics.increment(1);
+        tracing::error!(node = %link.peer.name, "carrying frames panicked, closing the connection");
+        Err(io::Error::other("carrying frames panicked"))
+    });
     if let Err(error) = &end {
         tracing::debug!(node = %link.peer.name, %error, "connection ended");
     }
@@ -190,7 +201,7 @@ async fn read_frames(
                 Split::Frame(frame) if frame.is_empty() => link.hear_goodbye(),
                 Split::Frame(frame) => {
                     inner.traffic.received_frames.increment(1);
-                    handle(inner, link, &started.on_frame, frame)?;
+                    (started.on_frame)(link.peer.replica, frame);
                 }
                 Split::Missing(bytes) => break bytes,
             }
@@ -207,18 +218,6 @@ async fn read_frames(
         }
         inner.traffic.received_bytes.increment(read as u64);
     }
-}
-
-/// Hands a frame to the driver. Where that panics the connection ends, and with the next one the link begins afresh:
-/// a link that nobody reads would look alive for ever, and be redialled never.
-fn handle(inner: &Inner, link: &Link, on_frame: &OnFrame, frame: Bytes) -> io::Result<()> {
-    // What the handler had locked is poisoned, and looked after by whoever locks it next.
-    let handled = catch_unwind(AssertUnwindSafe(|| on_frame(link.peer.replica, frame)));
-    handled.map_err(|_| {
-        inner.traffic.panics.increment(1);
-        tracing::error!(node = %link.peer.name, "handling a frame panicked, closing the connection");
-        io::Error::other("handling a frame panicked")
-    })
 }
 
 enum Split {

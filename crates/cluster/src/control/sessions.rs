@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use delta_crdt::ReplicaId;
 use metrics::{Counter, counter};
-use ractor::{Actor, ActorRef, SpawnErr};
+use ractor::{Actor, ActorRef, ActorStatus, SpawnErr};
 use ractor_cluster::node::{NodeConnectionMode, NodeServerSessionInformation};
 use ractor_cluster::{NodeEventSubscription, NodeServer, NodeServerMessage};
 use tokio::sync::{mpsc, watch};
@@ -235,8 +235,24 @@ impl Sessions {
         }
     }
 
+    /// Whether the node server runs.
+    pub(super) fn is_served(&self) -> bool {
+        self.server.get_status() < ActorStatus::Stopping
+    }
+
+    /// Resolves when the node server has ended.
+    pub(super) async fn ended(&self) {
+        // Without a deadline it ends by nothing else.
+        let _ended = self.server.wait(None).await;
+    }
+
+    /// Ends the node server and every session, whether or not it tells of their end.
     pub(super) fn stop(&self) {
         self.server.stop(None);
+        for line in lock(&self.state).lines.values() {
+            line.cut();
+        }
+        lock(&self.waiting).clear();
     }
 
     /// Gives the stream to the node server and waits until the session is ready. `None`: it did not get there.

@@ -6,6 +6,9 @@ use super::*;
 use transport::TransportConfig;
 use transport::cookie::Cookie;
 
+/// A word whose handling panics.
+const PANIC: &[u8] = b"panic";
+
 struct Reverse;
 
 impl GatewayHandler for Reverse {
@@ -14,7 +17,9 @@ impl GatewayHandler for Reverse {
         question
     }
 
-    fn told(&self, _: Hello, _: Vec<u8>) {}
+    fn told(&self, _: Hello, word: Vec<u8>) {
+        assert_ne!(word, PANIC, "on purpose");
+    }
 }
 
 async fn node(name: &str, replica: u32) -> (Transport, Control) {
@@ -24,8 +29,8 @@ async fn node(name: &str, replica: u32) -> (Transport, Control) {
         advertise: None,
         cookie: Cookie::new("cookie"),
     };
-    let transport = Transport::bind(config).await.unwrap();
     let supervisor = supervisor::Supervisor::start().await.unwrap();
+    let transport = Transport::bind(config, &supervisor).await.unwrap();
     let control = Control::start(&transport, &supervisor, Arc::new(Reverse))
         .await
         .unwrap();
@@ -64,10 +69,17 @@ async fn a_session_comes_back_when_its_connection_is_lost() {
         } else {
             (&berts, 1)
         };
-        let before = control.inner.sessions.all();
-        control.inner.sessions.close(ReplicaId(replica));
+        let before = control.inner.actors.load().sessions.all();
+        control
+            .inner
+            .actors
+            .load()
+            .sessions
+            .close(ReplicaId(replica));
         while control
             .inner
+            .actors
+            .load()
             .sessions
             .all()
             .iter()
@@ -88,17 +100,20 @@ async fn a_newer_session_replaces_an_older_one_at_both_ends() {
     ask(&berts, "anna").await.unwrap();
     for round in 0..5 {
         let before = [
-            annas.inner.sessions.all().remove(0),
-            berts.inner.sessions.all().remove(0),
+            annas.inner.actors.load().sessions.all().remove(0),
+            berts.inner.actors.load().sessions.all().remove(0),
         ];
         let me = anna.me().unwrap();
         let stream = anna.open_control(bert.advertised(), &me).await.unwrap();
         let inner = annas.inner.clone();
-        tokio::spawn(async move { inner.sessions.keep(stream, false).await });
+        let actors = inner.actors.load_full();
+        tokio::spawn(async move { actors.sessions.keep(stream, false).await });
         for (control, before) in [&annas, &berts].into_iter().zip(before) {
             let replaced = async {
                 while control
                     .inner
+                    .actors
+                    .load()
                     .sessions
                     .all()
                     .first()
@@ -117,13 +132,38 @@ async fn a_newer_session_replaces_an_older_one_at_both_ends() {
     }
 }
 
+/// A word whose handling panicked ended the one actor that answers for a node, for good.
+#[tokio::test]
+async fn the_control_plane_starts_again_when_an_actor_of_it_fails() {
+    let (anna, annas) = node("anna", 1).await;
+    let (bert, berts) = node("bert", 2).await;
+    anna.dial(bert.advertised());
+    ask(&annas, "bert").await.unwrap();
+    let fails: [fn(&Control, &Control); 2] = [
+        |annas, _| assert_eq!(annas.tell_all(PANIC), 1),
+        |_, berts| berts.inner.actors.load().sessions.stop(),
+    ];
+    for fail in fails {
+        let before = berts.inner.actors.load_full();
+        fail(&annas, &berts);
+        let replaced = async {
+            while Arc::ptr_eq(&before, &berts.inner.actors.load()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            while ask(&annas, "bert").await.is_err() || ask(&berts, "anna").await.is_err() {}
+        };
+        let patience = Duration::from_secs(20);
+        tokio::time::timeout(patience, replaced).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn what_a_stalled_peer_does_not_read_is_bounded() {
     let (anna, annas) = node("anna", 1).await;
     let (bert, _berts) = node("bert", 2).await;
     anna.dial(bert.advertised());
     ask(&annas, "bert").await.unwrap();
-    let session = annas.inner.sessions.all().remove(0);
+    let session = annas.inner.actors.load().sessions.all().remove(0);
     // Without an await nothing is written, as with a peer that has stopped reading.
     assert!(session.may_write(UNWRITTEN_MAX - 100));
     assert_eq!(annas.tell_all(&[0; 200]), 0);

@@ -19,11 +19,11 @@ use tokio::time::Instant;
 use super::calls::Calls;
 use super::flush;
 use super::forward::Forwarder;
-use super::keeper::Keepers;
 use super::key_limits::KeyLimits;
 use super::liveness::member_of;
 use super::memory::Memory;
 use super::metrics::NodeMetrics;
+use super::pulse::{self, Pulse};
 use super::quorum::QuorumWatch;
 use super::skew::Skew;
 use super::slots::{SHARDS, Slots};
@@ -60,8 +60,8 @@ pub enum JoinError {
     #[error("starting the control plane")]
     Control(#[from] ControlError),
     /// Nothing was joined.
-    #[error("starting the shard keepers or their supervisor")]
-    Keepers(#[from] ractor::SpawnErr),
+    #[error("starting the supervisor of the node's tasks")]
+    Supervisor(#[from] ractor::SpawnErr),
     /// Nothing was joined: another node answers under this name, or was started with it at the same moment.
     #[error(
         "a node named {name} is already in the cluster and answers, at {at}; choose another --name"
@@ -147,7 +147,8 @@ impl Cluster {
         stopped: impl Future<Output = ()> + Send,
     ) -> Result<Self, JoinError> {
         let mut stopped = pin!(stopped);
-        let transport = transport_on(listener, &config).map_err(JoinError::Listen)?;
+        let supervisor = Supervisor::start().await?;
+        let transport = transport_on(listener, &config, &supervisor).map_err(JoinError::Listen)?;
         let me = Hello {
             name: config.name.clone(),
             incarnation: 0,
@@ -156,7 +157,6 @@ impl Cluster {
             http: config.http.clone(),
             zone: config.zone.clone(),
         };
-        let supervisor = Supervisor::start().await?;
         let cluster = Self::assemble(config, transport.clone(), supervisor, me.replica);
         let control = Control::start(
             &transport,
@@ -235,7 +235,8 @@ impl Cluster {
             control: OnceLock::new(),
             announcement: Mutex::new(None),
             membership: Mutex::new(None),
-            keepers: OnceLock::new(),
+            view_changes: watch::Sender::new(()),
+            pulse: Pulse::default(),
             supervisor,
             key_limits: KeyLimits::default(),
             memory: Memory::new(config.max_keys, config.max_memory),
@@ -302,8 +303,7 @@ impl Cluster {
             .expect("the machine does not panic") = Some(membership);
         self.inner.transport.introduce(me);
         self.with_membership(|membership, _| self.dial(membership));
-        let keepers = Keepers::start(self.clone()).await?;
-        let _first = self.inner.keepers.set(keepers);
+        self.keep_shards();
         self.with_membership(|membership, now| membership.on_tick(now));
         self.run("heartbeats", Self::tick_forever);
         self.run("clock", Self::keep_time);
@@ -332,7 +332,7 @@ impl Cluster {
         while !self.inner.is_stopped() {
             timer.tick().await;
             let of_the_shards = self.facts_of_the_shards();
-            self.with_membership(|membership, now| {
+            let ticked = self.with_membership(|membership, now| {
                 if let Some((chair, recalled)) = of_the_shards {
                     membership.on_chair(chair);
                     membership.on_recalled(recalled);
@@ -340,6 +340,11 @@ impl Cluster {
                 membership.on_tick(now);
             });
             self.watch_quorum();
+            if ticked.is_some() {
+                self.inner
+                    .pulse
+                    .beat(pulse::Part::Heartbeats, self.inner.clock.now().boot);
+            }
             if LOOK_FOR_THE_DEAD <= looked.elapsed() {
                 looked = Instant::now();
                 self.let_go();
@@ -440,13 +445,18 @@ impl GatewayHandler for Gatekeeper {
 }
 
 /// Takes the listener over: it is never closed and bound again, so that nobody else gets its port in between.
-fn transport_on(listener: std::net::TcpListener, config: &ClusterConfig) -> io::Result<Transport> {
+fn transport_on(
+    listener: std::net::TcpListener,
+    config: &ClusterConfig,
+    supervisor: &Supervisor,
+) -> io::Result<Transport> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     Transport::listening(
         listener,
         Some(config.advertise.clone()),
         config.cookie.clone(),
+        supervisor,
     )
 }
 

@@ -1,20 +1,21 @@
-//! The actors that own the shards: they tick, expire, evict and recover them, and are restarted when
-//! they fail. A hit does not pass their mailboxes; it takes the shard's lock.
+//! The actors that own the shards: they tick, expire, evict and recover them, and start again when
+//! they fail. A hit does not wait for them; it takes the shard's lock.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quota::Now;
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use ractor_cluster::RactorMessage;
 use shard::{Role, Shard, ShardId};
+use tokio::time::Instant;
 
 use super::Cluster;
 use super::memory::{Excess, Held, KEEPERS_MAX, Part};
+use super::pulse;
 use super::slots::{Outbox, SHARDS};
 
-/// Keepers of a node. Few, since each is a mailbox and a task; more than the cores of a small machine, so
+/// Their name in logs and metrics.
+pub(super) const KEEPER: &str = "keeper";
+
+/// Keepers of a node. Few, since each is an actor; more than the cores of a small machine, so
 /// that the work of one tick spreads.
 const KEEPERS: u16 = KEEPERS_MAX as u16;
 
@@ -28,195 +29,49 @@ const FULL_TICK: u32 = 4;
 /// One cell of this many is looked at for expiry at each full tick, so that all have been after 26 s.
 const EXPIRY_SHARE: usize = 256;
 
-/// What wakes a keeper.
-#[derive(RactorMessage)]
-pub(crate) enum KeeperMsg {
-    /// Time has passed. Lost with the keeper; its successor starts its own timer. One is under way at a time: the next is
-    /// asked for when this one has been done, so that a keeper that was held up finds one waiting and not hundreds.
-    Tick,
-    /// The view changed: look at every shard at once. At most one waits.
-    ViewChanged,
-}
-
-/// What wakes the warden.
-#[derive(RactorMessage)]
-pub(crate) enum WardenMsg {
-    /// Tell every keeper. May be repeated. At most one waits.
-    ViewChanged,
-}
-
-/// The handle on the keepers.
-pub(crate) struct Keepers {
-    warden: ActorRef<WardenMsg>,
-    is_told: Told,
-}
-
-/// Whether a word is waiting in a mailbox: a second one would say nothing more.
-type Told = Arc<AtomicBool>;
-
-impl Keepers {
-    /// Starts the keepers under their warden.
-    pub(crate) async fn start(cluster: Cluster) -> Result<Self, ractor::SpawnErr> {
-        let is_told = Told::default();
-        let (warden, _ended) = Actor::spawn(None, Warden, (cluster, is_told.clone())).await?;
-        Ok(Self { warden, is_told })
-    }
-
-    /// The view changed.
-    pub(crate) fn view_changed(&self) {
-        if !self.is_told.swap(true, Ordering::AcqRel) {
-            // Without a warden the node is stopping.
-            let _stopped = self.warden.cast(WardenMsg::ViewChanged);
-        }
-    }
-
-    /// Ends all of them.
-    pub(crate) fn stop(&self) {
-        self.warden.stop(None);
-    }
-}
-
-/// Starts keepers, and starts them again.
-struct Warden;
-
-struct Wards {
-    cluster: Cluster,
-    is_told: Told,
-    keepers: Vec<Ward>,
-}
-
-struct Ward {
-    keeper: ActorRef<KeeperMsg>,
-    is_told: Told,
-}
-
-impl Wards {
-    async fn start(
-        &mut self,
-        me: &ActorRef<WardenMsg>,
-        index: u16,
-    ) -> Result<Ward, ActorProcessingErr> {
-        let is_told = Told::default();
-        let arguments = (self.cluster.clone(), index, is_told.clone());
-        let (keeper, _ended) = Actor::spawn_linked(None, Keeper, arguments, me.get_cell()).await?;
-        Ok(Ward { keeper, is_told })
-    }
-}
-
-impl Actor for Warden {
-    type Msg = WardenMsg;
-    type State = Wards;
-    type Arguments = (Cluster, Told);
-
-    async fn pre_start(
-        &self,
-        me: ActorRef<WardenMsg>,
-        (cluster, is_told): Self::Arguments,
-    ) -> Result<Wards, ActorProcessingErr> {
-        let mut wards = Wards {
-            cluster,
-            is_told,
-            keepers: Vec::new(),
-        };
+impl Cluster {
+    /// Starts the keepers. Each finds what it needs in the node, so that one that starts again goes on with the next tick.
+    pub(super) fn keep_shards(&self) {
         for index in 0..KEEPERS {
-            let ward = wards.start(&me, index).await?;
-            wards.keepers.push(ward);
+            self.run(KEEPER, move |cluster| cluster.keep(index));
         }
-        Ok(wards)
     }
 
-    async fn handle(
-        &self,
-        _: ActorRef<WardenMsg>,
-        message: WardenMsg,
-        wards: &mut Wards,
-    ) -> Result<(), ActorProcessingErr> {
-        match message {
-            WardenMsg::ViewChanged => {
-                // Before they are told: whoever changes the view from here on tells again.
-                wards.is_told.store(false, Ordering::Release);
-                for ward in &wards.keepers {
-                    if !ward.is_told.swap(true, Ordering::AcqRel) {
-                        let _restarting = ward.keeper.cast(KeeperMsg::ViewChanged);
-                    }
+    /// Ticks until the node stops, and looks at every shard at once when the view changes.
+    async fn keep(self, index: u16) {
+        let mut view = self.inner.view_changes.subscribe();
+        let mut kept = Kept {
+            cluster: self,
+            index,
+            ticks: 0,
+            excess: None,
+        };
+        // The keeper before it may have gone with a change that it had not looked at.
+        view.mark_changed();
+        let mut tick_at = Instant::now();
+        while !kept.cluster.inner.is_stopped() {
+            tokio::select! {
+                () = tokio::time::sleep_until(tick_at) => {
+                    kept.tick();
+                    // From the end of this one: a keeper that was held up does not make up for it.
+                    tick_at = Instant::now() + TICK;
                 }
+                changed = view.changed() => match changed {
+                    Ok(()) => kept.view_changed(),
+                    Err(_) => return,
+                },
             }
         }
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        me: ActorRef<WardenMsg>,
-        event: SupervisionEvent,
-        wards: &mut Wards,
-    ) -> Result<(), ActorProcessingErr> {
-        if let SupervisionEvent::ActorFailed(failed, error) = event {
-            tracing::error!(error = %error, "a keeper of shards failed, starting it again");
-            metrics::counter!("weir_keeper_restarts_total").increment(1);
-            let place = wards
-                .keepers
-                .iter()
-                .position(|ward| ward.keeper.get_id() == failed.get_id());
-            if let Some(place) = place {
-                let index = u16::try_from(place).expect("there are eight keepers");
-                wards.keepers[place] = wards.start(&me, index).await?;
-            }
-        }
-        Ok(())
     }
 }
 
-/// Looks after a range of shards.
-struct Keeper;
-
+/// What a keeper of a range of shards has in mind.
 struct Kept {
     cluster: Cluster,
     index: u16,
-    is_told: Told,
     ticks: u32,
     /// What these shards have to give up, as of the last full tick.
     excess: Option<Excess>,
-}
-
-impl Actor for Keeper {
-    type Msg = KeeperMsg;
-    type State = Kept;
-    type Arguments = (Cluster, u16, Told);
-
-    async fn pre_start(
-        &self,
-        me: ActorRef<KeeperMsg>,
-        (cluster, index, is_told): Self::Arguments,
-    ) -> Result<Kept, ActorProcessingErr> {
-        me.send_after(TICK, || KeeperMsg::Tick);
-        Ok(Kept {
-            cluster,
-            index,
-            is_told,
-            ticks: 0,
-            excess: None,
-        })
-    }
-
-    async fn handle(
-        &self,
-        me: ActorRef<KeeperMsg>,
-        message: KeeperMsg,
-        kept: &mut Kept,
-    ) -> Result<(), ActorProcessingErr> {
-        match message {
-            KeeperMsg::Tick => {
-                kept.tick();
-                me.send_after(TICK, || KeeperMsg::Tick);
-            }
-            KeeperMsg::ViewChanged => {
-                kept.is_told.store(false, Ordering::Release);
-                kept.view_changed();
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Kept {
@@ -265,6 +120,9 @@ impl Kept {
         }
         self.cluster.ship(out);
         self.cluster.repeat_pieces(now);
+        inner
+            .pulse
+            .beat(pulse::Part::Keeper(self.index), inner.clock.now().boot);
     }
 
     fn view_changed(&self) {

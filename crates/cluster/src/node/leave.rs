@@ -54,9 +54,6 @@ impl Cluster {
         self.inner.stopped.store(true, Ordering::Release);
         self.inner.slots.wake_all();
         tokio::time::sleep(LAST_WORDS).await;
-        if let Some(keepers) = self.inner.keepers.get() {
-            keepers.stop();
-        }
         self.go_silent().await;
     }
 

@@ -66,9 +66,7 @@ impl Cluster {
         if view_changed {
             let world = self.inner.slots.world.load();
             tracing::info!(view = %format_args!("{:016x}", world.view.digest()), members = world.view.members().len(), "view changed");
-            if let Some(keepers) = self.inner.keepers.get() {
-                keepers.view_changed();
-            }
+            self.inner.view_changes.send_replace(());
         }
         Some(result)
     }

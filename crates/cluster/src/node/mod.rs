@@ -20,6 +20,7 @@ mod local;
 mod look;
 mod memory;
 mod metrics;
+mod pulse;
 mod quorum;
 mod skew;
 mod slots;
@@ -56,6 +57,7 @@ use key_limits::KeyLimits;
 use local::Local;
 use memory::Memory;
 use metrics::NodeMetrics;
+use pulse::Pulse;
 use quorum::QuorumWatch;
 use skew::Skew;
 use slots::Slots;
@@ -131,7 +133,9 @@ pub(crate) struct Inner {
     control: OnceLock<Control>,
     announcement: Mutex<Option<Announcement>>,
     membership: Mutex<Option<Membership>>,
-    keepers: OnceLock<keeper::Keepers>,
+    /// Wakes the keepers. Several changes at once wake them once.
+    view_changes: watch::Sender<()>,
+    pulse: Pulse,
     /// Above every task that lives as long as the node.
     supervisor: Supervisor,
     key_limits: KeyLimits,

@@ -59,12 +59,12 @@ impl Talker {
         incarnation: u64,
         change: impl FnOnce(Hello) -> Hello,
     ) -> Self {
-        let transport = bind("cookie").await;
+        let supervisor = supervisor::Supervisor::start().await.unwrap();
+        let transport = bind("cookie", &supervisor).await;
         let echo = Arc::new(Echo {
             name,
             words: Mutex::default(),
         });
-        let supervisor = supervisor::Supervisor::start().await.unwrap();
         let control = Control::start(&transport, &supervisor, echo.clone())
             .await
             .unwrap();

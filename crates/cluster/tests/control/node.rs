@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delta_crdt::ReplicaId;
+use supervisor::Supervisor;
 use tokio::sync::mpsc;
 use transport::cookie::Cookie;
 use transport::handshake::Hello;
@@ -39,15 +40,13 @@ impl Node {
     }
 }
 
-pub(crate) async fn bind(cookie: &str) -> Transport {
-    let listen = "127.0.0.1:0".parse().unwrap();
-    Transport::bind(TransportConfig {
-        listen,
+pub(crate) async fn bind(cookie: &str, supervisor: &Supervisor) -> Transport {
+    let config = TransportConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
         advertise: None,
         cookie: Cookie::new(cookie),
-    })
-    .await
-    .unwrap()
+    };
+    Transport::bind(config, supervisor).await.unwrap()
 }
 
 pub(crate) fn hello(transport: &Transport, name: &str, incarnation: u64) -> Hello {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use coordinator::{
     Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, Member, MemberStatus, Missing,
@@ -21,6 +21,7 @@ pub(crate) struct FakeNode {
     /// When set, nobody can decide.
     pub(crate) failure: Mutex<Option<NoDecision>>,
     pub(crate) readiness: Mutex<Readiness>,
+    pub(crate) is_well: AtomicBool,
     pub(crate) has_owner: Mutex<bool>,
 }
 
@@ -32,6 +33,7 @@ impl FakeNode {
             key_limits: Mutex::default(),
             failure: Mutex::new(None),
             readiness: Mutex::new(Readiness::Ready),
+            is_well: AtomicBool::new(true),
             has_owner: Mutex::new(true),
         }
     }
@@ -155,6 +157,10 @@ impl Node for FakeNode {
             "early" => Forgotten::Joining,
             _ => Forgotten::Unknown,
         }
+    }
+
+    fn is_well(&self) -> bool {
+        self.is_well.load(Relaxed)
     }
 
     fn readiness(&self) -> Readiness {

@@ -1,5 +1,7 @@
 //! How the node and its cluster are.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use coordinator::Readiness;
 use serde_json::json;
 
@@ -82,6 +84,16 @@ async fn a_node_is_ready_or_says_why_not() {
         assert_eq!((reply.status.as_u16(), &*reply.body), (status, body));
         assert_eq!(front.get("/health").await.body, r#"{"status":"ok"}"#);
     }
+}
+
+/// Its machines were behind a poisoned lock, and whoever watched it was told that all is well.
+#[tokio::test]
+async fn a_node_that_has_stopped_working_says_so() {
+    let front = front();
+    front.node.is_well.store(false, Relaxed);
+    let reply = front.get("/health").await;
+    let told = (reply.status.as_u16(), &*reply.body);
+    assert_eq!(told, (503, r#"{"status":"failing"}"#));
 }
 
 #[tokio::test]

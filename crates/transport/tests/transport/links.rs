@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use delta_crdt::ReplicaId;
+use supervisor::Supervisor;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use transport::cookie::Cookie;
@@ -11,7 +12,7 @@ use transport::{
     URGENT_QUEUE_MAX,
 };
 
-use crate::node::{Mortal, Node, POISON, bind, hello, pair, soon, until};
+use crate::node::{Mortal, Node, POISON, bind, bind_below, hello, pair, soon, until};
 
 #[tokio::test]
 async fn frames_of_every_size_arrive_in_order_both_ways() {
@@ -341,7 +342,8 @@ async fn try_bind(address: &str) -> Option<Transport> {
         advertise: None,
         cookie: Cookie::new("cookie"),
     };
-    Transport::bind(config).await.ok()
+    let supervisor = Supervisor::start().await.unwrap();
+    Transport::bind(config, &supervisor).await.ok()
 }
 
 /// The newer one comes back under the same name while the connection of the older still looks alive, as
@@ -540,6 +542,36 @@ async fn a_frame_that_panics_its_handler_costs_a_connection_and_not_the_link() {
     })
     .await;
     assert_eq!(&*b.frame().await.1, b"after it");
+}
+
+/// Whatever accepted or dialled ran below nobody: after a panic the node was met by no newcomer, or met none again.
+#[tokio::test]
+async fn what_accepts_and_what_dials_start_again_after_a_panic() {
+    let supervisor = Supervisor::start().await.unwrap();
+    let transport = bind_below(&supervisor, "cookie").await;
+    let hello = hello(&transport, "anna", 1);
+    let mut anna = Node::start_on(transport, hello);
+    let mut bert = Node::start("bert", 1).await;
+    anna.dial(&bert);
+    anna.connected_to(&bert).await;
+    bert.connected_to(&anna).await;
+
+    supervisor.panic("dial").await;
+    supervisor.panic("accept").await;
+    assert!(anna.no_event(), "connections stay");
+
+    let cleo = Node::start("cleo", 1).await;
+    cleo.dial(&anna);
+    anna.connected_to(&cleo).await;
+    let dora = Node::start("dora", 1).await;
+    anna.dial(&dora);
+    anna.connected_to(&dora).await;
+    // What was dialled before is dialled as before.
+    bert.transport.forget(&anna.hello.cluster);
+    bert.transport.forget_replica(anna.replica());
+    anna.connected_to(&bert).await;
+    anna.transport.shutdown().await;
+    soon(async { while TcpStream::connect(&anna.hello.cluster).await.is_ok() {} }).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use delta_crdt::ReplicaId;
+use supervisor::Supervisor;
 use tokio::sync::mpsc;
 use transport::cookie::Cookie;
 use transport::handshake::{Hello, Refusal};
@@ -108,14 +109,16 @@ impl Node {
 }
 
 pub(crate) async fn bind(cookie: &str) -> Transport {
-    let listen = "127.0.0.1:0".parse().unwrap();
-    Transport::bind(TransportConfig {
-        listen,
+    bind_below(&Supervisor::start().await.unwrap(), cookie).await
+}
+
+pub(crate) async fn bind_below(supervisor: &Supervisor, cookie: &str) -> Transport {
+    let config = TransportConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
         advertise: None,
         cookie: Cookie::new(cookie),
-    })
-    .await
-    .unwrap()
+    };
+    Transport::bind(config, supervisor).await.unwrap()
 }
 
 pub(crate) fn hello(transport: &Transport, name: &str, incarnation: u64) -> Hello {
