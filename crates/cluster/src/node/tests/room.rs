@@ -25,15 +25,21 @@ async fn spent_keys_outlive_a_flood_and_both_nodes_keep_the_same() {
         assert_eq!(admitted(&one, user, 6).await, 5);
     }
     let floods = (0..20_u64).map(|part| {
-        let node = if part % 2 == 0 {
-            one.clone()
-        } else {
-            two.clone()
-        };
+        let (one, two) = (one.clone(), two.clone());
         tokio::spawn(async move {
+            let node = [&one, &two][usize::from(part % 2 == 1)];
             for number in 0..1_000 {
                 let fresh = format!("fresh {part} {number}");
-                assert_eq!(admitted(&node, &fresh, 1).await, 1);
+                assert_eq!(admitted(node, &fresh, 1).await, 1);
+                // No faster than keepers evict on a busy machine: beyond what is lent to it, some sixteen keys a shard, a
+                // replica evicts for itself, and does not keep the same any more.
+                if number % 100 == 0 {
+                    until("keys evicted", || {
+                        let keys = one.status().keys.max(two.status().keys);
+                        keys as u64 <= ROOM + 2 * u64::from(SHARDS)
+                    })
+                    .await;
+                }
             }
         })
     });
