@@ -27,7 +27,7 @@ async fn the_control_plane_listens_nowhere() {
         advertise: None,
         cookie: Cookie::new("cookie"),
     };
-    let supervisor = supervisor::Supervisor::start().await.unwrap();
+    let supervisor = supervisor::Supervisor::start();
     let transport = Transport::bind(config, &supervisor).await.unwrap();
     let before = listening();
     assert_eq!(

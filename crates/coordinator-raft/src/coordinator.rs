@@ -1,15 +1,15 @@
 //! The strategy as fronts and drivers see it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy};
 use quota::Cost;
+use supervisor::Supervisor;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::ask::Operation;
@@ -47,14 +47,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Cheap to clone; clones are the same node.
 pub struct RaftCoordinator<P> {
     node: Arc<Node<P>>,
-    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// Above the tasks of this node.
+    supervisor: Supervisor,
 }
 
 impl<P> Clone for RaftCoordinator<P> {
     fn clone(&self) -> Self {
         Self {
             node: Arc::clone(&self.node),
-            tasks: Arc::clone(&self.tasks),
+            supervisor: self.supervisor.clone(),
         }
     }
 }
@@ -99,16 +100,12 @@ impl<P: Peers> RaftCoordinator<P> {
             snapshots: SnapshotMeter::new(),
         };
         let node = Arc::new(Node::new(config, peers, members, seating, saved));
-        let tasks = vec![
-            tokio::spawn(carry_all(Arc::clone(&node))),
-            tokio::spawn(propose_all(Arc::clone(&node))),
-            tokio::spawn(Steward::new(Arc::clone(&node)).run()),
-            tokio::spawn(follow(Arc::clone(&node))),
-        ];
-        Ok(Self {
-            node,
-            tasks: Arc::new(Mutex::new(tasks)),
-        })
+        let supervisor = Supervisor::start();
+        run(&supervisor, CARRY, &node, carry_all);
+        run(&supervisor, PROPOSE, &node, propose_all);
+        run(&supervisor, STEWARD, &node, |node| Steward::new(node).run());
+        run(&supervisor, FOLLOW, &node, follow);
+        Ok(Self { node, supervisor })
     }
 
     /// Answers a [`Peers::call`] of node `from`.
@@ -184,10 +181,7 @@ impl<P: Peers> RaftCoordinator<P> {
     pub async fn kill(&self) {
         self.node.outbox.close();
         self.node.is_stopped.store(true, Ordering::Release);
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        for task in &tasks {
-            task.abort();
-        }
+        self.supervisor.stop().await;
         self.node.give_up().await;
     }
 
@@ -249,6 +243,23 @@ impl<P: Peers> Coordinator for RaftCoordinator<P> {
         let subject = self.subject(policy, key, Operation::Reset);
         self.decide(subject).await.map(drop)
     }
+}
+
+/// What a node does as long as it runs, by the names that logs and metrics have for it.
+const CARRY: &str = "raft-carry";
+const PROPOSE: &str = "raft-propose";
+const STEWARD: &str = "raft-steward";
+const FOLLOW: &str = "raft-follow";
+
+/// Starts a task of a node. What it knows it finds in the node, also when it starts again.
+fn run<P: Peers, F: Future<Output = ()> + Send + 'static>(
+    supervisor: &Supervisor,
+    name: &'static str,
+    node: &Arc<Node<P>>,
+    task: impl Fn(Arc<Node<P>>) -> F + Send + Sync + 'static,
+) {
+    let node = Arc::clone(node);
+    supervisor.run(name, move || task(Arc::clone(&node)));
 }
 
 /// Tells those that wait who leads, whatever seat this node has.
@@ -332,3 +343,6 @@ async fn save(seat: &Seat) {
     }
     seat.saved().await;
 }
+
+#[cfg(test)]
+mod tests;

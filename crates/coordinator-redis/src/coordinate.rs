@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy};
 use quota::{Cost, Decision, KeyHash, KeyHasher, Nanos};
+use supervisor::Supervisor;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::batch::in_order_of_counters;
@@ -15,7 +16,7 @@ use crate::connect::ConnectError;
 use crate::counting::{Clock, Operation, Subject, decide};
 use crate::failure::{Evidence, Failure};
 use crate::gate::Gate;
-use crate::keeper::keep;
+use crate::keeper::{KEEPER, keep};
 use crate::link::Link;
 use crate::meter::Meter;
 use crate::scripts::Scripts;
@@ -38,6 +39,8 @@ const CALLS_MAX: usize = 16_384;
 pub struct RedisCoordinator<F> {
     backend: Arc<Backend>,
     fallback: Arc<F>,
+    /// Above the keeper, and gone with it.
+    supervisor: Supervisor,
 }
 
 impl<F> Clone for RedisCoordinator<F> {
@@ -45,6 +48,7 @@ impl<F> Clone for RedisCoordinator<F> {
         Self {
             backend: Arc::clone(&self.backend),
             fallback: Arc::clone(&self.fallback),
+            supervisor: self.supervisor.clone(),
         }
     }
 }
@@ -118,9 +122,14 @@ impl<F: Coordinator> RedisCoordinator<F> {
             backend.gate = Gate::new(Some(&failure), Instant::now());
         }
         let backend = Arc::new(backend);
-        tokio::spawn(keep(Arc::downgrade(&backend)));
-        let fallback = Arc::new(fallback);
-        Ok(Self { backend, fallback })
+        let supervisor = Supervisor::start();
+        let (kept, above) = (Arc::downgrade(&backend), supervisor.clone());
+        supervisor.run(KEEPER, move || keep(kept.clone(), above.clone()));
+        Ok(Self {
+            backend,
+            fallback: Arc::new(fallback),
+            supervisor,
+        })
     }
 
     /// How Redis is.
@@ -238,3 +247,6 @@ impl<F: Coordinator> Coordinator for RedisCoordinator<F> {
         self.backend.asked(forgetting).await
     }
 }
+
+#[cfg(test)]
+mod tests;

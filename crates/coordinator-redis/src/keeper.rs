@@ -3,6 +3,8 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use supervisor::Supervisor;
+
 use crate::breaker::PROBE_EVERY;
 use crate::connect::{check_scripts, probe};
 use crate::coordinate::Backend;
@@ -13,8 +15,17 @@ use crate::failure::{Evidence, Failure};
 /// Finds a Redis that went away from an idle node, and mends a connection that broke, before a hit does.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Checks health, reconnects, and probes while the breaker is open, until nobody holds `backend` any more.
-pub(crate) async fn keep(backend: Weak<Backend>) {
+/// Its name in logs and metrics.
+pub(crate) const KEEPER: &str = "redis-keeper";
+
+/// Checks health, reconnects, and probes while the breaker is open, until nobody holds `backend` any more. Then nothing is
+/// left to do below `supervisor`.
+pub(crate) async fn keep(backend: Weak<Backend>, supervisor: Supervisor) {
+    look_after(backend).await;
+    supervisor.cut_off();
+}
+
+async fn look_after(backend: Weak<Backend>) {
     loop {
         let Some((wake, wait)) = backend.upgrade().map(|backend| backend.next_look()) else {
             return;

@@ -1,7 +1,7 @@
 //! Hit for hit the same as `quota`: generated histories, played on a real Redis and on a pure count.
 
 #[path = "../tests/redis/server.rs"]
-mod server;
+pub(crate) mod server;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -8,6 +8,7 @@ use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy, Strategy};
 use coordinator_raft::RaftCoordinator;
 use coordinator_redis::RedisCoordinator;
 use quota::{Cost, Nanos};
+use supervisor::Supervisor;
 
 use self::raft::RaftPeers;
 use crate::builder::StartError;
@@ -23,6 +24,8 @@ pub(crate) struct Strategies {
     local: Option<LocalCoordinator>,
     redis: Option<RedisCoordinator<Cluster>>,
     raft: Option<RaftCoordinator<RaftPeers>>,
+    /// Above what this node does for them besides.
+    supervisor: Supervisor,
 }
 
 impl Strategies {
@@ -44,8 +47,9 @@ impl Strategies {
             }
             _ => None,
         };
+        let supervisor = Supervisor::start();
         let raft = match names(Strategy::Raft) {
-            true => Some(raft::start(&config.raft, cluster).await?),
+            true => Some(raft::start(&config.raft, cluster, &supervisor).await?),
             false => None,
         };
         let local = match names(Strategy::Local) {
@@ -57,6 +61,7 @@ impl Strategies {
             local,
             redis,
             raft,
+            supervisor,
         })
     }
 
@@ -65,6 +70,7 @@ impl Strategies {
         if let Some(raft) = &self.raft {
             raft.stop().await;
         }
+        self.supervisor.stop().await;
     }
 
     /// Whether this node has its part in all of them: with raft, its vote.

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use ractor_cluster::RactorMessage;
 
 use crate::restarts::Restarts;
@@ -29,12 +29,14 @@ pub struct Supervisor {
 impl Supervisor {
     /// Starts a supervisor without tasks.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// When the actor cannot be started: outside a runtime, or in one that is shutting down.
-    pub async fn start() -> Result<Self, SpawnErr> {
-        let (actor, _ended) = Actor::spawn(None, Supervising, ()).await?;
-        Ok(Self { actor })
+    /// Outside a runtime.
+    #[must_use]
+    pub fn start() -> Self {
+        let (actor, _started) = Actor::spawn_instant(None, Supervising, ())
+            .expect("an actor without a name can always be started");
+        Self { actor }
     }
 
     /// Runs what `make` makes, as an actor called `name` in logs and metrics.
@@ -71,6 +73,11 @@ impl Supervisor {
             .await
             .unwrap_or_else(|_| panic!("no task {name} runs"));
         let _ended = starts.changed().await;
+    }
+
+    /// Ends every task at its next `.await`, without waiting for that: for whoever cannot wait.
+    pub fn cut_off(&self) {
+        self.actor.stop(None);
     }
 
     /// Ends every task at its next `.await`, and returns when they have ended. May be called again.

@@ -19,7 +19,7 @@ async fn next<T>(told: &mut UnboundedReceiver<T>) -> Option<T> {
 
 #[tokio::test]
 async fn a_task_that_panics_is_started_again_and_its_neighbour_goes_on() {
-    let supervisor = Supervisor::start().await.unwrap();
+    let supervisor = Supervisor::start();
     let (tell, mut told) = unbounded_channel();
     let starts = Arc::new(AtomicU32::new(0));
     let (teller, counter) = (tell.clone(), Arc::clone(&starts));
@@ -47,7 +47,7 @@ async fn a_task_that_panics_is_started_again_and_its_neighbour_goes_on() {
 
 #[tokio::test]
 async fn a_panic_while_the_task_is_made_is_contained_too() {
-    let supervisor = Supervisor::start().await.unwrap();
+    let supervisor = Supervisor::start();
     let (tell, mut told) = unbounded_channel();
     let starts = AtomicU32::new(0);
     supervisor.run("made", move || {
@@ -61,7 +61,7 @@ async fn a_panic_while_the_task_is_made_is_contained_too() {
 
 #[tokio::test]
 async fn a_task_that_returns_is_not_started_again() {
-    let supervisor = Supervisor::start().await.unwrap();
+    let supervisor = Supervisor::start();
     let (tell, mut told) = unbounded_channel();
     supervisor.run("brief", move || {
         let tell = tell.clone();
@@ -78,7 +78,7 @@ async fn a_task_that_returns_is_not_started_again() {
 
 #[tokio::test]
 async fn nothing_of_a_stopped_supervisor_is_left() {
-    let supervisor = Supervisor::start().await.unwrap();
+    let supervisor = Supervisor::start();
     let (tell, mut told) = unbounded_channel::<()>();
     let (held, twice) = (tell.clone(), tell);
     supervisor.run("endless", move || {

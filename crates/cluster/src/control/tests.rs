@@ -29,7 +29,7 @@ async fn node(name: &str, replica: u32) -> (Transport, Control) {
         advertise: None,
         cookie: Cookie::new("cookie"),
     };
-    let supervisor = supervisor::Supervisor::start().await.unwrap();
+    let supervisor = supervisor::Supervisor::start();
     let transport = Transport::bind(config, &supervisor).await.unwrap();
     let control = Control::start(&transport, &supervisor, Arc::new(Reverse))
         .await

@@ -59,9 +59,6 @@ pub enum JoinError {
     /// Nothing was joined.
     #[error("starting the control plane")]
     Control(#[from] ControlError),
-    /// Nothing was joined.
-    #[error("starting the supervisor of the node's tasks")]
-    Supervisor(#[from] ractor::SpawnErr),
     /// Nothing was joined: another node answers under this name, or was started with it at the same moment.
     #[error(
         "a node named {name} is already in the cluster and answers, at {at}; choose another --name"
@@ -147,7 +144,7 @@ impl Cluster {
         stopped: impl Future<Output = ()> + Send,
     ) -> Result<Self, JoinError> {
         let mut stopped = pin!(stopped);
-        let supervisor = Supervisor::start().await?;
+        let supervisor = Supervisor::start();
         let transport = transport_on(listener, &config, &supervisor).map_err(JoinError::Listen)?;
         let me = Hello {
             name: config.name.clone(),

@@ -59,7 +59,7 @@ impl Talker {
         incarnation: u64,
         change: impl FnOnce(Hello) -> Hello,
     ) -> Self {
-        let supervisor = supervisor::Supervisor::start().await.unwrap();
+        let supervisor = supervisor::Supervisor::start();
         let transport = bind("cookie", &supervisor).await;
         let echo = Arc::new(Echo {
             name,

@@ -11,6 +11,7 @@ use coordinator_raft::{
 };
 use delta_crdt::ReplicaId;
 use membership::Status;
+use supervisor::Supervisor;
 use tokio::sync::watch;
 
 use crate::config::raft::RaftConfig as Settings;
@@ -45,6 +46,7 @@ impl Peers for RaftPeers {
 pub(super) async fn start(
     settings: &Settings,
     cluster: &Cluster,
+    supervisor: &Supervisor,
 ) -> Result<RaftCoordinator<RaftPeers>, StartError> {
     let (members, following) = watch::channel(members(cluster));
     let time = cluster.clone();
@@ -62,7 +64,10 @@ pub(super) async fn start(
         let raft = answering.clone();
         Box::pin(async move { raft.on_call(from.0, request).await })
     }));
-    tokio::spawn(follow(cluster.clone(), members));
+    let followed = cluster.clone();
+    supervisor.run("raft-members", move || {
+        follow(followed.clone(), members.clone())
+    });
     let vote = async {
         while !(raft.is_settled() && raft.decides()) {
             tokio::time::sleep(FOLLOW_EVERY).await;

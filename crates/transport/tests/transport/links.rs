@@ -342,7 +342,7 @@ async fn try_bind(address: &str) -> Option<Transport> {
         advertise: None,
         cookie: Cookie::new("cookie"),
     };
-    let supervisor = Supervisor::start().await.unwrap();
+    let supervisor = Supervisor::start();
     Transport::bind(config, &supervisor).await.ok()
 }
 
@@ -547,7 +547,7 @@ async fn a_frame_that_panics_its_handler_costs_a_connection_and_not_the_link() {
 /// Whatever accepted or dialled ran below nobody: after a panic the node was met by no newcomer, or met none again.
 #[tokio::test]
 async fn what_accepts_and_what_dials_start_again_after_a_panic() {
-    let supervisor = Supervisor::start().await.unwrap();
+    let supervisor = Supervisor::start();
     let transport = bind_below(&supervisor, "cookie").await;
     let hello = hello(&transport, "anna", 1);
     let mut anna = Node::start_on(transport, hello);

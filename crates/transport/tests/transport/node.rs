@@ -109,7 +109,7 @@ impl Node {
 }
 
 pub(crate) async fn bind(cookie: &str) -> Transport {
-    bind_below(&Supervisor::start().await.unwrap(), cookie).await
+    bind_below(&Supervisor::start(), cookie).await
 }
 
 pub(crate) async fn bind_below(supervisor: &Supervisor, cookie: &str) -> Transport {
