@@ -56,12 +56,18 @@ enum Input {
     Ready(Head),
     /// The rest of a request that was handed on in part.
     Passing { head: usize, body: Body },
-    /// Nothing: what came is refused, once everything before it is answered.
-    Refused(Problem),
+    /// Nothing: what came is refused, once everything before it is answered. `true`: to a `HEAD`, without a body.
+    Refused(Problem, bool),
     /// Nothing: a body that is none has no end, and its request is answered as incomplete.
     Broken,
     /// Nothing: the client will say no more.
     Ended,
+}
+
+/// What `head`, or what has come of it, is answered.
+fn refused(problem: Problem, head: &[u8]) -> Input {
+    let is_head = head.starts_with(b"HEAD ");
+    Input::Refused(problem, is_head)
 }
 
 enum Body {
@@ -89,9 +95,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     /// To be called when hyper is done with the connection.
     pub(crate) async fn finish(mut self) {
         let is_over = matches!(self.input, Input::Ended);
-        if let Input::Refused(problem) = &self.input {
+        if let Input::Refused(problem, is_head) = &self.input {
             tracing::debug!(detail = problem.detail(), "refused a request");
-            self.gathered.extend_from_slice(&problem.last_words());
+            self.gathered
+                .extend_from_slice(&problem.last_words(*is_head));
         }
         let leave = async {
             self.stream.write_all(&self.gathered).await?;
@@ -118,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         if read.is_empty() {
             self.input = match self.held.is_empty() {
                 true => Input::Ended,
-                false => Input::Refused(head::incomplete()),
+                false => refused(head::incomplete(), &self.held),
             };
             return Poll::Ready(Ok(()));
         }
@@ -132,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                     return Poll::Ready(Ok(()));
                 }
                 Seen::Refused(problem) => {
-                    self.input = Input::Refused(problem);
+                    self.input = refused(problem, read);
                     buf.set_filled(before);
                     return Poll::Ready(Ok(()));
                 }
@@ -160,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         if HELD_FREE < self.held.len()
             && let Err(error) = self.heads.grow(&mut self.room, HEAD_MAX)
         {
-            self.input = Input::Refused(error.into());
+            self.input = refused(error.into(), &self.held);
         }
     }
 
@@ -178,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         match head::read(&self.held) {
             Seen::Partial => {}
             Seen::Whole(head) => self.input = Input::Ready(head),
-            Seen::Refused(problem) => self.input = Input::Refused(problem),
+            Seen::Refused(problem) => self.input = refused(problem, &self.held),
         }
     }
 
@@ -303,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
                     let taken = self.pass_read(before, buf);
                     self.hold(before + taken, buf);
                 }
-                Input::Refused(_) | Input::Broken | Input::Ended => break,
+                Input::Refused(..) | Input::Broken | Input::Ended => break,
             }
         }
         if !self.held.is_empty() {

@@ -17,8 +17,31 @@ pub(crate) fn describe(config: &HttpConfig) -> Value {
         .expect("a test reads it");
     let schemas = routes(config);
     paths.extend(schemas);
+    let operations = paths
+        .values_mut()
+        .filter_map(Value::as_object_mut)
+        .flat_map(|path| path.values_mut());
+    for operation in operations {
+        let Some(responses) = operation["responses"].as_object_mut() else {
+            continue;
+        };
+        for (status, response) in ALWAYS {
+            let response = format!("#/components/responses/{response}");
+            responses
+                .entry(status)
+                .or_insert_with(|| json!({ "$ref": response }));
+        }
+    }
     description
 }
+
+/// What any request may be answered, whatever it asks for: its head makes no sense or is too large, or the node has no
+/// room for the answer.
+const ALWAYS: [(&str, &str); 3] = [
+    ("400", "InvalidRequest"),
+    ("431", "HeadTooLarge"),
+    ("503", "Overloaded"),
+];
 
 fn routes(config: &HttpConfig) -> Map<String, Value> {
     let routes = config.routes.iter().map(|route| {

@@ -107,8 +107,9 @@ impl Problem {
             .map_or((status(kind), kind.name(), kind.title()), Protocol::parts)
     }
 
-    /// The problem as a whole answer, where there is no service to give it. The connection ends with it.
-    pub(crate) fn last_words(&self) -> Vec<u8> {
+    /// The problem as a whole answer, where there is no service to give it. The connection ends with it. Without a body
+    /// where the request was `HEAD` (RFC 9110, section 9.3.2).
+    pub(crate) fn last_words(&self, is_head: bool) -> Vec<u8> {
         let (status, ..) = self.parts();
         let json = self.json();
         let date = httpdate::fmt_http_date(SystemTime::now());
@@ -120,7 +121,8 @@ impl Problem {
         if let Some(seconds) = self.refusal.retry_after_secs() {
             head.push_str(&format!("retry-after: {seconds}\r\n"));
         }
-        format!("{head}\r\n{json}").into_bytes()
+        let body = if is_head { "" } else { &json };
+        format!("{head}\r\n{body}").into_bytes()
     }
 
     /// The problem as JSON, as a body or a part of one.

@@ -68,6 +68,21 @@ async fn every_method_of_a_described_path_is_described() {
     }
 }
 
+/// 431 stood nowhere, and 503 where only a decision may fail.
+#[tokio::test]
+async fn what_every_request_may_be_answered_stands_with_every_operation() {
+    let api = description().await;
+    let paths = api["paths"].as_object().unwrap();
+    for (path, methods) in paths {
+        for (method, operation) in methods.as_object().unwrap() {
+            for status in ["400", "431", "503"] {
+                let response = &operation["responses"][status];
+                assert!(response.is_object(), "{method} {path}: {status}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn references_lead_somewhere() {
     fn check(api: &Value, value: &Value) {

@@ -274,6 +274,11 @@ async fn refused_ones() {
     let rows: &[(&str, String, String)] = &[
         ("no Host", get(""), host("missing")),
         (
+            "HEAD without Host",
+            "HEAD /health HTTP/1.1\r\n\r\n".into(),
+            host("missing").split_once("\n{").unwrap().0.to_owned() + "\n\n",
+        ),
+        (
             "two Hosts",
             get("Host: a\r\nHost: b\r\n"),
             host("given twice"),
