@@ -35,6 +35,7 @@ pub struct Cells {
     pub(crate) latest: Option<UnixNanos>,
     /// `None`: nothing was written here.
     writer: Option<Writer>,
+    #[cfg(feature = "faults")]
     fault: Option<Fault>,
 }
 
@@ -123,11 +124,23 @@ impl Cells {
     /// No keys, and a mistake to make with those to come.
     #[doc(hidden)]
     #[must_use]
+    #[cfg(feature = "faults")]
     pub fn with_fault(fault: Fault) -> Self {
         Self {
             fault: Some(fault),
             ..Self::default()
         }
+    }
+
+    #[cfg(feature = "faults")]
+    fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// None: what serves has no mistake that could be made.
+    #[cfg(not(feature = "faults"))]
+    const fn fault(&self) -> Option<Fault> {
+        None
     }
 
     /// How many keys are held, those among them that have expired and were not removed yet.
@@ -489,7 +502,7 @@ impl Cells {
             Some(_) => Writers::Many,
             None => Writers::Owners,
         };
-        fold(cell, limit, now, writers, self.fault)
+        fold(cell, limit, now, writers, self.fault())
     }
 
     /// Who writes `dot`.

@@ -710,11 +710,16 @@ impl Shard {
     }
 }
 
+#[cfg_attr(
+    not(feature = "faults"),
+    expect(unused_variables, reason = "for a bug to switch on")
+)]
 fn no_cells(settings: Settings) -> Cells {
-    match settings.fault {
-        Some(Fault::CommonPastTwice) => Cells::with_fault(delta_crdt::Fault::FoldCountsPastTwice),
-        _ => Cells::new(),
+    #[cfg(feature = "faults")]
+    if settings.has(Fault::CommonPastTwice) {
+        return Cells::with_fault(delta_crdt::Fault::FoldCountsPastTwice);
     }
+    Cells::new()
 }
 
 fn owner_term(record: Option<&Record>) -> Term {

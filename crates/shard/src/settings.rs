@@ -65,6 +65,7 @@ pub struct Settings {
     pub lent_keys: usize,
     /// A bug to switch on.
     #[doc(hidden)]
+    #[cfg(feature = "faults")]
     pub fault: Option<Fault>,
 }
 
@@ -82,11 +83,19 @@ impl Settings {
             remember_ids: Nanos::from_secs(8),
             max_skew: Nanos::from_millis(500),
             lent_keys: 16,
+            #[cfg(feature = "faults")]
             fault: None,
         }
     }
 
+    #[cfg(feature = "faults")]
     pub(crate) fn has(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
+    }
+
+    /// None: what serves has no bug that could be switched on.
+    #[cfg(not(feature = "faults"))]
+    pub(crate) const fn has(&self, _: Fault) -> bool {
+        false
     }
 }
