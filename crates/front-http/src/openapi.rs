@@ -22,7 +22,8 @@ pub(crate) fn describe(config: &HttpConfig) -> Value {
         .filter_map(Value::as_object_mut)
         .flat_map(|path| path.values_mut());
     for operation in operations {
-        let Some(responses) = operation["responses"].as_object_mut() else {
+        let responses = operation.get_mut("responses");
+        let Some(responses) = responses.and_then(Value::as_object_mut) else {
             continue;
         };
         for (status, response) in ALWAYS {

@@ -11,7 +11,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent,
+};
 use ractor_cluster::RactorMessage;
 
 use crate::restarts::Restarts;
@@ -34,7 +36,7 @@ impl Supervisor {
     /// Outside a runtime.
     #[must_use]
     pub fn start() -> Self {
-        let (actor, _started) = Actor::spawn_instant(None, Supervising, ())
+        let (actor, _started) = ActorRuntime::spawn_instant(None, Supervising, ())
             .expect("an actor without a name can always be started");
         Self { actor }
     }
