@@ -17,7 +17,7 @@ impl Coordinator for Nobody {
         Err(NOBODY)
     }
 
-    async fn hits(&self, hits: Vec<Hit<'_>>) -> Vec<Result<Answer, NoDecision>> {
+    async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
         vec![Err(NOBODY); hits.len()]
     }
 
