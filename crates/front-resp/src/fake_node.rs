@@ -105,6 +105,10 @@ impl Node for FakeNode {
         None
     }
 
+    fn is_well(&self) -> bool {
+        true
+    }
+
     fn readiness(&self) -> Readiness {
         Readiness::Ready
     }

@@ -72,6 +72,10 @@ impl Node for Counting {
     fn owner_of(&self, _: &Policy, _: &str) -> Option<Ownership> {
         None
     }
+    fn is_well(&self) -> bool {
+        true
+    }
+
     fn readiness(&self) -> Readiness {
         match self.waits {
             true => Readiness::Joining,

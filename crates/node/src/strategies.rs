@@ -49,7 +49,10 @@ impl Strategies {
         };
         let supervisor = Supervisor::start();
         let raft = match names(Strategy::Raft) {
-            true => Some(raft::start(&config.raft, cluster, &supervisor).await?),
+            true => {
+                let started = raft::start(&config.raft, cluster, &supervisor).await;
+                Some(started.inspect_err(|_| supervisor.cut_off())?)
+            }
             false => None,
         };
         let local = match names(Strategy::Local) {

@@ -145,7 +145,9 @@ impl Cluster {
     ) -> Result<Self, JoinError> {
         let mut stopped = pin!(stopped);
         let supervisor = Supervisor::start();
-        let transport = transport_on(listener, &config, &supervisor).map_err(JoinError::Listen)?;
+        let transport = transport_on(listener, &config, &supervisor)
+            .inspect_err(|_| supervisor.cut_off())
+            .map_err(JoinError::Listen)?;
         let me = Hello {
             name: config.name.clone(),
             incarnation: 0,
