@@ -138,6 +138,14 @@ impl Server {
         )
     }
 
+    pub(crate) fn tonic_empty() -> Result<Self> {
+        let address = free_address()?;
+        Self::start(
+            Command::new(sibling("tonic-empty")?).arg(address.to_string()),
+            address,
+        )
+    }
+
     /// All its processes.
     pub(crate) fn pids(&self) -> Vec<u32> {
         machine::family(self.child.id())
@@ -171,6 +179,8 @@ pub(crate) struct Node {
     pub(crate) redis: SocketAddr,
     /// Where other nodes reach it.
     pub(crate) cluster: String,
+    /// Where it serves Envoy's rate limit service, if it was told to.
+    pub(crate) grpc: Option<SocketAddr>,
 }
 
 impl std::ops::Deref for Node {
@@ -263,6 +273,7 @@ impl Nodes {
             name: name.to_owned(),
             redis: redis.parse()?,
             cluster,
+            grpc: field("grpc=").map(|grpc| grpc.parse()).transpose()?,
         })
     }
 

@@ -60,6 +60,8 @@ pub struct Node {
     pub redis: Option<SocketAddr>,
     /// Where it serves other nodes.
     pub cluster: SocketAddr,
+    /// Where it serves Envoy's rate limit service, if it was told to.
+    pub grpc: Option<SocketAddr>,
     /// Live members when it was ready, itself included.
     pub members: usize,
     process: Process,
@@ -362,6 +364,7 @@ impl Starting {
             redis: told("redis").map(|address| address.parse().expect("an address")),
             cluster: ready("cluster").parse().expect("an address"),
             members: ready("members").parse().expect("a number"),
+            grpc: told("grpc").map(|grpc| grpc.parse().expect("an address")),
             process,
         })
     }

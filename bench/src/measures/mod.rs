@@ -1,6 +1,7 @@
 //! What is measured, one file each.
 
 pub(crate) mod forward;
+pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod in_process;
 pub(crate) mod resp;

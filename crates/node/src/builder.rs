@@ -26,6 +26,7 @@ pub struct Builder {
     pub(crate) config: Config,
     pub(crate) http: Option<Listen>,
     pub(crate) redis: Option<Listen>,
+    pub(crate) grpc: Option<Listen>,
     pub(crate) cluster: Listen,
     pub(crate) advertise: Option<SocketAddr>,
     pub(crate) join: Vec<String>,
@@ -105,6 +106,7 @@ impl Builder {
             config: Config::empty(),
             http: None,
             redis: None,
+            grpc: None,
             cluster: Listen::At(SocketAddr::from(([127, 0, 0, 1], 0))),
             advertise: None,
             join: Vec::new(),
@@ -182,6 +184,21 @@ impl Builder {
     /// Serves the Redis protocol on this listener.
     pub fn redis_on(mut self, listener: TcpListener) -> Self {
         self.redis = Some(Listen::On(listener));
+        self
+    }
+
+    /// Serves Envoy's rate limit service at this address, port 0 for any, for the rules of [`Self::config`]. Without it and
+    /// [`Self::grpc_on`] the node does not.
+    ///
+    /// Whoever reaches it may ask, unless there is an [`Self::api_token`] or certificates are asked for.
+    pub fn grpc(mut self, address: SocketAddr) -> Self {
+        self.grpc = Some(Listen::At(address));
+        self
+    }
+
+    /// Serves Envoy's rate limit service on this listener.
+    pub fn grpc_on(mut self, listener: TcpListener) -> Self {
+        self.grpc = Some(Listen::On(listener));
         self
     }
 

@@ -4,6 +4,7 @@
 //! problem with its place, what was found there and what is accepted.
 
 pub mod cluster;
+pub mod grpc;
 pub mod memory;
 pub mod raft;
 pub mod redis;
@@ -17,6 +18,7 @@ mod table;
 use coordinator::Policy;
 
 use self::cluster::ClusterConfig;
+use self::grpc::GrpcConfig;
 pub use self::problem::{Given, Problem, Problems};
 use self::raft::RaftConfig;
 use self::redis::RedisConfig;
@@ -36,6 +38,8 @@ pub struct Config {
     pub raft: RaftConfig,
     /// In the order of the file.
     pub routes: Vec<Route>,
+    /// `[[rule]]` and `[grpc]`.
+    pub grpc: GrpcConfig,
 }
 
 /// The namespace of every limit of this version, in which there is one tenant.
@@ -57,6 +61,7 @@ impl Config {
             redis: None,
             raft: RaftConfig::default(),
             routes: Vec::new(),
+            grpc: grpc::read(Vec::new(), None, (&[], &[]), &mut Problems::default()),
         }
     }
 
@@ -91,12 +96,16 @@ impl Config {
         let routes = routes::read(root.tables("route", problems), &names, problems);
         let redis = redis::read(root.table("redis", problems), redis_url, problems);
         let raft = raft::read(root.table("raft", problems), problems);
+        let rules = root.tables("rule", problems);
+        let grpc = root.table("grpc", problems);
+        let grpc = grpc::read(rules, grpc, (&limits, &names), problems);
         Self {
             cluster,
             limits,
             redis,
             raft,
             routes,
+            grpc,
         }
     }
 }

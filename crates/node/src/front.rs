@@ -6,7 +6,9 @@ use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use front_grpc::GrpcConfig;
 use front_http::{HttpConfig, Route, RouteAnswer};
 use front_resp::RespConfig;
 use ipnet::IpNet;
@@ -50,6 +52,18 @@ impl Front {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         Ok(Self::spawn("Redis", |stopped| {
             front_resp::serve(listener, limiter, config, stopped)
+        }))
+    }
+
+    /// Serves Envoy's rate limit service from now on. To be called within a runtime.
+    pub(crate) fn grpc(
+        listener: TcpListener,
+        limiter: Limiter<Served>,
+        config: GrpcConfig,
+    ) -> io::Result<Self> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        Ok(Self::spawn("gRPC", |stopped| {
+            front_grpc::serve(listener, limiter, config, stopped)
         }))
     }
 
@@ -111,6 +125,17 @@ impl Future for Stopped {
 impl Drop for Front {
     fn drop(&mut self) {
         self.serving.abort();
+    }
+}
+
+/// What Envoy's rate limit service is told. `config` was checked.
+pub(crate) fn grpc_config(config: &Config, api_token: Option<String>) -> GrpcConfig {
+    let config = &config.grpc;
+    GrpcConfig {
+        rules: Arc::clone(&config.rules),
+        api_token,
+        tls: config.tls.clone(),
+        keepalive: Some(config.keepalive).filter(|&span| span != Duration::ZERO),
     }
 }
 

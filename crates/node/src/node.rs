@@ -20,7 +20,7 @@ use crate::builder::{Builder, StartError};
 use crate::config::cluster::Ack;
 use crate::config::memory::MemoryMax;
 use crate::config::{Config, NAMESPACE};
-use crate::front::{Front, http_config};
+use crate::front::{Front, grpc_config, http_config};
 use crate::listeners::{ListenError, advertised};
 use crate::metrics::Metrics;
 use crate::served::{Me, Served, Started};
@@ -39,6 +39,7 @@ pub(crate) struct Inner {
     name: String,
     http: Option<SocketAddr>,
     redis: Option<SocketAddr>,
+    grpc: Option<SocketAddr>,
     cluster: SocketAddr,
     pub(crate) limiter: Limiter<Served>,
     /// Those that it runs.
@@ -95,6 +96,7 @@ impl Node {
     ) -> Result<Self, StartError> {
         let http = builder.http.map(|http| http.open("http")).transpose()?;
         let redis = builder.redis.map(|redis| redis.open("redis")).transpose()?;
+        let grpc = builder.grpc.map(|grpc| grpc.open("grpc")).transpose()?;
         let (listener, cluster) = builder.cluster.open("cluster")?;
         let advertise = advertised(builder.advertise, cluster);
         let metrics = builder.metrics.unwrap_or_else(Metrics::prometheus);
@@ -132,6 +134,14 @@ impl Node {
             let what = "redis";
             fronts.push(front.map_err(|source| ListenError::TakeOver { what, source })?);
         }
+        let grpc_address = grpc.as_ref().map(|&(_, address)| address);
+        if let Some((listener, _)) = grpc {
+            let config = grpc_config(&builder.config, builder.api_token.clone());
+            let front =
+                metrics.scope(|| Front::grpc(listener, limiter.of(limiter::Front::Grpc), config));
+            let what = "grpc";
+            fronts.push(front.map_err(|source| ListenError::TakeOver { what, source })?);
+        }
         if let Some((listener, _)) = http {
             let http = http_config(&builder.config, builder.api_token, cookie.secret("browser"));
             let front =
@@ -167,6 +177,7 @@ impl Node {
                 name: builder.name,
                 http: http_address,
                 redis: redis_address,
+                grpc: grpc_address,
                 cluster,
                 limiter,
                 strategies,
@@ -194,6 +205,12 @@ impl Node {
     #[must_use]
     pub fn redis(&self) -> Option<SocketAddr> {
         self.inner.redis
+    }
+
+    /// Where it serves Envoy's rate limit service. `None`: it does not.
+    #[must_use]
+    pub fn grpc(&self) -> Option<SocketAddr> {
+        self.inner.grpc
     }
 
     /// Where it serves other nodes.

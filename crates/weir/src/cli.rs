@@ -69,6 +69,9 @@ pub(crate) struct NodeArgs {
     /// Where to serve the Redis protocol, RESP2 and RESP3 [default: it is not served]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) redis: Option<String>,
+    /// Where to serve Envoy's rate limit service, for the rules of the file [default: it is not served]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) grpc: Option<String>,
     /// Where to serve other nodes; port 0 takes any [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) cluster: Option<String>,
@@ -131,6 +134,7 @@ impl NodeArgs {
             "cookie_file" => &self.cookie_file,
             "http" => &self.http,
             "redis" => &self.redis,
+            "grpc" => &self.grpc,
             "cluster" => &self.cluster,
             "advertise" => &self.advertise,
             "expect" => &self.expect,

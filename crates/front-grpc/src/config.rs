@@ -1,0 +1,32 @@
+//! What the front is told before it starts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::rules::Rules;
+use crate::tls::Tls;
+
+/// What the front is told before it starts, checked by whoever read it.
+pub struct GrpcConfig {
+    /// What descriptors are held to.
+    pub rules: Arc<Rules>,
+    /// When given, `ShouldRateLimit` wants `authorization: Bearer` and this in its metadata. Not empty.
+    pub api_token: Option<String>,
+    /// `None`: plain text.
+    pub tls: Option<Tls>,
+    /// How long a connection may be silent before it is asked whether it lives; it has 20 s to say so. `None`: never asked.
+    pub keepalive: Option<Duration>,
+}
+
+impl fmt::Debug for GrpcConfig {
+    // Without the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcConfig")
+            .field("rules", &self.rules)
+            .field("api_token", &self.api_token.as_ref().map(|_| ".."))
+            .field("tls", &self.tls.as_ref().map(|_| ".."))
+            .field("keepalive", &self.keepalive)
+            .finish()
+    }
+}

@@ -1,0 +1,284 @@
+//! Open connections: how many, which of them are idle, and which go first.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// Most connections. A proxy has one or a few, and many requests on each; an idle one costs some 20 KiB, so 100 MiB at the
+/// bound.
+const CONNECTIONS_MAX: usize = 5_120;
+/// How often idle connections are looked at: it is how much too long they may be kept.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks without a request that begins or is answered, after which a connection is asked to end. Requests lose nothing by it:
+/// the client is told which of them were not taken, and connects anew.
+const IDLE_TICKS_MAX: u32 = 60;
+/// Ticks after that, at which it is cut: longer than any decision takes.
+const LEAVING_TICKS_MAX: u32 = 10;
+
+/// The connections of one server.
+pub(crate) struct Connections {
+    tasks: JoinSet<()>,
+    open: HashMap<Id, Open>,
+    tick: Arc<AtomicU32>,
+    ticks: Interval,
+    max: usize,
+    /// Connections that were refused since the last line in the log, so that a flood of them writes one line a second.
+    refused: u64,
+}
+
+struct Open {
+    seat: Arc<Seat>,
+    task: AbortHandle,
+}
+
+/// What one connection is doing.
+pub(crate) struct Seat {
+    /// Read for every request: a whole second will do, and needs no system call.
+    tick: Arc<AtomicU32>,
+    /// The tick at which a request began or was answered last.
+    active: AtomicU32,
+    /// Requests that have no answer yet, and answers that go on until the client ends them.
+    busy: AtomicU32,
+    is_leaving: AtomicBool,
+    leave: Notify,
+}
+
+impl Seat {
+    /// A request has begun, or an answer that goes on.
+    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Relaxed);
+        self.touch();
+        Busy(Arc::clone(self))
+    }
+
+    /// Resolves when the connection shall take no more requests.
+    pub(crate) async fn told_to_leave(&self) {
+        self.leave.notified().await;
+    }
+
+    /// Whether it has been told to leave.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Relaxed)
+    }
+
+    fn touch(&self) {
+        self.active.store(self.tick.load(Relaxed), Relaxed);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.busy.load(Relaxed) == 0
+    }
+
+    fn tell_to_leave(&self) {
+        if !self.is_leaving.swap(true, Relaxed) {
+            self.leave.notify_one();
+        }
+    }
+}
+
+/// While it lives, a request is answered.
+pub(crate) struct Busy(Arc<Seat>);
+
+impl Busy {
+    /// The answer goes on, and is taken.
+    pub(crate) fn touch(&self) {
+        self.0.touch();
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.busy.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Connections {
+    pub(crate) fn new() -> Self {
+        Self::with_max(CONNECTIONS_MAX)
+    }
+
+    fn with_max(max: usize) -> Self {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            tasks: JoinSet::new(),
+            open: HashMap::new(),
+            tick: Arc::default(),
+            ticks,
+            max,
+            refused: 0,
+        }
+    }
+
+    /// Says that a connection was refused, in one line a second for all of them.
+    pub(crate) fn tell_refused(&mut self, why: &str) {
+        if self.refused == 0 {
+            tracing::warn!(connections = self.open.len(), why, "refused a connection");
+        }
+        self.refused += 1;
+    }
+
+    /// A seat for a new connection. The one that has been idle for longest makes room for it; `None` if all are busy.
+    pub(crate) fn seat(&mut self) -> Option<Arc<Seat>> {
+        if self.max <= self.open.len() {
+            self.make_room();
+        }
+        (self.open.len() < self.max).then(|| {
+            Arc::new(Seat {
+                tick: Arc::clone(&self.tick),
+                active: AtomicU32::new(self.tick.load(Relaxed)),
+                busy: AtomicU32::new(0),
+                is_leaving: AtomicBool::new(false),
+                leave: Notify::new(),
+            })
+        })
+    }
+
+    /// Runs a connection on its seat.
+    pub(crate) fn spawn(
+        &mut self,
+        seat: Arc<Seat>,
+        connection: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let task = self.tasks.spawn(connection);
+        self.open.insert(task.id(), Open { seat, task });
+    }
+
+    /// Closes the connection that has been idle for longest.
+    pub(crate) fn make_room(&mut self) {
+        let open = self.open.iter();
+        let idle = open.filter(|(_, open)| open.seat.is_idle());
+        let oldest = idle.min_by_key(|(_, open)| open.seat.active.load(Relaxed));
+        if let Some((&id, _)) = oldest {
+            self.cut(id);
+        }
+    }
+
+    /// Waits until something happens, and takes account of it.
+    pub(crate) async fn changed(&mut self) {
+        tokio::select! {
+            Some(ended) = self.tasks.join_next_with_id() => {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                self.open.remove(&id);
+            }
+            _ = self.ticks.tick() => self.tick(),
+        }
+    }
+
+    /// A second has passed. A connection on which nothing has begun or been answered for long ends, also with a request
+    /// that does not come to its end; an answer that goes on says so itself.
+    fn tick(&mut self) {
+        let now = self.tick.fetch_add(1, Relaxed).wrapping_add(1);
+        if 1 < self.refused {
+            tracing::warn!(refused = self.refused, "refused connections");
+        }
+        self.refused = 0;
+        let mut over = Vec::new();
+        for (id, open) in &self.open {
+            match now.wrapping_sub(open.seat.active.load(Relaxed)) {
+                ..=IDLE_TICKS_MAX => {}
+                ticks if ticks <= IDLE_TICKS_MAX + LEAVING_TICKS_MAX => open.seat.tell_to_leave(),
+                _ => over.push(*id),
+            }
+        }
+        for id in over {
+            self.cut(id);
+        }
+    }
+
+    /// Lets nobody ask any more.
+    pub(crate) fn begin_drain(&mut self) {
+        for open in self.open.values() {
+            open.seat.tell_to_leave();
+        }
+    }
+
+    /// Waits until nobody is left.
+    pub(crate) async fn closed(&mut self) {
+        while !self.tasks.is_empty() {
+            self.changed().await;
+        }
+    }
+
+    fn cut(&mut self, id: Id) {
+        if let Some(open) = self.open.remove(&id) {
+            open.task.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seats `count` connections that never end.
+    fn fill(connections: &mut Connections, count: usize) -> Vec<Arc<Seat>> {
+        let seat = |_| {
+            let seat = connections.seat().expect("there is room");
+            connections.spawn(Arc::clone(&seat), std::future::pending());
+            seat
+        };
+        (0..count).map(seat).collect()
+    }
+
+    fn is_open(connections: &Connections, seat: &Arc<Seat>) -> bool {
+        let mut open = connections.open.values();
+        open.any(|open| Arc::ptr_eq(&open.seat, seat))
+    }
+
+    #[tokio::test]
+    async fn the_longest_idle_makes_room() {
+        let mut connections = Connections::with_max(3);
+        let seats = fill(&mut connections, 3);
+        let _busy = seats[0].begin();
+        connections.tick();
+        drop(seats[1].begin());
+        fill(&mut connections, 1);
+        let open = [0, 1, 2].map(|seat| is_open(&connections, &seats[seat]));
+        assert_eq!(open, [true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn who_is_busy_makes_no_room() {
+        let mut connections = Connections::with_max(1);
+        let _busy = fill(&mut connections, 1)[0].begin();
+        assert!(connections.seat().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_minute_without_a_request_ends_a_connection_in_order() {
+        let mut connections = Connections::with_max(2);
+        let seats = fill(&mut connections, 2);
+        for _ in 0..60 {
+            connections.tick();
+        }
+        drop(seats[1].begin());
+        assert!(!seats[0].is_leaving.load(Relaxed));
+        connections.tick();
+        assert!(seats[0].is_leaving.load(Relaxed) && is_open(&connections, &seats[0]));
+        for _ in 0..10 {
+            connections.tick();
+        }
+        let open = [0, 1].map(|seat| is_open(&connections, &seats[seat]));
+        assert_eq!(open, [false, true]);
+    }
+
+    /// A message that comes byte by byte, or never to its end.
+    #[tokio::test]
+    async fn a_request_that_does_not_end_keeps_no_connection() {
+        let mut connections = Connections::with_max(1);
+        let seats = fill(&mut connections, 1);
+        let _busy = seats[0].begin();
+        for _ in 0..71 {
+            connections.tick();
+        }
+        assert!(!is_open(&connections, &seats[0]));
+    }
+}

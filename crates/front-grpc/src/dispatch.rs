@@ -1,0 +1,181 @@
+//! Which service a request is for, and whether it may be asked.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitServiceServer;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request, Response};
+use hyper::body::Incoming;
+use limiter::{Limiter, Node};
+use subtle::ConstantTimeEq as _;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
+use tower_service::Service as _;
+
+use crate::connections::{Busy, Seat};
+use crate::health::Healthy;
+use crate::reflection;
+use crate::rules::Rules;
+use crate::service::Service;
+
+/// Largest message. A request at all of its bounds has 67 KiB: 16 descriptors of 8 entries of twice 256 bytes.
+const MESSAGE_MAX: usize = 80 * 1024;
+
+/// Requests that are answered at a time. With messages at their largest they take 640 MiB, with usual ones 2 MiB; at 100 µs for
+/// each they are 80 000 000 a second, so only what waits for other nodes gets here.
+const REQUESTS_MAX: u32 = 8_192;
+
+/// Where the requests of the rate limit service go to.
+const RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/";
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// All services, for all connections.
+pub(crate) struct Dispatch<N> {
+    rate_limit: RateLimitServiceServer<Service<N>>,
+    /// Health and reflection: asked rarely.
+    others: Routes,
+    api_token: Option<Arc<str>>,
+    requests: Arc<AtomicU32>,
+}
+
+impl<N> Clone for Dispatch<N> {
+    fn clone(&self) -> Self {
+        Self {
+            rate_limit: self.rate_limit.clone(),
+            others: self.others.clone(),
+            api_token: self.api_token.clone(),
+            requests: Arc::clone(&self.requests),
+        }
+    }
+}
+
+/// All services, for one connection.
+pub(crate) struct OnConnection<N> {
+    dispatch: Dispatch<N>,
+    seat: Arc<Seat>,
+}
+
+impl<N: Node> Dispatch<N> {
+    pub(crate) fn new(limiter: Limiter<N>, rules: Arc<Rules>, api_token: Option<String>) -> Self {
+        let health = HealthServer::new(Healthy(limiter.clone()));
+        let others = reflection::add_to(Routes::new(health.max_decoding_message_size(MESSAGE_MAX)));
+        let service = Service::new(limiter, rules);
+        Self {
+            rate_limit: RateLimitServiceServer::new(service).max_decoding_message_size(MESSAGE_MAX),
+            others: others.prepare(),
+            api_token: api_token.map(Into::into),
+            requests: Arc::default(),
+        }
+    }
+
+    pub(crate) fn on_connection(&self, seat: Arc<Seat>) -> OnConnection<N> {
+        OnConnection {
+            dispatch: self.clone(),
+            seat,
+        }
+    }
+
+    fn answer(&self, mut request: Request<Incoming>, seat: &Arc<Seat>) -> Result<Answer, Status> {
+        if !request.uri().path().starts_with(RATE_LIMIT) {
+            request.extensions_mut().insert(Arc::clone(seat));
+            let mut others = self.others.clone();
+            return Ok(Box::pin(others.call(request)));
+        }
+        if let Some(token) = &self.api_token {
+            check(token, request.headers())?;
+        }
+        Ok(self.rate_limit.clone().call(request))
+    }
+
+    /// A place among the requests that are answered. `None`: all are taken.
+    fn enter(&self) -> Option<Entered> {
+        if REQUESTS_MAX <= self.requests.fetch_add(1, Relaxed) {
+            self.requests.fetch_sub(1, Relaxed);
+            return None;
+        }
+        Some(Entered(Arc::clone(&self.requests)))
+    }
+}
+
+/// A place among the requests that are answered.
+pub(crate) struct Entered(Arc<AtomicU32>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl<N: Node> hyper::service::Service<Request<Incoming>> for OnConnection<N> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        let busy = self.seat.begin();
+        let Some(entered) = self.dispatch.enter() else {
+            let status = Status::unavailable("too many requests are waiting; nothing was counted");
+            return Answering::Refused(Some(status));
+        };
+        match self.dispatch.answer(request, &self.seat) {
+            Ok(answer) => Answering::Asked {
+                answer,
+                _while: (busy, entered),
+            },
+            Err(status) => Answering::Refused(Some(status)),
+        }
+    }
+}
+
+/// The answer to one request.
+pub(crate) enum Answering {
+    Asked {
+        answer: Answer,
+        _while: (Busy, Entered),
+    },
+    Refused(Option<Status>),
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Asked { answer, .. } => Poll::Ready(ready!(answer.as_mut().poll(cx))),
+            Self::Refused(status) => {
+                let status = status.take().expect("an answer is taken once");
+                Poll::Ready(Ok(status.into_http()))
+            }
+        }
+    }
+}
+
+/// Refuses who does not bring the token.
+fn check(token: &str, metadata: &HeaderMap) -> Result<(), Status> {
+    let missing = || {
+        Status::unauthenticated(
+            "authorization must be Bearer and the API token; nothing was counted",
+        )
+    };
+    let given = metadata.get(AUTHORIZATION).ok_or_else(missing)?.as_bytes();
+    let (scheme, given) = given
+        .split_at_checked("Bearer ".len())
+        .ok_or_else(missing)?;
+    if !scheme.eq_ignore_ascii_case(b"Bearer ") || given.trim_ascii().is_empty() {
+        return Err(missing());
+    }
+    match bool::from(given.trim_ascii().ct_eq(token.as_bytes())) {
+        true => Ok(()),
+        false => Err(Status::permission_denied(
+            "this is not the API token; nothing was counted",
+        )),
+    }
+}

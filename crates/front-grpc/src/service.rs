@@ -1,0 +1,141 @@
+//! The rate limit service itself.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use coordinator::Hit;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitService;
+use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use limiter::{Key, Limiter, Node, Refusal};
+use quota::Cost;
+use tonic::metadata::MetadataValue;
+use tonic::{Request, Response, Status};
+
+use crate::answer::{self, Told};
+use crate::asked::{self, Ask, Deed};
+use crate::in_force::Counted;
+use crate::meter::Meters;
+use crate::rules::Rules;
+
+/// Answers for the rules of this node.
+pub(crate) struct Service<N> {
+    limiter: Limiter<N>,
+    rules: Arc<Rules>,
+    meters: Meters,
+}
+
+impl<N> Service<N> {
+    pub(crate) fn new(limiter: Limiter<N>, rules: Arc<Rules>) -> Self {
+        Self {
+            limiter,
+            meters: Meters::new(&rules),
+            rules,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl<N: Node> RateLimitService for Service<N> {
+    async fn should_rate_limit(
+        &self,
+        request: Request<RateLimitRequest>,
+    ) -> Result<Response<RateLimitResponse>, Status> {
+        let request = request.into_inner();
+        let asks = asked::read(&self.rules, &request)
+            .map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
+        let told = self.ask(&asks).await?;
+        Ok(Response::new(answer::respond(&asks, &told, &self.meters)))
+    }
+}
+
+impl<N: Node> Service<N> {
+    /// What each descriptor is told. All counts are asked in one batch, each for itself; what is given back, after it.
+    async fn ask(&self, asks: &[Option<Ask<'_>>]) -> Result<Vec<Told>, Status> {
+        if let [Some(ask)] = asks
+            && let Some(told) = self.ask_at_once(ask)
+        {
+            return Ok(vec![told.map_err(|refusal| unavailable(0, &refusal, 0))?]);
+        }
+        let now = SystemTime::now();
+        let at_once = asks.iter().map(|ask| Told::at_once(ask.as_ref(), now));
+        let mut told: Vec<_> = at_once.collect();
+        let mut failures = Vec::new();
+        let mut counted = 0;
+
+        let (places, hits): (Vec<_>, Vec<_>) = hits(asks).unzip();
+        let answers = self.limiter.hits(&hits).await;
+        for (place, answer) in places.into_iter().zip(answers) {
+            match answer {
+                Ok(answer) => {
+                    counted += usize::from(answer.decision.is_allowed() && !answer.by_fail_mode);
+                    told[place] = Some(Told::of_hit(&answer));
+                }
+                Err(refusal) => failures.push((place, refusal)),
+            }
+        }
+        for (place, refunded, key, cost) in refunds(asks) {
+            match self.limiter.refund(&refunded.selected, key, cost).await {
+                Ok(answer) => {
+                    counted += 1;
+                    told[place] = Some(Told::of_refund(&answer));
+                }
+                Err(refusal) => failures.push((place, refusal)),
+            }
+        }
+        if let Some((place, refusal)) = failures.into_iter().min_by_key(|(place, _)| *place) {
+            return Err(unavailable(place, &refusal, counted));
+        }
+        let told = told.into_iter();
+        Ok(told
+            .map(|told| told.expect("what is neither known nor asked is a failure"))
+            .collect())
+    }
+
+    /// What a single descriptor is told, if this node knows at once.
+    fn ask_at_once(&self, ask: &Ask<'_>) -> Option<Result<Told, Refusal>> {
+        let counted = ask.held_to.counted.as_ref()?;
+        let Deed::Hit(cost) = ask.deed else {
+            return None;
+        };
+        let told = self.limiter.try_hit(&counted.selected, &ask.key, cost)?;
+        Some(told.map(|answer| Told::of_hit(&answer)))
+    }
+}
+
+/// What is to be counted, with its place among the descriptors.
+fn hits<'a>(asks: &'a [Option<Ask<'_>>]) -> impl Iterator<Item = (usize, Hit<'a>)> {
+    held(asks).filter_map(|(place, ask)| match (&ask.held_to.counted, ask.deed) {
+        (Some(counted), Deed::Hit(cost)) => Some((place, counted.selected.hit(&ask.key, cost))),
+        _ => None,
+    })
+}
+
+/// What is to be given back, with its place among the descriptors.
+fn refunds<'a>(
+    asks: &'a [Option<Ask<'a>>],
+) -> impl Iterator<Item = (usize, &'a Counted, &'a Key<'a>, Cost)> {
+    held(asks).filter_map(|(place, ask)| match (&ask.held_to.counted, ask.deed) {
+        (Some(counted), Deed::Refund(cost)) => Some((place, counted, &ask.key, cost)),
+        _ => None,
+    })
+}
+
+fn held<'a, 'r>(asks: &'a [Option<Ask<'r>>]) -> impl Iterator<Item = (usize, &'a Ask<'r>)> {
+    let asks = asks.iter().enumerate();
+    asks.filter_map(|(place, ask)| Some((place, ask.as_ref()?)))
+}
+
+/// No decision, as Envoy has to hear it to apply its `failure_mode_deny`. Of the other descriptors, `counted` were counted.
+fn unavailable(place: usize, refusal: &Refusal, counted: usize) -> Status {
+    let mut text = format!("descriptor {place}: {}", refusal.detail());
+    if 0 < counted {
+        text.push_str(&format!("; {counted} of the others were counted"));
+    }
+    let mut status = Status::unavailable(text);
+    if let Some(seconds) = refusal.retry_after_secs() {
+        status
+            .metadata_mut()
+            .insert("retry-after", MetadataValue::from(seconds));
+    }
+    status
+}

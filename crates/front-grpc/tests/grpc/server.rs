@@ -1,0 +1,143 @@
+//! The front on a port of its own, and requests to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use coordinator::{FailMode, Policy, Strategy};
+use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use front_grpc::{Bound, GrpcConfig, Match, Rule, Rules, serve};
+use limiter::{Front, Limiter};
+use quota::{Algorithm, Limit, Nanos};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use crate::fake_node::FakeNode;
+
+/// A front that serves until it is dropped or stopped.
+pub(crate) struct Server {
+    pub(crate) node: Arc<FakeNode>,
+    pub(crate) address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+/// A configuration with these rules alone.
+pub(crate) fn config(rules: Rules) -> GrpcConfig {
+    GrpcConfig {
+        rules: Arc::new(rules),
+        api_token: None,
+        tls: None,
+        keepalive: None,
+    }
+}
+
+impl Server {
+    pub(crate) async fn start(config: GrpcConfig) -> Self {
+        let node = Arc::new(FakeNode::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limiter = Limiter::new(Arc::clone(&node), "default".into(), [], Front::Grpc);
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(serve(listener, limiter, config, async {
+            let _dropped = stopped.await;
+        }));
+        Self {
+            node,
+            address,
+            stop,
+            serving,
+        }
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
+        endpoint.connect().await.unwrap()
+    }
+
+    pub(crate) async fn client(&self) -> RateLimitServiceClient<Channel> {
+        RateLimitServiceClient::new(self.channel().await)
+    }
+
+    /// Asks on a connection of its own.
+    pub(crate) async fn ask(&self, request: RateLimitRequest) -> Result<RateLimitResponse, Status> {
+        let response = self.client().await.should_rate_limit(request).await?;
+        Ok(response.into_inner())
+    }
+
+    /// Stops, and waits until it has.
+    pub(crate) async fn stop(self) {
+        let _gone = self.stop.send(());
+        self.serving.await.unwrap();
+    }
+}
+
+/// A limit that a test names.
+pub(crate) fn policy(name: &str, limit: Limit) -> Policy {
+    Policy {
+        namespace: "default".into(),
+        name: name.into(),
+        limit,
+        strategy: Strategy::Owner,
+        on_failure: FailMode::Deny,
+    }
+}
+
+/// So many units a minute.
+pub(crate) fn per_minute(units: u32) -> Limit {
+    Limit::new(Algorithm::FixedWindow, units, Nanos::from_secs(60)).unwrap()
+}
+
+/// A rule with nothing special about it.
+pub(crate) fn rule(policy: Policy) -> Rule {
+    Rule {
+        name: policy.name.to_string(),
+        bound: Bound::Limit(policy),
+        is_shadow: false,
+        replaces: Vec::new(),
+        replaced_as: String::new(),
+    }
+}
+
+/// `edge`: an entry `ip` of any value is held to `login`, 2 a minute; `user` to `user`, 10 a minute.
+pub(crate) fn rules() -> Rules {
+    let mut rules = Rules::default();
+    for (key, name, units) in [("ip", "login", 2), ("user", "user", 10)] {
+        let entry = Match {
+            key: key.to_owned(),
+            value: None,
+        };
+        let rule = rule(policy(name, per_minute(units)));
+        rules.add("edge", &[entry], rule).unwrap();
+    }
+    rules
+}
+
+/// A descriptor: `path=/login ip=10.0.0.1`.
+pub(crate) fn descriptor(text: &str) -> RateLimitDescriptor {
+    let entries = text.split_whitespace().map(|entry| {
+        let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
+        Entry {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }
+    });
+    RateLimitDescriptor {
+        entries: entries.collect(),
+        ..RateLimitDescriptor::default()
+    }
+}
+
+/// A request with these descriptors, each for a single hit.
+pub(crate) fn request(domain: &str, descriptors: &[&str]) -> RateLimitRequest {
+    RateLimitRequest {
+        domain: domain.to_owned(),
+        descriptors: descriptors.iter().copied().map(descriptor).collect(),
+        hits_addend: 0,
+    }
+}

@@ -1,0 +1,332 @@
+//! What is asked, and what Envoy is told.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use coordinator::FailMode;
+use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
+use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use envoy_types::pb::google::protobuf::UInt64Value;
+use front_grpc::{Match, Rules, ratelimit_config};
+use quota::{Algorithm, Limit, Nanos};
+
+use crate::server::{Server, config, per_minute, policy, request, rule, rules};
+
+/// A status as text: `OK login 2/minute: 1 left, reset 60s`.
+fn status(status: &DescriptorStatus) -> String {
+    let code = status.code().as_str_name();
+    let Some(limit) = &status.current_limit else {
+        return match status.limit_remaining {
+            0 => code.to_owned(),
+            left => format!("{code} {left} left"),
+        };
+    };
+    let reset = status.duration_until_reset.unwrap();
+    assert_eq!(reset.nanos, 0, "whole seconds");
+    format!(
+        "{code} {} {}/{}: {} left, reset {}s",
+        limit.name,
+        limit.requests_per_unit,
+        limit.unit().as_str_name(),
+        status.limit_remaining,
+        reset.seconds
+    )
+}
+
+fn statuses(response: &RateLimitResponse) -> Vec<String> {
+    response.statuses.iter().map(status).collect()
+}
+
+fn header<'r>(response: &'r RateLimitResponse, name: &str) -> Option<&'r str> {
+    let mut headers = response.response_headers_to_add.iter();
+    let header = headers.find(|header| header.key == name)?;
+    Some(&header.value)
+}
+
+#[tokio::test]
+async fn a_spent_limit_is_over_with_everything_that_envoy_makes_headers_of() {
+    let server = Server::start(config(rules())).await;
+    let mut codes = Vec::new();
+    let mut last = RateLimitResponse::default();
+    for _ in 0..3 {
+        last = server.ask(request("edge", &["ip=10.0.0.1"])).await.unwrap();
+        assert_eq!(last.overall_code(), last.statuses[0].code());
+        codes.extend(statuses(&last));
+    }
+    assert_eq!(
+        codes,
+        [
+            "OK login 2/MINUTE: 1 left, reset 60s",
+            "OK login 2/MINUTE: 0 left, reset 60s",
+            "OVER_LIMIT login 2/MINUTE: 0 left, reset 60s",
+        ]
+    );
+    for (name, value) in [
+        ("ratelimit-policy", r#""login";q=2;w=60"#),
+        ("ratelimit", r#""login";r=0;t=60"#),
+        ("x-ratelimit-limit", "2"),
+        ("x-ratelimit-remaining", "0"),
+        ("x-ratelimit-reset", "60"),
+        ("retry-after", "60"),
+    ] {
+        assert_eq!(header(&last, name), Some(value), "{name}");
+    }
+    assert_eq!(server.node.counted(), [("login".into(), "10.0.0.1".into())]);
+}
+
+/// The answer is the same whether this node decides at once or has to ask.
+#[tokio::test]
+async fn who_owns_the_key_makes_no_difference() {
+    let mut told = Vec::new();
+    for is_owner in [true, false] {
+        let server = Server::start(config(rules())).await;
+        server.node.is_owner.store(is_owner, Relaxed);
+        for _ in 0..3 {
+            told.push(server.ask(request("edge", &["ip=1"])).await.unwrap());
+        }
+    }
+    assert_eq!(told[..3], told[3..]);
+}
+
+#[tokio::test]
+async fn each_descriptor_has_a_status_in_its_place_and_counts_for_itself() {
+    let server = Server::start(config(rules())).await;
+    let descriptors = ["ip=1", "unknown=1", "user=ada", "ip=1", "ip=1"];
+    let response = server.ask(request("edge", &descriptors)).await.unwrap();
+    assert_eq!(
+        statuses(&response),
+        [
+            "OK login 2/MINUTE: 1 left, reset 60s",
+            "OK",
+            "OK user 10/MINUTE: 9 left, reset 60s",
+            "OK login 2/MINUTE: 0 left, reset 60s",
+            "OVER_LIMIT login 2/MINUTE: 0 left, reset 60s",
+        ]
+    );
+    assert_eq!(response.overall_code(), Code::OverLimit);
+    // The limit that denies, not the last or the first.
+    assert_eq!(header(&response, "x-ratelimit-limit"), Some("2"));
+    let next = server.ask(request("edge", &["user=ada"])).await.unwrap();
+    assert_eq!(next.statuses[0].limit_remaining, 8, "it was counted");
+}
+
+#[tokio::test]
+async fn the_headers_are_those_of_the_limit_that_is_nearest_to_deny() {
+    let server = Server::start(config(rules())).await;
+    let response = server.ask(request("edge", &["user=1", "ip=1"])).await;
+    let response = response.unwrap();
+    assert_eq!(header(&response, "x-ratelimit-remaining"), Some("1"));
+    assert_eq!(header(&response, "retry-after"), None);
+}
+
+#[tokio::test]
+async fn what_no_rule_is_for_passes() {
+    let server = Server::start(config(rules())).await;
+    for (domain, descriptor) in [
+        ("other", "ip=1"),
+        ("edge", "unknown=1"),
+        ("edge", "ip=1 user=1"),
+        ("edge", ""),
+    ] {
+        let response = server.ask(request(domain, &[descriptor])).await.unwrap();
+        assert_eq!(statuses(&response), ["OK"], "{domain} {descriptor}");
+        assert!(response.response_headers_to_add.is_empty());
+    }
+    assert!(server.node.counted().is_empty());
+}
+
+/// `user=ada` with these addends, on a fresh node with 10 a minute.
+async fn ask_with(
+    server: &Server,
+    of_request: u32,
+    own: Option<u64>,
+    is_negative: bool,
+) -> (Code, u32) {
+    let mut request = RateLimitRequest {
+        hits_addend: of_request,
+        ..request("edge", &["user=ada"])
+    };
+    request.descriptors[0].hits_addend = own.map(|value| UInt64Value { value });
+    request.descriptors[0].is_negative_hits = is_negative;
+    let response = server.ask(request).await.unwrap();
+    let status = &response.statuses[0];
+    (status.code(), status.limit_remaining)
+}
+
+#[tokio::test]
+async fn addends_say_how_much_is_counted_or_given_back() {
+    for (of_request, own, expected) in [
+        (0, None, (Code::Ok, 9)),
+        (1, None, (Code::Ok, 9)),
+        (4, None, (Code::Ok, 6)),
+        (4, Some(2), (Code::Ok, 8)),
+        (4, Some(0), (Code::Ok, 10)),
+        (0, Some(11), (Code::OverLimit, 10)),
+        (0, Some(u64::MAX), (Code::OverLimit, 10)),
+    ] {
+        let server = Server::start(config(rules())).await;
+        let told = ask_with(&server, of_request, own, false).await;
+        assert_eq!(told, expected, "{of_request} {own:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_peek_at_a_spent_key_is_over_and_counts_nothing() {
+    let server = Server::start(config(rules())).await;
+    assert_eq!(ask_with(&server, 10, None, false).await, (Code::Ok, 0));
+    let peek = ask_with(&server, 1, Some(0), false).await;
+    assert_eq!(peek, (Code::OverLimit, 0));
+    server.node.advance(Nanos::from_secs(60));
+    assert_eq!(ask_with(&server, 1, Some(0), false).await, (Code::Ok, 10));
+}
+
+#[tokio::test]
+async fn negative_hits_give_back_and_never_more_than_was_taken() {
+    let server = Server::start(config(rules())).await;
+    ask_with(&server, 10, None, false).await;
+    assert_eq!(ask_with(&server, 0, Some(3), true).await, (Code::Ok, 3));
+    // The request's own addend counts, where the descriptor has none.
+    assert_eq!(ask_with(&server, 2, None, true).await, (Code::Ok, 5));
+    assert_eq!(ask_with(&server, 0, None, true).await, (Code::Ok, 6));
+    assert_eq!(ask_with(&server, 0, Some(0), true).await, (Code::Ok, 6));
+    let all = ask_with(&server, 0, Some(u64::MAX), true).await;
+    assert_eq!(all, (Code::Ok, 10));
+}
+
+#[tokio::test]
+async fn a_refund_that_leaves_nothing_is_ok() {
+    let server = Server::start(config(rules())).await;
+    ask_with(&server, 10, None, false).await;
+    assert_eq!(ask_with(&server, 0, Some(0), true).await, (Code::Ok, 0));
+}
+
+#[tokio::test]
+async fn a_period_that_has_no_name_has_the_unit_unknown() {
+    let mut rules = Rules::default();
+    let limit = Limit::new(Algorithm::Gcra, 5, Nanos::from_secs(10)).unwrap();
+    let entry = Match {
+        key: "a".to_owned(),
+        value: None,
+    };
+    let rule = rule(policy("ten", limit));
+    rules.add("edge", &[entry], rule).unwrap();
+    let server = Server::start(config(rules)).await;
+    let response = server.ask(request("edge", &["a=1"])).await.unwrap();
+    assert_eq!(statuses(&response), ["OK ten 5/UNKNOWN: 4 left, reset 2s"]);
+}
+
+#[tokio::test]
+async fn a_limit_that_fails_open_passes() {
+    let mut rules = Rules::default();
+    let mut open = policy("open", per_minute(1));
+    open.on_failure = FailMode::Allow;
+    let entry = Match {
+        key: "a".to_owned(),
+        value: None,
+    };
+    rules.add("edge", &[entry], rule(open)).unwrap();
+    let server = Server::start(config(rules)).await;
+    let soon = Nanos::from_secs(1);
+    let error = coordinator::NoDecision::Unavailable { retry_after: soon };
+    server.node.lost.lock().unwrap().push(("*", error));
+    let response = server.ask(request("edge", &["a=1"])).await.unwrap();
+    assert_eq!(statuses(&response), ["OK open 1/MINUTE: 0 left, reset 0s"]);
+}
+
+async fn serve_file(text: &str) -> Server {
+    let mut rules = Rules::default();
+    let mut problems = Vec::new();
+    ratelimit_config::read("edge.yaml", text, &mut rules, &mut problems);
+    assert_eq!(problems, []);
+    Server::start(config(rules)).await
+}
+
+const FILE: &str = "
+domain: edge
+descriptors:
+  - key: banned
+    rate_limit: {unit: hour, requests_per_unit: 0}
+  - key: internal
+    rate_limit: {unlimited: true}
+  - key: trial
+    shadow_mode: true
+    rate_limit: {unit: minute, requests_per_unit: 1}
+  - key: kind
+    value: read
+    rate_limit: {name: reads, unit: minute, requests_per_unit: 5}
+  - key: vip
+    rate_limit: {unit: minute, requests_per_unit: 50, replaces: [{name: reads}]}
+";
+
+#[tokio::test]
+async fn a_file_of_envoyproxy_ratelimit_is_answered_as_there() {
+    let server = serve_file(FILE).await;
+    let ask = async |descriptors: &[&str]| {
+        let response = server.ask(request("edge", descriptors)).await.unwrap();
+        (response.overall_code(), statuses(&response))
+    };
+    let (code, told) = ask(&["banned=1"]).await;
+    assert_eq!(code, Code::OverLimit);
+    assert!(told[0].starts_with("OVER_LIMIT edge.banned 0/HOUR: 0 left, reset "));
+
+    let unlimited = format!("OK {} left", u32::MAX);
+    assert_eq!(ask(&["internal=1"]).await, (Code::Ok, vec![unlimited]));
+
+    let trial = |left| format!("OK edge.trial 1/MINUTE: {left} left, reset 60s");
+    for _ in 0..2 {
+        assert_eq!(ask(&["trial=1"]).await, (Code::Ok, vec![trial(0)]));
+    }
+    // Counted: a rule that hides what it says is not one that does nothing.
+    let counted = server.node.counted();
+    assert_eq!(counted, [("@ratelimit:edge,trial,".into(), "1".into())]);
+
+    let (_, told) = ask(&["kind=read"]).await;
+    assert_eq!(told, ["OK reads 5/MINUTE: 4 left, reset 60s"]);
+    let (_, told) = ask(&["kind=read", "vip=ada"]).await;
+    assert_eq!(told, ["OK", "OK edge.vip 50/MINUTE: 49 left, reset 60s"]);
+    let (_, told) = ask(&["kind=read"]).await;
+    assert_eq!(
+        told,
+        ["OK reads 5/MINUTE: 3 left, reset 60s"],
+        "what is replaced is not counted"
+    );
+}
+
+#[tokio::test]
+async fn a_shadowed_limit_is_in_no_header() {
+    let server = serve_file(FILE).await;
+    let response = server.ask(request("edge", &["trial=1"])).await.unwrap();
+    assert_eq!(response.response_headers_to_add, []);
+}
+
+#[tokio::test]
+async fn a_limit_that_the_descriptor_brings_is_its_own() {
+    let server = serve_file(FILE).await;
+    let with_override = |descriptor: &str, requests_per_unit, unit| {
+        let mut request = request("edge", &[descriptor]);
+        request.descriptors[0].limit = Some(RateLimitOverride {
+            requests_per_unit,
+            unit,
+        });
+        request
+    };
+    for left in [1, 0] {
+        let response = server.ask(with_override("kind=read", 2, 2)).await.unwrap();
+        let expected = format!("OK override 2/MINUTE: {left} left, reset 60s");
+        assert_eq!(statuses(&response), [expected]);
+    }
+    let response = server.ask(with_override("kind=read", 2, 2)).await.unwrap();
+    assert_eq!(response.overall_code(), Code::OverLimit);
+    // By all entries, keys too: another descriptor, or another unit, is another count.
+    for (descriptor, unit) in [("kind=write", 2), ("read=kind", 2), ("kind=read", 1)] {
+        let response = server.ask(with_override(descriptor, 2, unit)).await;
+        assert_eq!(response.unwrap().statuses[0].limit_remaining, 1);
+    }
+    let response = server.ask(with_override("kind=read", 0, 2)).await.unwrap();
+    assert_eq!(response.overall_code(), Code::OverLimit);
+    // Without a domain that is known, it is one more descriptor that no rule is for.
+    let mut unknown = with_override("kind=read", 1, 2);
+    unknown.domain = "other".to_owned();
+    let response = server.ask(unknown).await.unwrap();
+    assert_eq!(statuses(&response), ["OK"]);
+}
