@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use catalogue::{ChangeError, Content, KeyLimit, NotChanged};
 use cluster::node::Cluster;
 use coordinator::{
     Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, Member, MemberStatus, NoDecision,
@@ -225,7 +226,7 @@ impl limiter::Node for Served {
     }
 
     fn key_limit(&self, key: &str) -> Option<Policy> {
-        let limit = self.joined()?.key_limit(key)?;
+        let limit = self.joined()?.key_limit(&self.namespace, key)?.limit;
         Some(Policy {
             namespace: self.namespace.clone(),
             name: KEY_LIMITS.into(),
@@ -237,6 +238,30 @@ impl limiter::Node for Served {
 
     async fn put_key_limit(&self, key: &str, limit: Limit) -> Result<(), NoDecision> {
         let cluster = self.joined().ok_or(JOINING)?;
-        cluster.put_key_limit(key, limit)
+        let content = Content::KeyLimit(KeyLimit {
+            limit,
+            as_token_bucket: false,
+        });
+        let changed = cluster.set_record(&self.namespace, key, content).await;
+        changed.map(drop).map_err(unchanged)
+    }
+}
+
+/// What is told of a change that was not made.
+fn unchanged(error: NotChanged) -> NoDecision {
+    let wait = Nanos::from_secs;
+    match error {
+        NotChanged::NoRoom(ChangeError::Busy) => NoDecision::Overloaded {
+            retry_after: wait(1),
+        },
+        NotChanged::NoRoom(ChangeError::Full) => NoDecision::Overloaded {
+            retry_after: wait(60),
+        },
+        NotChanged::NoQuorum | NotChanged::Joining => NoDecision::Unavailable {
+            retry_after: wait(1),
+        },
+        NotChanged::Draining => NoDecision::Draining {
+            retry_after: wait(1),
+        },
     }
 }
