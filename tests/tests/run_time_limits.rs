@@ -1,7 +1,7 @@
 //! Limits made at run time: in force on every node once answered, kept through partitions and joins. Partitions need root,
 //! `ip` and `iptables`.
 
-use e2e::{Client, Cluster, Network, Node, View, eventually};
+use e2e::{Client, Cluster, Network, Node, View, eventually, weir};
 use serde_json::json;
 
 const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
@@ -87,4 +87,34 @@ fn limits_of_both_sides_of_a_partition_are_on_all_nodes_after_the_heal() {
     };
     all_have("one", 5);
     all_have("two", 7);
+}
+
+/// Made at one node by the command, in force at another; what was counted stays counted when the limit changes.
+#[test]
+fn a_limit_is_made_changed_and_removed_while_nodes_run() {
+    let cluster = Cluster::new().started(&NAMES[..2]);
+    let url = format!("http://{}", cluster.nodes[0].http);
+    let limits = |args: &[&str]| {
+        let mut command = weir(cluster.home());
+        let command = command.arg("limits").args(args).args(["--url", &url]);
+        let told = command.output().expect("the command runs");
+        assert!(told.status.success(), "{args:?}: {told:?}");
+        String::from_utf8_lossy(&told.stdout).into_owned()
+    };
+    let set = |name: &str, limit: &str, strategy: &str| {
+        let rule = ["--algorithm", "sliding_log", "--per", "1h"];
+        let rest = ["--limit", limit, "--strategy", strategy];
+        limits(&[&["set", name][..], &rule, &rest].concat())
+    };
+    let there = &cluster.nodes[1];
+    let passes = |name: &str| there.check(name, "ada", 1).status;
+    for strategy in ["owner", "local"] {
+        assert!(set(strategy, "2", strategy).contains("sliding_log"));
+        assert_eq!([(); 3].map(|()| passes(strategy)), [200, 200, 429]);
+        set(strategy, "3", strategy);
+        assert_eq!([(); 2].map(|()| passes(strategy)), [200, 429], "{strategy}");
+    }
+    assert!(limits(&["list"]).contains("local"));
+    limits(&["delete", "owner"]);
+    assert_eq!(passes("owner"), 404);
 }

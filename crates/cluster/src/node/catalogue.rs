@@ -9,7 +9,7 @@ use ::catalogue::{
     NamedLimit, NotChanged, Urgency,
 };
 use delta_crdt::ReplicaId;
-use metrics::{counter, gauge};
+use metrics::{Counter, counter, gauge};
 use quota::{KeyHasher, Now};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -37,6 +37,9 @@ const LATEST_ANSWER: Duration = Duration::from_secs(5);
 /// The records of this node, and who waits for a change of them.
 pub(crate) struct Records {
     state: Mutex<State>,
+    changes: Counter,
+    pending_changes: Counter,
+    restarts: Counter,
 }
 
 pub(super) struct State {
@@ -52,13 +55,16 @@ impl Records {
         };
         Self {
             state: Mutex::new(state),
+            changes: counter!("weir_catalogue_changes_total"),
+            pending_changes: counter!("weir_catalogue_pending_changes_total"),
+            restarts: counter!("weir_catalogue_restarts_total"),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| {
             self.state.clear_poison();
-            counter!("weir_catalogue_restarts_total").increment(1);
+            self.restarts.increment(1);
             tracing::error!("the catalogue panicked, starting it again with its records");
             let mut state = poisoned.into_inner();
             state.catalogue.restart();
@@ -193,7 +199,7 @@ impl Cluster {
         let Some(change) = change.map_err(NotChanged::NoRoom)? else {
             return Ok(None);
         };
-        counter!("weir_catalogue_changes_total").increment(1);
+        self.inner.records.changes.increment(1);
         let unconfirmed = match tokio::time::timeout(LATEST_ANSWER, answered).await {
             Ok(Ok(unconfirmed)) => unconfirmed,
             // The catalogue was started again meanwhile: nobody knows who has confirmed.
@@ -202,7 +208,7 @@ impl Cluster {
         let mut pending = self.names(&unconfirmed);
         if !pending.is_empty() {
             pending.sort_unstable();
-            counter!("weir_catalogue_pending_changes_total").increment(1);
+            self.inner.records.pending_changes.increment(1);
             tracing::warn!(nodes = %pending.join(", "), "a change is not confirmed by every member yet");
         }
         Ok(Some(Changed {
