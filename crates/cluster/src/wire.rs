@@ -8,6 +8,7 @@
 //! Decoding trusts nothing. It builds values through their checked constructors, and reserves no more memory than
 //! the bytes at hand could fill: at most eleven times as much for what is inside of an item, and [`ITEMS_MAX`] items.
 
+mod catalogue;
 mod cells;
 mod encoding;
 mod hits;
@@ -27,7 +28,8 @@ use self::encoding::{Reader, Writer};
 pub use self::tallies::encode_told_split;
 
 /// The newest version of a frame, which is its first byte. A frame names the lowest version that can read it: of all
-/// frames only those of [`Frame::Shards`] have changed with version 2.
+/// frames only those of [`Frame::Shards`] have changed with version 2. (Protocol 3 adds [`Frame::Catalogue`] and changes
+/// none.)
 ///
 /// What a peer reads is what it said in the handshake, see [`form_for`].
 pub const VERSION: u8 = 2;
@@ -101,6 +103,8 @@ pub enum Frame {
         /// What only that strategy reads.
         body: Bytes,
     },
+    /// What people change at run time. For peers of protocol 3 and later.
+    Catalogue(::catalogue::Message),
 }
 
 /// A hit for another node to decide. It carries its limit, so that the decider needs no table of limits.
@@ -159,6 +163,7 @@ enum Kind {
     Return = 12,
     Relay = 13,
     Relayed = 14,
+    Catalogue = 15,
 }
 
 /// The bytes of `frame`.
@@ -224,6 +229,10 @@ pub fn encode_into(frame: &Frame, out: &mut BytesMut) {
         }
         Frame::Call { id, body } => put_body(out, Kind::Call, *id, body),
         Frame::Return { id, body } => put_body(out, Kind::Return, *id, body),
+        Frame::Catalogue(message) => {
+            begin(out, Kind::Catalogue);
+            catalogue::put(out, message);
+        }
     }
 }
 
@@ -270,6 +279,7 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, WireError> {
             id: input.varint("call")?,
             body: input.rest(),
         },
+        kind if kind == Kind::Catalogue as u8 => Frame::Catalogue(catalogue::message(input)?),
         _ => return Err(WireError::Malformed { what: "kind" }),
     };
     input.end()?;

@@ -1,10 +1,11 @@
 //! What all handlers share.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::State;
 use connections::Memory;
-use limiter::{Identifier, Limiter, Refusal, Selected};
+use limiter::{Identifier, Limiter, Node, Refusal, Selected};
 
 use crate::memory::{ANSWERS_MAX, BODIES_MAX};
 
@@ -23,6 +24,13 @@ pub(crate) struct App<N> {
 /// The state of every handler.
 pub(crate) type Shared<N> = State<Arc<App<N>>>;
 
+impl<N: Node> App<N> {
+    /// The limit of `/rate`.
+    pub(crate) fn rate_limit(&self) -> Result<Cow<'_, Selected>, Refusal> {
+        self.limiter.find(&self.rate_limit)
+    }
+}
+
 impl<N> App<N> {
     pub(crate) fn new(
         limiter: Limiter<N>,
@@ -36,10 +44,5 @@ impl<N> App<N> {
             bodies: Memory::new(BODIES_MAX),
             answers: Memory::new(ANSWERS_MAX),
         }
-    }
-
-    /// The limit of `/rate`.
-    pub(crate) fn rate_limit(&self) -> Result<&Selected, Refusal> {
-        self.limiter.named(&self.rate_limit)
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn auth<N: Node>(
     let (parts, _) = request.into_parts();
     let path = parts.uri.path().strip_prefix("/auth/").unwrap_or_default();
     let name = decode(path, false).ok_or_else(|| Refusal::field("limit", path, ENCODED))?;
-    let selected = app.limiter.named(&name)?;
+    let selected = app.limiter.find(&name)?;
     let query = parts.uri.query().unwrap_or_default();
     let (by, cost) = (read_by(query)?, read_cost(query)?);
     let clues = Clues {
@@ -52,7 +52,7 @@ pub(crate) async fn auth<N: Node>(
         let detail = "the request brings nothing that tells who is to be counted";
         Refusal::new(Kind::Unauthorized, detail).with_accepted(accepted(&by))
     })?;
-    let answer = app.limiter.check(selected, who.key(), cost).await?;
+    let answer = app.limiter.check(&selected, who.key(), cost).await?;
     let mut response = Response::new(Body::empty());
     decided::mark(&mut response, selected.headers(), cost, &answer);
     // An answer from a cache would be one that nobody counted.

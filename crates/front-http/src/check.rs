@@ -126,13 +126,13 @@ struct Asked<'a> {
     cost: Cost,
 }
 
-impl<N> App<N> {
+impl<N: Node> App<N> {
     fn read_check<'a>(&'a self, body: &'a [u8]) -> Result<Asked<'a>, Refusal> {
         let check: Check<'a> =
             serde_json::from_slice(body).map_err(|error| explain(body, &CHECK, &error))?;
         let key = Key::new(check.key.0, "key")?;
         let selected = match (&check.limit, &check.rule) {
-            (Some(name), None) => Cow::Borrowed(self.limiter.named(&name.0)?),
+            (Some(name), None) => self.limiter.find(&name.0)?,
             (None, Some(rule)) => Cow::Owned(self.limiter.inline(Rule::from(rule.limit()?))),
             (None, None) => return Err(Refusal::missing("limit", LIMIT_ACCEPTED)),
             (Some(_), Some(_)) => {
@@ -272,7 +272,7 @@ pub(crate) async fn reset<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<St
         |text, field| decode(text, false).ok_or_else(|| Refusal::field(field, text, ENCODED));
     let (limit, key) = (decoded(limit, "limit")?, decoded(key, "key")?);
     let key = Key::new(key, "key")?;
-    let selected = app.limiter.named(&limit)?;
-    app.limiter.reset(selected, &key).await?;
+    let selected = app.limiter.find(&limit)?;
+    app.limiter.reset(&selected, &key).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -103,7 +103,8 @@ pub(crate) async fn forget<N: Node>(
 pub(crate) async fn owner<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
     let limit = parameter(uri.query().unwrap_or_default(), "limit")?
         .ok_or_else(|| Refusal::missing("limit", "the name of a limit"))?;
-    let policy = app.limiter.named(&limit)?.policy();
+    let selected = app.limiter.find(&limit)?;
+    let policy = selected.policy();
     if policy.strategy != Strategy::Owner {
         let detail = "keys of this limit have no owner: it is counted by another strategy";
         return Err(Refusal::new(Kind::NotFound, detail)

@@ -1,24 +1,26 @@
-//! Limits of single keys: `POST /api/limits` and `GET /api/check`.
+//! Limits of single keys: `/api/limits` and `GET /api/check`.
 
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{StatusCode, Uri};
+use axum::http::Uri;
 use axum::response::Response;
+use catalogue::KeyLimit;
 use limiter::{Key, Node, Places, Refusal, RuleText, accepted, parameter, span};
 use quota::Cost;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::Shared;
 use crate::body::{BODY_MAX, read_json};
+use crate::changed;
 use crate::decided;
 use crate::explain::{Field, Kind, Shape, explain};
+use crate::memory::ANSWER_BYTES;
+use crate::page::Page;
 use crate::problem::Problem;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct KeyLimit {
+struct Given {
     key: String,
     limit: u32,
     interval: String,
@@ -27,13 +29,13 @@ struct KeyLimit {
     burst: Option<u32>,
 }
 
-const KEY_LIMIT: Shape = Shape {
+const GIVEN: Shape = Shape {
     fields: &[
         Field {
             name: "key",
             required: true,
             kind: Kind::Text,
-            accepted: "1 to 1024 bytes of text",
+            accepted: KEY_ACCEPTED,
         },
         Field {
             name: "limit",
@@ -62,6 +64,8 @@ const KEY_LIMIT: Shape = Shape {
     ],
 };
 
+const KEY_ACCEPTED: &str = "1 to 1024 bytes of text";
+
 const PLACES: Places = Places {
     algorithm: "algorithm",
     limit: "limit",
@@ -77,13 +81,13 @@ pub(crate) async fn put<N: Node>(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
-    let KeyLimit {
+    let Given {
         key,
         limit,
         interval,
         algorithm,
         burst,
-    } = serde_json::from_slice(&body).map_err(|error| explain(&body, &KEY_LIMIT, &error))?;
+    } = serde_json::from_slice(&body).map_err(|error| explain(&body, &GIVEN, &error))?;
     let key = Key::new(key, "key")?;
     let rule = RuleText {
         algorithm: &algorithm,
@@ -92,23 +96,57 @@ pub(crate) async fn put<N: Node>(
         burst,
         anchor: None,
     };
-    let limit = rule.limit(&PLACES)?;
-    app.limiter.put_key_limit(&key, limit).await?;
+    let limit = KeyLimit {
+        limit: rule.limit(&PLACES)?,
+        as_token_bucket: algorithm == "token_bucket",
+    };
+    let changed = app.limiter.set_key_limit(&key, limit).await?;
+    Ok(changed::created(
+        &changed,
+        &key_limit_json(key.as_str(), &limit),
+    ))
+}
 
-    let mut stored = json!({
-        "key": key.as_str(),
+/// `GET /api/limits`: of one key, or a page of all.
+pub(crate) async fn get<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
+    if parameter(uri.query().unwrap_or_default(), "key")?.is_some() {
+        let key = key_parameter(&uri, "key")?;
+        let limit = app.limiter.stored_key_limit(&key)?;
+        return Ok(decided::json(
+            key_limit_json(key.as_str(), &limit).to_string(),
+        ));
+    }
+    let page = Page::of(&uri)?;
+    let room = app.answers.room(ANSWER_BYTES)?;
+    let node = app.limiter.node();
+    let mut limits = node.key_limits(page.after.as_deref(), page.count + 1);
+    let next = page.next(&mut limits, |(key, _)| key.to_string());
+    let limits = limits.iter().map(|(key, limit)| key_limit_json(key, limit));
+    let limits: Vec<Value> = limits.collect();
+    let json = json!({ "limits": limits, "next": next });
+    Ok(decided::json(room.keep(json.to_string())))
+}
+
+/// `DELETE /api/limits`
+pub(crate) async fn delete<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
+    let key = key_parameter(&uri, "key")?;
+    let changed = app.limiter.remove_key_limit(&key).await?;
+    Ok(changed::removed(&changed))
+}
+
+fn key_limit_json(key: &str, stored: &KeyLimit) -> Value {
+    let limit = &stored.limit;
+    let mut json = json!({
+        "key": key,
         "limit": limit.units(),
         "interval": span::format(limit.period()),
         // As it was given: `token_bucket` and `gcra` are the same, but only one is what this client calls it.
-        "algorithm": rule.algorithm,
+        "algorithm": stored.algorithm(),
     });
     if limit.burst() != limit.units() {
-        stored["burst"] = limit.burst().into();
+        json["burst"] = limit.burst().into();
     }
-    let mut response = Response::new(Body::from(stored.to_string()));
-    *response.status_mut() = StatusCode::CREATED;
-    response.headers_mut().insert(CONTENT_TYPE, decided::JSON);
-    Ok(response)
+    json
 }
 
 /// `GET /api/check`
@@ -122,6 +160,6 @@ pub(crate) async fn check<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Re
 /// A key that the query must have.
 pub(crate) fn key_parameter<'u>(uri: &'u Uri, name: &'static str) -> Result<Key<'u>, Refusal> {
     let key = parameter(uri.query().unwrap_or_default(), name)?
-        .ok_or_else(|| Refusal::missing(name, "1 to 1024 bytes of text"))?;
+        .ok_or_else(|| Refusal::missing(name, KEY_ACCEPTED))?;
     Key::new(key, name)
 }

@@ -9,6 +9,7 @@
 mod app;
 mod auth;
 mod body;
+mod changed;
 mod check;
 mod chunks;
 mod cluster;
@@ -22,6 +23,7 @@ mod key_limits;
 mod limits;
 mod memory;
 mod openapi;
+mod page;
 mod problem;
 mod rate;
 mod router;

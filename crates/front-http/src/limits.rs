@@ -1,63 +1,180 @@
-//! `/v1/limits`: the limits that the file defines.
-//!
-//! They can be read. Defining more of them at run time takes configuration that is the same on every node, which this
-//! version does not have: it is refused by name.
+//! `/v1/limits`: the limits by name, of the file and made at run time.
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::response::Response;
-use coordinator::{FailMode, Policy};
-use limiter::{ENCODED, Kind, Refusal, anchor_name, decode, span};
+use catalogue::NamedLimit;
+use coordinator::{FailMode, Policy, Strategy, UnknownStrategy};
+use limiter::{ENCODED, Node, Places, Refusal, RuleText, accepted, anchor_name, decode, span};
 use quota::Algorithm;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::app::{App, Shared};
+use crate::app::Shared;
+use crate::body::{BODY_MAX, read_json};
+use crate::changed;
 use crate::decided;
+use crate::explain::{Field, Kind, Shape, explain};
 use crate::memory::ANSWER_BYTES;
+use crate::page::Page;
 use crate::problem::Problem;
 
-const NOT_SERVED: &str =
-    "limits cannot be defined at run time in this version: define them in the file";
+/// As in the file.
+const NAME_ACCEPTED: &str = "1 to 64 letters, digits, dots, dashes and underscores";
+const STRATEGY_ACCEPTED: &str = "owner or local";
+const ON_FAILURE_ACCEPTED: &str = "deny or allow";
 
-/// `GET /v1/limits`
-pub(crate) async fn list<N>(State(app): Shared<N>) -> Result<Response, Problem> {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    #[serde(default)]
+    name: Option<String>,
+    algorithm: String,
+    limit: u32,
+    per: String,
+    #[serde(default)]
+    burst: Option<u32>,
+    #[serde(default)]
+    anchor: Option<String>,
+    #[serde(default)]
+    strategy: Option<String>,
+    #[serde(default)]
+    on_failure: Option<String>,
+}
+
+const GIVEN: Shape = Shape {
+    fields: &[
+        text("name", false, "the name in the path"),
+        text("algorithm", true, accepted::ALGORITHM),
+        count("limit", true, accepted::LIMIT),
+        text("per", true, accepted::PER),
+        count("burst", false, accepted::BURST),
+        text("anchor", false, accepted::ANCHOR),
+        text("strategy", false, STRATEGY_ACCEPTED),
+        text("on_failure", false, ON_FAILURE_ACCEPTED),
+    ],
+};
+
+const fn text(name: &'static str, required: bool, accepted: &'static str) -> Field {
+    Field {
+        name,
+        required,
+        kind: Kind::Text,
+        accepted,
+    }
+}
+
+const fn count(name: &'static str, required: bool, accepted: &'static str) -> Field {
+    Field {
+        name,
+        required,
+        kind: Kind::Count,
+        accepted,
+    }
+}
+
+const PLACES: Places = Places {
+    algorithm: "algorithm",
+    limit: "limit",
+    per: "per",
+    burst: "burst",
+    anchor: "anchor",
+};
+
+/// `GET /v1/limits`: those of the file, by name, and a page of those made at run time.
+pub(crate) async fn list<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
+    let page = Page::of(&uri)?;
     let room = app.answers.room(ANSWER_BYTES)?;
-    let limits = app.limiter.limits().into_iter();
-    let limits: Vec<_> = limits.map(|limit| limit_json(limit.policy())).collect();
-    let json = json!({ "limits": limits });
+    let mut made = app
+        .limiter
+        .node()
+        .named_limits(page.after.as_deref(), page.count + 1);
+    let next = page.next(&mut made, |(name, _)| name.to_string());
+    made.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let mut limits = Vec::new();
+    if page.after.is_none() {
+        let of_file = app.limiter.limits().into_iter();
+        limits.extend(of_file.map(|limit| limit_json(limit.policy())));
+    }
+    limits.extend(made.iter().map(|(name, limit)| made_json(name, limit)));
+    let json = json!({ "limits": limits, "next": next });
     Ok(decided::json(room.keep(json.to_string())))
 }
 
 /// `GET /v1/limits/{name}`
-pub(crate) async fn get<N>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
-    let limit = app.limiter.named(&name(&uri)?)?;
-    Ok(decided::json(limit_json(limit.policy()).to_string()))
+pub(crate) async fn get<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
+    let name = name(&uri)?;
+    let json = match app.limiter.named(&name) {
+        Ok(limit) => limit_json(limit.policy()),
+        Err(_) => made_json(&name, &app.limiter.named_limit(&name)?),
+    };
+    Ok(decided::json(json.to_string()))
 }
 
 /// `PUT /v1/limits/{name}`
-pub(crate) async fn put<N>(State(app): Shared<N>, uri: Uri) -> Problem {
-    let refusal = match defined(&app, &uri) {
-        Ok(refusal) => refusal,
-        Err(_) => Refusal::new(Kind::NotImplemented, NOT_SERVED),
-    };
-    refusal.into()
+pub(crate) async fn put<N: Node>(
+    State(app): Shared<N>,
+    uri: Uri,
+    request: Request,
+) -> Result<Response, Problem> {
+    let name = name(&uri)?;
+    if !is_name(&name) {
+        return Err(Refusal::field("name", name, NAME_ACCEPTED).into());
+    }
+    app.limiter.may_change(&name)?;
+    let (parts, body) = request.into_parts();
+    let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
+    let given: Given =
+        serde_json::from_slice(&body).map_err(|error| explain(&body, &GIVEN, &error))?;
+    if let Some(other) = given.name.as_ref().filter(|given| **given != name) {
+        return Err(Refusal::field("name", &**other, "the name in the path").into());
+    }
+    let limit = given.limit()?;
+    let changed = app.limiter.set_limit(&name, limit).await?;
+    Ok(changed::stored(&changed, &made_json(&name, &limit)))
 }
 
 /// `DELETE /v1/limits/{name}`
-pub(crate) async fn delete<N>(State(app): Shared<N>, uri: Uri) -> Problem {
-    defined(&app, &uri).unwrap_or_else(|refusal| refusal).into()
+pub(crate) async fn delete<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
+    let changed = app.limiter.remove_limit(&name(&uri)?).await?;
+    Ok(changed::removed(&changed))
 }
 
-/// The refusal of changing a limit: that the file defines it, or else that there is none.
-fn defined<N>(app: &App<N>, uri: &Uri) -> Result<Refusal, Refusal> {
-    let name = name(uri)?;
-    app.limiter.named(&name)?;
-    Ok(Refusal::new(
-        Kind::DefinedInFile,
-        "this limit is defined in the file: change it there",
-    )
-    .at("name")
-    .with_given(name))
+impl Given {
+    fn limit(&self) -> Result<NamedLimit, Refusal> {
+        let rule = RuleText {
+            algorithm: &self.algorithm,
+            limit: self.limit,
+            per: &self.per,
+            burst: self.burst,
+            anchor: self.anchor.as_deref(),
+        };
+        let strategy = match &self.strategy {
+            None => Strategy::Owner,
+            Some(name) => name.parse().map_err(|UnknownStrategy| {
+                Refusal::field("strategy", &**name, STRATEGY_ACCEPTED)
+            })?,
+        };
+        let on_failure = match self.on_failure.as_deref() {
+            None | Some("deny") => FailMode::Deny,
+            Some("allow") => FailMode::Allow,
+            Some("owner") => FailMode::Owner,
+            Some(other) => {
+                return Err(Refusal::field("on_failure", other, ON_FAILURE_ACCEPTED));
+            }
+        };
+        Ok(NamedLimit {
+            limit: rule.limit(&PLACES)?,
+            as_token_bucket: self.algorithm == "token_bucket",
+            strategy,
+            on_failure,
+        })
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(is_plain)
 }
 
 fn name(uri: &Uri) -> Result<String, Refusal> {
@@ -66,6 +183,19 @@ fn name(uri: &Uri) -> Result<String, Refusal> {
     Ok(decoded
         .ok_or_else(|| Refusal::field("name", name, ENCODED))?
         .into_owned())
+}
+
+/// A limit made at run time, as `[[limit]]` has it.
+fn made_json(name: &str, made: &NamedLimit) -> Value {
+    let mut json = limit_json(&Policy {
+        namespace: "".into(),
+        name: name.into(),
+        limit: made.limit,
+        strategy: made.strategy,
+        on_failure: made.on_failure,
+    });
+    json["algorithm"] = made.algorithm().into();
+    json
 }
 
 /// A limit as `[[limit]]` has it.

@@ -17,7 +17,8 @@ pub(crate) async fn increment<N: Node>(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "client_id")?;
-    let answer = app.limiter.hit(app.rate_limit()?, &key, Cost::ONE).await?;
+    let limit = app.rate_limit()?;
+    let answer = app.limiter.hit(&limit, &key, Cost::ONE).await?;
     Ok(decided::json(match answer.decision.is_allowed() {
         true => r#"{"result":true}"#,
         false => r#"{"result":false}"#,
@@ -27,7 +28,8 @@ pub(crate) async fn increment<N: Node>(
 /// `GET /rate/check`
 pub(crate) async fn check<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "client_id")?;
-    let answer = app.limiter.hit(app.rate_limit()?, &key, Cost::PEEK).await?;
+    let limit = app.rate_limit()?;
+    let answer = app.limiter.hit(&limit, &key, Cost::PEEK).await?;
     let decision = answer.decision;
     let (remaining, result) = (decision.remaining, decision.is_allowed());
     Ok(decided::json(format!(

@@ -83,7 +83,9 @@ fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
             "/v1/members/{name}",
             routing::delete(cluster::forget),
         ),
+        ("get", "/api/limits", routing::get(key_limits::get)),
         ("post", "/api/limits", routing::post(key_limits::put)),
+        ("delete", "/api/limits", routing::delete(key_limits::delete)),
         ("get", "/api/check", routing::get(key_limits::check)),
         ("post", "/rate/increment", routing::post(rate::increment)),
         ("get", "/rate/check", routing::get(rate::check)),
@@ -128,12 +130,13 @@ fn protected<N: Node>(route: &Route) -> MethodRouter<Arc<App<N>>> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use catalogue::{Changed, Content, KeyLimit, NamedLimit, NotChanged};
     use coordinator::{
         Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Ownership, Policy,
         Readiness,
     };
     use limiter::Identifier;
-    use quota::{Cost, Limit};
+    use quota::Cost;
 
     use super::*;
 
@@ -174,10 +177,22 @@ mod tests {
         fn metrics(&self) -> String {
             match *self {}
         }
-        fn key_limit(&self, _: &str) -> Option<Policy> {
+        fn named_limit(&self, _: &str) -> Option<NamedLimit> {
             match *self {}
         }
-        async fn put_key_limit(&self, _: &str, _: Limit) -> Result<(), NoDecision> {
+        fn named_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, NamedLimit)> {
+            match *self {}
+        }
+        fn key_limit(&self, _: &str) -> Option<KeyLimit> {
+            match *self {}
+        }
+        fn key_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, KeyLimit)> {
+            match *self {}
+        }
+        async fn set(&self, _: &str, _: Content) -> Result<Changed, NotChanged> {
+            match *self {}
+        }
+        async fn remove(&self, _: catalogue::Kind, _: &str) -> Result<Option<Changed>, NotChanged> {
             match *self {}
         }
     }

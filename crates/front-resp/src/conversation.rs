@@ -1,9 +1,11 @@
 //! What is said on one connection, without the connection: bytes in, questions and replies out.
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
 use connections::Then;
 use coordinator::{Answer, Hit};
-use limiter::{Key, Limiter, Refusal, Rule, Selected};
+use limiter::{Key, Limiter, Node, Refusal, Rule, Selected};
 use quota::Cost;
 
 use crate::answer::{Form, write_refusal};
@@ -55,8 +57,8 @@ pub(crate) struct Asked<'a> {
 
 #[derive(Debug)]
 enum By<'a> {
-    /// A limit of the file.
-    Limit(&'a Selected),
+    /// A limit by its name.
+    Limit(Cow<'a, Selected>),
     /// A rule that the conversation keeps, by its place.
     Rule(usize),
 }
@@ -107,7 +109,7 @@ impl Conversation {
     ///
     /// At most `hits_max` hits are asked together. Hits that stand one behind the other are; what stands between others
     /// is a step of its own.
-    pub(crate) fn next<'a, N>(
+    pub(crate) fn next<'a, N: Node>(
         &mut self,
         limiter: &'a Limiter<N>,
         server: &Server,
@@ -224,14 +226,14 @@ impl Conversation {
     }
 
     fn selected<'s>(&'s self, asked: &'s Asked<'_>) -> &'s Selected {
-        match asked.by {
+        match &asked.by {
             By::Limit(selected) => selected,
-            By::Rule(place) => &self.rules[place].2,
+            By::Rule(place) => &self.rules[*place].2,
         }
     }
 
     /// Reads the command that the decoder has found at the beginning of `rest`. `None`: an empty line or array.
-    fn read<'a, N>(
+    fn read<'a, N: Node>(
         &mut self,
         limiter: &'a Limiter<N>,
         rest: &'a [u8],
@@ -303,7 +305,7 @@ fn rule<N>(
 }
 
 /// `limit key [cost]` behind the name of a command.
-fn by_limit<'a, N>(
+fn by_limit<'a, N: Node>(
     limiter: &'a Limiter<N>,
     arguments: &Arguments<'_, 'a>,
 ) -> Result<Asked<'a>, Wrong> {
@@ -311,7 +313,7 @@ fn by_limit<'a, N>(
     let key = key(arguments, 2)?;
     let name = arguments.get(1).unwrap_or_default();
     let limit = match std::str::from_utf8(name) {
-        Ok(name) => limiter.named(name)?,
+        Ok(name) => limiter.find(name)?,
         Err(_) => return Err(Refusal::unknown_limit(&text(name)).into()),
     };
     Ok(Asked {

@@ -1,14 +1,15 @@
 //! A node that counts in memory, by a clock that stands still unless told otherwise.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
+use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
 use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Ownership, Policy, Readiness,
 };
 use limiter::Node;
-use quota::{Cost, Count, Limit, Nanos, Stamp, Taken, UnixNanos};
+use quota::{Cost, Count, Nanos, Stamp, Taken, UnixNanos};
 
 pub(crate) struct FakeNode {
     now: AtomicU64,
@@ -121,11 +122,27 @@ impl Node for FakeNode {
         Forgotten::Unknown
     }
 
-    fn key_limit(&self, _key: &str) -> Option<Policy> {
+    fn named_limit(&self, _name: &str) -> Option<NamedLimit> {
         None
     }
 
-    async fn put_key_limit(&self, _key: &str, _limit: Limit) -> Result<(), NoDecision> {
-        Ok(())
+    fn named_limits(&self, _after: Option<&str>, _count: usize) -> Vec<(Arc<str>, NamedLimit)> {
+        Vec::new()
+    }
+
+    fn key_limit(&self, _key: &str) -> Option<KeyLimit> {
+        None
+    }
+
+    fn key_limits(&self, _after: Option<&str>, _count: usize) -> Vec<(Arc<str>, KeyLimit)> {
+        Vec::new()
+    }
+
+    async fn set(&self, _name: &str, _content: Content) -> Result<Changed, NotChanged> {
+        Ok(Changed::default())
+    }
+
+    async fn remove(&self, _kind: Kind, _name: &str) -> Result<Option<Changed>, NotChanged> {
+        Ok(None)
     }
 }

@@ -1,6 +1,6 @@
 //! What every front asks: who is asking, under which limit, for which key, and what may be said about it.
 //!
-//! Read [`Limiter`] first. A front finds the limit ([`Limiter::named`], [`Limiter::inline`], [`Limiter::key_limit`]) and gets a
+//! Read [`Limiter`] first. A front finds the limit ([`Limiter::find`], [`Limiter::inline`], [`Limiter::key_limit`]) and gets a
 //! [`Selected`]; it makes a [`Key`], of what it was given or by [`Identifier`]; it asks, and is told an [`Answer`] or a
 //! [`Refusal`]. A refusal is the one table from what went wrong to what a client may know, what the log keeps, and whether the
 //! hit was counted; a front only writes it down in its own protocol.
@@ -10,9 +10,9 @@
 //! # use limiter::{Key, Limiter, Node, Refusal};
 //! # use quota::Cost;
 //! # async fn example<N: Node>(limiter: Limiter<N>) -> Result<(), Refusal> {
-//! let login = limiter.named("login")?;
+//! let login = limiter.find("login")?;
 //! let key = Key::new("ada", "key")?;
-//! let answer = limiter.check(login, &key, Cost::ONE).await?;
+//! let answer = limiter.check(&login, &key, Cost::ONE).await?;
 //! assert!(answer.decision.is_allowed());
 //! # Ok(())
 //! # }
@@ -35,6 +35,7 @@ mod node;
 mod query;
 mod refusal;
 mod rule;
+mod run_time;
 mod selected;
 pub mod span;
 

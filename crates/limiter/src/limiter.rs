@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use coordinator::{Answer, Hit, NoDecision, Policy, Readiness};
-use quota::{Cost, Limit, Verdict};
+use coordinator::{Answer, Hit, NoDecision, Policy};
+use quota::{Cost, Verdict};
 
 use crate::meter::Meters;
 use crate::rule::Rules;
-use crate::{BrowserId, Front, Key, Kind, Node, Refusal, Rule, Selected, Who};
+use crate::run_time::Made;
+use crate::{BrowserId, Front, Key, Node, Refusal, Rule, Selected, Who};
 
 /// Finds limits, asks the node behind it, and says what may be told. One for each front; cheap to clone.
 ///
@@ -26,6 +27,7 @@ struct Shared<N> {
     node: Arc<N>,
     limits: HashMap<Arc<str>, Selected>,
     rules: Rules,
+    made: Made,
 }
 
 impl<N> Clone for Limiter<N> {
@@ -48,7 +50,8 @@ pub struct Visit {
 }
 
 impl<N> Limiter<N> {
-    /// The limiter of `front`, with the limits that the file defines. Rules given inline count in `namespace`.
+    /// The limiter of `front`, with the limits that the file defines. Rules given inline, and what is made at run time,
+    /// count in `namespace`.
     pub fn new(
         node: Arc<N>,
         namespace: Arc<str>,
@@ -62,7 +65,8 @@ impl<N> Limiter<N> {
                 limits: limits
                     .map(|policy| (Arc::clone(&policy.name), Selected::named(policy)))
                     .collect(),
-                rules: Rules::new(namespace),
+                rules: Rules::new(Arc::clone(&namespace)),
+                made: Made::new(namespace),
             }),
             front,
             meters: Arc::new(Meters::new(front)),
@@ -85,11 +89,15 @@ impl<N> Limiter<N> {
         &self.shared.node
     }
 
-    /// The limit that the file defines under `name`.
+    pub(crate) fn made(&self) -> &Made {
+        &self.shared.made
+    }
+
+    /// The limit that the file defines under `name`. A front that answers clients wants [`find`](Self::find).
     ///
     /// # Errors
     ///
-    /// [`Kind::UnknownLimit`] if it defines none.
+    /// [`Kind::UnknownLimit`](crate::Kind::UnknownLimit) if it defines none.
     #[inline]
     pub fn named(&self, name: &str) -> Result<&Selected, Refusal> {
         let limits = &self.shared.limits;
@@ -112,36 +120,6 @@ impl<N> Limiter<N> {
 }
 
 impl<N: Node> Limiter<N> {
-    /// The limit that was set for this one key.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::NotFound`] if none was; [`Kind::NoDecision`] while the node joins, since it may have one that the others
-    /// will tell.
-    pub fn key_limit(&self, key: &Key<'_>) -> Result<Selected, Refusal> {
-        let node = self.node();
-        let Some(policy) = node.key_limit(key.as_str()) else {
-            return Err(match node.readiness() {
-                Readiness::Joining => Refusal::joining(),
-                _ => Refusal::new(Kind::NotFound, "no limit has been set for this key")
-                    .at("key")
-                    .with_given(key.as_str())
-                    .with_accepted("a key that POST /api/limits was given"),
-            });
-        };
-        Ok(Selected::shown_as(policy, "key"))
-    }
-
-    /// Sets a limit for one key, replacing an earlier one. Every node knows it once this is answered.
-    ///
-    /// # Errors
-    ///
-    /// When it could not be told to the cluster. Setting it again is safe.
-    pub async fn put_key_limit(&self, key: &Key<'_>, limit: Limit) -> Result<(), Refusal> {
-        let put = self.node().put_key_limit(key.as_str(), limit).await;
-        put.map_err(|error| self.refused("setting a key's limit", error))
-    }
-
     /// Decides one hit at once, if this node can: no future, no waiting. `None`: it was not counted, and
     /// [`hit`](Self::hit) has to decide it.
     ///
@@ -181,7 +159,7 @@ impl<N: Node> Limiter<N> {
     ///
     /// # Errors
     ///
-    /// [`Kind::NeverConforms`] for a cost above the burst; and when nobody could decide and the limit fails closed.
+    /// [`Kind::NeverConforms`](crate::Kind::NeverConforms) for a cost above the burst; and when nobody could decide and the limit fails closed.
     #[inline]
     pub async fn check(
         &self,

@@ -1,16 +1,15 @@
 //! What fronts ask of the node behind them.
 
 use std::future::Future;
+use std::sync::Arc;
 
-use coordinator::{
-    ClusterStatus, Coordinator, Forgotten, NoDecision, Ownership, Policy, Readiness,
-};
-use quota::Limit;
+use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
+use coordinator::{ClusterStatus, Coordinator, Forgotten, Ownership, Policy, Readiness};
 
 /// A node as seen from its fronts: it decides hits, and tells how it and its cluster are.
 ///
-/// Everything but deciding and [`put_key_limit`](Self::put_key_limit) answers from what the node knows already, without
-/// waiting.
+/// Everything but deciding, [`set`](Self::set) and [`remove`](Self::remove) answers from what the node knows already,
+/// without waiting.
 pub trait Node: Coordinator {
     /// The cluster as this node sees it.
     fn cluster(&self) -> ClusterStatus;
@@ -30,19 +29,40 @@ pub trait Node: Coordinator {
     /// Declares a dead member gone for good.
     fn forget(&self, name: &str) -> Forgotten;
 
-    /// The limit that was set for this one key, under the name [`KEY_LIMITS`].
-    fn key_limit(&self, key: &str) -> Option<Policy>;
+    /// The limit of that name that was made at run time.
+    fn named_limit(&self, name: &str) -> Option<NamedLimit>;
 
-    /// Sets a limit for this one key, replacing an earlier one. Every node knows it once this is answered.
+    /// Up to `count` limits that were made at run time, after the name `after` in an order of their own.
+    fn named_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, NamedLimit)>;
+
+    /// The limit that was set for this one key. It counts under the name [`KEY_LIMITS`].
+    fn key_limit(&self, key: &str) -> Option<KeyLimit>;
+
+    /// Up to `count` keys with limits of their own, after the key `after` in an order of their own.
+    fn key_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, KeyLimit)>;
+
+    /// Sets what people make at run time, and returns when every live member has it, or after a second with those who
+    /// have not.
     ///
     /// # Errors
     ///
-    /// [`NoDecision`] when it could not be told to the cluster. Setting it again is safe.
-    fn put_key_limit(
+    /// [`NotChanged`]: nothing was changed, on any node.
+    fn set(
         &self,
-        key: &str,
-        limit: Limit,
-    ) -> impl Future<Output = Result<(), NoDecision>> + Send;
+        name: &str,
+        content: Content,
+    ) -> impl Future<Output = Result<Changed, NotChanged>> + Send;
+
+    /// Removes what people made at run time, as [`set`](Self::set) sets it. `None`: there is nothing of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`NotChanged`]: nothing was changed, on any node.
+    fn remove(
+        &self,
+        kind: Kind,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<Changed>, NotChanged>> + Send;
 }
 
 /// Name under which limits of single keys count. No file can define it: names there have no `@`.

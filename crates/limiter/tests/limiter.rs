@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use catalogue::{Changed, Content, KeyLimit, NamedLimit, NotChanged};
 use coordinator::{
     Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, NoDecision, Ownership, Policy,
     Readiness, Strategy,
@@ -25,6 +26,8 @@ struct Counting {
     counts: Mutex<HashMap<String, Option<Count>>>,
     /// Batches and single hits, by how many hits each had.
     asked: Mutex<Vec<usize>>,
+    /// Limits made at run time.
+    made: Mutex<HashMap<String, NamedLimit>>,
     fails: bool,
     waits: bool,
 }
@@ -88,11 +91,27 @@ impl Node for Counting {
     fn forget(&self, _: &str) -> Forgotten {
         Forgotten::Unknown
     }
-    fn key_limit(&self, _: &str) -> Option<Policy> {
+    fn named_limit(&self, name: &str) -> Option<NamedLimit> {
+        self.made.lock().unwrap().get(name).copied()
+    }
+    fn named_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, NamedLimit)> {
+        Vec::new()
+    }
+    fn key_limit(&self, _: &str) -> Option<KeyLimit> {
         None
     }
-    async fn put_key_limit(&self, _: &str, _: Limit) -> Result<(), NoDecision> {
-        Err(UNKNOWN)
+    fn key_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, KeyLimit)> {
+        Vec::new()
+    }
+    async fn set(&self, name: &str, content: Content) -> Result<Changed, NotChanged> {
+        if let Content::Limit(limit) = content {
+            self.made.lock().unwrap().insert(name.to_owned(), limit);
+        }
+        Ok(Changed::default())
+    }
+    async fn remove(&self, _: catalogue::Kind, name: &str) -> Result<Option<Changed>, NotChanged> {
+        let removed = self.made.lock().unwrap().remove(name);
+        Ok(removed.map(|_| Changed::default()))
     }
 }
 
@@ -193,7 +212,6 @@ fn a_limit_that_fails_closed_says_whether_the_hit_was_counted() {
     for refusal in [
         now(limiter.refund(open, &key("ada"), Cost::ONE)).unwrap_err(),
         now(limiter.reset(open, &key("ada"))).unwrap_err(),
-        now(limiter.put_key_limit(&key("ada"), limit(1))).unwrap_err(),
     ] {
         assert_eq!(refusal.counted(), Counted::Unknown);
     }
@@ -218,6 +236,37 @@ fn a_key_without_a_limit_is_not_found_unless_it_may_still_be_told() {
         ready.named("nobody").unwrap_err().kind(),
         Kind::UnknownLimit
     );
+}
+
+#[test]
+fn a_limit_made_at_run_time_is_found_as_it_is_now_and_the_files_stay() {
+    let limiter = limiter(Counting::default());
+    let made = |units| NamedLimit {
+        limit: limit(units),
+        as_token_bucket: false,
+        strategy: Strategy::Local,
+        on_failure: FailMode::Allow,
+    };
+    for units in [5, 5, 7] {
+        now(limiter.set_limit("made", made(units))).unwrap();
+        let found = limiter.find("made").unwrap();
+        let policy = found.policy();
+        assert_eq!(
+            (&*policy.namespace, policy.limit.units()),
+            ("default", units)
+        );
+        assert_eq!(
+            (policy.strategy, policy.on_failure),
+            (Strategy::Local, FailMode::Allow)
+        );
+    }
+    let refused = now(limiter.set_limit("login", made(5))).unwrap_err();
+    assert_eq!(refused.kind(), Kind::DefinedInFile);
+    assert_eq!(limiter.find("login").unwrap().policy().limit.units(), 3);
+    now(limiter.remove_limit("made")).unwrap();
+    assert_eq!(limiter.find("made").unwrap_err().kind(), Kind::UnknownLimit);
+    let again = now(limiter.remove_limit("made")).unwrap_err();
+    assert_eq!(again.kind(), Kind::UnknownLimit);
 }
 
 #[test]

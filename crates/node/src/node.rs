@@ -169,6 +169,7 @@ impl Node {
             listener,
             limits: builder.config,
             strategies: strategies.clone(),
+            metrics: metrics.clone(),
             cookie,
         };
         tokio::spawn(metrics.within(running.run(joining)));
@@ -284,6 +285,7 @@ struct Joining {
     listener: TcpListener,
     limits: Config,
     strategies: Vec<Strategy>,
+    metrics: Metrics,
     cookie: Cookie,
 }
 
@@ -391,6 +393,7 @@ async fn join_cluster(
         listener,
         limits,
         strategies,
+        metrics,
         cookie,
     } = joining;
     let mut stop = std::pin::pin!(stop);
@@ -399,8 +402,7 @@ async fn join_cluster(
     };
     let cluster = Cluster::start_unless(config, listener, stopped).await?;
     let redis_secret = half(cookie.secret("redis"));
-    let strategies = Strategies::start(&limits, &strategies, &cluster, redis_secret).await;
-    match strategies {
+    match Strategies::start(&limits, &strategies, &cluster, redis_secret, metrics).await {
         Ok(strategies) => Ok(Started {
             cluster,
             strategies,

@@ -1,5 +1,6 @@
 //! A node as the program that it lives in asks it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use client::{Answer, Counted, Error, IntoKey, Key, Limit, Limits, Operation, Outcome, Rule};
@@ -68,11 +69,14 @@ impl Limits for Node {
     type Found = Selected;
 
     fn find(&self, name: &str) -> Result<Selected, Error> {
-        let found = self.inner.limiter.named(name);
-        let unknown = |_| Error::UnknownLimit {
-            name: name.to_owned(),
+        let found = self.inner.limiter.find(name);
+        let error = |refusal: Refusal| match refusal.kind() {
+            Kind::UnknownLimit => Error::UnknownLimit {
+                name: name.to_owned(),
+            },
+            _ => told(&refusal, 0),
         };
-        found.cloned().map_err(unknown)
+        found.map(Cow::into_owned).map_err(error)
     }
 
     fn rule(&self, rule: Rule) -> Result<Selected, Error> {

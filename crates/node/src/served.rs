@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
 use cluster::node::Cluster;
 use coordinator::{
-    Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, Member, MemberStatus, NoDecision,
-    Ownership, Policy, Readiness, Strategy,
+    Answer, ClusterStatus, Coordinator, Forgotten, Hit, Member, MemberStatus, NoDecision,
+    Ownership, Policy, Readiness,
 };
-use limiter::KEY_LIMITS;
-use quota::{Cost, Limit, Nanos};
+use quota::{Cost, Nanos};
 
 use crate::metrics::Metrics;
 use crate::strategies::Strategies;
@@ -21,7 +21,7 @@ pub(crate) struct Served {
     /// This node, as it knows itself before it knows the others.
     pub(crate) me: Me,
     pub(crate) metrics: Metrics,
-    /// Limits of single keys count here.
+    /// What people make at run time counts here.
     pub(crate) namespace: Arc<str>,
     started: OnceLock<Started>,
     stopping: AtomicBool,
@@ -224,19 +224,33 @@ impl limiter::Node for Served {
         self.metrics.text()
     }
 
-    fn key_limit(&self, key: &str) -> Option<Policy> {
-        let limit = self.joined()?.key_limit(key)?;
-        Some(Policy {
-            namespace: self.namespace.clone(),
-            name: KEY_LIMITS.into(),
-            limit,
-            strategy: Strategy::Owner,
-            on_failure: FailMode::Deny,
+    fn named_limit(&self, name: &str) -> Option<NamedLimit> {
+        self.joined()?.named_limit(&self.namespace, name)
+    }
+
+    fn named_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, NamedLimit)> {
+        let cluster = self.joined();
+        cluster.map_or_else(Vec::new, |it| {
+            it.named_limits(&self.namespace, after, count)
         })
     }
 
-    async fn put_key_limit(&self, key: &str, limit: Limit) -> Result<(), NoDecision> {
-        let cluster = self.joined().ok_or(JOINING)?;
-        cluster.put_key_limit(key, limit)
+    fn key_limit(&self, key: &str) -> Option<KeyLimit> {
+        self.joined()?.key_limit(&self.namespace, key)
+    }
+
+    fn key_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, KeyLimit)> {
+        let cluster = self.joined();
+        cluster.map_or_else(Vec::new, |it| it.key_limits(&self.namespace, after, count))
+    }
+
+    async fn set(&self, name: &str, content: Content) -> Result<Changed, NotChanged> {
+        let cluster = self.joined().ok_or(NotChanged::Joining)?;
+        cluster.set_record(&self.namespace, name, content).await
+    }
+
+    async fn remove(&self, kind: Kind, name: &str) -> Result<Option<Changed>, NotChanged> {
+        let cluster = self.joined().ok_or(NotChanged::Joining)?;
+        cluster.remove_record(kind, &self.namespace, name).await
     }
 }

@@ -3,33 +3,39 @@
 mod raft;
 mod redis;
 
+use std::sync::Arc;
+
 use cluster::node::{Cluster, LocalCoordinator};
 use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy, Strategy};
 use coordinator_raft::RaftCoordinator;
 use coordinator_redis::RedisCoordinator;
 use quota::{Cost, Nanos};
 use supervisor::Supervisor;
+use tokio::sync::OnceCell;
 
 use self::raft::RaftPeers;
 use crate::builder::StartError;
 use crate::config::Config;
+use crate::metrics::Metrics;
 
 /// Who counts, by strategy. Clones share it.
 ///
 /// `owner` always runs: limits of single keys and inline rules count by it. Of the others, those run that some limit
-/// of the file names.
+/// of the file names; `local` also from the first hit on a limit that was made at run time and names it.
 #[derive(Clone)]
 pub(crate) struct Strategies {
     owner: Cluster,
-    local: Option<LocalCoordinator>,
+    local: Arc<OnceCell<LocalCoordinator>>,
     redis: Option<RedisCoordinator<Cluster>>,
     raft: Option<RaftCoordinator<RaftPeers>>,
     /// Above what this node does for them besides.
     supervisor: Supervisor,
+    /// Of what is started later.
+    metrics: Metrics,
 }
 
 impl Strategies {
-    /// Starts those that are named,, and returns when hits can be decided.
+    /// Starts those that are named, and returns when hits can be decided.
     ///
     /// # Errors
     ///
@@ -39,6 +45,7 @@ impl Strategies {
         strategies: &[Strategy],
         cluster: &Cluster,
         redis_secret: [u8; 16],
+        metrics: Metrics,
     ) -> Result<Self, StartError> {
         let names = |strategy| strategies.contains(&strategy);
         let redis = match &config.redis {
@@ -55,16 +62,17 @@ impl Strategies {
             }
             false => None,
         };
-        let local = match names(Strategy::Local) {
-            true => Some(cluster.start_local().await),
-            false => None,
-        };
+        let local = OnceCell::new();
+        if names(Strategy::Local) {
+            local.get_or_init(|| cluster.start_local()).await;
+        }
         Ok(Self {
             owner: cluster.clone(),
-            local,
+            local: Arc::new(local),
             redis,
             raft,
             supervisor,
+            metrics,
         })
     }
 
@@ -104,7 +112,8 @@ impl Strategies {
     }
 }
 
-/// A limit whose strategy was not started. The file's limits all have theirs: no policy of this node ends here.
+/// A limit whose strategy was not started. The file's limits all have theirs, and no other names `redis` or `raft`: no
+/// policy of this node ends here.
 const NOT_STARTED: NoDecision = NoDecision::Unavailable {
     retry_after: Nanos::from_secs(1),
 };
@@ -117,7 +126,7 @@ macro_rules! dispatch {
                 let $coordinator = &$self.owner;
                 $call
             }
-            Strategy::Local => match &$self.local {
+            Strategy::Local => match $self.local.get() {
                 Some($coordinator) => $call,
                 None => $otherwise,
             },
@@ -140,6 +149,7 @@ impl Coordinator for Strategies {
     }
 
     async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
+        self.start_for(policy.strategy).await;
         dispatch!(self, policy.strategy, by => by.hit(policy, key, cost).await, Err(NOT_STARTED))
     }
 
@@ -175,20 +185,33 @@ impl Coordinator for Strategies {
     }
 
     async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
+        self.start_for(policy.strategy).await;
         dispatch!(self, policy.strategy, by => by.refund(policy, key, cost).await, Err(NOT_STARTED))
     }
 
     async fn reset(&self, policy: &Policy, key: &str) -> Result<(), NoDecision> {
+        self.start_for(policy.strategy).await;
         dispatch!(self, policy.strategy, by => by.reset(policy, key).await, Err(NOT_STARTED))
     }
 }
 
 impl Strategies {
+    /// Starts `local` for the first limit that names it. That takes up to a second, in which one other node tells what it
+    /// has counted; hits wait for it.
+    #[inline]
+    async fn start_for(&self, strategy: Strategy) {
+        if strategy == Strategy::Local && !self.local.initialized() {
+            let start = || self.metrics.within(self.owner.start_local());
+            self.local.get_or_init(start).await;
+        }
+    }
+
     /// The hits of one batch that are counted by one strategy.
     async fn part(&self, strategy: Strategy, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
         if hits.is_empty() {
             return Vec::new();
         }
+        self.start_for(strategy).await;
         let none = vec![Err(NOT_STARTED); hits.len()];
         dispatch!(self, strategy, by => by.hits(hits).await, none)
     }

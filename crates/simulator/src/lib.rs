@@ -52,8 +52,23 @@
 //! | a clock that is 10 s ahead is not slewed | R2 | the log's time leaps, and a second admits twice |
 //! | a node that died stays a live member | R6 | its vote is never given up, and no majority is left |
 //! | who cannot reach one takes all others for dead | R7 | it asks nobody to hand its hits on |
+//!
+//! # The catalogue
+//!
+//! What people change at run time has a world of its own, promises C1 to C5, and bugs:
+//!
+//! | bug of the catalogue | caught by | since |
+//! | --- | --- | --- |
+//! | a change is answered before others have confirmed it | C1 | another node does not have it |
+//! | a receipt is given for what was not taken in | C1 | the same |
+//! | what was missed is never asked for | C2 | who was cut off never has it |
+//! | a write is stamped by the wall clock alone | C3 | it loses to what its node had seen |
+//! | a newcomer is ready before it has what the others have | C4 | it lacks an answered change |
+//! | others are told of what is set, not of what is removed | C5 | it is there for good on the others |
 
 mod bug;
+mod catalogue;
+mod events;
 mod lanes;
 mod links;
 mod local;
@@ -66,6 +81,7 @@ mod scenario;
 mod workload;
 mod world;
 
+pub use self::catalogue::{CatalogueBug, CatalogueReport, run_catalogue};
 pub use bug::Bug;
 pub use links::Links;
 pub use local::{LocalBug, LocalReport, run_local};

@@ -9,8 +9,7 @@
 //! | L2 | while nothing is wrong, a node has heard of every hit that is older than one broadcast and one trip |
 //! | L3 | after the faults, all nodes know and answer the same |
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 
 use coordinator::Tally;
 use delta_crdt::{Cell, Digest, ReplicaId};
@@ -18,6 +17,7 @@ use quota::{Algorithm, Cost, Count, KeyHash, Limit, Stamp, UnixNanos, Verdict};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use crate::events::Events;
 use crate::network::Network;
 use crate::oracle::{SimTime, Violation};
 use crate::workload::{Target, targets};
@@ -120,9 +120,7 @@ struct World {
     rng: SmallRng,
     bug: Option<LocalBug>,
     now: SimTime,
-    events: BinaryHeap<Reverse<(SimTime, u64)>>,
-    waiting: std::collections::BTreeMap<u64, Event>,
-    sequence: u64,
+    events: Events<Event>,
     network: Network,
     nodes: Vec<Node>,
     targets: Vec<Target>,
@@ -140,9 +138,7 @@ pub fn run_local(seed: u64, bug: Option<LocalBug>) -> LocalReport {
     let mut world = World {
         bug,
         now: 0,
-        events: BinaryHeap::new(),
-        waiting: std::collections::BTreeMap::new(),
-        sequence: 0,
+        events: Events::new(),
         network: Network::new(nodes),
         nodes: Vec::new(),
         targets: targets(KEYS),
@@ -186,20 +182,13 @@ impl World {
     }
 
     fn at(&mut self, at: SimTime, event: Event) {
-        self.sequence += 1;
-        self.events.push(Reverse((at, self.sequence)));
-        self.waiting.insert(self.sequence, event);
+        self.events.plan(at, event);
     }
 
     fn play(&mut self) {
-        while let Some(Reverse((at, sequence))) = self.events.pop() {
-            if PLAYED + QUIET < at {
-                return;
-            }
+        while let Some((at, event)) = self.events.next_until(PLAYED + QUIET) {
             self.now = at;
-            if let Some(event) = self.waiting.remove(&sequence) {
-                self.on(event);
-            }
+            self.on(event);
         }
     }
 

@@ -1,10 +1,13 @@
-//! The strategies, each played in the same way: a seed in, broken promises out.
+//! The strategies and the catalogue, each played in the same way: a seed in, broken promises out.
 
 use clap::ValueEnum;
 
-use crate::{Bug, LocalBug, RaftBug, Scenario, Violation, run, run_local, run_raft};
+use crate::{
+    Bug, CatalogueBug, LocalBug, RaftBug, Scenario, Violation, run, run_catalogue, run_local,
+    run_raft,
+};
 
-/// A strategy that can be played.
+/// A strategy that can be played, or what is played beside them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Played {
     /// Each key has an owner: promises P1 to P6.
@@ -13,6 +16,8 @@ pub enum Played {
     Local,
     /// Nodes agree on every hit: R1 to R7.
     Raft,
+    /// No strategy: what people change is told to every node: C1 to C5.
+    Catalogue,
 }
 
 /// A bug of one of them.
@@ -24,6 +29,8 @@ pub enum AnyBug {
     Local(LocalBug),
     /// Of `raft`.
     Raft(RaftBug),
+    /// Of the catalogue.
+    Catalogue(CatalogueBug),
 }
 
 /// What came of one seed.
@@ -39,15 +46,16 @@ pub struct Outcome {
 
 impl Played {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Owner, Self::Local, Self::Raft];
+    pub const ALL: [Self; 4] = [Self::Owner, Self::Local, Self::Raft, Self::Catalogue];
 
-    /// As it is written in a limit.
+    /// As it is written on the command line, and in a limit.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Owner => "owner",
             Self::Local => "local",
             Self::Raft => "raft",
+            Self::Catalogue => "catalogue",
         }
     }
 
@@ -56,7 +64,7 @@ impl Played {
     pub const fn share(self, seeds: u64) -> u64 {
         match self {
             Self::Owner => seeds,
-            Self::Local => seeds.div_ceil(10),
+            Self::Local | Self::Catalogue => seeds.div_ceil(10),
             // And each takes ten times as long.
             Self::Raft => seeds.div_ceil(40),
         }
@@ -69,6 +77,7 @@ impl Played {
             Self::Owner => Bug::ALL.map(AnyBug::Owner).to_vec(),
             Self::Local => LocalBug::ALL.map(AnyBug::Local).to_vec(),
             Self::Raft => RaftBug::ALL.map(AnyBug::Raft).to_vec(),
+            Self::Catalogue => CatalogueBug::ALL.map(AnyBug::Catalogue).to_vec(),
         }
     }
 
@@ -79,6 +88,10 @@ impl Played {
             Self::Owner => Bug::from_str(name, true).ok().map(AnyBug::Owner),
             Self::Local => LocalBug::from_str(name, true).ok().map(AnyBug::Local),
             Self::Raft => RaftBug::from_str(name, true).ok().map(AnyBug::Raft),
+            Self::Catalogue => {
+                let bug = CatalogueBug::from_str(name, true);
+                bug.ok().map(AnyBug::Catalogue)
+            }
         }
     }
 
@@ -94,6 +107,8 @@ impl Played {
             (Self::Local, _) => play_local(seed, None),
             (Self::Raft, Some(AnyBug::Raft(bug))) => play_raft(seed, Some(bug)),
             (Self::Raft, _) => play_raft(seed, None),
+            (Self::Catalogue, Some(AnyBug::Catalogue(bug))) => play_catalogue(seed, Some(bug)),
+            (Self::Catalogue, _) => play_catalogue(seed, None),
         }
     }
 }
@@ -106,17 +121,19 @@ impl AnyBug {
             Self::Owner(bug) => bug.to_possible_value(),
             Self::Local(bug) => bug.to_possible_value(),
             Self::Raft(bug) => bug.to_possible_value(),
+            Self::Catalogue(bug) => bug.to_possible_value(),
         };
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// The strategy whose bug it is.
+    /// What it is a bug of.
     #[must_use]
     pub const fn strategy(self) -> Played {
         match self {
             Self::Owner(_) => Played::Owner,
             Self::Local(_) => Played::Local,
             Self::Raft(_) => Played::Raft,
+            Self::Catalogue(_) => Played::Catalogue,
         }
     }
 
@@ -125,7 +142,7 @@ impl AnyBug {
     pub const fn of_owner(self) -> Option<Bug> {
         match self {
             Self::Owner(bug) => Some(bug),
-            Self::Local(_) | Self::Raft(_) => None,
+            Self::Local(_) | Self::Raft(_) | Self::Catalogue(_) => None,
         }
     }
 
@@ -136,6 +153,7 @@ impl AnyBug {
             Self::Owner(bug) => bug.must_break(),
             Self::Local(_) => None,
             Self::Raft(bug) => bug.must_break(),
+            Self::Catalogue(bug) => Some(bug.must_break()),
         };
         let mut violations = outcome.violations.iter();
         violations.find(|violation| must_break.is_none_or(|promise| promise == violation.promise))
@@ -177,6 +195,19 @@ fn play_raft(seed: u64, bug: Option<RaftBug>) -> Outcome {
         counts: vec![
             ("operations", report.operations),
             ("unanswered", report.unknown),
+            ("faults", report.faults),
+        ],
+        violations: report.violations,
+    }
+}
+
+fn play_catalogue(seed: u64, bug: Option<CatalogueBug>) -> Outcome {
+    let report = run_catalogue(seed, bug);
+    Outcome {
+        seed,
+        counts: vec![
+            ("changes", report.changes),
+            ("named somebody", report.pending),
             ("faults", report.faults),
         ],
         violations: report.violations,

@@ -22,6 +22,8 @@ pub(crate) struct Api {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: String,
+    /// Members that had not confirmed a change, between commas. `None`: all had.
+    pub(crate) pending: Option<String>,
 }
 
 /// Why a node's answer cannot be used.
@@ -101,6 +103,18 @@ impl Api {
         self.answer(request.send(body.to_string()))
     }
 
+    /// Puts `body` at `path`.
+    pub(crate) fn put(&self, path: &str, body: &Value) -> Result<Answer, ApiError> {
+        let mut request = self
+            .agent
+            .put(self.at(path))
+            .header("Content-Type", "application/json");
+        if let Some(bearer) = self.bearer() {
+            request = request.header("Authorization", bearer);
+        }
+        self.answer(request.send(body.to_string()))
+    }
+
     /// The answer as JSON, if its status is one of `expected`.
     ///
     /// # Errors
@@ -147,7 +161,10 @@ impl Api {
         result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<Answer, ApiError> {
         let read = result.and_then(|mut response| {
+            let pending = response.headers().get("weir-pending");
+            let pending = pending.and_then(|names| names.to_str().ok());
             Ok(Answer {
+                pending: pending.map(str::to_owned),
                 status: response.status().as_u16(),
                 body: response.body_mut().read_to_string()?,
             })
@@ -217,6 +234,7 @@ mod tests {
         let answer = Answer {
             status: 404,
             body: body.to_owned(),
+            pending: None,
         };
         let error = api("http://weir")
             .unwrap()
@@ -234,6 +252,7 @@ mod tests {
             let answer = Answer {
                 status: 502,
                 body: body.to_owned(),
+                pending: None,
             };
             let error = api("http://weir")
                 .unwrap()

@@ -311,18 +311,54 @@ pub(crate) enum LimitsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Not in this version: limits come from the file
-    #[command(hide = true)]
-    Set {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        rest: Vec<String>,
-    },
-    /// Not in this version: limits come from the file
-    #[command(hide = true)]
+    /// Make a limit on all nodes, or change one that was made so
+    Set(SetArgs),
+    /// Remove a limit that was made with set
     Delete {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        rest: Vec<String>,
+        /// Name of the limit
+        name: String,
+        #[command(flatten)]
+        api: ApiArgs,
     },
+}
+
+/// Make a limit on all nodes, or change one that was made so
+///
+/// It is in force on every live node when this returns; a node that has not confirmed it within a second is named. Limits
+/// of the file are changed there.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  weir limits set login --algorithm sliding_log --limit 5 --per 1m")]
+pub(crate) struct SetArgs {
+    /// Name of the limit
+    pub(crate) name: String,
+    /// gcra, token_bucket, sliding_log, sliding_counter, fixed_window or leaky_bucket
+    #[arg(long)]
+    pub(crate) algorithm: String,
+    /// Units per period
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: u32,
+    /// A whole number and ms, s, m, h or d
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) per: String,
+    /// Most units that pass at once; gcra and leaky_bucket [default: the limit]
+    #[arg(long, value_name = "N")]
+    pub(crate) burst: Option<u32>,
+    /// Where windows of fixed_window begin: epoch or first_hit [default: epoch]
+    #[arg(long)]
+    pub(crate) anchor: Option<String>,
+    /// owner or local [default: owner]
+    #[arg(long)]
+    pub(crate) strategy: Option<String>,
+    /// deny or allow, when no decision can be had [default: deny]
+    #[arg(long)]
+    pub(crate) on_failure: Option<String>,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+    /// Print the node's answer as it is
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,7 +1,7 @@
 //! What fronts ask of this node.
 
 use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy};
-use quota::{Cost, Limit, Nanos};
+use quota::{Cost, Nanos};
 use request::{DEADLINE, Subject};
 use shard::{Operation, ShardId};
 
@@ -56,30 +56,6 @@ impl Cluster {
             answers.push(told.unwrap_or(UNASKED));
         }
         (answers, left)
-    }
-
-    /// The limit that was set for this one key.
-    #[must_use]
-    pub fn key_limit(&self, key: &str) -> Option<Limit> {
-        self.inner.key_limits.get(key)
-    }
-
-    /// Sets a limit for one key, on every node that can be reached.
-    ///
-    /// # Errors
-    ///
-    /// [`NoDecision::Overloaded`] when too many keys have limits of their own.
-    pub fn put_key_limit(&self, key: &str, limit: Limit) -> Result<(), NoDecision> {
-        let now = self.inner.clock.now().wall.get();
-        let word = self
-            .inner
-            .key_limits
-            .set(key, limit, (now, self.inner.me.0));
-        let word = word.ok_or(NoDecision::Overloaded {
-            retry_after: Nanos::from_secs(60),
-        })?;
-        self.control().tell_all(&word);
-        Ok(())
     }
 }
 

@@ -83,6 +83,7 @@ impl Cluster {
             Frame::Wanted(wanted) => self.on_wanted(from, &wanted),
             Frame::Call { id, body } => self.on_call(from, id, body),
             Frame::Return { id, body } => self.inner.calls.on_return(from, id, body),
+            Frame::Catalogue(message) => self.on_catalogue(from, message),
         }
     }
 
@@ -144,6 +145,7 @@ impl Cluster {
                     });
                     self.on_local_connected(peer.replica);
                     self.on_pieces_lost(peer.replica);
+                    self.on_catalogue_connected(peer.replica);
                 }
                 TransportEvent::Disconnected { replica, goodbye } => {
                     tracing::info!(%replica, goodbye, "disconnected");
@@ -151,6 +153,7 @@ impl Cluster {
                     self.inner.calls.on_disconnected(replica);
                     self.inner.skew.on_disconnected(replica);
                     self.inner.under_way.on_disconnected(replica);
+                    self.on_catalogue_disconnected(replica);
                     self.with_membership(|membership, _| membership.on_disconnected(replica));
                 }
                 TransportEvent::ProcessGone { replica } => {

@@ -17,9 +17,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::calls::Calls;
+use super::catalogue::Records;
 use super::flush;
 use super::forward::Forwarder;
-use super::key_limits::KeyLimits;
 use super::liveness::member_of;
 use super::memory::Memory;
 use super::metrics::NodeMetrics;
@@ -88,10 +88,11 @@ pub(super) enum Question {
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// Join under this incarnation; these belong, and these limits are set.
+    /// Join under this incarnation; these belong.
     Granted {
         incarnation: u64,
         roster: Vec<u8>,
+        /// An empty list. Nodes of the format before put limits here, which a newcomer gets from the catalogue now.
         key_limits: Vec<u8>,
     },
     /// Somebody answers under the name.
@@ -112,7 +113,6 @@ pub(super) enum Found {
     Granted {
         incarnation: u64,
         roster: Vec<u8>,
-        key_limits: Vec<u8>,
         dead: Vec<ReplicaId>,
     },
     /// Nobody: it founds a cluster, in which these count.
@@ -201,8 +201,12 @@ impl Cluster {
         if founds && !cluster.inner.config.join.is_empty() {
             cluster.run("seeds", Self::look_on);
         }
+        let has_all = async {
+            cluster.settle(&dead).await;
+            cluster.catch_up().await;
+        };
         tokio::select! {
-            () = cluster.settle(&dead) => Ok(cluster),
+            () = has_all => Ok(cluster),
             () = stopped => {
                 cluster.stop().await;
                 Err(JoinError::Stopped)
@@ -219,10 +223,11 @@ impl Cluster {
         let secret = config.cookie.secret("keys");
         let mut key_secret = [0; 16];
         key_secret.copy_from_slice(&secret[..16]);
+        let keys = KeyHasher::new(key_secret);
         let clock = Arc::new(Clock::start());
         let inner = Inner {
             clock: Arc::clone(&clock),
-            keys: KeyHasher::new(key_secret),
+            keys,
             me,
             slots: Slots::new(me, clock, config.shards, config.acknowledge),
             copies: super::copies::CopyWindows::default(),
@@ -237,7 +242,7 @@ impl Cluster {
             view_changes: watch::Sender::new(()),
             pulse: Pulse::default(),
             supervisor,
-            key_limits: KeyLimits::default(),
+            records: Records::new(me, keys),
             memory: Memory::new(config.max_keys, config.max_memory),
             metrics: NodeMetrics::new(),
             skew: Skew::new(config.shards.max_skew),
@@ -285,14 +290,10 @@ impl Cluster {
             membership.on_aside(true);
             self.inner.skew.on_joining();
         }
-        if let Found::Granted {
-            roster, key_limits, ..
-        } = &found
+        if let Found::Granted { roster, .. } = &found
+            && let Ok(members) = wire::decode_roster(roster)
         {
-            if let Ok(members) = wire::decode_roster(roster) {
-                membership.on_message(now, me.replica, Message::Roster(members));
-            }
-            self.inner.key_limits.join(key_limits);
+            membership.on_message(now, me.replica, Message::Roster(members));
         }
         self.inner.joined.store(!joins, Ordering::Release);
         *self
@@ -307,6 +308,7 @@ impl Cluster {
         self.run("heartbeats", Self::tick_forever);
         self.run("clock", Self::keep_time);
         self.run("flush", flush::flush_forever);
+        self.run("catalogue", Self::look_after_catalogue);
         Ok(())
     }
 
@@ -426,11 +428,10 @@ impl GatewayHandler for Gatekeeper {
                 let roster = cluster.with_membership(|membership, _| {
                     wire::encode_roster(&membership.roster().facts())
                 });
-                let key_limits = cluster.inner.key_limits.encode();
                 Answer::Granted {
                     incarnation,
                     roster: roster.unwrap_or_default().to_vec(),
-                    key_limits,
+                    key_limits: encode(&Vec::<u8>::new()),
                 }
             }
         };
@@ -438,8 +439,9 @@ impl GatewayHandler for Gatekeeper {
         encode_answer(&answer, &dead.unwrap_or_default())
     }
 
-    fn told(&self, _from: Hello, word: Vec<u8>) {
-        self.0.inner.key_limits.join(&word);
+    fn told(&self, from: Hello, word: Vec<u8>) {
+        // A limit that was set at a node of the format before: what these tell of limits is not understood any more.
+        tracing::warn!(node = %from.name, bytes = word.len(), "a limit set at a node of an older version, ignored");
     }
 }
 

@@ -103,7 +103,8 @@ impl Cluster {
             // Whom it joined has not answered yet: a newcomer alone must not take every shard for its own.
             return;
         }
-        let orders = if view_changed || old.orders.is_empty() {
+        let is_news = view_changed || old.orders.is_empty();
+        let orders = if is_news {
             Arc::new(orders(&view))
         } else {
             Arc::clone(&old.orders)
@@ -114,6 +115,9 @@ impl Cluster {
             leases,
             orders,
         }));
+        if is_news {
+            self.tell_members();
+        }
     }
 
     /// Dials those who belong and the addresses given with `--join`, and nobody else.

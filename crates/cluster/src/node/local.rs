@@ -340,7 +340,7 @@ impl Cluster {
     }
 
     /// The live members but this node.
-    fn other_members(&self) -> Vec<ReplicaId> {
+    pub(super) fn other_members(&self) -> Vec<ReplicaId> {
         let world = self.inner.slots.world.load();
         let members = world.view.members().iter().map(|seen| seen.replica);
         members.filter(|&member| member != self.inner.me).collect()

@@ -155,13 +155,12 @@ impl Cluster {
                 Answer::Granted {
                     incarnation,
                     roster,
-                    key_limits,
+                    ..
                 },
                 dead,
             )) => Told::LetIn(Found::Granted {
                 incarnation,
                 roster,
-                key_limits,
                 dead,
             }),
             Some((Answer::Taken, _)) => return Err(self.name_taken(address)),

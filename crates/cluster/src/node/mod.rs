@@ -5,6 +5,7 @@
 //! in between; `join` and `leave` are the two ends of a node's life.
 
 mod calls;
+mod catalogue;
 mod coordinate;
 mod copies;
 mod decide;
@@ -13,7 +14,6 @@ mod forward;
 mod inbound;
 mod join;
 mod keeper;
-mod key_limits;
 mod leave;
 mod liveness;
 mod local;
@@ -50,10 +50,10 @@ pub use local::LocalCoordinator;
 pub use request::Acknowledge;
 pub use slots::SHARDS;
 
+use self::catalogue::Records;
 use calls::Calls;
 use copies::CopyWindows;
 use forward::Forwarder;
-use key_limits::KeyLimits;
 use local::Local;
 use memory::Memory;
 use metrics::NodeMetrics;
@@ -138,7 +138,7 @@ pub(crate) struct Inner {
     pulse: Pulse,
     /// Above every task that lives as long as the node.
     supervisor: Supervisor,
-    key_limits: KeyLimits,
+    records: Records,
     memory: Memory,
     metrics: NodeMetrics,
     skew: Skew,

@@ -95,6 +95,7 @@ impl Cluster {
             .members
             .iter()
             .find(|member| member.name == status.node);
+        self.measure_catalogue();
         gauge!("weir_keys").set(status.keys as f64);
         gauge!("weir_key_bytes").set(self.key_bytes() as f64);
         gauge!("weir_no_quorum").set(f64::from(status.no_quorum.is_some()));

@@ -1,5 +1,6 @@
 //! Nodes in this process, seen from inside.
 
+mod catalogue;
 mod panics;
 mod room;
 

@@ -193,7 +193,7 @@ fn nanos(input: &mut Reader<'_>) -> Result<Nanos, WireError> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireLimit {
+pub(super) struct WireLimit {
     algorithm: WireAlgorithm,
     anchor: WireAnchor,
     units: u32,

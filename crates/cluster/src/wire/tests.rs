@@ -1,6 +1,7 @@
 use super::*;
 
 mod arbitrary;
+mod catalogue;
 mod known;
 mod refused;
 

@@ -153,6 +153,12 @@ impl Front {
         self.send(request).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: impl Into<Body>) -> Reply {
+        let mut request = request("PUT", path, &[("content-type", "application/json")]);
+        *request.body_mut() = body.into();
+        self.send(request).await
+    }
+
     pub(crate) async fn method(&self, method: &str, path: &str) -> Reply {
         self.send(request(method, path, &[])).await
     }

@@ -1,15 +1,16 @@
 //! A node that counts in memory, by a clock that stands still unless told otherwise.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
+use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
 use coordinator::{
-    Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, Member, MemberStatus, Missing,
-    NoDecision, NoQuorum, Ownership, Policy, RaftStatus, Readiness, SilentSeeds, Strategy,
+    Answer, ClusterStatus, Coordinator, Forgotten, Hit, Member, MemberStatus, Missing, NoDecision,
+    NoQuorum, Ownership, Policy, RaftStatus, Readiness, SilentSeeds,
 };
-use limiter::{KEY_LIMITS, Node};
-use quota::{Cost, Count, Limit, Nanos, Stamp, Taken, UnixNanos};
+use limiter::Node;
+use quota::{Cost, Count, Nanos, Stamp, Taken, UnixNanos};
 
 /// A whole number of days, so that windows begin now.
 const START: u64 = 20_000 * 86_400 * 1_000_000_000;
@@ -17,7 +18,11 @@ const START: u64 = 20_000 * 86_400 * 1_000_000_000;
 pub(crate) struct FakeNode {
     now: AtomicU64,
     counts: Mutex<HashMap<[String; 3], Option<Count>>>,
-    key_limits: Mutex<HashMap<String, Limit>>,
+    made: Mutex<BTreeMap<(Kind, String), Content>>,
+    /// Members that confirm no change.
+    pub(crate) pending: Mutex<Vec<String>>,
+    /// When set, nothing can be changed.
+    pub(crate) unchangeable: Mutex<Option<NotChanged>>,
     /// When set, nobody can decide.
     pub(crate) failure: Mutex<Option<NoDecision>>,
     pub(crate) readiness: Mutex<Readiness>,
@@ -30,7 +35,9 @@ impl FakeNode {
         Self {
             now: AtomicU64::new(START),
             counts: Mutex::default(),
-            key_limits: Mutex::default(),
+            made: Mutex::default(),
+            pending: Mutex::default(),
+            unchangeable: Mutex::default(),
             failure: Mutex::new(None),
             readiness: Mutex::new(Readiness::Ready),
             is_well: AtomicBool::new(true),
@@ -50,6 +57,26 @@ impl FakeNode {
             .filter(|(_, count)| count.is_some())
             .map(|(key, _)| key.clone())
             .collect()
+    }
+
+    fn made(&self, kind: Kind, name: &str) -> Option<Content> {
+        let place = (kind, name.to_owned());
+        self.made.lock().unwrap().get(&place).cloned()
+    }
+
+    fn names(&self, kind: Kind, after: Option<&str>, count: usize) -> Vec<String> {
+        let made = self.made.lock().unwrap();
+        let names = made.keys().filter(|(of, _)| *of == kind);
+        let names = names.map(|(_, name)| name.clone());
+        names
+            .filter(|name| after.is_none_or(|after| after < name.as_str()))
+            .take(count)
+            .collect()
+    }
+
+    fn changed(&self, replaced: bool) -> Changed {
+        let pending = self.pending.lock().unwrap().clone();
+        Changed { replaced, pending }
     }
 
     fn with_count(
@@ -171,19 +198,44 @@ impl Node for FakeNode {
         "weir_hits_total 1\n".into()
     }
 
-    fn key_limit(&self, key: &str) -> Option<Policy> {
-        let limit = *self.key_limits.lock().unwrap().get(key)?;
-        Some(Policy {
-            namespace: "default".into(),
-            name: KEY_LIMITS.into(),
-            limit,
-            strategy: Strategy::Owner,
-            on_failure: FailMode::Deny,
-        })
+    fn named_limit(&self, name: &str) -> Option<NamedLimit> {
+        match self.made(Kind::Limit, name)? {
+            Content::Limit(limit) => Some(limit),
+            Content::KeyLimit(_) => None,
+        }
     }
 
-    async fn put_key_limit(&self, key: &str, limit: Limit) -> Result<(), NoDecision> {
-        self.key_limits.lock().unwrap().insert(key.into(), limit);
-        Ok(())
+    fn named_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, NamedLimit)> {
+        let names = self.names(Kind::Limit, after, count).into_iter();
+        names
+            .filter_map(|name| Some((name.as_str().into(), self.named_limit(&name)?)))
+            .collect()
+    }
+
+    fn key_limit(&self, key: &str) -> Option<KeyLimit> {
+        match self.made(Kind::KeyLimit, key)? {
+            Content::KeyLimit(limit) => Some(limit),
+            Content::Limit(_) => None,
+        }
+    }
+
+    fn key_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, KeyLimit)> {
+        let keys = self.names(Kind::KeyLimit, after, count).into_iter();
+        keys.filter_map(|key| Some((key.as_str().into(), self.key_limit(&key)?)))
+            .collect()
+    }
+
+    async fn set(&self, name: &str, content: Content) -> Result<Changed, NotChanged> {
+        if let Some(error) = *self.unchangeable.lock().unwrap() {
+            return Err(error);
+        }
+        let place = (content.kind(), name.to_owned());
+        let before = self.made.lock().unwrap().insert(place, content);
+        Ok(self.changed(before.is_some()))
+    }
+
+    async fn remove(&self, kind: Kind, name: &str) -> Result<Option<Changed>, NotChanged> {
+        let before = self.made.lock().unwrap().remove(&(kind, name.to_owned()));
+        Ok(before.map(|_| self.changed(true)))
     }
 }

@@ -11,5 +11,6 @@ mod key_limits;
 mod node_state;
 mod raw;
 mod refusals;
+mod run_time_limits;
 mod server;
 mod token;

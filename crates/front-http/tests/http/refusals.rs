@@ -432,7 +432,7 @@ fn stream<T: Unpin>(items: Vec<T>) -> impl futures_core::Stream<Item = T> {
 }
 
 #[tokio::test]
-async fn run_time_limits_are_refused_by_name() {
+async fn limits_of_the_file_are_changed_there() {
     let front = front();
     for method in ["PUT", "DELETE"] {
         front
@@ -440,8 +440,4 @@ async fn run_time_limits_are_refused_by_name() {
             .await
             .problem(409, "defined-in-file");
     }
-    front
-        .method("PUT", "/v1/limits/another")
-        .await
-        .problem(501, "not-implemented");
 }

@@ -1,41 +1,108 @@
 //! `weir limits`: the limits of a running node.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::table::table;
 use super::{Outcome, plain};
-use crate::api::{Api, segment};
-use crate::cli::LimitsCommand;
+use crate::api::{Answer, Api, segment};
+use crate::cli::{LimitsCommand, SetArgs};
 
-/// Lists limits, or tells one. What changes limits is refused by name.
+/// Lists, tells, makes, changes or removes limits.
 ///
 /// # Errors
 ///
-/// When the node cannot be asked, has no such limit, or the command is of a later version.
+/// When the node cannot be asked, has no such limit, or does not change it.
 pub(crate) fn limits(command: &LimitsCommand) -> anyhow::Result<Outcome> {
-    let (args, json, path) = match command {
-        LimitsCommand::List { api, json } => (api, json, "/v1/limits".to_owned()),
-        LimitsCommand::Get { name, api, json } => {
-            (api, json, format!("/v1/limits/{}", segment(name)))
+    match command {
+        LimitsCommand::List { api, json } => {
+            let (limits, raw) = all(&Api::new(api)?)?;
+            Ok(Outcome::success(if *json { raw } else { told(&limits) }))
         }
-        LimitsCommand::Set { .. } => return Err(not_yet("set")),
-        LimitsCommand::Delete { .. } => return Err(not_yet("delete")),
-    };
-    let api = Api::new(args)?;
-    let answer = api.get(&path)?;
-    let limits = api.expect(&answer, &[200])?;
-    let text = if *json {
-        format!("{}\n", answer.body.trim_end())
-    } else {
-        told(&limits)
-    };
-    Ok(Outcome::success(text))
+        LimitsCommand::Get { name, api, json } => {
+            let api = Api::new(api)?;
+            let answer = api.get(&path(name))?;
+            let limit = api.expect(&answer, &[200])?;
+            Ok(shown(&answer, &limit, *json))
+        }
+        LimitsCommand::Set(args) => {
+            let api = Api::new(&args.api)?;
+            let answer = api.put(&path(&args.name), &body(args))?;
+            let limit = api.expect(&answer, &[200, 201])?;
+            let mut outcome = shown(&answer, &limit, args.json);
+            if !args.json {
+                outcome.text.push_str(&pending(&answer));
+            }
+            Ok(outcome)
+        }
+        LimitsCommand::Delete { name, api } => {
+            let api = Api::new(api)?;
+            let answer = api.delete(&path(name))?;
+            api.expect(&answer, &[204])?;
+            let removed = format!("{name} is removed\n{}", pending(&answer));
+            Ok(Outcome::success(removed))
+        }
+    }
 }
 
-fn not_yet(command: &str) -> anyhow::Error {
-    anyhow::anyhow!(
-        "weir limits {command} is not in this version: define limits in the file, see weir node --help"
-    )
+fn path(name: &str) -> String {
+    format!("/v1/limits/{}", segment(name))
+}
+
+/// Every limit, page by page; and as one answer of a node.
+fn all(api: &Api) -> anyhow::Result<(Value, String)> {
+    let mut limits = Vec::new();
+    let mut query = "?count=1000".to_owned();
+    loop {
+        let answer = api.get(&format!("/v1/limits{query}"))?;
+        let mut page = api.expect(&answer, &[200])?;
+        if let Some(more) = page["limits"].as_array_mut() {
+            limits.append(more);
+        }
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        query = format!("?count=1000&after={}", segment(next));
+    }
+    let limits = json!({ "limits": limits });
+    let raw = format!("{limits}\n");
+    Ok((limits, raw))
+}
+
+fn body(args: &SetArgs) -> Value {
+    let mut body = json!({
+        "algorithm": args.algorithm,
+        "limit": args.limit,
+        "per": args.per,
+    });
+    if let Some(burst) = args.burst {
+        body["burst"] = burst.into();
+    }
+    let texts = [
+        ("anchor", &args.anchor),
+        ("strategy", &args.strategy),
+        ("on_failure", &args.on_failure),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            body[name] = text.as_str().into();
+        }
+    }
+    body
+}
+
+/// What is told of nodes on which a change may not be in force.
+fn pending(answer: &Answer) -> String {
+    let names = answer.pending.as_deref();
+    names.map_or_else(String::new, |names| {
+        format!("not confirmed yet by {names}: in force there when it answers again\n")
+    })
+}
+
+fn shown(answer: &Answer, limit: &Value, as_json: bool) -> Outcome {
+    Outcome::success(match as_json {
+        true => format!("{}\n", answer.body.trim_end()),
+        false => told(limit),
+    })
 }
 
 /// One limit, or `{"limits":[…]}` or an array of them.
@@ -45,7 +112,15 @@ fn told(limits: &Value) -> String {
         .as_array()
         .or(limits.as_array())
         .map_or(&one[..], Vec::as_slice);
-    let columns = ["name", "algorithm", "limit", "per", "burst", "on_failure"];
+    let columns = [
+        "name",
+        "algorithm",
+        "limit",
+        "per",
+        "burst",
+        "strategy",
+        "on_failure",
+    ];
     let mut rows = vec![columns.map(str::to_uppercase).to_vec()];
     rows.extend(
         limits
@@ -63,8 +138,8 @@ mod tests {
 
     #[test]
     fn limits_are_rows() {
-        let page = json!({"name":"page","algorithm":"sliding_log","limit":1,"per":"10s","on_failure":"deny"});
-        let expected = "NAME  ALGORITHM    LIMIT  PER  BURST  ON_FAILURE\npage  sliding_log  1      10s  -      deny\n";
+        let page = json!({"name":"page","algorithm":"sliding_log","limit":1,"per":"10s","strategy":"owner","on_failure":"deny"});
+        let expected = "NAME  ALGORITHM    LIMIT  PER  BURST  STRATEGY  ON_FAILURE\npage  sliding_log  1      10s  -      owner     deny\n";
         assert_eq!(told(&page), expected);
         assert_eq!(told(&json!([page])), expected);
         assert_eq!(told(&json!({ "limits": [page] })), expected);

@@ -41,6 +41,7 @@ pub(super) fn frame() -> impl Strategy<Value = Frame> {
             id,
             body: body.into()
         }),
+        super::catalogue::message().prop_map(Frame::Catalogue),
     ]
 }
 
@@ -388,7 +389,7 @@ fn count() -> impl Strategy<Value = Count> {
     ]
 }
 
-fn limit() -> impl Strategy<Value = Limit> {
+pub(super) fn limit() -> impl Strategy<Value = Limit> {
     let algorithm = proptest::sample::select(&Algorithm::ALL[..]);
     let burst = option::of(prop_oneof![1..99u32, any::<u32>()]);
     let units = prop_oneof![1..=10_000u32, 1..=i32::MAX as u32];

@@ -10,7 +10,7 @@ fn what_is_refused() {
     let cases = [
         ("", malformed("version")),
         ("01", malformed("kind")),
-        ("010f", malformed("kind")),
+        ("0110", malformed("kind")),
         ("010d", out_of_bounds("number of hits")),
         ("010e 01 01", out_of_bounds("number of hits")),
         ("0109 00", malformed("digest")),

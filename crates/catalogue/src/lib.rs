@@ -1,0 +1,39 @@
+//! What people change at run time, the same on every node: named records in namespaces, today limits.
+//!
+//! Sans-io: a [`Catalogue`] holds every record, takes changes, members, connections, messages and ticks with the time,
+//! and leaves [`Effect`]s to collect. It knows no socket, no disk and no clock; how a [`Message`] looks on a wire is its
+//! driver's business.
+//!
+//! - A **record** ([`Record`]) is one content under an [`Address`] (kind, namespace, name), or its tombstone, with the
+//!   [`Stamp`] of the write and the writes that it has seen. Two records join: of two writes in sequence the later stays,
+//!   of two that did not see each other the one that the kind's rule takes.
+//! - A **change** is told to every member and answered when each has confirmed it, or after a second with those who have
+//!   not ([`Effect::Settled`]).
+//! - An **exchange** finds what somebody missed: digests by bucket, and then the buckets that differ. A newcomer's first
+//!   one brings it everything; however much that is, it travels in pieces, inside a window.
+//!
+//! Read [`Record`] first, then [`Catalogue`].
+//!
+//! A disk has its place between [`Catalogue::on_message`] and what is sent for it: a driver that keeps records on one
+//! holds a [`Message::Receipt`] back until what it confirms is there.
+
+mod bucket;
+mod clock;
+mod content;
+mod lane;
+mod machine;
+mod message;
+mod peer;
+mod record;
+mod records;
+mod seen;
+mod told;
+
+pub use clock::{Clock, Stamp};
+pub use content::{Content, KeyLimit, Kind, NamedLimit};
+pub use machine::{Catalogue, Change, ChangeError, ChangeId, Effect};
+pub use message::{Message, Urgency};
+pub use record::{Address, Joined, Record};
+pub use records::TOMBSTONES_LIVE;
+pub use seen::Seen;
+pub use told::{Changed, NotChanged};

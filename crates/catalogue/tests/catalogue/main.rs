@@ -1,0 +1,6 @@
+//! Laws of records, and catalogues that talk to each other.
+
+mod changes;
+mod exchanges;
+mod laws;
+mod net;

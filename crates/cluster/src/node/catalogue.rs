@@ -1,0 +1,341 @@
+//! What people change at run time, as this node has it: drives the catalogue.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use ::catalogue::{
+    Address, Catalogue, ChangeError, ChangeId, Changed, Content, Effect, KeyLimit, Kind, Message,
+    NamedLimit, NotChanged, Urgency,
+};
+use delta_crdt::ReplicaId;
+use metrics::{Counter, counter, gauge};
+use quota::{KeyHasher, Now};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use transport::Lane;
+
+use super::Cluster;
+use crate::wire::{self, Frame};
+
+/// The first protocol that has a catalogue. A member of the one before is told nothing and waited for by nobody.
+const PROTOCOL: u16 = 3;
+
+/// Between two ticks: how late a change may be answered that somebody does not confirm.
+const TICK: Duration = Duration::from_millis(50);
+
+/// A newcomer goes on without what others have to tell when for so long nothing new has come: ten times as long as it
+/// takes to begin anew with somebody who is silent.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks of a newcomer at what it has.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Longer than any change waits, which its deadline is for.
+const LATEST_ANSWER: Duration = Duration::from_secs(5);
+
+/// The records of this node, and who waits for a change of them.
+pub(crate) struct Records {
+    state: Mutex<State>,
+    changes: Counter,
+    pending_changes: Counter,
+    restarts: Counter,
+}
+
+pub(super) struct State {
+    catalogue: Catalogue,
+    waiting: HashMap<ChangeId, oneshot::Sender<Vec<ReplicaId>>>,
+}
+
+impl Records {
+    pub(super) fn new(me: ReplicaId, keys: KeyHasher) -> Self {
+        let state = State {
+            catalogue: Catalogue::new(me, keys),
+            waiting: HashMap::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+            changes: counter!("weir_catalogue_changes_total"),
+            pending_changes: counter!("weir_catalogue_pending_changes_total"),
+            restarts: counter!("weir_catalogue_restarts_total"),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| {
+            self.state.clear_poison();
+            self.restarts.increment(1);
+            tracing::error!("the catalogue panicked, starting it again with its records");
+            let mut state = poisoned.into_inner();
+            state.catalogue.restart();
+            state
+        })
+    }
+}
+
+impl Cluster {
+    /// The limit of that name that was made at run time.
+    #[must_use]
+    pub fn named_limit(&self, namespace: &str, name: &str) -> Option<NamedLimit> {
+        match self
+            .inner
+            .records
+            .lock()
+            .catalogue
+            .get(Kind::Limit, namespace, name)?
+        {
+            Content::Limit(limit) => Some(*limit),
+            Content::KeyLimit(_) => None,
+        }
+    }
+
+    /// The limit that was set for this one key.
+    #[must_use]
+    pub fn key_limit(&self, namespace: &str, key: &str) -> Option<KeyLimit> {
+        match self
+            .inner
+            .records
+            .lock()
+            .catalogue
+            .get(Kind::KeyLimit, namespace, key)?
+        {
+            Content::KeyLimit(limit) => Some(*limit),
+            Content::Limit(_) => None,
+        }
+    }
+
+    /// Up to `count` limits that were made at run time, in an order of their own, after the name `after`.
+    #[must_use]
+    pub fn named_limits(
+        &self,
+        namespace: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Vec<(Arc<str>, NamedLimit)> {
+        let state = self.inner.records.lock();
+        let listed = state.catalogue.list(Kind::Limit, namespace, after);
+        let limits = listed.filter_map(|(name, content)| match content {
+            Content::Limit(limit) => Some((name.clone(), *limit)),
+            Content::KeyLimit(_) => None,
+        });
+        limits.take(count).collect()
+    }
+
+    /// Up to `count` keys that have limits of their own, as [`Self::named_limits`].
+    #[must_use]
+    pub fn key_limits(
+        &self,
+        namespace: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Vec<(Arc<str>, KeyLimit)> {
+        let state = self.inner.records.lock();
+        let listed = state.catalogue.list(Kind::KeyLimit, namespace, after);
+        let limits = listed.filter_map(|(key, content)| match content {
+            Content::KeyLimit(limit) => Some((key.clone(), *limit)),
+            Content::Limit(_) => None,
+        });
+        limits.take(count).collect()
+    }
+
+    /// Sets what stands at `name`, and returns when every live member has it, or after a second with those who have not.
+    ///
+    /// # Errors
+    ///
+    /// [`NotChanged`]: nothing was changed, anywhere.
+    pub async fn set_record(
+        &self,
+        namespace: &str,
+        name: &str,
+        content: Content,
+    ) -> Result<Changed, NotChanged> {
+        let (namespace, name) = (Arc::from(namespace), Arc::from(name));
+        let changed = self.change(|catalogue, now| {
+            let change = catalogue.set(now, namespace, name, content)?;
+            Ok(Some(change))
+        });
+        let changed = changed.await?;
+        Ok(changed.expect("what is set stands"))
+    }
+
+    /// Removes what stands at an address, as [`Self::set_record`] sets it. `None`: nothing does.
+    ///
+    /// # Errors
+    ///
+    /// [`NotChanged`]: nothing was changed, anywhere.
+    pub async fn remove_record(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Changed>, NotChanged> {
+        let address = Address {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+        };
+        self.change(|catalogue, now| catalogue.remove(now, address))
+            .await
+    }
+
+    async fn change(
+        &self,
+        change: impl FnOnce(&mut Catalogue, Now) -> Result<Option<::catalogue::Change>, ChangeError>,
+    ) -> Result<Option<Changed>, NotChanged> {
+        if self.inner.is_stopped() {
+            return Err(NotChanged::Draining);
+        }
+        if self.no_quorum().is_some() {
+            return Err(NotChanged::NoQuorum);
+        }
+        let (answer, answered) = oneshot::channel();
+        let change = self.with_records(|state, now| {
+            let change = change(&mut state.catalogue, now)?;
+            if let Some(change) = &change {
+                state.waiting.insert(change.id, answer);
+            }
+            Ok(change)
+        });
+        let Some(change) = change.map_err(NotChanged::NoRoom)? else {
+            return Ok(None);
+        };
+        self.inner.records.changes.increment(1);
+        let unconfirmed = match tokio::time::timeout(LATEST_ANSWER, answered).await {
+            Ok(Ok(unconfirmed)) => unconfirmed,
+            // The catalogue was started again meanwhile: nobody knows who has confirmed.
+            _ => self.other_members(),
+        };
+        let mut pending = self.names(&unconfirmed);
+        if !pending.is_empty() {
+            pending.sort_unstable();
+            self.inner.records.pending_changes.increment(1);
+            tracing::warn!(nodes = %pending.join(", "), "a change is not confirmed by every member yet");
+        }
+        Ok(Some(Changed {
+            replaced: change.replaced,
+            pending,
+        }))
+    }
+
+    fn names(&self, replicas: &[ReplicaId]) -> Vec<String> {
+        if replicas.is_empty() {
+            return Vec::new();
+        }
+        let peers = self.peers();
+        let name = |replica: &ReplicaId| {
+            let peer = peers.iter().find(|peer| peer.replica == *replica);
+            peer.map_or_else(|| replica.to_string(), |peer| peer.name.clone())
+        };
+        replicas.iter().map(name).collect()
+    }
+
+    /// Lets the catalogue take something in, and carries out what it leaves.
+    pub(super) fn with_records<R>(&self, act: impl FnOnce(&mut State, Now) -> R) -> R {
+        let now = self.inner.clock.now();
+        let mut state = self.inner.records.lock();
+        let result = act(&mut state, now);
+        let mut messages = Vec::new();
+        while let Some(effect) = state.catalogue.next_effect() {
+            match effect {
+                Effect::Send { to, message } => messages.push((to, message)),
+                Effect::Settled {
+                    change,
+                    unconfirmed,
+                } => {
+                    if let Some(waiting) = state.waiting.remove(&change) {
+                        // An error means that whoever changed something has left.
+                        let _left = waiting.send(unconfirmed);
+                    }
+                }
+            }
+        }
+        drop(state);
+        for (to, message) in messages {
+            let lane = match message.urgency() {
+                Urgency::Change => Lane::Bulk,
+                Urgency::Repair => Lane::Copies,
+            };
+            // What is lost is said again.
+            let frame = wire::encode(&Frame::Catalogue(message));
+            let _lost = self.inner.transport.send(to, lane, frame);
+        }
+        result
+    }
+
+    /// A peer's catalogue says something.
+    pub(crate) fn on_catalogue(&self, from: ReplicaId, message: Message) {
+        self.with_records(|state, now| state.catalogue.on_message(now, from, message));
+    }
+
+    pub(crate) fn on_catalogue_connected(&self, peer: ReplicaId) {
+        if self.has_catalogue(peer) {
+            self.with_records(|state, now| state.catalogue.on_connected(now, peer));
+        } else {
+            // It may have been waited for.
+            self.tell_members();
+        }
+    }
+
+    pub(crate) fn on_catalogue_disconnected(&self, peer: ReplicaId) {
+        self.with_records(|state, now| state.catalogue.on_disconnected(now, peer));
+    }
+
+    /// Tells the catalogue who is alive.
+    pub(crate) fn tell_members(&self) {
+        let mut members = self.other_members();
+        members.retain(|member| self.has_catalogue(*member));
+        self.with_records(|state, now| state.catalogue.on_members(now, &members));
+    }
+
+    /// Whether a peer has a catalogue, or may have: it is not connected.
+    fn has_catalogue(&self, peer: ReplicaId) -> bool {
+        let version = self.inner.transport.version(peer);
+        version.is_none_or(|version| PROTOCOL <= version)
+    }
+
+    pub(super) async fn look_after_catalogue(self) {
+        let mut timer = tokio::time::interval(TICK);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !self.inner.is_stopped() {
+            timer.tick().await;
+            self.with_records(|state, now| state.catalogue.on_tick(now));
+        }
+    }
+
+    /// A newcomer waits until it has what the others have: for as long as more comes.
+    pub(super) async fn catch_up(&self) {
+        let mut last_news = (0, Instant::now());
+        loop {
+            let (has_all, size) = self.with_records(|state, _| {
+                let catalogue = &state.catalogue;
+                (catalogue.has_caught_up(), catalogue.size().1)
+            });
+            if has_all {
+                return;
+            }
+            if size != last_news.0 {
+                last_news = (size, Instant::now());
+            }
+            if PATIENCE < last_news.1.elapsed() {
+                tracing::warn!(
+                    records = size,
+                    "some member does not tell what was set at run time, serving without it"
+                );
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Brings the gauges up to date.
+    pub(super) fn measure_catalogue(&self) {
+        let (live, all, conflicts) = {
+            let state = self.inner.records.lock();
+            let (live, all) = state.catalogue.size();
+            (live, all, state.catalogue.conflicts())
+        };
+        gauge!("weir_catalogue_records").set(live as f64);
+        gauge!("weir_catalogue_tombstones").set((all - live) as f64);
+        counter!("weir_catalogue_conflicts_total").absolute(conflicts);
+    }
+}

@@ -1,0 +1,42 @@
+//! What somebody could get wrong around a catalogue.
+
+/// A bug of the driver that somebody could have written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum CatalogueBug {
+    /// A change is answered before others have confirmed it.
+    AnswersAtOnce,
+    /// A receipt is given for what was not taken in.
+    ConfirmsUnread,
+    /// What was missed is never asked for.
+    NeverAsks,
+    /// A newcomer is ready before it has what the others have.
+    ReadyTooSoon,
+    /// A write is stamped by the wall clock alone, whatever its node has seen.
+    WallClockAlone,
+    /// Others are told of what is set, not of what is removed.
+    RemovalsUntold,
+}
+
+impl CatalogueBug {
+    /// Every one.
+    pub const ALL: [Self; 6] = [
+        Self::AnswersAtOnce,
+        Self::ConfirmsUnread,
+        Self::NeverAsks,
+        Self::ReadyTooSoon,
+        Self::WallClockAlone,
+        Self::RemovalsUntold,
+    ];
+
+    /// The promise that must be seen broken.
+    #[must_use]
+    pub const fn must_break(self) -> &'static str {
+        match self {
+            Self::AnswersAtOnce | Self::ConfirmsUnread => "C1",
+            Self::NeverAsks => "C2",
+            Self::WallClockAlone => "C3",
+            Self::ReadyTooSoon => "C4",
+            Self::RemovalsUntold => "C5",
+        }
+    }
+}
