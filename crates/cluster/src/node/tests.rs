@@ -1,5 +1,7 @@
 //! Nodes in this process, seen from inside.
 
+mod batches;
+mod locks;
 mod panics;
 mod room;
 
