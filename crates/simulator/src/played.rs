@@ -2,7 +2,9 @@
 
 use clap::ValueEnum;
 
-use crate::{Bug, LocalBug, RaftBug, Scenario, Violation, run, run_local, run_raft};
+use crate::{
+    Bug, LocalBug, RaftBug, RoughBug, Scenario, Violation, run, run_local, run_raft, run_rough,
+};
 
 /// A strategy that can be played.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -13,6 +15,8 @@ pub enum Played {
     Local,
     /// Nodes agree on every hit: R1 to R7.
     Raft,
+    /// Each key has an owner, nobody dies, and links are rough: F1 to F4.
+    Rough,
 }
 
 /// A bug of one of them.
@@ -24,6 +28,8 @@ pub enum AnyBug {
     Local(LocalBug),
     /// Of `raft`.
     Raft(RaftBug),
+    /// Of `rough`.
+    Rough(RoughBug),
 }
 
 /// What came of one seed.
@@ -39,15 +45,16 @@ pub struct Outcome {
 
 impl Played {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Owner, Self::Local, Self::Raft];
+    pub const ALL: [Self; 4] = [Self::Owner, Self::Rough, Self::Local, Self::Raft];
 
-    /// As it is written in a limit.
+    /// As it is written in a limit; `rough` is `owner` in another world.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Owner => "owner",
             Self::Local => "local",
             Self::Raft => "raft",
+            Self::Rough => "rough",
         }
     }
 
@@ -56,6 +63,7 @@ impl Played {
     pub const fn share(self, seeds: u64) -> u64 {
         match self {
             Self::Owner => seeds,
+            Self::Rough => seeds.div_ceil(4),
             Self::Local => seeds.div_ceil(10),
             // And each takes ten times as long.
             Self::Raft => seeds.div_ceil(40),
@@ -69,6 +77,7 @@ impl Played {
             Self::Owner => Bug::ALL.map(AnyBug::Owner).to_vec(),
             Self::Local => LocalBug::ALL.map(AnyBug::Local).to_vec(),
             Self::Raft => RaftBug::ALL.map(AnyBug::Raft).to_vec(),
+            Self::Rough => RoughBug::ALL.map(AnyBug::Rough).to_vec(),
         }
     }
 
@@ -79,6 +88,7 @@ impl Played {
             Self::Owner => Bug::from_str(name, true).ok().map(AnyBug::Owner),
             Self::Local => LocalBug::from_str(name, true).ok().map(AnyBug::Local),
             Self::Raft => RaftBug::from_str(name, true).ok().map(AnyBug::Raft),
+            Self::Rough => RoughBug::from_str(name, true).ok().map(AnyBug::Rough),
         }
     }
 
@@ -94,6 +104,8 @@ impl Played {
             (Self::Local, _) => play_local(seed, None),
             (Self::Raft, Some(AnyBug::Raft(bug))) => play_raft(seed, Some(bug)),
             (Self::Raft, _) => play_raft(seed, None),
+            (Self::Rough, Some(AnyBug::Rough(bug))) => play_rough(seed, Some(bug), false),
+            (Self::Rough, _) => play_rough(seed, None, false),
         }
     }
 }
@@ -106,6 +118,7 @@ impl AnyBug {
             Self::Owner(bug) => bug.to_possible_value(),
             Self::Local(bug) => bug.to_possible_value(),
             Self::Raft(bug) => bug.to_possible_value(),
+            Self::Rough(bug) => bug.to_possible_value(),
         };
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
@@ -117,6 +130,7 @@ impl AnyBug {
             Self::Owner(_) => Played::Owner,
             Self::Local(_) => Played::Local,
             Self::Raft(_) => Played::Raft,
+            Self::Rough(_) => Played::Rough,
         }
     }
 
@@ -125,7 +139,7 @@ impl AnyBug {
     pub const fn of_owner(self) -> Option<Bug> {
         match self {
             Self::Owner(bug) => Some(bug),
-            Self::Local(_) | Self::Raft(_) => None,
+            Self::Local(_) | Self::Raft(_) | Self::Rough(_) => None,
         }
     }
 
@@ -136,6 +150,7 @@ impl AnyBug {
             Self::Owner(bug) => bug.must_break(),
             Self::Local(_) => None,
             Self::Raft(bug) => bug.must_break(),
+            Self::Rough(bug) => Some(bug.must_break()),
         };
         let mut violations = outcome.violations.iter();
         violations.find(|violation| must_break.is_none_or(|promise| promise == violation.promise))
@@ -178,6 +193,24 @@ fn play_raft(seed: u64, bug: Option<RaftBug>) -> Outcome {
             ("operations", report.operations),
             ("unanswered", report.unknown),
             ("faults", report.faults),
+        ],
+        violations: report.violations,
+    }
+}
+
+/// Plays one seed of `rough`; tells what happens, if that is wanted.
+#[must_use]
+pub fn play_rough(seed: u64, bug: Option<RoughBug>, verbose: bool) -> Outcome {
+    let report = run_rough(seed, bug, verbose);
+    Outcome {
+        seed,
+        counts: vec![
+            ("units admitted", report.admitted),
+            ("unknown", report.unknown),
+            ("forgotten", report.forgotten),
+            ("counted by two", report.twice),
+            ("beyond", report.beyond),
+            ("streams ended", report.resets),
         ],
         violations: report.violations,
     }

@@ -152,7 +152,13 @@ impl Cluster {
                         continue;
                     };
                     match tokio::time::timeout(at_most.into(), answer).await {
-                        Ok(said) => request.on_said(said.unwrap_or(Said::Unsure)),
+                        Ok(said) => {
+                            let said = said.unwrap_or(Said::Unsure);
+                            if said == Said::Unsure {
+                                inner.forwarder.metrics.retried.increment(1);
+                            }
+                            request.on_said(said);
+                        }
                         Err(_elapsed) => {}
                     }
                 }
@@ -191,7 +197,9 @@ impl Cluster {
                         let now = inner.clock.now().boot;
                         inner.slots.on_answered(now, subject.shard, sequence);
                     }
-                    (Said::Elsewhere(_), _) => inner.forwarder.metrics.retried.increment(1),
+                    (Said::Elsewhere(_) | Said::Unsure, _) => {
+                        inner.forwarder.metrics.retried.increment(1);
+                    }
                     (Said::Unreached, Way::Relay { owner }) => {
                         let now = inner.clock.now().boot;
                         inner.detours().on_unreached(now, owner, to);
