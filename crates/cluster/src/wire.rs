@@ -43,6 +43,13 @@ pub fn form_for(version: u16) -> u8 {
     u8::try_from(version).map_or(VERSION, |version| version.clamp(VERSION_BEFORE, VERSION))
 }
 
+/// Whether a peer to which frames of `version` are sent knows hits that are passed on: [`Frame::Relay`] and
+/// [`Frame::Relayed`].
+#[must_use]
+pub const fn knows_relays(version: u8) -> bool {
+    VERSION_BEFORE < version
+}
+
 /// Most items of one frame; a receiver refuses more.
 ///
 /// The shortest shard message takes 4 bytes here and 200 in memory: without a bound, one frame of the transport's
@@ -63,10 +70,11 @@ pub enum Frame {
     Hits(Vec<ForwardedHit>),
     /// What was said of the receiver's hits, by their sequence.
     Verdicts(Vec<(u64, Said)>),
-    /// A hit of the sender, which does not reach the owner: for the receiver to decide, or to pass on to the owner.
+    /// A hit of the sender, which does not reach the owner: for the receiver to decide, or to pass on to the owner. Not for
+    /// a peer that does not read version 2: [`knows_relays`].
     Relay(ForwardedHit),
     /// A hit that another node asked the sender to pass on: for the receiver to decide, and for nobody else. The answer
-    /// goes to the sender, under the hit's sequence.
+    /// goes to the sender, under the hit's sequence. Not for a peer that does not read version 2, either.
     Relayed {
         /// The id that its origin gave it.
         id: HitId,
@@ -194,7 +202,7 @@ pub fn encode_into(frame: &Frame, out: &mut BytesMut) {
         }
         Frame::Verdicts(verdicts) => {
             begin(out, Kind::Verdicts);
-            hits::put_verdicts(out, verdicts);
+            hits::put_verdicts(out, VERSION, verdicts);
         }
         Frame::Relay(hit) => {
             begin(out, Kind::Relay);
@@ -288,6 +296,16 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, WireError> {
 
 fn boot(input: &mut Reader<'_>) -> Result<BootNanos, WireError> {
     Ok(BootNanos::new(input.varint("boot clock")?))
+}
+
+/// The bytes of a [`Frame::Verdicts`] for a peer that reads `version`.
+#[must_use]
+pub fn encode_verdicts(version: u8, verdicts: &[(u64, Said)]) -> Bytes {
+    let mut bytes = BytesMut::new();
+    let out = &mut Writer::new(&mut bytes);
+    begin(out, Kind::Verdicts);
+    hits::put_verdicts(out, version, verdicts);
+    bytes.freeze()
 }
 
 /// The bytes of as many [`Frame::Shards`] as it takes for none to pass `max_bytes` or [`ITEMS_MAX`], in order. A

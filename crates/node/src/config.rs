@@ -15,7 +15,10 @@ mod limits;
 mod problem;
 mod table;
 
-use coordinator::Policy;
+use std::time::Duration;
+
+use coordinator::{Policy, Strategy};
+use shard::Partition;
 
 use self::cluster::ClusterConfig;
 use self::grpc::GrpcConfig;
@@ -63,6 +66,18 @@ impl Config {
             routes: Vec::new(),
             grpc: grpc::read(Vec::new(), None, (&[], &[]), &mut Problems::default()),
         }
+    }
+
+    /// After how long without a sign of life a member is let go of. `None`: never.
+    ///
+    /// Under `quorum` and with the strategy `raft` the dead have a vote until an operator forgets them: one that were let go
+    /// of by itself would take its vote with it, and of five nodes two could come to decide without the others.
+    #[must_use]
+    pub fn forget_after(&self) -> Option<Duration> {
+        let is_raft = |limit: &Policy| limit.strategy == Strategy::Raft;
+        let have_votes =
+            self.cluster.partition == Partition::Quorum || self.limits.iter().any(is_raft);
+        Some(self.cluster.forget_after).filter(|after| !have_votes && !after.is_zero())
     }
 
     /// Reads a file that has no other sections.

@@ -13,7 +13,6 @@ use coordinator::Strategy;
 use front_resp::RespConfig;
 use limiter::Limiter;
 use quota::Nanos;
-use shard::Partition;
 use tokio::sync::watch;
 
 use crate::builder::{Builder, StartError};
@@ -434,12 +433,7 @@ fn cluster_config(config: &Config, cookie: Cookie) -> ClusterConfig {
             },
             Ack::Replicated => Acknowledge::Replicated,
         },
-        forget_after: match shared.partition {
-            Partition::Available => {
-                Some(shared.forget_after.into()).filter(|&after| after != Nanos::ZERO)
-            }
-            Partition::Quorum => None,
-        },
+        forget_after: config.forget_after().map(Nanos::from),
         max_keys: shared.max_keys,
         max_memory: max_memory(shared.max_memory),
     }

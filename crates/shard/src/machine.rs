@@ -128,6 +128,13 @@ pub enum Note {
         /// Units beyond the limit.
         units: u64,
     },
+    /// A message of `from` named a term that nobody can have reached. It was ignored.
+    TermLeapt {
+        /// Who is broken.
+        from: ReplicaId,
+        /// The number of the term.
+        number: u32,
+    },
     /// The last owner had admitted hits, and told those who forwarded them, that no live holder knows of. Those of the
     /// owner's own clients are not among them: nobody who lives knows of these.
     Forgotten {
@@ -532,8 +539,10 @@ impl Shard {
     pub fn on_message(&mut self, around: Surroundings<'_>, from: ReplicaId, message: Message) {
         let now = around.now;
         let known = self.promised.max(owner_term(self.record.as_ref())).number;
-        if known.saturating_add(TERM_LEAP_MAX) < message.highest_term_number() {
-            return;
+        let number = message.highest_term_number();
+        if known.saturating_add(TERM_LEAP_MAX) < number {
+            let note = Note::TermLeapt { from, number };
+            return self.effects.push_back(Effect::Note(note));
         }
         match message {
             Message::Claim {

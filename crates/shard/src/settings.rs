@@ -37,6 +37,8 @@ pub enum Fault {
     PromiseIsReceipt,
     /// Holders that are silent are taken for gone with all that they hold.
     SilentIsLost,
+    /// Who comes back keeps to itself what it has counted.
+    OffersNothing,
 }
 
 /// How a shard behaves.

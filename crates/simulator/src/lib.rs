@@ -36,6 +36,18 @@
 //! What it took to get seeds clean stands with what it changed: `crates/shard/tests/shard/lessons.rs`, the laws of
 //! `delta-crdt`, `docs/decisions`. Links of 1 MB/s (`--narrow`) are played when asked for.
 //!
+//! # The strategy `owner` in a rough world
+//!
+//! [`rough`] plays it where nobody dies and links lose, flap and part, and settles the books of every client afterwards:
+//!
+//! | bug | caught by | since |
+//! | --- | --- | --- |
+//! | the common past of a fork is added again | F1 | more is counted than clients were told |
+//! | a retried hit is counted again | F1 | more is counted than clients were told |
+//! | holders that are silent are taken for gone | F2 | their state is reported lost, and they are alive |
+//! | whoever has promised drops what it holds | F3 | a hit is forgotten of which a client was told that it is counted |
+//! | who comes back keeps to itself what it has counted | F4 | the nodes never come to hold the same |
+//!
 //! # The others
 //!
 //! `local` and [`raft`] state their own promises, and have their own bugs:
@@ -77,6 +89,7 @@ mod node;
 mod oracle;
 mod played;
 pub mod raft;
+pub mod rough;
 mod scenario;
 mod workload;
 mod world;
@@ -86,7 +99,8 @@ pub use bug::Bug;
 pub use links::Links;
 pub use local::{LocalBug, LocalReport, run_local};
 pub use oracle::{SimTime, Violation};
-pub use played::{AnyBug, Outcome, Played, play_owner};
+pub use played::{AnyBug, Outcome, Played, play_owner, play_rough};
 pub use raft::{RaftBug, RaftReport, is_repeatable, run_raft};
+pub use rough::{RoughBug, RoughReport, run_rough};
 pub use scenario::{NARROW, Report, Scenario};
 pub use world::run;

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use simulator::{AnyBug, Bug, NARROW, Outcome, Played, Scenario, is_repeatable, play_owner};
+use simulator::{
+    AnyBug, Bug, NARROW, Outcome, Played, Scenario, is_repeatable, play_owner, play_rough,
+};
 
 /// Seeds within which a bug must be caught. Most are caught by one of the first fifty today.
 const SEEDS_PER_BUG: u64 = 400;
@@ -111,6 +113,13 @@ fn refuse(strategy: Played, name: &str) -> ! {
 
 /// Plays one seed, and tells what happens if it was asked for alone.
 fn play_one(arguments: &Arguments, strategy: Played, bug: Option<AnyBug>, seed: u64) -> Outcome {
+    if strategy == Played::Rough && arguments.seed.is_some() {
+        let bug = match bug {
+            Some(AnyBug::Rough(bug)) => Some(bug),
+            _ => None,
+        };
+        return play_rough(seed, bug, true);
+    }
     if strategy != Played::Owner {
         return strategy.play(seed, bug);
     }

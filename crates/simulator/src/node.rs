@@ -62,6 +62,8 @@ pub(crate) enum Event {
         term: Option<Term>,
         decision: Decision,
         wall: UnixNanos,
+        /// It was counted by this, and is not the repeated verdict of one that was.
+        is_new: bool,
     },
     /// A client of this node has its answer.
     Answered {
@@ -82,6 +84,8 @@ pub(crate) enum Event {
     Opened { shard: ShardId },
     /// A shard had more keys than there is room for: some are forgotten here.
     Evicted { keys: Vec<KeyHash> },
+    /// What a shard had counted is taken for lost.
+    StateLost { shard: ShardId },
     /// A takeover found that hits were forgotten which others know of.
     Forgotten { hits: usize },
     /// Another incarnation took this node's name.
@@ -92,7 +96,7 @@ pub(crate) enum Event {
 const CLOCK_ROUND: SimTime = 100_000_000;
 
 /// After so long the dead are let go of. Longer than a host takes to start again.
-const FORGET_AFTER: Nanos = Nanos::from_secs(10);
+pub(crate) const FORGET_AFTER: Nanos = Nanos::from_secs(10);
 
 /// Between two looks for them.
 const LOOK_FOR_THE_DEAD: SimTime = 1_000_000_000;
@@ -147,6 +151,8 @@ pub(crate) struct Node {
 pub(crate) struct Rules {
     pub(crate) settings: Settings,
     pub(crate) acknowledge: Acknowledge,
+    /// After so long the dead are let go of.
+    pub(crate) forget_after: Option<Nanos>,
     pub(crate) bug: Option<Bug>,
 }
 
@@ -162,6 +168,7 @@ impl Node {
         Rules {
             settings,
             acknowledge,
+            forget_after,
             bug,
         }: Rules,
     ) -> Self {
@@ -170,7 +177,7 @@ impl Node {
         let boot = BootNanos::new(now + boot_offset);
         let rules = membership::Settings {
             quorum: settings.partition == Partition::Quorum && bug != Some(Bug::CountsAtOnce),
-            forget_after: (settings.partition == Partition::Available).then_some(FORGET_AFTER),
+            forget_after: forget_after.filter(|_| settings.partition == Partition::Available),
             ..membership::Settings::lan()
         };
         let mut membership = Membership::new(boot, member, rules, joins);
@@ -320,6 +327,23 @@ impl Node {
                 self.with_shard(now, index, |shard, around| shard.flush(around.now.boot));
             }
         }
+    }
+
+    /// There is a new connection, proven by both.
+    pub(crate) fn on_connected(&mut self, now: SimTime, member: Member, targets: &[Target]) {
+        let peer = member.replica;
+        self.on_payload(now, peer, Payload::Introduction(member), targets);
+        self.copies.lost(peer);
+        self.send_pieces(now);
+    }
+
+    /// The connection to another node has ended, and what was under way on it is lost.
+    pub(crate) fn on_disconnected(&mut self, now: SimTime, peer: ReplicaId) {
+        self.on_silence(now, peer);
+        self.membership.on_disconnected(peer);
+        self.drain_membership(now);
+        self.settle(now);
+        self.on_news(now);
     }
 
     /// A connection to a process was refused by its live host.
@@ -544,6 +568,9 @@ impl Node {
                 }
                 Effect::Note(Note::Opened { .. }) => {
                     self.events.push(Event::Opened { shard: shard.id() })
+                }
+                Effect::Note(Note::StateLost) => {
+                    self.events.push(Event::StateLost { shard: shard.id() })
                 }
                 Effect::Note(Note::Forgotten { hits }) => {
                     self.events.push(Event::Forgotten { hits })

@@ -22,6 +22,8 @@ use shard::Operation;
 
 use key::{Entry, Key, is_exact, judge};
 
+pub(crate) use key::force;
+
 /// True time of the simulation: nanoseconds since its start.
 pub type SimTime = u64;
 

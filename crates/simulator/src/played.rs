@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 
 use crate::{
-    Bug, CatalogueBug, LocalBug, RaftBug, Scenario, Violation, run, run_catalogue, run_local,
-    run_raft,
+    Bug, CatalogueBug, LocalBug, RaftBug, RoughBug, Scenario, Violation, run, run_catalogue,
+    run_local, run_raft, run_rough,
 };
 
 /// A strategy that can be played, or what is played beside them.
@@ -18,6 +18,8 @@ pub enum Played {
     Raft,
     /// No strategy: what people change is told to every node: C1 to C5.
     Catalogue,
+    /// Each key has an owner, nobody dies, and links are rough: F1 to F4.
+    Rough,
 }
 
 /// A bug of one of them.
@@ -31,6 +33,8 @@ pub enum AnyBug {
     Raft(RaftBug),
     /// Of the catalogue.
     Catalogue(CatalogueBug),
+    /// Of `rough`.
+    Rough(RoughBug),
 }
 
 /// What came of one seed.
@@ -46,9 +50,15 @@ pub struct Outcome {
 
 impl Played {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::Owner, Self::Local, Self::Raft, Self::Catalogue];
+    pub const ALL: [Self; 5] = [
+        Self::Owner,
+        Self::Rough,
+        Self::Local,
+        Self::Raft,
+        Self::Catalogue,
+    ];
 
-    /// As it is written on the command line, and in a limit.
+    /// As it is written on the command line, and in a limit; `rough` is `owner` in another world.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,6 +66,7 @@ impl Played {
             Self::Local => "local",
             Self::Raft => "raft",
             Self::Catalogue => "catalogue",
+            Self::Rough => "rough",
         }
     }
 
@@ -64,6 +75,7 @@ impl Played {
     pub const fn share(self, seeds: u64) -> u64 {
         match self {
             Self::Owner => seeds,
+            Self::Rough => seeds.div_ceil(4),
             Self::Local | Self::Catalogue => seeds.div_ceil(10),
             // And each takes ten times as long.
             Self::Raft => seeds.div_ceil(40),
@@ -78,6 +90,7 @@ impl Played {
             Self::Local => LocalBug::ALL.map(AnyBug::Local).to_vec(),
             Self::Raft => RaftBug::ALL.map(AnyBug::Raft).to_vec(),
             Self::Catalogue => CatalogueBug::ALL.map(AnyBug::Catalogue).to_vec(),
+            Self::Rough => RoughBug::ALL.map(AnyBug::Rough).to_vec(),
         }
     }
 
@@ -92,6 +105,7 @@ impl Played {
                 let bug = CatalogueBug::from_str(name, true);
                 bug.ok().map(AnyBug::Catalogue)
             }
+            Self::Rough => RoughBug::from_str(name, true).ok().map(AnyBug::Rough),
         }
     }
 
@@ -109,6 +123,8 @@ impl Played {
             (Self::Raft, _) => play_raft(seed, None),
             (Self::Catalogue, Some(AnyBug::Catalogue(bug))) => play_catalogue(seed, Some(bug)),
             (Self::Catalogue, _) => play_catalogue(seed, None),
+            (Self::Rough, Some(AnyBug::Rough(bug))) => play_rough(seed, Some(bug), false),
+            (Self::Rough, _) => play_rough(seed, None, false),
         }
     }
 }
@@ -122,6 +138,7 @@ impl AnyBug {
             Self::Local(bug) => bug.to_possible_value(),
             Self::Raft(bug) => bug.to_possible_value(),
             Self::Catalogue(bug) => bug.to_possible_value(),
+            Self::Rough(bug) => bug.to_possible_value(),
         };
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
@@ -134,6 +151,7 @@ impl AnyBug {
             Self::Local(_) => Played::Local,
             Self::Raft(_) => Played::Raft,
             Self::Catalogue(_) => Played::Catalogue,
+            Self::Rough(_) => Played::Rough,
         }
     }
 
@@ -142,7 +160,7 @@ impl AnyBug {
     pub const fn of_owner(self) -> Option<Bug> {
         match self {
             Self::Owner(bug) => Some(bug),
-            Self::Local(_) | Self::Raft(_) | Self::Catalogue(_) => None,
+            Self::Local(_) | Self::Raft(_) | Self::Rough(_) | Self::Catalogue(_) => None,
         }
     }
 
@@ -154,6 +172,7 @@ impl AnyBug {
             Self::Local(_) => None,
             Self::Raft(bug) => bug.must_break(),
             Self::Catalogue(bug) => Some(bug.must_break()),
+            Self::Rough(bug) => Some(bug.must_break()),
         };
         let mut violations = outcome.violations.iter();
         violations.find(|violation| must_break.is_none_or(|promise| promise == violation.promise))
@@ -209,6 +228,24 @@ fn play_catalogue(seed: u64, bug: Option<CatalogueBug>) -> Outcome {
             ("changes", report.changes),
             ("named somebody", report.pending),
             ("faults", report.faults),
+        ],
+        violations: report.violations,
+    }
+}
+
+/// Plays one seed of `rough`; tells what happens, if that is wanted.
+#[must_use]
+pub fn play_rough(seed: u64, bug: Option<RoughBug>, verbose: bool) -> Outcome {
+    let report = run_rough(seed, bug, verbose);
+    Outcome {
+        seed,
+        counts: vec![
+            ("units admitted", report.admitted),
+            ("unknown", report.unknown),
+            ("forgotten", report.forgotten),
+            ("counted by two", report.twice),
+            ("beyond", report.beyond),
+            ("streams ended", report.resets),
         ],
         violations: report.violations,
     }

@@ -307,6 +307,7 @@ impl World {
                     term,
                     decision,
                     wall,
+                    is_new: _,
                 } => {
                     if self.scenario.watch
                         == Some(
@@ -365,6 +366,9 @@ impl World {
                 Event::Opened { shard } => {
                     self.say(|| format!("host {host} opened shard {}", shard.0));
                     opened.push(shard.0);
+                }
+                Event::StateLost { shard } => {
+                    self.say(|| format!("host {host} takes the state of shard {shard} for lost"));
                 }
                 Event::Evicted { keys } => self.evicted(host, &keys),
                 Event::Forgotten { hits } => {

@@ -1,7 +1,7 @@
 //! What fronts ask of this node.
 
 use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy};
-use quota::{Cost, Nanos};
+use quota::{BootNanos, Cost, Nanos};
 use request::{DEADLINE, Subject};
 use shard::{Operation, ShardId};
 
@@ -57,6 +57,32 @@ impl Cluster {
         }
         (answers, left)
     }
+
+    /// Decides what is left, up to [`BATCH_WIDTH`] hits at once, and puts each answer in its place. Those that are not
+    /// decided at `deadline` are given up, however late they had their turn.
+    async fn fill_until(
+        &self,
+        mut answers: Vec<Told>,
+        left: Vec<(usize, Subject)>,
+        deadline: BootNanos,
+    ) -> Vec<Told> {
+        use futures_util::stream::{self, StreamExt as _};
+        let all = left.into_iter().map(|(place, subject)| async move {
+            (place, self.decide(&subject, Some(deadline)).await)
+        });
+        let mut told = stream::iter(all).buffered(BATCH_WIDTH);
+        while let Some((place, answer)) = told.next().await {
+            answers[place] = answer;
+        }
+        answers
+    }
+
+    /// As [`Coordinator::hits`], with another deadline.
+    #[cfg(test)]
+    pub(super) async fn hits_until(&self, hits: &[Hit<'_>], deadline: BootNanos) -> Vec<Told> {
+        let (answers, left) = self.hits_now(hits);
+        self.fill_until(answers, left, deadline).await
+    }
 }
 
 impl Coordinator for Cluster {
@@ -71,20 +97,13 @@ impl Coordinator for Cluster {
     }
 
     async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
-        use futures_util::stream::{self, StreamExt as _};
-        let (mut answers, left) = self.hits_now(hits);
-        if !left.is_empty() {
-            // One for all: what the first ones waited for, the last ones do not wait for once more.
-            let deadline = Some(self.inner.clock.now().boot + DEADLINE);
-            let all = left.into_iter().map(|(place, subject)| async move {
-                (place, self.decide(&subject, deadline).await)
-            });
-            let mut told = stream::iter(all).buffered(BATCH_WIDTH);
-            while let Some((place, answer)) = told.next().await {
-                answers[place] = answer;
-            }
+        let (answers, left) = self.hits_now(hits);
+        if left.is_empty() {
+            return answers;
         }
-        answers
+        // One for all: what the first ones waited for, the last ones do not wait for once more.
+        let deadline = self.inner.clock.now().boot + DEADLINE;
+        self.fill_until(answers, left, deadline).await
     }
 
     async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {

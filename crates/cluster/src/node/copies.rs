@@ -76,7 +76,7 @@ impl Cluster {
             let sent = self
                 .inner
                 .slots
-                .with(now, shard, &mut out, |shard, _| shard.send_piece(to, form));
+                .with(shard, &mut out, |shard, _| shard.send_piece(to, form));
             match sent.flatten() {
                 Some(bytes) => self.inner.copies.lock().sent(now.boot, to, shard, bytes),
                 None => self.inner.copies.lock().had_none(to, shard),

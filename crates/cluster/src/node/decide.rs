@@ -152,7 +152,13 @@ impl Cluster {
                         continue;
                     };
                     match tokio::time::timeout(at_most.into(), answer).await {
-                        Ok(said) => request.on_said(said.unwrap_or(Said::Unsure)),
+                        Ok(said) => {
+                            let said = said.unwrap_or(Said::Unsure);
+                            if said == Said::Unsure {
+                                inner.forwarder.metrics.retried.increment(1);
+                            }
+                            request.on_said(said);
+                        }
                         Err(_elapsed) => {}
                     }
                 }
@@ -171,6 +177,8 @@ impl Cluster {
         let hit = ForwardedHit::new(sequence, &subject);
         let said = match way {
             Way::Direct => inner.forwarder.ask(to, hit, at_most.into()).await,
+            // A node of the version before does not know such hits: as good as one that does not reach the owner.
+            Way::Relay { .. } if !self.knows_relays(to) => Ok(Said::Unreached),
             Way::Relay { .. } => match inner.relaying.try_acquire() {
                 Ok(_permit) => {
                     let relay = Frame::Relay(hit);
@@ -189,7 +197,9 @@ impl Cluster {
                         let now = inner.clock.now().boot;
                         inner.slots.on_answered(now, subject.shard, sequence);
                     }
-                    (Said::Elsewhere(_), _) => inner.forwarder.metrics.retried.increment(1),
+                    (Said::Elsewhere(_) | Said::Unsure, _) => {
+                        inner.forwarder.metrics.retried.increment(1);
+                    }
                     (Said::Unreached, Way::Relay { owner }) => {
                         let now = inner.clock.now().boot;
                         inner.detours().on_unreached(now, owner, to);
@@ -254,7 +264,7 @@ impl Cluster {
                     let cluster = self.clone();
                     tokio::spawn(async move {
                         let said = cluster.pass_on(owner, id, hit).await;
-                        cluster.say(from, hit.sequence, said);
+                        cluster.say(from, &[(hit.sequence, said)]);
                         drop(permit);
                     });
                     None
@@ -263,11 +273,14 @@ impl Cluster {
             },
         };
         if let Some(said) = said {
-            self.say(from, hit.sequence, said);
+            self.say(from, &[(hit.sequence, said)]);
         }
     }
 
     async fn pass_on(&self, owner: ReplicaId, id: HitId, hit: ForwardedHit) -> Said {
+        if !self.knows_relays(owner) {
+            return Said::Unreached;
+        }
         let forwarder = &self.inner.forwarder;
         forwarder.metrics.relayed.increment(1);
         let sequence = forwarder.next_sequence();
@@ -284,10 +297,20 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn say(&self, to: ReplicaId, sequence: u64, said: Said) {
-        let verdicts = wire::encode(&Frame::Verdicts(vec![(sequence, said)]));
+    /// Tells another node what came of its hits, in words that it knows.
+    pub(crate) fn say(&self, to: ReplicaId, verdicts: &[(u64, Said)]) {
+        let Some(version) = self.inner.transport.version(to) else {
+            return;
+        };
+        let verdicts = wire::encode_verdicts(wire::form_for(version), verdicts);
         // Lost, it is as if nobody had answered: the origin asks again under the same id.
         let _lost = self.inner.transport.send(to, Lane::Bulk, verdicts);
+    }
+
+    /// Whether `peer` is connected, and knows hits that are passed on.
+    fn knows_relays(&self, peer: ReplicaId) -> bool {
+        let version = self.inner.transport.version(peer).map(wire::form_for);
+        version.is_some_and(wire::knows_relays)
     }
 }
 

@@ -100,14 +100,11 @@ pub(crate) async fn flush_forever(cluster: Cluster) {
 impl Cluster {
     /// Sends the writes since the last flush.
     pub(crate) fn flush_dirty(&self) {
-        let now = self.inner.clock.now();
         let mut out = Outbox::default();
         for shard in self.inner.slots.take_dirty() {
-            self.inner
-                .slots
-                .with(now, shard, &mut out, |shard, around| {
-                    shard.flush(around.now.boot)
-                });
+            self.inner.slots.with(shard, &mut out, |shard, around| {
+                shard.flush(around.now.boot)
+            });
         }
         self.ship(out);
     }

@@ -34,7 +34,6 @@ impl Cluster {
                 self.with_membership(|membership, now| membership.on_message(now, from, message));
             }
             Frame::Shards(messages) => {
-                let now = self.inner.clock.now();
                 let mut out = Outbox::default();
                 let is_receipt =
                     |(_, message): &&(ShardId, Message)| matches!(message, Message::Have { .. });
@@ -43,29 +42,23 @@ impl Cluster {
                     self.inner.under_way.on_confirmed(from, receipts);
                 }
                 for (shard, message) in messages {
-                    self.inner
-                        .slots
-                        .with(now, shard, &mut out, |shard, around| {
-                            shard.on_message(around, from, message)
-                        });
+                    self.inner.slots.with(shard, &mut out, |shard, around| {
+                        shard.on_message(around, from, message)
+                    });
                 }
                 self.ship(out);
             }
             Frame::Hits(hits) => {
                 let verdicts = self.on_forwarded(from, hits);
                 if !verdicts.is_empty() {
-                    let _lost = self.inner.transport.send(
-                        from,
-                        Lane::Bulk,
-                        wire::encode(&Frame::Verdicts(verdicts)),
-                    );
+                    self.say(from, &verdicts);
                 }
             }
             Frame::Verdicts(verdicts) => self.inner.forwarder.on_verdicts(from, verdicts),
             Frame::Relay(hit) => self.on_relay(from, hit),
             Frame::Relayed { id, hit } => {
                 if let Some(said) = self.decide_for(from, id, &hit) {
-                    self.say(from, hit.sequence, said);
+                    self.say(from, &[(hit.sequence, said)]);
                 }
             }
             Frame::TimeAsked(asked) => {
@@ -99,10 +92,7 @@ impl Cluster {
             self.ship_shards(to, messages);
         }
         for (to, verdicts) in verdicts {
-            let _lost =
-                self.inner
-                    .transport
-                    .send(to, Lane::Bulk, wire::encode(&Frame::Verdicts(verdicts)));
+            self.say(to, &verdicts);
         }
         if !pieces.is_empty() {
             self.on_pieces(pieces);

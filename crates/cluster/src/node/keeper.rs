@@ -84,16 +84,15 @@ impl Kept {
         self.ticks = self.ticks.wrapping_add(1);
         let is_full = self.ticks.is_multiple_of(FULL_TICK);
         let inner = &self.cluster.inner;
-        let now = inner.clock.now();
         let mut held = Held::default();
         let mut out = Outbox::default();
         let mut evicted = 0;
         for shard in self.shards() {
-            if inner.slots.recover_if_poisoned(now, shard, &mut out) {
+            if inner.slots.recover_if_poisoned(shard, &mut out) {
                 inner.metrics.poisoned.increment(1);
                 tracing::error!(%shard, "a decision panicked, the shard starts again from a replica");
             }
-            inner.slots.with(now, shard, &mut out, |shard, around| {
+            inner.slots.with(shard, &mut out, |shard, around| {
                 let moves = matches!(shard.role(), Role::Claiming | Role::HandingOff);
                 if !is_full && !moves && !shard.wants_flush() {
                     return;
@@ -105,9 +104,9 @@ impl Kept {
                     Some(excess) if excess.room(keys, 0).keys < keys => keys / 16,
                     _ => 0,
                 };
-                shard.expire(now, 1 + keys / EXPIRY_SHARE + floods);
+                shard.expire(around.now, 1 + keys / EXPIRY_SHARE + floods);
                 if let Some(excess) = &mut self.excess {
-                    evicted += evict(shard, now, excess);
+                    evicted += evict(shard, around.now, excess);
                 }
                 held.add(shard.cells().len(), shard.cells().held_bytes());
             });
@@ -119,7 +118,7 @@ impl Kept {
             inner.metrics.evicted.increment(evicted as u64);
         }
         self.cluster.ship(out);
-        self.cluster.repeat_pieces(now);
+        self.cluster.repeat_pieces(inner.clock.now());
         inner
             .pulse
             .beat(pulse::Part::Keeper(self.index), inner.clock.now().boot);
@@ -127,14 +126,13 @@ impl Kept {
 
     fn view_changed(&self) {
         let inner = &self.cluster.inner;
-        let now = inner.clock.now();
         let world = inner.slots.world.load();
         inner.copies.retain(|peer| world.view.contains(peer));
         let mut out = Outbox::default();
         for shard in self.shards() {
             inner
                 .slots
-                .with(now, shard, &mut out, |shard, around| shard.on_view(around));
+                .with(shard, &mut out, |shard, around| shard.on_view(around));
         }
         self.cluster.ship(out);
     }

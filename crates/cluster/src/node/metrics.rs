@@ -19,6 +19,7 @@ pub(crate) struct ShardMetrics {
     unmeasured: Counter,
     overshoot_units: Counter,
     forgotten_hits: Counter,
+    terms_leapt: Counter,
 }
 
 impl ShardMetrics {
@@ -37,6 +38,7 @@ impl ShardMetrics {
             unmeasured: counter!("weir_unmeasured_keys_total"),
             overshoot_units: counter!("weir_overshoot_units_total"),
             forgotten_hits: counter!("weir_forgotten_hits_total"),
+            terms_leapt: counter!("weir_term_leaps_total"),
         }
     }
 
@@ -72,6 +74,7 @@ impl ShardMetrics {
             Note::Forked { keys } => self.keys_folded.increment(keys as u64),
             Note::Unmeasured { keys } => self.unmeasured.increment(keys as u64),
             Note::Overshoot { units } => self.overshoot_units.increment(units),
+            Note::TermLeapt { .. } => self.terms_leapt.increment(1),
             Note::Forgotten { hits } => self.forgotten_hits.increment(hits as u64),
         }
     }

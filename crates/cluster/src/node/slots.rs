@@ -222,7 +222,6 @@ impl Slots {
     /// Runs `act` on one shard and collects what it leaves behind. `None`: the shard is poisoned.
     pub(crate) fn with<R>(
         &self,
-        now: Now,
         shard: ShardId,
         out: &mut Outbox,
         act: impl FnOnce(&mut Shard, Surroundings<'_>) -> R,
@@ -233,13 +232,15 @@ impl Slots {
         }
         let slot = &self.slots[usize::from(shard.0)];
         let mut state = self.lock(slot)?;
+        // Under the lock, as for a hit. And time never goes back for a shard, whoever waited longest for it.
+        let now = self.clock.now();
         let result = act(&mut state.shard, world.around(now, shard));
         self.settle(slot, &mut state, out);
         Some(result)
     }
 
     /// A decision of this shard panicked: nothing of it is believed, a replica is asked.
-    pub(crate) fn recover_if_poisoned(&self, now: Now, shard: ShardId, out: &mut Outbox) -> bool {
+    pub(crate) fn recover_if_poisoned(&self, shard: ShardId, out: &mut Outbox) -> bool {
         let slot = &self.slots[usize::from(shard.0)];
         if !slot.state.is_poisoned() {
             return false;
@@ -249,6 +250,7 @@ impl Slots {
         let Some(mut state) = self.lock(slot) else {
             return false;
         };
+        let now = self.clock.now();
         state.shard.on_poisoned(world.around(now, shard));
         self.settle(slot, &mut state, out);
         true
@@ -379,6 +381,10 @@ impl Slots {
             }
             Note::Forgotten { hits } => {
                 tracing::warn!(shard = %id, hits, "the last owner had admitted hits that no replica had yet, they are forgotten")
+            }
+            // A broken peer says it with every message: at a higher level it would fill the log.
+            Note::TermLeapt { from, number } => {
+                tracing::debug!(shard = %id, replica = %from, term = number, "a term that nobody can have reached, ignored")
             }
             Note::Unmeasured { keys } => {
                 tracing::debug!(shard = %id, keys, "too many keys were found forked to measure all of them")

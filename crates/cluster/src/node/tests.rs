@@ -1,6 +1,8 @@
 //! Nodes in this process, seen from inside.
 
+mod batches;
 mod catalogue;
+mod locks;
 mod panics;
 mod room;
 

@@ -13,7 +13,7 @@ use shard::Operation;
 
 use super::encoding::{Reader, Writer};
 use super::shards::shard_id;
-use super::{ForwardedHit, WireError};
+use super::{ForwardedHit, VERSION_BEFORE, WireError};
 
 /// The least: only the key has a fixed length.
 const HIT_BYTES_MIN: usize = 1 + 1 + 16 + 1 + 1;
@@ -120,7 +120,9 @@ fn operation(input: &mut Reader<'_>) -> Result<Operation, WireError> {
     }
 }
 
-pub(super) fn put_verdicts(out: &mut Writer<'_>, verdicts: &[(u64, Said)]) {
+/// For a peer that reads `version`. The version before knows neither [`Said::Unsure`] nor [`Said::Unreached`]: it is told
+/// "busy", upon which it asks again under the same id, as it does when it is told nothing.
+pub(super) fn put_verdicts(out: &mut Writer<'_>, version: u8, verdicts: &[(u64, Said)]) {
     out.reserve(verdicts.len() * VERDICT_BYTES_USUAL);
     for (sequence, verdict) in verdicts {
         out.varint(*sequence);
@@ -132,6 +134,7 @@ pub(super) fn put_verdicts(out: &mut Writer<'_>, verdicts: &[(u64, Said)]) {
                 out.varint(owner.0);
             }
             Said::Busy => out.raw(&[5]),
+            Said::Unsure | Said::Unreached if version <= VERSION_BEFORE => out.raw(&[5]),
             // 6 once said that the receiver sheds load. No node ever did.
             Said::Unsure => out.raw(&[7]),
             Said::Unreached => out.raw(&[8]),

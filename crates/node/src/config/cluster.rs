@@ -31,7 +31,8 @@ pub struct ClusterConfig {
     ///
     /// Shorter forgets names that never come back sooner; longer finds those that do come back by itself, without waiting
     /// for them to dial. Default an hour: longer than a host takes to start again, and a rollout adds few names in it.
-    /// Under `partition = "quorum"` the dead have a vote until an operator forgets them, and this says nothing.
+    /// Under `partition = "quorum"`, and where a limit has the strategy `raft`, the dead have a vote until an operator forgets
+    /// them, and this says nothing: [`Config::forget_after`](super::Config::forget_after).
     pub forget_after: Duration,
     /// Networks whose `X-Forwarded-For` is believed. Default none: anybody can write that header.
     pub trusted_proxies: Vec<Network>,

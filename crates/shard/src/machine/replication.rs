@@ -9,7 +9,7 @@ use crate::claim::{Asked, worth_pulling};
 use crate::message::{Baseline, Buckets, Message};
 use crate::record::Record;
 use crate::reign::ALL_BUCKETS;
-use crate::settings::Partition;
+use crate::settings::{Fault, Partition};
 
 impl Shard {
     pub(super) fn on_announce(
@@ -356,6 +356,9 @@ impl Shard {
         let quorum = self.settings.partition == Partition::Quorum;
         if quorum || self.synced == Some(term) || self.cells.is_empty() {
             return self.drop_if_outside(now);
+        }
+        if self.settings.has(Fault::OffersNothing) {
+            return;
         }
         // What has come of a copy is the owner's own.
         if self.is_being_copied_to(now) {

@@ -215,7 +215,10 @@ fn a_term_that_nobody_can_have_reached_is_ignored() {
     let hear = |node: &mut Node, number| {
         node.act(|shard, around| shard.on_message(around, ReplicaId(2), claim(number)))
     };
+    node.notes.clear();
     assert_eq!(hear(&mut node, u32::MAX), []);
+    let (from, number) = (ReplicaId(2), u32::MAX);
+    assert_eq!(node.notes, [Note::TermLeapt { from, number }]);
     assert!(
         !hear(&mut node, 1_000).is_empty(),
         "a peer far ahead is heard"

@@ -3,7 +3,7 @@
 use delta_crdt::ReplicaId;
 use quota::{BootNanos, Decision, Nanos};
 use request::{Heard, Next, Outlook, Relay, Said, Subject, Unsent, Way};
-use shard::{HitId, Operation, ShardId};
+use shard::{HitId, Operation, Shard, ShardId};
 
 use super::{Event, Node, Payload, SHARDS};
 use crate::bug::Bug;
@@ -182,6 +182,45 @@ impl Node {
         }
     }
 
+    /// An attempt could not leave this node, which is not connected with whom it is for.
+    pub(crate) fn on_unsent(&mut self, now: SimTime, attempt: &Attempt) {
+        if let Some(passed) = self.passed_on.remove(&attempt.number) {
+            return self.reply(passed.origin, Said::Unreached);
+        }
+        let is_it = |waits: Waits| matches!(waits, Waits::Said { attempt: number, .. } if number == attempt.number);
+        if let Some(carried) = self.requests.get_mut(&attempt.request)
+            && is_it(carried.waits)
+        {
+            carried.machine.on_unsent(Unsent::Unreached);
+            self.carry(now, attempt.request);
+        }
+    }
+
+    /// What `peer` was asked and has not answered, it will not answer.
+    pub(super) fn on_silence(&mut self, now: SimTime, peer: ReplicaId) {
+        let asked =
+            |carried: &Carried| matches!(carried.waits, Waits::Said { by, .. } if by == peer);
+        let unanswered: Vec<RequestId> = (self.requests.iter())
+            .filter(|(_, carried)| asked(carried))
+            .map(|(&request, _)| request)
+            .collect();
+        for request in unanswered {
+            if let Some(carried) = self.requests.get_mut(&request) {
+                carried.machine.on_unanswered();
+            }
+            self.carry(now, request);
+        }
+        let unanswered: Vec<u64> = (self.passed_on.iter())
+            .filter(|(_, passed)| passed.by == peer)
+            .map(|(&number, _)| number)
+            .collect();
+        for number in unanswered {
+            if let Some(passed) = self.passed_on.remove(&number) {
+                self.reply(passed.origin, Said::Unsure);
+            }
+        }
+    }
+
     /// Shards have changed: whoever waits for that looks again.
     pub(super) fn on_news(&mut self, now: SimTime) {
         let changed = std::mem::take(&mut self.changed);
@@ -332,11 +371,18 @@ impl Node {
     ) -> Option<Said> {
         let index = usize::from(subject.shard.0);
         let mut heard = Heard::Said(Said::Busy);
+        let mut is_new = false;
         let mut held = std::mem::take(&mut self.held[index]);
         let acknowledge = self.acknowledge;
         self.with_shard(now, index, |shard, around| {
             let reply = || reply;
+            let used = |shard: &Shard| {
+                let cells = shard.cells();
+                cells.used(around.now.wall, subject.key, &subject.limit)
+            };
+            let before = used(shard);
             heard = request::decide(shard, &mut held, around, acknowledge, subject, id, reply);
+            is_new = before < used(shard);
         });
         self.held[index] = held;
         let decision = match heard {
@@ -352,6 +398,7 @@ impl Node {
                 term: self.shards[index].record().map(|record| record.term),
                 decision,
                 wall: self.clocks(now).wall,
+                is_new,
             });
         }
         match heard {

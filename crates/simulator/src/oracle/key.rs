@@ -183,7 +183,7 @@ pub(super) fn judge(limit: &Limit, wall: UnixNanos, count: Option<&Count>, cost:
 }
 
 /// Counts a hit that was admitted, whether or not it fits.
-pub(super) fn force(
+pub(crate) fn force(
     limit: &Limit,
     wall: UnixNanos,
     count: &mut Option<Count>,

@@ -11,7 +11,7 @@ use shard::{Partition, Role, Settings};
 use super::evictions::keys_kept;
 use super::{HOSTS, Happening, Host, MILLIS, SECONDS, World};
 use crate::bug::Bug;
-use crate::node::{MAX_LAG, Node, Payload, Rules, SHARDS};
+use crate::node::{FORGET_AFTER, MAX_LAG, Node, Payload, Rules, SHARDS};
 use crate::oracle::{MAX_SKEW, SKEW, SimTime};
 use request::Acknowledge;
 
@@ -112,6 +112,7 @@ impl World {
             Rules {
                 settings,
                 acknowledge,
+                forget_after: Some(FORGET_AFTER),
                 bug: self.scenario.bug,
             },
         );

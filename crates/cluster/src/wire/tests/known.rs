@@ -178,6 +178,22 @@ fn limits_of_every_algorithm() {
     );
 }
 
+/// The version before knows no verdicts 7 and 8; a frame that holds one it would ignore whole, with all the others.
+#[test]
+fn verdicts_as_the_version_before_knows_them() {
+    let verdicts = [
+        (1, Said::Unsure),
+        (2, Said::Elsewhere(None)),
+        (3, Said::Unreached),
+        (4, Said::Busy),
+    ];
+    let known = bytes_of("0104 01 05 02 03 03 05 04 05");
+    assert_eq!(encode_verdicts(VERSION_BEFORE, &verdicts)[..], known);
+    let known = bytes_of("0104 01 07 02 03 03 08 04 05");
+    assert_eq!(encode_verdicts(VERSION, &verdicts)[..], known);
+    assert!(!knows_relays(VERSION_BEFORE) && knows_relays(VERSION));
+}
+
 #[test]
 fn verdicts() {
     let decided = |verdict| {

@@ -7,6 +7,26 @@ fn redis_file(section: &str) -> String {
     format!("{LIMIT}strategy = \"redis\"\n{section}")
 }
 
+/// Seen: with limits of `raft` the dead were let go of after an hour, and their votes with them.
+#[test]
+fn whoever_has_a_vote_is_not_let_go_of() {
+    let forget_after = |text: &str| file(text).unwrap().shared.forget_after();
+    let an_hour = Some(Duration::from_secs(3_600));
+    assert_eq!(forget_after(LIMIT), an_hour);
+    assert_eq!(
+        forget_after(&format!("[cluster]\nforget_after = \"0s\"\n{LIMIT}")),
+        None
+    );
+    assert_eq!(
+        forget_after(&format!("[cluster]\npartition = \"quorum\"\n{LIMIT}")),
+        None
+    );
+    for (strategy, expected) in [("raft", None), ("local", an_hour), ("owner", an_hour)] {
+        let text = format!("{LIMIT}strategy = \"{strategy}\"\n");
+        assert_eq!(forget_after(&text), expected, "{strategy}");
+    }
+}
+
 #[test]
 fn each_limit_names_its_strategy() {
     let text = redis_file(

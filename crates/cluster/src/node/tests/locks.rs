@@ -1,0 +1,34 @@
+//! What waits for the lock of a shard acts at the time at which it gets it.
+
+use std::sync::mpsc;
+
+use shard::ShardId;
+
+use super::*;
+use crate::node::slots::Outbox;
+
+/// Seen: a message that had waited for the lock was handled at the time at which it had come in, and a lease that had run
+/// out meanwhile was taken for one that runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_handled_at_the_time_at_which_its_shard_is_free() {
+    let node = start("one", "locks", &[]).await;
+    let shard = ShardId(7);
+    let slots = &node.inner.slots;
+    let (comes, has_come) = mpsc::channel();
+    let (freed_at, handled_at) = std::thread::scope(|scope| {
+        let waiter = slots.read(shard, |_| {
+            let waiter = scope.spawn(move || {
+                comes.send(()).unwrap();
+                slots.with(shard, &mut Outbox::default(), |_, around| around.now.boot)
+            });
+            has_come.recv().unwrap();
+            // For it to be at the lock. Were it not, the test would see nothing; it cannot see what is not there.
+            std::thread::sleep(Duration::from_millis(20));
+            (node.inner.clock.now().boot, waiter)
+        });
+        let (freed_at, waiter) = waiter.unwrap();
+        (freed_at, waiter.join().unwrap().unwrap())
+    });
+    assert!(freed_at <= handled_at, "{freed_at:?} {handled_at:?}");
+    node.stop().await;
+}

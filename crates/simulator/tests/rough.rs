@@ -1,0 +1,19 @@
+//! A taste of what `cargo xtask simulate --strategy rough` plays at length: each kind of roughness, twice.
+
+use simulator::{RoughBug, run_rough};
+
+#[test]
+fn what_is_counted_survives_any_number_of_forks() {
+    for seed in 1..=12 {
+        let report = run_rough(seed, None, false);
+        assert!(0 < report.admitted && 0 < report.resets, "seed {seed}");
+        assert_eq!(report.violations, [], "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_dropped_without_a_receipt_is_missed() {
+    let report = run_rough(18, Some(RoughBug::PromiseIsReceipt), false);
+    let is_missed = report.violations.iter().any(|it| it.promise == "F3");
+    assert!(is_missed && 0 < report.forgotten, "{report:?}");
+}
