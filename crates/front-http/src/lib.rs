@@ -23,6 +23,7 @@ mod limits;
 mod memory;
 mod openapi;
 mod problem;
+mod problems;
 mod rate;
 mod router;
 mod routes;

@@ -11,5 +11,6 @@ mod key_limits;
 mod node_state;
 mod raw;
 mod refusals;
+mod schemas;
 mod server;
 mod token;
