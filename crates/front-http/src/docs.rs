@@ -1,36 +1,38 @@
-//! `/docs`: `/openapi.json` as a page to read. One file without scripts, that works without any network.
+//! `/docs`: `/openapi.json` as a page to read, search and send from. One file that works without any network.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::routes::escape;
 
-const HEAD: &str = "<!doctype html>
-<html lang=\"en\">
-<meta charset=\"utf-8\">
-<meta name=\"viewport\" content=\"width=device-width\">
-<title>Weir: the HTTP API</title>
-<style>
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem auto; padding: 0 1rem; color: #1b2733; }
-code, .path { font-family: ui-monospace, monospace; font-size: .92em; }
-details { border: 1px solid #ccd6dd; border-radius: 6px; margin: .5rem 0; padding: .4rem .8rem; }
-summary { cursor: pointer; }
-.method { display: inline-block; min-width: 4.5rem; font-weight: 700; color: #05668d; }
-table { border-collapse: collapse; width: 100%; margin: .5rem 0; }
-th, td { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; border-top: 1px solid #e3e9ed; }
-th { white-space: nowrap; }
-</style>
-<body>
-";
+const STYLE: &str = include_str!("docs.css");
+const SCRIPT: &str = include_str!("docs.js");
+
+/// What the page may do: its own style and script, and requests to the node that it came from.
+pub(crate) fn security_policy() -> String {
+    let digest = BASE64_STANDARD.encode(Sha256::digest(SCRIPT));
+    format!(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'"
+    )
+}
 
 /// Renders a description.
 pub(crate) fn render(api: &Value) -> String {
-    let mut page = String::from(HEAD);
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>Weir: the HTTP API</title>\n<style>\n{STYLE}</style>\n<body>\n<div class=\"bar\"><input id=\"search\" type=\"search\" \
+         placeholder=\"Search ( / )\" aria-label=\"Search\"><input id=\"token\" type=\"password\" placeholder=\"API token, if there is one\" \
+         aria-label=\"API token\" autocomplete=\"off\"><button id=\"theme\" type=\"button\" aria-label=\"Light or dark\">\u{25d0}</button></div>\n"
+    );
     page += &format!("<h1>Weir {}</h1>", text(&api["info"]["version"]));
     page += &format!("<p>{}</p>", text(&api["info"]["description"]));
-    page += "<p>For programs: <a href=\"/openapi.json\"><code>/openapi.json</code></a></p>";
+    page += "<p class=\"soft\">For programs: <a href=\"/openapi.json\"><code>/openapi.json</code></a></p>";
     for tag in items(&api["tags"]) {
         page += &format!(
-            "<h2>{}</h2><p>{}</p>",
+            "<section><h2>{}</h2><p>{}</p>",
             text(&tag["name"]),
             text(&tag["description"])
         );
@@ -41,22 +43,24 @@ pub(crate) fn render(api: &Value) -> String {
                 }
             }
         }
+        page += "</section>";
     }
-    page += "<h2>bodies</h2>";
+    page += "<section><h2>bodies</h2>";
     for (name, schema) in members(&api["components"]["schemas"]) {
         page += &render_schema(name, schema);
     }
-    page += "<h2>headers</h2><table>";
+    page += "</section><section><h2>headers</h2><table>";
     for (name, header) in members(&api["components"]["headers"]) {
         page += &row(name, &text(&header["description"]));
     }
-    page += "</table></body></html>\n";
+    page += &format!("</table></section><script>{SCRIPT}</script></body></html>\n");
     page
 }
 
 fn render_operation(api: &Value, path: &str, method: &str, operation: &Value) -> String {
     let mut html = format!(
-        "<details><summary><span class=\"method\">{}</span> <span class=\"path\">{}</span> &mdash; {}</summary><p>{}</p><table>",
+        "<details id=\"{}\"><summary><span class=\"method\">{}</span> <span class=\"path\">{}</span> &mdash; {}</summary><p>{}</p><table>",
+        escape(operation["operationId"].as_str().unwrap_or(path)),
         method.to_uppercase(),
         escape(path),
         text(&operation["summary"]),
@@ -86,7 +90,72 @@ fn render_operation(api: &Value, path: &str, method: &str, operation: &Value) ->
             &format!("{} {body}", text(&response["description"])),
         );
     }
-    html + "</table></details>"
+    html += "</table>";
+    html += &render_request(path, method, operation);
+    html + "</details>"
+}
+
+/// A form that sends the request, filled with the examples, and the same as a command.
+fn render_request(path: &str, method: &str, operation: &Value) -> String {
+    let method = method.to_uppercase();
+    let mut html = format!(
+        "<form class=\"try\" data-method=\"{method}\" data-path=\"{}\">",
+        escape(path)
+    );
+    let (mut target, mut query) = (path.to_owned(), Vec::new());
+    for parameter in items(&operation["parameters"]) {
+        let name = parameter["name"].as_str().unwrap_or_default();
+        let values: Vec<String> = match &parameter["example"] {
+            Value::Null => vec![],
+            Value::Array(values) => values.iter().map(plain).collect(),
+            value => vec![plain(value)],
+        };
+        let is_in_path = parameter["in"] == "path";
+        html += &format!(
+            "<label><code>{0}</code><input name=\"{0}\" data-in=\"{1}\"{2} value=\"{3}\" autocomplete=\"off\"></label>",
+            escape(name),
+            if is_in_path { "path" } else { "query" },
+            if parameter["example"].is_array() {
+                " data-many"
+            } else {
+                ""
+            },
+            escape(&values.join(" ")),
+        );
+        match is_in_path {
+            true => target = target.replace(&format!("{{{name}}}"), &values.join(" ")),
+            false => query.extend(values.iter().map(|value| format!("{name}={value}"))),
+        }
+    }
+    let body = &operation["requestBody"]["content"]["application/json"]["example"];
+    let mut command = String::from("curl -i");
+    if method != "GET" && (method != "POST" || body.is_null()) {
+        command += &format!(" -X {method}");
+    }
+    if !body.is_null() {
+        let indented = serde_json::to_string_pretty(body).unwrap_or_default();
+        html += &format!(
+            "<textarea aria-label=\"body\" spellcheck=\"false\">{}</textarea>",
+            escape(&indented)
+        );
+        command += &format!(" -H 'Content-Type: application/json' -d '{body}'");
+    }
+    if !query.is_empty() {
+        target += &format!("?{}", query.join("&"));
+    }
+    command += &format!(" '127.0.0.1:4000{target}'");
+    html += "<div class=\"tools\"><button class=\"send\">Send</button><button class=\"copy\" type=\"button\">Copy as \
+             curl</button><span class=\"status\"></span></div></form>";
+    html += &format!("<pre class=\"curl\">{}</pre>", escape(&command));
+    html + "<pre class=\"answer\" hidden></pre>"
+}
+
+/// A value as it stands in a query.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
 }
 
 fn render_schema(name: &str, schema: &Value) -> String {
@@ -110,13 +179,32 @@ fn render_schema(name: &str, schema: &Value) -> String {
         html += &row(
             &format!("{name}{optional}"),
             &format!(
-                "{} {} {one_of}",
+                "{} {} {one_of} {}",
                 type_of(member),
-                text(&member["description"])
+                text(&member["description"]),
+                bounds(member),
             ),
         );
     }
     html + "</table></details>"
+}
+
+/// What a value is held to, as far as words do not say it.
+fn bounds(schema: &Value) -> String {
+    let range = [
+        "minimum",
+        "maximum",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "default",
+    ];
+    let given = range.iter().filter(|name| !schema[**name].is_null());
+    let told = given.map(|name| format!("{name} <code>{}</code>", escape(&plain(&schema[*name]))));
+    match told.collect::<Vec<_>>() {
+        told if told.is_empty() => String::new(),
+        told => format!("<span class=\"soft\">{}</span>", told.join(", ")),
+    }
 }
 
 fn row(name: &str, html: &str) -> String {

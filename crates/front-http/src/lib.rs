@@ -25,6 +25,7 @@ mod memory;
 mod openapi;
 mod page;
 mod problem;
+mod problems;
 mod rate;
 mod router;
 mod routes;

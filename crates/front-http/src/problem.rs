@@ -29,8 +29,14 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
+    pub(crate) const ALL: [Self; 3] = [
+        Self::MethodNotAllowed,
+        Self::HeadTooLarge,
+        Self::UnsupportedMediaType,
+    ];
+
     /// Status, last part of `type`, and `title`.
-    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+    pub(crate) const fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -52,7 +58,7 @@ impl Protocol {
 }
 
 /// The status that goes with a refusal.
-const fn status(kind: Kind) -> StatusCode {
+pub(crate) const fn status(kind: Kind) -> StatusCode {
     match kind {
         Kind::InvalidRequest => StatusCode::BAD_REQUEST,
         Kind::Unauthorized => StatusCode::UNAUTHORIZED,

@@ -16,8 +16,8 @@ use crate::app::{App, Shared};
 use crate::config::{HttpConfig, Route};
 use crate::routes::Protected;
 use crate::{
-    auth, check, cluster, decided, docs, key_limits, limits, openapi, problem, rate, throttle,
-    token,
+    auth, check, cluster, decided, docs, key_limits, limits, openapi, problem, problems, rate,
+    throttle, token,
 };
 
 /// Method, path and handler.
@@ -98,24 +98,26 @@ fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
 }
 
 /// The API described, for programs and for people.
-fn descriptions<N: Node>(config: &HttpConfig) -> [Endpoint<N>; 2] {
+fn descriptions<N: Node>(config: &HttpConfig) -> [Endpoint<N>; 3] {
     let api = openapi::describe(config);
     let page = Bytes::from(docs::render(&api));
     let json = Bytes::from(api.to_string());
+    let policy = docs::security_policy();
+    let policy = HeaderValue::try_from(policy).expect("a digest in base64 is ASCII");
     let serve_json = async move || decided::json(json.clone());
     let serve_page = async move || {
         let mut response = Response::new(Body::from(page.clone()));
         let html = HeaderValue::from_static("text/html; charset=utf-8");
-        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
         response.headers_mut().insert(CONTENT_TYPE, html);
         response
             .headers_mut()
-            .insert(CONTENT_SECURITY_POLICY, policy);
+            .insert(CONTENT_SECURITY_POLICY, policy.clone());
         response
     };
     [
         ("get", "/openapi.json", routing::get(serve_json)),
         ("get", "/docs", routing::get(serve_page)),
+        ("get", "/problems/{name}", routing::get(problems::page)),
     ]
 }
 

@@ -121,10 +121,61 @@ async fn routes_of_the_file_are_described() {
 async fn the_page_shows_every_operation_and_needs_no_network() {
     let page = front().get("/docs").await;
     assert!(page.header("content-type").starts_with("text/html"));
-    for (_, path) in operations(&description().await) {
+    let api = description().await;
+    for (method, path) in operations(&api) {
         assert!(page.body.contains(&path), "{path}");
+        let form = format!(r#"data-method="{method}" data-path="{path}""#);
+        assert!(page.body.contains(&form), "{form}");
     }
-    for foreign in ["http://", "https://", "<script", "@import", "src="] {
+    let example = &api["paths"]["/v1/check"]["post"]["requestBody"]["content"]["application/json"];
+    let command = format!(
+        "curl -i -H &#39;Content-Type: application/json&#39; -d &#39;{}&#39; &#39;127.0.0.1:4000/v1/check&#39;",
+        example["example"].to_string().replace('"', "&quot;")
+    );
+    assert!(page.body.contains(&command), "{command}");
+    for foreign in ["http://", "https://", "<link", "@import", "src=", "url("] {
         assert!(!page.body.contains(foreign), "{foreign}");
     }
+}
+
+#[tokio::test]
+async fn the_page_may_run_its_own_script_and_ask_its_own_node_alone() {
+    use base64::Engine as _;
+    use sha2::Digest as _;
+    let page = front().get("/docs").await;
+    let scripts: Vec<_> = page.body.split("<script>").skip(1).collect();
+    assert_eq!(scripts.len(), 1);
+    let (script, _) = scripts[0].split_once("</script>").unwrap();
+    let digest = sha2::Sha256::digest(script);
+    let digest = base64::prelude::BASE64_STANDARD.encode(digest);
+    let policy = page.header("content-security-policy");
+    for part in [
+        "default-src 'none'",
+        &format!("script-src 'sha256-{digest}'"),
+        "connect-src 'self'",
+    ] {
+        assert!(policy.contains(part), "{part} in {policy}");
+    }
+}
+
+#[tokio::test]
+async fn every_problem_leads_to_a_page_that_says_what_it_means() {
+    let front = front();
+    let mut names: BTreeSet<String> = limiter::Kind::ALL
+        .into_iter()
+        .map(|kind| kind.name().to_owned())
+        .collect();
+    names.extend(["method-not-allowed", "unsupported-media-type"].map(Into::into));
+    for name in names {
+        let page = front.get(&format!("/problems/{name}")).await;
+        assert_eq!(page.status.as_u16(), 200, "{name}");
+        assert!(page.header("content-type").starts_with("text/html"));
+        assert!(page.body.contains(&format!("/problems/{name}</code>")));
+    }
+    // Two statuses have this name.
+    let page = front.get("/problems/too-large").await;
+    assert!(page.body.contains("413 Payload Too Large"), "{}", page.body);
+    assert!(page.body.contains("431 Request Header Fields Too Large"));
+    let reply = front.get("/problems/%3Cscript%3E").await;
+    reply.problem(404, "not-found");
 }

@@ -12,5 +12,6 @@ mod node_state;
 mod raw;
 mod refusals;
 mod run_time_limits;
+mod schemas;
 mod server;
 mod token;

@@ -1,0 +1,234 @@
+//! What the description says of bodies is what is taken, and what is answered.
+
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Value, json};
+
+use crate::client::{Front, Reply, front, request};
+
+async fn description() -> Value {
+    front().get("/openapi.json").await.json()
+}
+
+fn resolve<'a>(api: &'a Value, value: &'a Value) -> &'a Value {
+    let reference = value["$ref"].as_str();
+    let pointer = reference.and_then(|reference| reference.strip_prefix('#'));
+    pointer.map_or(value, |pointer| api.pointer(pointer).unwrap())
+}
+
+/// A request as the examples of an operation have it.
+fn example(method: &str, path: &str, operation: &Value) -> Request<Body> {
+    let (mut path, mut query) = (path.replace("/odd/:path", "/odd/:{path}"), String::new());
+    for parameter in operation["parameters"].as_array().into_iter().flatten() {
+        let name = parameter["name"].as_str().unwrap();
+        let values = match &parameter["example"] {
+            Value::Null => vec![],
+            Value::Array(values) => values.clone(),
+            value => vec![value.clone()],
+        };
+        assert!(
+            !values.is_empty() || parameter["required"] != true,
+            "{path} {name}"
+        );
+        for value in &values {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            match parameter["in"].as_str().unwrap() {
+                "path" => path = path.replace(&format!("{{{name}}}"), &value),
+                _ => query += &format!("&{name}={value}"),
+            }
+        }
+    }
+    let target = format!("{path}?{query}");
+    let mut headers = Vec::new();
+    let content = &operation["requestBody"]["content"]["application/json"];
+    let body = match content.is_null() {
+        true => Body::empty(),
+        false => {
+            headers.push(("content-type", "application/json"));
+            let example = &content["example"];
+            assert!(example.is_object(), "{target} has no example");
+            Body::from(example.to_string())
+        }
+    };
+    let mut asked = request(&method.to_uppercase(), &target, &headers);
+    *asked.body_mut() = body;
+    asked
+}
+
+/// Objects have the members that are described, and no others.
+fn close(schema: &mut Value) {
+    if let Some(members) = schema.as_object_mut() {
+        if members.contains_key("properties") {
+            members.insert("additionalProperties".into(), false.into());
+        }
+        members.values_mut().for_each(close);
+    } else if let Some(items) = schema.as_array_mut() {
+        items.iter_mut().for_each(close);
+    }
+}
+
+/// Holds an answer against what is described for its status.
+#[track_caller]
+fn check(api: &Value, operation: &Value, reply: &Reply) {
+    let told = format!(
+        "{} {}: {}",
+        operation["operationId"], reply.status, reply.body
+    );
+    let described = &operation["responses"][reply.status.as_str()];
+    assert!(!described.is_null(), "{told}");
+    let described = resolve(api, described);
+    for name in described["headers"].as_object().into_iter().flatten() {
+        assert_ne!(reply.header(name.0), "", "{}: {told}", name.0);
+    }
+    let content = described["content"].as_object();
+    let Some((kind, content)) = content.and_then(|content| content.iter().next()) else {
+        assert_eq!(reply.body, "", "{told}");
+        return;
+    };
+    assert!(reply.header("content-type").starts_with(&**kind), "{told}");
+    if content["schema"].is_null() {
+        return;
+    }
+    let mut schema = content["schema"].clone();
+    schema["components"] = api["components"].clone();
+    close(&mut schema);
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    if let Err(error) = schema.validate(&reply.json()) {
+        panic!("{error}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn every_example_can_be_sent_and_is_answered_as_described() {
+    let api = description().await;
+    let mut answered = 0;
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let front = front();
+            if operation["operationId"] == "checkKey" {
+                let limit = r#"{"key":"ada","limit":1,"interval":"1m","algorithm":"gcra"}"#;
+                front.post("/api/limits", limit).await;
+            }
+            // Once more than any limit admits, so that denials are seen, too.
+            for _ in 0..12 {
+                let reply = front.send(example(method, path, operation)).await;
+                if operation["tags"] != json!(["routes"]) {
+                    assert_ne!(reply.status.as_u16(), 400, "{path}: {}", reply.body);
+                    check(&api, operation, &reply);
+                    answered += 1;
+                }
+            }
+        }
+    }
+    assert!(200 < answered);
+}
+
+/// What stands at `pointer` of `body` replaced, or taken away.
+fn with(body: &Value, pointer: &[&str], value: Option<Value>) -> String {
+    let mut body = body.clone();
+    let (last, parents) = pointer.split_last().unwrap();
+    let mut place = &mut body;
+    for parent in parents {
+        place = &mut place[*parent];
+    }
+    match value {
+        Some(value) => place[*last] = value,
+        None => drop(place.as_object_mut().unwrap().remove(*last)),
+    }
+    body.to_string()
+}
+
+/// Holds what the front takes of a body against its schema. `within`: where in `body` the schema is.
+async fn check_taken(front: &Front, path: &str, body: &Value, within: &[&str], schema: &Value) {
+    let required: Vec<_> = schema["required"].as_array().unwrap().iter().collect();
+    let refused = async |pointer: &[&str], value: Option<Value>| {
+        let body = with(body, pointer, value);
+        let reply = front.post(path, body.clone()).await;
+        let status = reply.status.as_u16();
+        assert!(
+            matches!(status, 400 | 404),
+            "{path} {body}: {status} {}",
+            reply.body
+        );
+    };
+    let taken = async |pointer: &[&str], value: Value| {
+        let body = with(body, pointer, Some(value));
+        let reply = front.post(path, body.clone()).await;
+        assert_ne!(reply.status.as_u16(), 400, "{path} {body}: {}", reply.body);
+    };
+    let unknown: Vec<_> = within.iter().copied().chain(["unknown"]).collect();
+    assert_eq!(schema["additionalProperties"], false, "{path}");
+    refused(&unknown, Some(json!(1))).await;
+    for (name, property) in schema["properties"].as_object().unwrap() {
+        let pointer: Vec<_> = within.iter().copied().chain([&**name]).collect();
+        let wrong = match property["type"] == "array" {
+            true => json!(1),
+            false => json!([]),
+        };
+        refused(&pointer, Some(wrong)).await;
+        if required.contains(&&json!(name)) {
+            refused(&pointer, None).await;
+        }
+        if let Some(least) = property["minimum"].as_i64() {
+            refused(&pointer, Some(json!(least - 1))).await;
+            taken(&pointer, json!(least)).await;
+        }
+        if let Some(most) = property["maximum"].as_i64() {
+            refused(&pointer, Some(json!(most + 1))).await;
+        }
+        if let Some(most) = property["maxLength"].as_u64() {
+            refused(&pointer, Some(json!(""))).await;
+            refused(&pointer, Some(json!("k".repeat(most as usize + 1)))).await;
+            taken(&pointer, json!("k".repeat(most as usize))).await;
+        }
+        if !property["pattern"].is_null() {
+            refused(&pointer, Some(json!("?"))).await;
+        }
+        if let Some(values) = property["enum"].as_array() {
+            refused(&pointer, Some(json!("?"))).await;
+            for value in values {
+                let reply = front
+                    .post(path, with(body, &pointer, Some(value.clone())))
+                    .await;
+                let problem = serde_json::from_str::<Value>(&reply.body).unwrap();
+                // It may not go with the rest, but it is known.
+                let accepted = problem["accepted"].as_str().unwrap_or_default();
+                assert!(
+                    !accepted.contains(value.as_str().unwrap()),
+                    "{value}: {problem}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_held_to_what_is_described() {
+    let (api, front) = (description().await, front());
+    let schemas = &api["components"]["schemas"];
+    let mut seen = 0;
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        for operation in methods.as_object().unwrap().values() {
+            let content = &operation["requestBody"]["content"]["application/json"];
+            if !content.is_null() {
+                let schema = resolve(&api, &content["schema"]);
+                check_taken(&front, path, &content["example"], &[], schema).await;
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 5);
+    let rule = json!({"key": "ada", "rule": {"algorithm": "gcra", "limit": 5, "per": "1m"}});
+    check_taken(&front, "/v1/check", &rule, &["rule"], &schemas["Rule"]).await;
+    // One of both.
+    for body in [
+        json!({"key": "ada"}),
+        json!({"key": "ada", "limit": "login", "rule": rule["rule"]}),
+    ] {
+        let reply = front.post("/v1/check", body.to_string()).await;
+        reply.problem(400, "invalid-request");
+    }
+    assert_eq!(schemas["Check"]["oneOf"].as_array().unwrap().len(), 2);
+}
