@@ -1,14 +1,15 @@
 //! A node that counts in memory, by a clock that stands still unless told otherwise.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
+use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
 use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Ownership, Policy, Readiness,
 };
 use limiter::Node;
-use quota::{Cost, Count, Limit, Nanos, Stamp, Taken, UnixNanos};
+use quota::{Cost, Count, Nanos, Stamp, Taken, UnixNanos};
 
 /// A whole number of days, so that windows begin now.
 const START: u64 = 20_000 * 86_400 * 1_000_000_000;
@@ -126,11 +127,31 @@ impl Node for FakeNode {
         panic!("{NOT_ASKED}")
     }
 
-    fn key_limit(&self, _: &str) -> Option<Policy> {
+    fn is_well(&self) -> bool {
         panic!("{NOT_ASKED}")
     }
 
-    async fn put_key_limit(&self, _: &str, _: Limit) -> Result<(), NoDecision> {
+    fn named_limit(&self, _: &str) -> Option<NamedLimit> {
+        None
+    }
+
+    fn named_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, NamedLimit)> {
+        panic!("{NOT_ASKED}")
+    }
+
+    fn key_limit(&self, _: &str) -> Option<KeyLimit> {
+        panic!("{NOT_ASKED}")
+    }
+
+    fn key_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, KeyLimit)> {
+        panic!("{NOT_ASKED}")
+    }
+
+    async fn set(&self, _: &str, _: Content) -> Result<Changed, NotChanged> {
+        panic!("{NOT_ASKED}")
+    }
+
+    async fn remove(&self, _: Kind, _: &str) -> Result<Option<Changed>, NotChanged> {
         panic!("{NOT_ASKED}")
     }
 }

@@ -110,11 +110,10 @@ fn with_role(node: &Cluster, role: Role) -> Vec<ShardId> {
 
 /// Panics under the lock of each of these shards.
 fn poison(node: &Cluster, shards: &[ShardId]) {
-    let now = node.inner.clock.now();
     for &id in shards {
         let slots = &node.inner.slots;
         let panic = AssertUnwindSafe(|| {
-            slots.with(now, id, &mut Outbox::default(), |_, _| panic!("on purpose"))
+            slots.with(id, &mut Outbox::default(), |_, _| panic!("on purpose"))
         });
         catch_unwind(panic).unwrap_err();
     }
