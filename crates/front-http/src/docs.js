@@ -53,7 +53,7 @@ const built = form => {
   return { method, target, headers, body: body ? body.value : undefined };
 };
 const quoted = text => `'${text.replaceAll("'", "'\\''")}'`;
-const curl = ({ method, target, headers, body }) => {
+const command = ({ method, target, headers, body }) => {
   const parts = ['curl -i'];
   if (method !== 'GET' && !(method === 'POST' && body !== undefined)) parts.push(`-X ${method}`);
   for (const [name, value] of Object.entries(headers)) parts.push(`-H ${quoted(`${name}: ${value}`)}`);
@@ -63,7 +63,7 @@ const curl = ({ method, target, headers, body }) => {
 };
 for (const form of all('form.try')) {
   const shown = one('pre.curl', form.parentElement);
-  const show = () => { shown.textContent = curl(built(form)); };
+  const show = () => { shown.textContent = command(built(form)); };
   form.addEventListener('input', show);
   token.addEventListener('input', show);
   show();
