@@ -110,6 +110,18 @@ fn killing_one_instance_under_load_forgets_nothing_and_fails_nobody_of_the_other
         holds(both == (200, 429), format!("{both:?}"))
     });
 
+    eventually("each holds a copy of what the other counts", || {
+        let settled = |client: &mut Client| {
+            let answer = client.request("GET", "/metrics", &[], None).unwrap();
+            let mut lines = answer.body.lines();
+            lines.any(|line| line == "weir_unsettled_shards 0")
+        };
+        holds(
+            settled(&mut one) && settled(&mut other),
+            "copies are missing",
+        )
+    });
+
     let (on_dead, on_living) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let (never, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let admitted = thread::scope(|scope| {

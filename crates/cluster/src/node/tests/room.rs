@@ -33,7 +33,7 @@ async fn spent_keys_outlive_a_flood_and_both_nodes_keep_the_same() {
                 assert_eq!(admitted(node, &fresh, 1).await, 1);
                 // No faster than keepers evict on a busy machine: beyond what is lent to it, some sixteen keys a shard, a
                 // replica evicts for itself, and does not keep the same any more.
-                if number % 100 == 0 {
+                if number % 20 == 0 {
                     until("keys evicted", || {
                         let keys = one.status().keys.max(two.status().keys);
                         keys as u64 <= ROOM + 2 * u64::from(SHARDS)
