@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use quota::KeyHash;
 use siphasher::sip::SipHasher13;
 
-use crate::clock::Stamp;
 use crate::content::Kind;
+use crate::record::Record;
 use crate::records::Place;
 
 /// One of [`Bucket::COUNT`] parts of all addresses, by the top bits of their hash.
@@ -51,8 +51,9 @@ impl Bucket {
 
 /// For each bucket the wrapping sum of the hashes of its records, kept up to date with each change.
 ///
-/// Two nodes with the same records have the same sums, however they came by them. The arithmetic is part of the peer
-/// protocol.
+/// Two nodes with the same records have the same sums, however they came by them. What a record has seen counts as well:
+/// two that hold the same write of an address, of which one has seen one more, are to exchange it. The arithmetic is part
+/// of the peer protocol.
 #[derive(Clone, Debug)]
 pub(crate) struct Sums {
     buckets: Box<[u64]>,
@@ -72,12 +73,12 @@ impl Sums {
         self.root
     }
 
-    pub(crate) fn add(&mut self, place: Place, stamp: Stamp) {
-        self.change(place, write_hash(place, stamp));
+    pub(crate) fn add(&mut self, place: Place, record: &Record) {
+        self.change(place, record_hash(place, record));
     }
 
-    pub(crate) fn subtract(&mut self, place: Place, stamp: Stamp) {
-        self.change(place, write_hash(place, stamp).wrapping_neg());
+    pub(crate) fn subtract(&mut self, place: Place, record: &Record) {
+        self.change(place, record_hash(place, record).wrapping_neg());
     }
 
     fn change(&mut self, place: Place, by: u64) {
@@ -108,13 +109,15 @@ impl Sums {
     }
 }
 
-/// The hash of one write. Places are keyed hashes already, so that nobody outside can choose what meets here.
-fn write_hash(place: Place, stamp: Stamp) -> u64 {
+/// The hash of one record: of the write that it holds, then of those that it has seen. Places are keyed hashes already, so that nobody outside can choose what meets here.
+fn record_hash(place: Place, record: &Record) -> u64 {
     let mut hasher = SipHasher13::new();
     let place = place.hash.get();
     hasher.write_u64((place >> 64) as u64);
     hasher.write_u64(place as u64);
-    hasher.write_u64(stamp.time());
-    hasher.write_u32(stamp.incarnation().0);
+    for stamp in std::iter::once(record.stamp()).chain(record.seen().iter()) {
+        hasher.write_u64(stamp.time());
+        hasher.write_u32(stamp.incarnation().0);
+    }
     hasher.finish()
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Stamp;
 use crate::content::{Content, Kind};
+use crate::records::TOMBSTONES_LIVE;
 use crate::seen::Seen;
 
 /// What names a record.
@@ -47,7 +48,7 @@ impl Record {
     /// What was read from a peer.
     #[must_use]
     pub fn new(content: Option<Content>, stamp: Stamp, mut seen: Seen) -> Self {
-        seen.take_out(stamp);
+        seen.trim(stamp, forgotten_before(stamp));
         Self {
             content,
             stamp,
@@ -83,11 +84,12 @@ impl Record {
         &self.seen
     }
 
-    /// Whether that write is this one, or one that it has seen.
+    /// Whether that write is this one, one that it has seen, or so much older that it would have been forgotten.
     #[must_use]
     pub fn knows(&self, stamp: Stamp) -> bool {
         let is_by_the_same = self.stamp.incarnation() == stamp.incarnation();
-        (is_by_the_same && stamp <= self.stamp) || self.seen.contains(stamp)
+        let is_forgotten = stamp.millis() < forgotten_before(self.stamp);
+        is_forgotten || (is_by_the_same && stamp <= self.stamp) || self.seen.contains(stamp)
     }
 
     /// Takes in another version of the same record.
@@ -109,19 +111,12 @@ impl Record {
             self.content = other.content;
             self.stamp = other.stamp;
         }
-        seen.take_out(self.stamp);
+        seen.trim(self.stamp, forgotten_before(self.stamp));
         self.seen = seen;
         Joined {
             changed: takes_theirs,
             conflict: !is_same && theirs_is_later == ours_is_later,
         }
-    }
-
-    /// Forgets having seen what was written before `millis`, and is left with what later writes are compared with.
-    ///
-    /// A node that was away for so long takes the others' records for its own, so nothing that old meets this one again.
-    pub(crate) fn forget_before(&mut self, millis: u64) {
-        self.seen.forget_before(millis);
     }
 
     /// About how many bytes it takes in a message beside its name: no less than it does.
@@ -132,6 +127,16 @@ impl Record {
         };
         STAMP_BYTES * (1 + self.seen.iter().len()) + content
     }
+}
+
+/// A record does not list having seen what was written before that, in milliseconds since the epoch.
+///
+/// A node that was away for so long takes the others' records for its own, so nothing that old meets this one again. It is
+/// counted from the write and not from a node's clock, so that two nodes which have heard the same hold the same record,
+/// and find by their sums that they do.
+fn forgotten_before(held: Stamp) -> u64 {
+    held.millis()
+        .saturating_sub(TOMBSTONES_LIVE.get() / 1_000_000)
 }
 
 /// A stamp as varints: at most 10 and 5 bytes.

@@ -98,12 +98,11 @@ impl Records {
             conflict: false,
         };
         if let Some((_, record)) = self.by_place.get_mut(&place) {
-            let (before, was_removed) = (record.stamp(), record.content().is_none());
+            let was_removed = record.content().is_none();
+            self.sums.subtract(place, record);
             let joined = record.join(theirs);
-            record.forget_before(forgotten_before(now));
+            self.sums.add(place, record);
             let is_removed = record.content().is_none();
-            self.sums.subtract(place, before);
-            self.sums.add(place, record.stamp());
             self.tombstones += usize::from(is_removed);
             self.tombstones -= usize::from(was_removed);
             return joined;
@@ -112,7 +111,7 @@ impl Records {
             // Whoever sends it has not come to sweeping it.
             return unchanged;
         }
-        self.sums.add(place, theirs.stamp());
+        self.sums.add(place, &theirs);
         self.tombstones += usize::from(theirs.content().is_none());
         self.by_place.insert(place, (address, theirs));
         Joined {
@@ -126,7 +125,7 @@ impl Records {
         self.sums = Sums::new();
         self.tombstones = 0;
         for (place, (_, record)) in &self.by_place {
-            self.sums.add(*place, record.stamp());
+            self.sums.add(*place, record);
             self.tombstones += usize::from(record.content().is_none());
         }
     }
@@ -144,7 +143,7 @@ impl Records {
         }
         for place in over {
             if let Some((_, record)) = self.by_place.remove(&place) {
-                self.sums.subtract(place, record.stamp());
+                self.sums.subtract(place, &record);
                 self.tombstones -= 1;
             }
         }
@@ -153,10 +152,10 @@ impl Records {
 }
 
 fn is_over(now: UnixNanos, record: &Record) -> bool {
-    record.content().is_none() && record.stamp().millis() < forgotten_before(now)
+    record.content().is_none() && record.stamp().millis() < over_before(now)
 }
 
 /// In milliseconds since the epoch.
-fn forgotten_before(now: UnixNanos) -> u64 {
+fn over_before(now: UnixNanos) -> u64 {
     (now - TOMBSTONES_LIVE).get() / 1_000_000
 }

@@ -40,10 +40,6 @@ impl Seen {
             Ok(place) => self.0[place] = self.0[place].max(stamp),
             Err(place) => self.0.insert(place, stamp),
         }
-        if SEEN_MAX < self.0.len() {
-            let oldest = self.0.iter().copied().min();
-            self.0.retain(|stamp| Some(*stamp) != oldest);
-        }
     }
 
     /// Adds all that another has.
@@ -53,15 +49,18 @@ impl Seen {
         }
     }
 
-    /// Leaves out what `held`, which stands elsewhere, says as well.
-    pub(crate) fn take_out(&mut self, held: Stamp) {
+    /// Leaves out what `held`, which stands elsewhere, says as well, what was written before `millis`, and the oldest
+    /// beyond as many as a record remembers. The last comes last, or what is left would depend on the order of joins.
+    pub(crate) fn trim(&mut self, held: Stamp, millis: u64) {
+        let says_more = |stamp: &Stamp| stamp.incarnation() != held.incarnation() || held < *stamp;
         self.0
-            .retain(|stamp| stamp.incarnation() != held.incarnation() || held < *stamp);
-    }
-
-    /// Forgets what was written before `millis`.
-    pub(crate) fn forget_before(&mut self, millis: u64) {
-        self.0.retain(|stamp| millis <= stamp.millis());
+            .retain(|stamp| says_more(stamp) && millis <= stamp.millis());
+        if let Some(beyond) = self.0.len().checked_sub(SEEN_MAX + 1) {
+            let mut oldest_first = self.0.clone();
+            oldest_first.sort_unstable();
+            let newest_beyond = oldest_first[beyond];
+            self.0.retain(|stamp| newest_beyond < *stamp);
+        }
     }
 
     /// The newest write of each incarnation.

@@ -126,6 +126,18 @@ fn of_two_that_did_not_see_each_other_the_newer_wins_on_both_sides() {
 }
 
 #[test]
+fn what_nobody_changed_for_longer_than_tombstones_live_is_changed_without_a_conflict() {
+    let mut net = Net::of(2);
+    net.set(id(1), "u1", 5);
+    net.run();
+    net.skip(TOMBSTONES_LIVE + Nanos::from_secs(1));
+    net.set(id(2), "u1", 7);
+    net.run();
+    assert_eq!(net.units(id(1), "u1"), Some(7));
+    assert_eq!(net.nodes[&id(1)].conflicts(), 0);
+}
+
+#[test]
 fn what_was_removed_stays_removed_for_who_was_away() {
     let mut net = Net::of(2);
     net.set(id(1), "u1", 5);

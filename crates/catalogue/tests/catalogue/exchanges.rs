@@ -3,7 +3,7 @@
 use catalogue::{Catalogue, Message};
 use quota::Nanos;
 
-use crate::net::{MILLISECOND, Net, id};
+use crate::net::{MILLISECOND, Net, id, key};
 
 /// Sets that many keys of 1 KiB at node 1.
 fn fill(net: &mut Net, keys: usize) {
@@ -94,6 +94,37 @@ fn who_missed_something_through_a_cut_link_hears_of_it_from_a_third() {
     assert_eq!(net.units(id(3), "u1"), None);
     net.pass(Nanos::from_secs(3));
     assert_eq!(net.units(id(3), "u1"), Some(5));
+}
+
+/// Seed 4 of the simulated catalogue: of two changes that did not see each other the newer had come to both sides, and the
+/// older to one. What stood was the same and so were the sums, so that the other side never heard of the older one.
+#[test]
+fn a_change_that_has_lost_already_comes_to_who_missed_it() {
+    let mut net = Net::of(2);
+    net.unlink(id(1), id(2));
+    // Both hold the other for alive still, and tell it what waits when it is back. Node 2 is heard, node 1 is not.
+    let older = net.set(id(1), "u1", 5);
+    net.skip(MILLISECOND.times(5));
+    let newer = net.set(id(2), "u1", 7);
+    net.link(id(1), id(2));
+    net.cut.insert((id(1), id(2)));
+    net.run();
+    net.unlink(id(1), id(2));
+    net.pass(Nanos::from_secs(1));
+    assert_eq!(net.settled[&(id(1), older.id)], [id(2)]);
+    let record = |net: &Net, node| {
+        let address = key("u1");
+        let record = net.nodes[&id(node)].record(address.kind, "default", "u1");
+        record.unwrap().clone()
+    };
+    for node in [1, 2] {
+        assert_eq!(record(&net, node).stamp(), newer.stamp);
+    }
+    assert!(record(&net, 1).knows(older.stamp) && !record(&net, 2).knows(older.stamp));
+    net.link(id(1), id(2));
+    net.run();
+    assert!(record(&net, 2).knows(older.stamp));
+    assert_eq!(record(&net, 1), record(&net, 2));
 }
 
 #[test]

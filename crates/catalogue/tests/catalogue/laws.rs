@@ -17,6 +17,8 @@ enum Act {
 }
 
 const NODES: usize = 4;
+/// Between two readings of a wall clock, so that some writes are old enough to be forgotten.
+const APART: u64 = 12 * 24 * 60 * 60 * 1_000_000_000;
 
 fn histories() -> impl Strategy<Value = Vec<Act>> {
     let units = prop::option::of(1..100_u32);
@@ -36,7 +38,7 @@ fn play(history: &[Act]) -> Vec<Record> {
     for act in history {
         match *act {
             Act::Write(node, units, at) => {
-                let stamp = clocks[node].stamp(UnixNanos::new(at * 1_000_000_000));
+                let stamp = clocks[node].stamp(UnixNanos::new(at * APART));
                 let written = Record::after(replicas[node].as_ref(), units.map(content), stamp);
                 if let Some(before) = &replicas[node] {
                     assert!(written.knows(before.stamp()) && !before.knows(stamp));
@@ -118,6 +120,21 @@ fn writes_that_did_not_see_each_other_are_told_of() {
     assert!(join.changed && join.conflict);
     assert_eq!(older.content(), newer.content());
     assert!(!older.join(newer).conflict, "it has seen both now");
+}
+
+#[test]
+fn of_more_writers_than_a_record_remembers_the_newest_are_left_in_any_order() {
+    let write = |node: u32| {
+        let stamp = Clock::new(ReplicaId(node)).stamp(UnixNanos::new(u64::from(node) * 1_000_000));
+        Record::after(None, Some(content(node)), stamp)
+    };
+    let all = |one: Record, other: u32| joined(one, &write(other));
+    let upwards = (2..=100).fold(write(1), all);
+    let downwards = (1..=99).rev().fold(write(100), all);
+    assert_eq!(upwards, downwards);
+    assert_eq!(joined(upwards.clone(), &upwards), upwards);
+    assert_eq!(upwards.seen().iter().len(), 64);
+    assert!(upwards.knows(write(36).stamp()) && !upwards.knows(write(35).stamp()));
 }
 
 #[test]
