@@ -28,6 +28,8 @@ struct Node {
     membership: Membership,
     millis: u64,
     asked: u64,
+    /// Whether the shard has said since that answers may have nothing left to wait for.
+    changed: bool,
 }
 
 impl Node {
@@ -41,6 +43,7 @@ impl Node {
             membership: Membership::new(boot, member(ME), settings, false),
             millis: 1,
             asked: 0,
+            changed: false,
         };
         node.tick();
         assert_eq!(node.shard.role(), Role::Open);
@@ -106,7 +109,8 @@ impl Node {
                 Effect::PieceWaits { to, .. } => {
                     self.shard.send_piece(to, shard::CopyForm::Pieces);
                 }
-                Effect::Note(_) | Effect::Changed | Effect::PieceArrived { .. } => {}
+                Effect::Changed => self.changed = true,
+                Effect::Note(_) | Effect::PieceArrived { .. } => {}
             }
         }
         sent
@@ -310,15 +314,18 @@ fn an_answer_waits_no_longer_once_there_is_nobody_to_wait_for() {
     assert_eq!(node.hit(REPLICATED, true), Heard::Held);
     let now = node.now().boot;
     node.membership.on_process_gone(now, REPLICA);
+    node.sent();
+    node.changed = false;
     node.act(|shard, around| shard.on_view(around));
     for _ in 0..100 {
-        if !node.shard.has_replica() {
+        if node.changed {
             break;
         }
         node.millis += 21;
         node.act(|shard, around| shard.on_tick(around));
         node.sent();
     }
+    assert!(node.changed && !node.shard.has_replica());
     let told = node.settled();
     assert!(matches!(told[..], [(1, Said::Decided(_))]), "{told:?}");
 }

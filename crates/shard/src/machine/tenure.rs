@@ -59,6 +59,8 @@ impl Shard {
         if changed {
             reign.announce_at = now;
             reign.known_by.clear();
+            // Answers that waited for a holder who is none any more may have nobody left to wait for.
+            self.effects.push_back(Effect::Changed);
         }
         let successor = wanted.first().copied();
         let successor = successor.filter(|&it| it != self.me && around.view.may_open(it));
