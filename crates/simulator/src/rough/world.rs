@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use delta_crdt::ReplicaId;
 use membership::{Contact, Member, Standing};
-use quota::{Cost, Nanos};
+use quota::{Cost, Nanos, Verdict};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use request::Acknowledge;
@@ -283,6 +283,9 @@ impl World {
                         decision.verdict
                     )
                 });
+                if decision.verdict != Verdict::Allow {
+                    self.books.on_denied(request, host);
+                }
                 if is_new && !self.books.on_counted(request, host, wall) {
                     self.break_promise("T1", told_wrong(request));
                 }
@@ -400,7 +403,7 @@ impl World {
     }
 
     fn settle_books(&mut self) {
-        let accounts = self.books.accounts().to_vec();
+        let accounts = self.books.accounts();
         for (key, account) in accounts.into_iter().enumerate() {
             let target = self.keys.targets[key];
             let shard = usize::from(target.key.shard(SHARDS));
