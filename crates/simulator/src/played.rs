@@ -76,8 +76,7 @@ impl Played {
         match self {
             Self::Owner => seeds,
             Self::Rough => seeds.div_ceil(4),
-            Self::Local => seeds.div_ceil(10),
-            Self::Catalogue => seeds.div_ceil(40),
+            Self::Local | Self::Catalogue => seeds.div_ceil(10),
             // And each takes ten times as long.
             Self::Raft => seeds.div_ceil(40),
         }
