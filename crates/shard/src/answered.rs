@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use quota::{BootNanos, Nanos};
 
 /// How long an answer is kept: a replica has it within `max_lag`, and a silent owner is replaced within two seconds.
-const KEPT_FOR: Nanos = Nanos::from_millis(2_500);
+pub(crate) const KEPT_FOR: Nanos = Nanos::from_millis(2_500);
 
 /// Most answers kept for one shard. 1 024 are 400 hits a second on this one shard, 16 KiB; of more, the newest count.
 const KEPT_MAX: usize = 1_024;

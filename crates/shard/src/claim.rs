@@ -35,8 +35,8 @@ pub(crate) struct Claim {
     pub(crate) pull_again_at: BootNanos,
     /// Under `quorum`: the record, by term and epoch, whose holders are pulled from.
     pub(crate) gathers_for: Option<(Term, u32)>,
-    /// Hits that the last owner admitted, as those who forwarded them say.
-    pub(crate) answered: Vec<HitId>,
+    /// Hits that the last owner admitted, as those who forwarded them say, and when they said so.
+    pub(crate) answered: Vec<(BootNanos, HitId)>,
 }
 
 impl Claim {

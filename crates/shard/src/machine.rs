@@ -559,7 +559,7 @@ impl Shard {
                 record,
                 digest,
                 answered,
-            } => self.on_promise(from, term, record, digest, &answered),
+            } => self.on_promise(around.now.boot, from, term, record, digest, &answered),
             Message::Refuse {
                 term,
                 promised,

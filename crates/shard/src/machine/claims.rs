@@ -8,6 +8,7 @@ use super::{
     CLAIM_TURN, Effect, GONE_AFTER, Note, Shard, State, Surroundings, YIELD_TO_PLEDGE, owner_term,
 };
 use crate::admitted::HitId;
+use crate::answered::KEPT_FOR;
 use crate::claim::{Asked, Claim, worth_pulling, worth_sending};
 use crate::message::Message;
 use crate::record::Record;
@@ -82,6 +83,7 @@ impl Shard {
 
     pub(super) fn on_promise(
         &mut self,
+        now: BootNanos,
         from: ReplicaId,
         term: Term,
         record: Option<Record>,
@@ -100,9 +102,9 @@ impl Shard {
         if !matches!(asked, Asked::Waiting) {
             return;
         }
-        let ids = answered.iter().map(|&sequence| HitId {
-            origin: from,
-            sequence,
+        let ids = answered.iter().map(|&sequence| {
+            let origin = from;
+            (now, HitId { origin, sequence })
         });
         claim.answered.extend(ids);
         if self.settings.partition == Partition::Quorum {
@@ -425,8 +427,12 @@ impl Shard {
         }
         self.copy_wanted = None;
         let taken_over = old.as_ref().is_some_and(|old| old.owner() != self.me);
-        let own = self.own_answers(now, claim.consent);
-        let answered = claim.answered.into_iter().chain(own);
+        // Whoever holds a hit remembers its id for `remember_ids` after it was answered, and that was up to `KEPT_FOR`
+        // before the report. A claim can last longer, with the others out of reach: then a missing id says nothing.
+        let may_tell = self.settings.remember_ids - KEPT_FOR;
+        let reported = claim.answered.into_iter();
+        let reported = reported.filter_map(|(at, id)| (now - at <= may_tell).then_some(id));
+        let answered = reported.chain(self.own_answers(now, claim.consent));
         let forgotten = answered.filter(|&id| !self.admitted.contains(id)).count();
         if 0 < forgotten {
             let note = Note::Forgotten { hits: forgotten };
