@@ -100,8 +100,14 @@ impl<N> Limiter<N> {
     /// [`Kind::UnknownLimit`](crate::Kind::UnknownLimit) if it defines none.
     #[inline]
     pub fn named(&self, name: &str) -> Result<&Selected, Refusal> {
-        let limits = &self.shared.limits;
-        limits.get(name).ok_or_else(|| Refusal::unknown_limit(name))
+        self.of_file(name)
+            .ok_or_else(|| Refusal::unknown_limit(name))
+    }
+
+    /// As [`named`](Self::named), where a limit that is not the file's is no refusal: that costs a box and a string.
+    #[inline]
+    pub(crate) fn of_file(&self, name: &str) -> Option<&Selected> {
+        self.shared.limits.get(name)
     }
 
     /// The limits that the file defines, by name.

@@ -63,18 +63,12 @@ impl<N: Node> Limiter<N> {
     /// others will tell.
     #[inline]
     pub fn find(&self, name: &str) -> Result<Cow<'_, Selected>, Refusal> {
-        match self.named(name) {
-            Ok(selected) => Ok(Cow::Borrowed(selected)),
-            Err(unknown) => self.find_made(name, unknown),
-        }
-    }
-
-    fn find_made(&self, name: &str, unknown: Refusal) -> Result<Cow<'_, Selected>, Refusal> {
-        let node = self.node();
-        match node.named_limit(name) {
-            Some(limit) => Ok(Cow::Owned(self.made().select(name, limit))),
-            None if node.readiness() == Readiness::Joining => Err(Refusal::joining()),
-            None => Err(unknown),
+        match self.of_file(name) {
+            Some(selected) => Ok(Cow::Borrowed(selected)),
+            None => {
+                let limit = self.named_limit(name)?;
+                Ok(Cow::Owned(self.made().select(name, limit)))
+            }
         }
     }
 
@@ -133,7 +127,7 @@ impl<N: Node> Limiter<N> {
     ///
     /// [`Kind::DefinedInFile`].
     pub fn may_change(&self, name: &str) -> Result<(), Refusal> {
-        if self.named(name).is_err() {
+        if self.of_file(name).is_none() {
             return Ok(());
         }
         let detail = "this limit is defined in the file: change it there";

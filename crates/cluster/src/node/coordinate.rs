@@ -58,7 +58,7 @@ impl Cluster {
         (answers, left)
     }
 
-    /// Decides what is left, up to [`BATCH_WIDTH`] hits at once, and puts each answer in its place. Those that are not
+    /// Carries what is left, up to [`BATCH_WIDTH`] hits at once, and puts each answer in its place. Those that are not
     /// decided at `deadline` are given up, however late they had their turn.
     async fn fill_until(
         &self,
@@ -67,9 +67,9 @@ impl Cluster {
         deadline: BootNanos,
     ) -> Vec<Told> {
         use futures_util::stream::{self, StreamExt as _};
-        let all = left.into_iter().map(|(place, subject)| async move {
-            (place, self.decide(&subject, Some(deadline)).await)
-        });
+        let all = left
+            .into_iter()
+            .map(|(place, subject)| async move { (place, self.carry(&subject, deadline).await) });
         let mut told = stream::iter(all).buffered(BATCH_WIDTH);
         while let Some((place, answer)) = told.next().await {
             answers[place] = answer;
@@ -93,7 +93,7 @@ impl Coordinator for Cluster {
 
     async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
         let subject = self.subject(policy, key, Operation::Hit(cost));
-        self.decide(&subject, None).await
+        self.decide(&subject).await
     }
 
     async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
@@ -108,11 +108,11 @@ impl Coordinator for Cluster {
 
     async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
         let subject = self.subject(policy, key, Operation::Refund(cost));
-        self.decide(&subject, None).await
+        self.decide(&subject).await
     }
 
     async fn reset(&self, policy: &Policy, key: &str) -> Result<(), NoDecision> {
         let subject = self.subject(policy, key, Operation::Reset);
-        self.decide(&subject, None).await.map(drop)
+        self.decide(&subject).await.map(drop)
     }
 }

@@ -95,24 +95,20 @@ impl Cluster {
         }
     }
 
-    /// Decides one hit, wherever that has to happen. `deadline`: when its batch is given up; `None` for one that comes
-    /// alone.
-    pub(crate) async fn decide(
-        &self,
-        subject: &Subject,
-        deadline: Option<BootNanos>,
-    ) -> Result<Answer, NoDecision> {
-        match self.decide_now(subject) {
-            Some(told) => told,
-            None => self.carry(subject, deadline).await,
+    /// Decides one hit that comes alone, wherever that has to happen.
+    pub(crate) async fn decide(&self, subject: &Subject) -> Result<Answer, NoDecision> {
+        if let Some(told) = self.decide_now(subject) {
+            return told;
         }
+        let deadline = self.inner.clock.now().boot + DEADLINE;
+        self.carry(subject, deadline).await
     }
 
-    /// Gives a hit an id, and carries it until it is answered.
+    /// Gives a hit an id, and carries it until it is answered, or to its deadline.
     pub(crate) async fn carry(
         &self,
         subject: &Subject,
-        deadline: Option<BootNanos>,
+        deadline: BootNanos,
     ) -> Result<Answer, NoDecision> {
         let inner = &*self.inner;
         let Ok(_permit) = inner.waiting.try_acquire() else {
@@ -123,7 +119,6 @@ impl Cluster {
             origin: inner.me,
             sequence: inner.forwarder.next_sequence(),
         };
-        let deadline = deadline.unwrap_or_else(|| inner.clock.now().boot + DEADLINE);
         let mut request = Request::new(*subject, id, deadline);
         let mut held = None;
         loop {

@@ -118,10 +118,9 @@ impl Kept {
             inner.metrics.evicted.increment(evicted as u64);
         }
         self.cluster.ship(out);
-        self.cluster.repeat_pieces(inner.clock.now());
-        inner
-            .pulse
-            .beat(pulse::Part::Keeper(self.index), inner.clock.now().boot);
+        let now = inner.clock.now();
+        self.cluster.repeat_pieces(now);
+        inner.pulse.beat(pulse::Part::Keeper(self.index), now.boot);
     }
 
     fn view_changed(&self) {
