@@ -80,6 +80,21 @@ impl Kept {
         (self.index * each..(self.index + 1) * each).map(ShardId)
     }
 
+    /// The shards in the order in which they are looked at.
+    fn shards_in_turn(&self) -> Vec<ShardId> {
+        let Some(excess) = &self.excess else {
+            return self.shards().collect();
+        };
+        let slots = &self.cluster.inner.slots;
+        excess.largest_first(self.shards().map(|shard| {
+            let size = slots.read(shard, |shard| {
+                (shard.cells().len(), shard.cells().held_bytes())
+            });
+            let (keys, bytes) = size.unwrap_or_default();
+            (shard, keys, bytes)
+        }))
+    }
+
     fn tick(&mut self) {
         self.ticks = self.ticks.wrapping_add(1);
         let is_full = self.ticks.is_multiple_of(FULL_TICK);
@@ -87,7 +102,7 @@ impl Kept {
         let mut held = Held::default();
         let mut out = Outbox::default();
         let mut evicted = 0;
-        for shard in self.shards() {
+        for shard in self.shards_in_turn() {
             if inner.slots.recover_if_poisoned(shard, &mut out) {
                 inner.metrics.poisoned.increment(1);
                 tracing::error!(%shard, "a decision panicked, the shard starts again from a replica");

@@ -105,7 +105,11 @@ impl Local {
     /// Lets every stripe give up its part of what is too much; how many keys that is.
     fn evict(&self, now: UnixNanos, mut excess: Excess) -> usize {
         let mut evicted = 0;
-        for stripe in 0..STRIPES {
+        let stripes = excess.largest_first((0..STRIPES).map(|stripe| {
+            let tally = self.lock(stripe);
+            (stripe, tally.len(), tally.held_bytes())
+        }));
+        for stripe in stripes {
             let mut tally = self.lock(stripe);
             let (keys, bytes) = (tally.len(), tally.held_bytes());
             let room = excess.room(keys, bytes);

@@ -1,5 +1,6 @@
 //! What the keys of this node take, and what they may take: one sum over all shards, since a shard knows of itself alone.
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use shard::Room;
@@ -127,6 +128,28 @@ impl Excess {
         }
     }
 
+    /// The maps, each with its keys and bytes, in the order in which they give up: who has most comes first.
+    ///
+    /// In an order of their own, the first would give up all of the excess at each look, and the last grow without end.
+    /// Seen: an owner kept 28 keys of a shard where the share was four, so that its replica had to evict for itself.
+    pub(crate) fn largest_first<M>(
+        &self,
+        maps: impl IntoIterator<Item = (M, usize, usize)>,
+    ) -> Vec<M> {
+        let mut beyond: Vec<_> = maps
+            .into_iter()
+            .map(|(map, keys, bytes)| {
+                let (keys, bytes) = (
+                    keys.saturating_sub(self.share.keys),
+                    bytes.saturating_sub(self.share.bytes),
+                );
+                (Reverse((keys, bytes)), map)
+            })
+            .collect();
+        beyond.sort_by_key(|&(beyond, _)| beyond);
+        beyond.into_iter().map(|(_, map)| map).collect()
+    }
+
     /// So many keys and bytes were given up.
     pub(crate) fn give_up(&mut self, keys: usize, bytes: usize) {
         self.keys = self.keys.saturating_sub(keys as u64);
@@ -212,6 +235,21 @@ mod tests {
         assert!(!memory.is_roomy());
         let _within = memory.note(Part::Keeper(1), held(450, 0, 9));
         assert!(memory.is_roomy());
+    }
+
+    #[test]
+    fn who_has_most_gives_up_first() {
+        let memory = Memory::new(1_000, u64::MAX);
+        let excess = memory.note(Part::Keeper(0), held(1_100, 0, 100));
+        let excess = excess.expect("1 100 of 1 000");
+        let maps = [('a', 8, 0), ('b', 28, 0), ('c', 11, 0), ('d', 28, 1)];
+        assert_eq!(excess.largest_first(maps), ['b', 'd', 'c', 'a']);
+        // Where there are too many bytes, the largest, however few keys they are.
+        let memory = Memory::new(u64::MAX, 1_000);
+        let excess = memory.note(Part::Keeper(0), held(6, 1_200, 3));
+        let excess = excess.expect("1 200 of 1 000");
+        let maps = [('a', 4, 350), ('b', 1, 450), ('c', 1, 400)];
+        assert_eq!(excess.largest_first(maps), ['b', 'c', 'a']);
     }
 
     #[test]
