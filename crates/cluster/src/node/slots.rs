@@ -97,6 +97,8 @@ pub(crate) struct Slots {
     pub(crate) world: ArcSwap<World>,
     acknowledge: Acknowledge,
     quorum: bool,
+    /// Whether this node has recalled what a majority knew of every shard, and counts.
+    has_counted: AtomicBool,
     dirty: Mutex<Vec<ShardId>>,
     pub(crate) has_dirty: Notify,
     metrics: ShardMetrics,
@@ -130,6 +132,7 @@ impl Slots {
                 false => acknowledge,
             },
             quorum,
+            has_counted: AtomicBool::new(false),
             dirty: Mutex::new(Vec::new()),
             has_dirty: Notify::new(),
             metrics: ShardMetrics::new(),
@@ -154,14 +157,24 @@ impl Slots {
         self.quorum
     }
 
-    /// Whether this node has what it needs to count towards a majority. Looks at every shard until it counts.
+    /// Whether this node has what it needs to count towards a majority. Looks at every shard until it has, and counts.
+    ///
+    /// Not before, by its name alone: a node that starts again counts at once, since its name did, and cannot promise
+    /// anything before it has recalled. Said too early, every claim waits for it.
     pub(crate) fn may_count(&self, now: Now) -> bool {
+        if self.has_counted.load(Ordering::Relaxed) {
+            return true;
+        }
         let world = self.world.load();
         let may_count = |id| {
             let around = world.around(now, ShardId(id));
             self.read(ShardId(id), |shard| shard.may_count(around))
         };
-        world.view.counts(self.me) || (0..SHARDS).all(|id| may_count(id) == Some(true))
+        let has_recalled = (0..SHARDS).all(|id| may_count(id) == Some(true));
+        if has_recalled && world.view.counts(self.me) {
+            self.has_counted.store(true, Ordering::Relaxed);
+        }
+        has_recalled
     }
 
     /// Since when nobody within reach may decide anything, because no majority is. `None`: somebody may, or it is not
