@@ -2,9 +2,11 @@
 
 use delta_crdt::{ReplicaId, Term};
 
-use super::{Effect, Shard, State, Surroundings};
+use super::{Shard, State};
+use crate::effect::Effect;
 use crate::message::Message;
 use crate::record::Record;
+use crate::surroundings::Surroundings;
 
 impl Shard {
     /// Something panicked in this shard: nothing that it counted is believed any more.
