@@ -21,10 +21,6 @@ const YIELD_TO_PLEDGE: Nanos = Nanos::from_millis(300);
 /// How long the preferred claimant has before the next in line claims as well. Longer than a claim.
 const CLAIM_TURN: Nanos = Nanos::from_millis(400);
 
-/// How long a claim looks for the holders of a shard before it concludes that none of them can come back: by then
-/// everybody alive has told who belongs to the cluster, ten times.
-const GONE_AFTER: Nanos = Nanos::from_millis(1_000);
-
 impl Shard {
     pub(super) fn on_claim(
         &mut self,
@@ -270,6 +266,7 @@ impl Shard {
         if self.settings.partition == Partition::Quorum {
             self.gather(around);
         }
+        let may_open = self.is_held_or_gone(around);
         let State::Claiming(claim, _) = &mut self.state else {
             return;
         };
@@ -278,18 +275,6 @@ impl Shard {
             Partition::Available => true,
             // The counts must be there, too: an answered hit is on every holder.
             Partition::Quorum => {
-                let (me, has_copy) = (self.me, self.copy_wanted.is_none());
-                let holds = |&holder: &ReplicaId| has_copy || holder != me;
-                let held = |record: &Record| {
-                    let mut holders = record.holders.iter().copied().filter(holds);
-                    holders.any(|holder| around.view.contains(holder))
-                };
-                // Nobody who held it can come back with it: it opens without, and says so.
-                let is_gone = self
-                    .unheld_since
-                    .is_some_and(|since| GONE_AFTER <= now - since);
-                let record = self.record.as_ref();
-                let may_open = record.is_none_or(|record| held(record) || is_gone);
                 let agrees = |voter| voter == self.me || claim.is_ready_with(voter);
                 around.view.is_majority(agrees) && may_open
             }

@@ -1,6 +1,7 @@
 //! The last holders of a shard that is claimed: what they have, and whether they can come back with it.
 
 use delta_crdt::ReplicaId;
+use quota::Nanos;
 
 use super::{Shard, State};
 use crate::effect::{Effect, Note};
@@ -8,15 +9,32 @@ use crate::record::Record;
 use crate::settings::Fault;
 use crate::surroundings::Surroundings;
 
+/// How long a claim looks for the holders of a shard before it concludes that none of them can come back: by then
+/// everybody alive has told who belongs to the cluster, ten times.
+const GONE_AFTER: Nanos = Nanos::from_millis(1_000);
+
 impl Shard {
+    /// Whether somebody is there who has what was counted, or nobody who had it can come back with it: then the shard is
+    /// opened without, and that is said.
+    pub(super) fn is_held_or_gone(&self, around: Surroundings<'_>) -> bool {
+        let is_there =
+            |&holder: &ReplicaId| self.has_copy_of(holder) && around.view.contains(holder);
+        let is_held = |record: &Record| record.holders.iter().any(is_there);
+        let is_gone = self
+            .unheld_since
+            .is_some_and(|since| GONE_AFTER <= around.now.boot - since);
+        self.record
+            .as_ref()
+            .is_none_or(|record| is_held(record) || is_gone)
+    }
+
     /// Takes note of when the last holder went that could come back with the shard.
     ///
     /// By this node's own clock and not by its claim: where two claim in turn, no claim lasts that long.
     pub(super) fn watch_holders(&mut self, around: Surroundings<'_>) {
-        let holds = |holder: ReplicaId| holder != self.me || self.copy_wanted.is_none();
         let can_return = |record: &Record| {
             let mut holders = record.holders.iter();
-            holders.any(|&holder| holds(holder) && around.view.may_return(holder))
+            holders.any(|&holder| self.has_copy_of(holder) && around.view.may_return(holder))
         };
         let is_unheld = self.record.as_ref().is_some_and(|it| !can_return(it));
         let since = self.unheld_since.unwrap_or(around.now.boot);
