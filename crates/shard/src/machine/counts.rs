@@ -70,11 +70,12 @@ impl Shard {
         changed
     }
 
-    pub(super) fn remember(&mut self, now: Now, admitted: &[HitId]) {
-        for &id in admitted {
-            self.admitted
-                .insert(now.boot, now.boot + self.settings.remember_ids, id);
-        }
+    /// Remembers the ids of admitted hits; which of them are new.
+    pub(super) fn remember(&mut self, now: Now, admitted: &[HitId]) -> Vec<HitId> {
+        let until = now.boot + self.settings.remember_ids;
+        let ids = admitted.iter().copied();
+        ids.filter(|&id| self.admitted.insert(now.boot, until, id))
+            .collect()
     }
 
     pub(super) fn forget(&mut self) {

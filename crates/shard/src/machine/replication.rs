@@ -253,9 +253,11 @@ impl Shard {
             .into_iter()
             .partition(|(key, cell)| self.has_let_go(*key, cell));
         let changed = self.join_cells(now, cells);
-        self.remember(now, admitted);
+        let remembered = self.remember(now, admitted);
         if let State::Open(reign) = &mut self.state {
-            // What an outsider brought goes to the replicas like any other write.
+            // What an outsider brought goes to the replicas like any other write. So do the ids: digests do not tell of
+            // them, and a retry that the next owner does not know is counted again.
+            reign.remembered(now.boot, remembered);
             for key in changed {
                 reign.wrote(now.boot, key, None);
             }
