@@ -84,6 +84,14 @@ impl Node {
 
     /// Lets the shard act. What it sends waits in [`Self::sent`].
     fn act(&mut self, act: impl FnOnce(&mut Shard, Surroundings<'_>)) {
+        self.act_holding(|shard, _, around| act(shard, around));
+    }
+
+    /// The same, beside the answers that wait.
+    fn act_holding<T>(
+        &mut self,
+        act: impl FnOnce(&mut Shard, &mut Held<u64>, Surroundings<'_>) -> T,
+    ) -> T {
         let order: Vec<_> = self
             .membership
             .view()
@@ -97,7 +105,7 @@ impl Node {
             leases: self.membership.leases(),
             order: &order,
         };
-        act(&mut self.shard, around);
+        act(&mut self.shard, &mut self.held, around)
     }
 
     /// What the shard sends now.
@@ -172,15 +180,9 @@ impl Node {
             operation: Operation::Hit(Cost::ONE),
             on_failure: coordinator::FailMode::Deny,
         };
-        let order = [ME, REPLICA];
-        let around = Surroundings {
-            now: self.now(),
-            view: self.membership.view(),
-            leases: self.membership.leases(),
-            order: &order,
-        };
-        let Self { shard, held, .. } = self;
-        decide(shard, held, around, acknowledge, &subject, id, || sequence)
+        self.act_holding(|shard, held, around| {
+            decide(shard, held, around, acknowledge, &subject, id, || sequence)
+        })
     }
 
     /// What is given out now.

@@ -47,11 +47,12 @@ impl AdmittedHits {
         sequences.is_some_and(|sequences| sequences.known.binary_search(&id.sequence).is_ok())
     }
 
-    /// Remembers `id` until `until`, or a little longer; earlier ids that are due, or too many, are forgotten.
-    pub(crate) fn insert(&mut self, now: BootNanos, until: BootNanos, id: HitId) {
+    /// Remembers `id` until `until`, or a little longer; earlier ids that are due, or too many, are forgotten. Whether it
+    /// was new.
+    pub(crate) fn insert(&mut self, now: BootNanos, until: BootNanos, id: HitId) -> bool {
         let sequences = self.by_origin.entry(id.origin).or_default();
         if !sequences.insert(id.sequence) {
-            return;
+            return false;
         }
         self.len += 1;
         if sequences.notes.is_empty() || NOTE_EVERY <= now - sequences.noted_at {
@@ -61,7 +62,7 @@ impl AdmittedHits {
         while REMEMBERED_MAX < self.len {
             let mut origins = self.by_origin.values_mut();
             let Some(mut most) = origins.next() else {
-                return;
+                return true;
             };
             for origin in origins {
                 if most.known.len() < origin.known.len() {
@@ -71,6 +72,7 @@ impl AdmittedHits {
             most.known.pop_front();
             self.len -= 1;
         }
+        true
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = HitId> {

@@ -1,189 +1,42 @@
 //! The state machine of one shard on one node.
 
 mod claims;
+mod counts;
+mod eligible;
 mod eviction;
+mod hits;
+mod holders;
 mod pieces;
 mod pledges;
 mod poisoned;
 mod recall;
 mod replication;
+mod standing;
 mod tenure;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
-use delta_crdt::{Cells, Dot, ReplicaId, Term};
-use membership::{Leases, View};
-use quota::{BootNanos, Cost, Decision, KeyHash, Limit, Nanos, Now, Verdict};
+use delta_crdt::{Cells, ReplicaId, Term};
+use quota::{BootNanos, KeyHash};
 
-use crate::admitted::{AdmittedHits, HitId};
+use crate::admitted::AdmittedHits;
 use crate::answered::AnsweredHits;
 use crate::claim::Claim;
+use crate::effect::{Effect, Note};
 use crate::message::Message;
 use crate::record::{Record, ShardId};
 use crate::reign::Reign;
-use crate::settings::{Fault, Partition, Settings};
+use crate::settings::Settings;
+use crate::surroundings::Surroundings;
 
+use counts::no_cells;
 pub use eviction::Room;
+pub use hits::{Operation, Outcome};
 pub use pieces::CopyForm;
 use pieces::Pieces;
 use pledges::Pledge;
 use recall::Recall;
-
-/// What a shard must know of the world, read by the driver once per call.
-#[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
-    /// Both clocks.
-    pub now: Now,
-    /// Who is alive.
-    pub view: &'a View,
-    /// Leases held and grants given.
-    pub leases: &'a Leases,
-    /// The live members that take shards, in the order in which the ring prefers them for this one.
-    pub order: &'a [ReplicaId],
-}
-
-/// What a hit does to its key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Operation {
-    /// Decide, and count when admitted.
-    Hit(Cost),
-    /// Give back what an earlier hit took.
-    Refund(Cost),
-    /// Let the key start anew.
-    Reset,
-}
-
-/// What became of a hit.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// Decided here.
-    Decided {
-        /// The answer.
-        decision: Decision,
-        /// The write that a replica must confirm before a `replicated` answer. `None`: nothing was
-        /// written, or nobody is there to confirm it.
-        written: Option<u64>,
-    },
-    /// Not counted: this node does not own the shard.
-    NotHere {
-        /// Who owns it, as far as is known here.
-        owner: Option<ReplicaId>,
-    },
-    /// Not counted: a claim, a handoff or a lease is under way. Try again after the next effect.
-    Wait,
-}
-
-/// What this node is to the shard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    /// Decides nothing; may hold a copy.
-    Idle,
-    /// Asks the others for their promises.
-    Claiming,
-    /// Owns and decides while its leases run.
-    Open,
-    /// Owns, and has frozen the shard to hand it over.
-    HandingOff,
-}
-
-/// Something that an operator would want to see.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Note {
-    /// This node began to decide.
-    Opened {
-        /// Its term.
-        term: Term,
-        /// How long the claim took.
-        after: Nanos,
-        /// The old owner agreed.
-        handed_over: bool,
-        /// Somebody had owned it before.
-        taken_over: bool,
-    },
-    /// This node decides no longer: `by` has a higher term.
-    SteppedDown {
-        /// The higher term.
-        by: Term,
-    },
-    /// A lease had run out: the shard is claimed again before it is decided again.
-    LeaseLapsed,
-    /// No holder of the old record can be reached, and one at least may come back: until then this node counts without
-    /// what they have, and then both are joined.
-    OutOfReach,
-    /// No holder of the old record lives, nor can come back: what it had counted is lost.
-    StateLost,
-    /// Two sides had counted apart; their counts were joined.
-    Forked {
-        /// How many keys.
-        keys: usize,
-    },
-    /// Of keys found forked, so many will not be measured for overshoot: too many others are.
-    Unmeasured {
-        /// How many keys.
-        keys: usize,
-    },
-    /// The sides of a fork, taken together, had admitted more than the limit of a key. Found when the owner is first
-    /// asked for the key after the fork.
-    Overshoot {
-        /// Units beyond the limit.
-        units: u64,
-    },
-    /// A message of `from` named a term that nobody can have reached. It was ignored.
-    TermLeapt {
-        /// Who is broken.
-        from: ReplicaId,
-        /// The number of the term.
-        number: u32,
-    },
-    /// The last owner had admitted hits, and told those who forwarded them, that no live holder knows of. Those of the
-    /// owner's own clients are not among them: nobody who lives knows of these.
-    Forgotten {
-        /// How many hits.
-        hits: usize,
-    },
-}
-
-/// Work for the driver, to be done in order.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Effect {
-    /// Send to another node. May be lost.
-    Send {
-        /// Where to.
-        to: ReplicaId,
-        /// What.
-        message: Message,
-    },
-    /// A piece of a copy waits for its turn to leave: [`Copies`](crate::Copies) says when. Repeated while one waits.
-    PieceWaits {
-        /// Where to.
-        to: ReplicaId,
-        /// Before others: a claim waits for it, a replica has everything and has to be told so, or has a part of the copy.
-        first: bool,
-    },
-    /// The piece of a copy that was under way has arrived.
-    PieceArrived {
-        /// Where.
-        at: ReplicaId,
-    },
-    /// The owner, the role or the confirmed writes changed: waiting hits and answers look again.
-    Changed,
-    /// For logs and metrics.
-    Note(Note),
-}
-
-/// How long a promise that another node asked for keeps us from claiming ourselves.
-const YIELD_TO_PLEDGE: Nanos = Nanos::from_millis(300);
-
-/// How long the preferred claimant has before the next in line claims as well. Longer than a claim.
-const CLAIM_TURN: Nanos = Nanos::from_millis(400);
-
-/// How long a claim looks for the holders of a shard before it concludes that none of them can come back: by then
-/// everybody alive has told who belongs to the cluster, ten times.
-const GONE_AFTER: Nanos = Nanos::from_millis(1_000);
-
-/// Keys found forked and not asked for since, whose overshoot is still to be measured: of more, some go unmeasured, which
-/// loses a measurement and no count. 4 096 are 150 KiB, and four times the keys of a shard of a million-key node.
-const UNMEASURED_MAX: usize = 4_096;
+pub use standing::Role;
 
 /// By how much a term that a message names may be above what is known here. A term is one above the last, so that this
 /// takes 77 days of forty claims a second. The numbers end at sixteen times as much: one message of a peer gone mad that
@@ -215,7 +68,7 @@ pub struct Shard {
     cells: Cells,
     admitted: AdmittedHits,
     answered: AnsweredHits,
-    /// Keys that this node found forked, and has not been asked for since. At most [`UNMEASURED_MAX`].
+    /// Keys that this node found forked, and has not been asked for since. At most [`counts::UNMEASURED_MAX`].
     unmeasured: HashSet<KeyHash>,
     /// This node has evicted what its owner has not: its copy is not compared, and not filled again, until it is sent whole.
     has_holes: bool,
@@ -315,174 +168,6 @@ impl Shard {
         self.record.as_ref()
     }
 
-    /// What this node is to the shard.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        match &self.state {
-            State::Idle => Role::Idle,
-            State::Claiming(..) => Role::Claiming,
-            State::Open(reign) if reign.handoff.is_some() => Role::HandingOff,
-            State::Open(_) => Role::Open,
-        }
-    }
-
-    /// What this node has counted, or copied.
-    #[must_use]
-    pub fn cells(&self) -> &Cells {
-        &self.cells
-    }
-
-    /// The newest write that a replica has confirmed; under [`Partition::Quorum`], every replica.
-    #[must_use]
-    pub fn confirmed(&self) -> u64 {
-        match (&self.state, &self.record) {
-            (State::Open(reign), Some(record)) => reign.confirmed(record, self.settings.partition),
-            _ => 0,
-        }
-    }
-
-    /// How long the oldest write has waited that no replica has confirmed. Zero without a replica.
-    #[must_use]
-    pub fn lag(&self, now: BootNanos) -> Nanos {
-        match (&self.state, &self.record) {
-            (State::Open(reign), Some(record)) => reign.lag(now, record, self.settings.partition),
-            _ => Nanos::ZERO,
-        }
-    }
-
-    /// For each replica of a shard that this node owns, the age of the oldest write that it has not confirmed, where that
-    /// is older than what `behind` says already. A replica that has everything is not named.
-    pub fn behind(&self, now: BootNanos, behind: &mut BTreeMap<ReplicaId, Nanos>) {
-        if let (State::Open(reign), Some(record)) = (&self.state, &self.record) {
-            reign.behind(now, record, behind);
-        }
-    }
-
-    /// Whether an answer must wait for a replica: there is one, or a majority has to know that there is none.
-    ///
-    /// True where the shard is not open, too: an owner whose lease ran out and that claims anew cannot say
-    /// that its earlier writes need nobody, for another may be opening the shard without them.
-    #[must_use]
-    pub fn has_replica(&self) -> bool {
-        let (State::Open(reign), Some(record)) = (&self.state, &self.record) else {
-            return true;
-        };
-        let waits_for_majority = self.settings.partition == Partition::Quorum && !reign.is_known();
-        1 < record.holders.len() || waits_for_majority
-    }
-
-    /// Whether all that this node holds is known to be with the owner, or it is the owner.
-    #[must_use]
-    pub fn is_synced(&self) -> bool {
-        let synced = self
-            .record
-            .as_ref()
-            .is_some_and(|record| self.synced == Some(record.term));
-        let quorum = self.settings.partition == Partition::Quorum;
-        quorum || matches!(self.state, State::Open(_)) || synced || self.cells.is_empty()
-    }
-
-    /// Whether this node owns the shard with fewer confirmed copies than it should have among
-    /// `members` live ones.
-    #[must_use]
-    pub fn is_under_replicated(&self, members: usize) -> bool {
-        let (State::Open(reign), Some(record)) = (&self.state, &self.record) else {
-            return false;
-        };
-        let wanted = self.settings.replicas.min(members.saturating_sub(1));
-        let copies = record
-            .replicas()
-            .filter(|&replica| reign.progress(replica).is_some_and(|p| p.acked().is_some()));
-        copies.count() < wanted
-    }
-
-    /// Whether a leaving node may go: it neither owns the shard nor holds state that nobody else has.
-    #[must_use]
-    pub fn may_leave(&self) -> bool {
-        let held = self
-            .record
-            .as_ref()
-            .is_some_and(|record| record.held_by(self.me));
-        matches!(self.state, State::Idle) && !held && self.is_synced()
-    }
-
-    /// Decides one hit against what this node knows now.
-    ///
-    /// A hit with the `id` of one that was admitted is admitted again without being counted again.
-    pub fn on_hit(
-        &mut self,
-        around: Surroundings<'_>,
-        key: KeyHash,
-        limit: &Limit,
-        operation: Operation,
-        id: Option<HitId>,
-    ) -> Outcome {
-        let now = around.now;
-        let owner = self.record.as_ref().map(Record::owner);
-        let leased = self.is_leased(around) || self.settings.has(Fault::IgnoresLease);
-        let reign = match &mut self.state {
-            State::Idle => {
-                return Outcome::NotHere {
-                    owner: owner.filter(|&owner| owner != self.me),
-                };
-            }
-            State::Open(reign) if reign.handoff.is_none() && leased => reign,
-            State::Claiming(..) | State::Open(_) => return Outcome::Wait,
-        };
-        if !self.unmeasured.is_empty() && self.unmeasured.remove(&key) {
-            let units = self.cells.overshoot(now.wall, key, limit);
-            if 0 < units {
-                let note = Note::Overshoot { units };
-                self.effects.push_back(Effect::Note(note));
-            }
-        }
-        let follows = !reign.peers.is_empty() || self.settings.partition == Partition::Quorum;
-        if id.is_some_and(|id| self.admitted.contains(id))
-            && !self.settings.has(Fault::RetryCountsTwice)
-        {
-            let mut decision = self.cells.peek(now.wall, key, limit);
-            decision.verdict = Verdict::Allow;
-            return Outcome::Decided {
-                decision,
-                written: follows.then(|| reign.seq()),
-            };
-        }
-        let term = owner_term(self.record.as_ref());
-        let dot = Dot {
-            actor: term,
-            counter: reign.written() + 1,
-        };
-        let written = match operation {
-            Operation::Hit(cost) => self.cells.hit(now.wall, key, limit, cost, dot),
-            Operation::Refund(cost) => self.cells.refund(now.wall, key, limit, cost, dot),
-            Operation::Reset => self.cells.reset(now.wall, key, limit, dot),
-        };
-        if written.changed {
-            reign.wrote(now.boot, key, id);
-            self.written = reign.written();
-            if let Some(id) = id {
-                self.admitted
-                    .insert(now.boot, now.boot + self.settings.remember_ids, id);
-            }
-        }
-        let written_seq = (written.changed && follows).then(|| reign.seq());
-        Outcome::Decided {
-            decision: written.decision,
-            written: written_seq,
-        }
-    }
-
-    /// A hit of this node, which it had forwarded under `sequence`, was admitted by the shard's owner, and its client told.
-    pub fn on_answered(&mut self, now: BootNanos, sequence: u64) {
-        self.answered.insert(now, sequence);
-    }
-
-    /// Reads a key without changing it, wherever a copy is.
-    #[must_use]
-    pub fn peek(&self, now: Now, key: KeyHash, limit: &Limit) -> Decision {
-        self.cells.peek(now.wall, key, limit)
-    }
-
     /// Whether peers wait for writes.
     #[must_use]
     pub fn wants_flush(&self) -> bool {
@@ -499,17 +184,6 @@ impl Shard {
             out.into_iter()
                 .map(|(to, message)| Effect::Send { to, message }),
         );
-    }
-
-    /// Removes expired cells, looking at up to `budget` of them; how many went.
-    ///
-    /// None while the owner may not have all that this node holds: what is full again here may have been counted beside
-    /// hits that only the owner knows, and then is not full again where both are known.
-    pub fn expire(&mut self, now: Now, budget: usize) -> usize {
-        if !self.is_synced() {
-            return 0;
-        }
-        self.cells.expire(now.wall, budget)
     }
 
     /// Time has passed.
@@ -687,20 +361,6 @@ impl Shard {
         self.effects.push_back(Effect::Changed);
     }
 
-    fn forget(&mut self) {
-        self.forget_counts();
-        self.pieces.forget();
-    }
-
-    /// Forgets what is counted, and not which pieces of a copy have come.
-    fn forget_counts(&mut self) {
-        self.cells = no_cells(self.settings);
-        self.admitted = AdmittedHits::default();
-        self.unmeasured = HashSet::new();
-        self.has_holes = false;
-        self.have = Have::NOTHING;
-    }
-
     fn refuse(&mut self, to: ReplicaId, term: Term, wait: bool) {
         let (promised, record) = (self.promised, self.record.clone());
         self.send(
@@ -717,18 +377,6 @@ impl Shard {
     fn send(&mut self, to: ReplicaId, message: Message) {
         self.effects.push_back(Effect::Send { to, message });
     }
-}
-
-#[cfg_attr(
-    not(feature = "faults"),
-    expect(unused_variables, reason = "for a bug to switch on")
-)]
-fn no_cells(settings: Settings) -> Cells {
-    #[cfg(feature = "faults")]
-    if settings.has(Fault::CommonPastTwice) {
-        return Cells::with_fault(delta_crdt::Fault::FoldCountsPastTwice);
-    }
-    Cells::new()
 }
 
 fn owner_term(record: Option<&Record>) -> Term {

@@ -10,37 +10,53 @@ use crate::admitted::{AdmittedHits, HitId};
 use crate::message::{Baseline, Buckets, CopyId, Message};
 use crate::record::Record;
 use crate::settings::Partition;
-use crate::transfer::{Transfer, bytes_of};
+use crate::transfer::{HIT_ID_BYTES, Transfer, bytes_of};
 
 /// Every bucket of a digest.
 pub(crate) const ALL_BUCKETS: Buckets = Buckets::MAX;
 
 /// Writes kept for peers that have not confirmed them; a peer further behind gets whole buckets.
 ///
-/// At 40 bytes a write this is 2.6 MiB for one shard at worst; it covers a quarter of a second (the
+/// At 48 bytes a write this is 3 MiB for one shard at worst; it covers a quarter of a second (the
 /// default `max_lag`, after which answers wait anyhow) of 260 000 hits a second on this one shard.
 const RECENT_MAX: usize = 65_536;
 
 #[derive(Debug)]
 struct Write {
-    key: KeyHash,
     what: What,
     at: BootNanos,
 }
 
+const _: () = assert!(size_of::<Write>() <= 48, "as RECENT_MAX has it");
+
 #[derive(Debug)]
 enum What {
     /// Something was counted, or given back.
-    Counted { admitted: Option<HitId> },
-    /// The key was let go. Boxed: hits are the usual, and this makes each write 8 bytes longer at most.
+    Counted {
+        key: KeyHash,
+        admitted: Option<HitId>,
+    },
+    /// The key was let go. Boxed, for hits are the usual.
     Evicted(Box<Evicted>),
+    /// Another node had admitted these hits: at least one, at most as many as one of its messages names.
+    Remembered(Box<[HitId]>),
 }
 
 impl Write {
-    fn admitted(&self) -> Option<HitId> {
-        match self.what {
-            What::Counted { admitted } => admitted,
-            What::Evicted(_) => None,
+    /// The key that it changed. `None`: none.
+    fn key(&self) -> Option<KeyHash> {
+        match &self.what {
+            What::Counted { key, .. } => Some(*key),
+            What::Evicted(evicted) => Some(evicted.key()),
+            What::Remembered(_) => None,
+        }
+    }
+
+    fn admitted(&self) -> &[HitId] {
+        match &self.what {
+            What::Counted { admitted, .. } => admitted.as_slice(),
+            What::Evicted(_) => &[],
+            What::Remembered(ids) => ids,
         }
     }
 }
@@ -239,7 +255,15 @@ impl Reign {
 
     /// Counts a write of `key`; peers get it with the next flush.
     pub(crate) fn wrote(&mut self, at: BootNanos, key: KeyHash, admitted: Option<HitId>) {
-        self.push(at, key, What::Counted { admitted });
+        self.push(at, What::Counted { key, admitted });
+    }
+
+    /// Counts as a write that another node had admitted these hits: whoever takes over must know them when they are asked
+    /// again. Nothing, if there are none.
+    pub(crate) fn remembered(&mut self, at: BootNanos, ids: Vec<HitId>) {
+        if !ids.is_empty() {
+            self.push(at, What::Remembered(ids.into()));
+        }
     }
 
     /// The number of the newest write among all that this node has made, and so of its dot.
@@ -254,10 +278,10 @@ impl Reign {
 
     /// Counts the eviction of a key as a write: peers are told to let it go.
     pub(crate) fn evicted(&mut self, at: BootNanos, evicted: Evicted) {
-        self.push(at, evicted.key(), What::Evicted(Box::new(evicted)));
+        self.push(at, What::Evicted(Box::new(evicted)));
     }
 
-    fn push(&mut self, at: BootNanos, key: KeyHash, what: What) {
+    fn push(&mut self, at: BootNanos, what: What) {
         self.seq += 1;
         if self.peers.is_empty() {
             self.trimmed = self.seq;
@@ -267,7 +291,7 @@ impl Reign {
             self.recent.pop_front();
             self.trimmed += 1;
         }
-        self.recent.push_back(Write { key, what, at });
+        self.recent.push_back(Write { what, at });
     }
 
     pub(crate) fn progress(&self, peer: ReplicaId) -> Option<&Progress> {
@@ -643,16 +667,20 @@ impl Delta {
             }
             delta.writes += 1;
             delta.admitted.extend(write.admitted());
+            if let What::Remembered(ids) = &write.what {
+                bytes += ids.len() * HIT_ID_BYTES;
+            }
+            let Some(key) = write.key() else { continue };
             if let What::Evicted(evicted) = &write.what {
                 let cell = evicted.cell(Dot::new(term, seq));
                 bytes += bytes_of(&cell);
-                delta.cells.push((write.key, cell));
+                delta.cells.push((key, cell));
             }
-            if seen.insert(write.key)
-                && let Some(cell) = cells.get(write.key)
+            if seen.insert(key)
+                && let Some(cell) = cells.get(key)
             {
                 bytes += bytes_of(&cell);
-                changed.push((write.key, cell));
+                changed.push((key, cell));
             }
         }
         delta.cells.append(&mut changed);

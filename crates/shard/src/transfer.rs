@@ -22,7 +22,7 @@ const VERSION_BYTES: usize = 16;
 const SLOT_BYTES: usize = 12;
 const ENTRY_BYTES: usize = 16;
 /// Bytes of the id of an admitted hit.
-const HIT_ID_BYTES: usize = 8;
+pub(crate) const HIT_ID_BYTES: usize = 8;
 
 /// About how many bytes a cell takes on the wire.
 pub(crate) fn bytes_of(cell: &Cell) -> usize {

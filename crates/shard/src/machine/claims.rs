@@ -4,16 +4,22 @@ use delta_crdt::{Digest, ReplicaId, Term};
 use quota::{BootNanos, Nanos, Now};
 
 use super::pledges::Pledge;
-use super::{
-    CLAIM_TURN, Effect, GONE_AFTER, Note, Shard, State, Surroundings, YIELD_TO_PLEDGE, owner_term,
-};
+use super::{Shard, State, owner_term};
 use crate::admitted::HitId;
 use crate::answered::KEPT_FOR;
 use crate::claim::{Asked, Claim, worth_pulling, worth_sending};
+use crate::effect::{Effect, Note};
 use crate::message::Message;
 use crate::record::Record;
 use crate::reign::Reign;
 use crate::settings::{Fault, Partition};
+use crate::surroundings::Surroundings;
+
+/// How long a promise that another node asked for keeps us from claiming ourselves.
+const YIELD_TO_PLEDGE: Nanos = Nanos::from_millis(300);
+
+/// How long the preferred claimant has before the next in line claims as well. Longer than a claim.
+const CLAIM_TURN: Nanos = Nanos::from_millis(400);
 
 impl Shard {
     pub(super) fn on_claim(
@@ -196,12 +202,6 @@ impl Shard {
         }
     }
 
-    /// Whether this node's clock is off, and somebody is there to claim whose clock is not.
-    fn is_aside(&self, around: Surroundings<'_>) -> bool {
-        let [preferred, aside] = around.view.placed();
-        !preferred.is_empty() && aside.iter().any(|seen| seen.replica == self.me)
-    }
-
     pub(super) fn start_claim(&mut self, around: Surroundings<'_>, consent: Option<Term>) {
         let now = around.now.boot;
         let known = self.promised.max(owner_term(self.record.as_ref()));
@@ -243,15 +243,6 @@ impl Shard {
         self.step_claiming(around);
     }
 
-    /// Whose promises a claim needs: of everybody alive who counts and remembers, or holds the shard. A newcomer that does
-    /// not count yet, or has yet to hear what a majority knows, knows nothing that these do not know, and could not promise.
-    fn to_ask<'a>(&'a self, around: Surroundings<'a>) -> impl Iterator<Item = ReplicaId> + 'a {
-        let held = |replica| self.record.as_ref().is_some_and(|it| it.held_by(replica));
-        let others = around.view.others(self.me);
-        let has_say = |other| around.view.counts(other) && around.view.remembers(other);
-        others.filter(move |&other| has_say(other) || held(other))
-    }
-
     pub(super) fn step_claiming(&mut self, around: Surroundings<'_>) {
         let now = around.now.boot;
         let known = owner_term(self.record.as_ref());
@@ -275,6 +266,7 @@ impl Shard {
         if self.settings.partition == Partition::Quorum {
             self.gather(around);
         }
+        let may_open = self.is_held_or_gone(around);
         let State::Claiming(claim, _) = &mut self.state else {
             return;
         };
@@ -283,18 +275,6 @@ impl Shard {
             Partition::Available => true,
             // The counts must be there, too: an answered hit is on every holder.
             Partition::Quorum => {
-                let (me, has_copy) = (self.me, self.copy_wanted.is_none());
-                let holds = |&holder: &ReplicaId| has_copy || holder != me;
-                let held = |record: &Record| {
-                    let mut holders = record.holders.iter().copied().filter(holds);
-                    holders.any(|holder| around.view.contains(holder))
-                };
-                // Nobody who held it can come back with it: it opens without, and says so.
-                let is_gone = self
-                    .unheld_since
-                    .is_some_and(|since| GONE_AFTER <= now - since);
-                let record = self.record.as_ref();
-                let may_open = record.is_none_or(|record| held(record) || is_gone);
                 let agrees = |voter| voter == self.me || claim.is_ready_with(voter);
                 around.view.is_majority(agrees) && may_open
             }
@@ -336,53 +316,6 @@ impl Shard {
             self.send(to, message);
         }
         for (to, buckets) in pulls {
-            self.pull(to, term, buckets);
-        }
-    }
-
-    /// Takes note of when the last holder went that could come back with the shard.
-    ///
-    /// By this node's own clock and not by its claim: where two claim in turn, no claim lasts that long.
-    pub(super) fn watch_holders(&mut self, around: Surroundings<'_>) {
-        let holds = |holder: ReplicaId| holder != self.me || self.copy_wanted.is_none();
-        let can_return = |record: &Record| {
-            let mut holders = record.holders.iter();
-            holders.any(|&holder| holds(holder) && around.view.may_return(holder))
-        };
-        let is_unheld = self.record.as_ref().is_some_and(|it| !can_return(it));
-        let since = self.unheld_since.unwrap_or(around.now.boot);
-        self.unheld_since = is_unheld.then_some(since);
-    }
-
-    /// Under `quorum`, once a majority and all who live have promised: joins what the holders of the newest
-    /// record have, and nothing else.
-    ///
-    /// Each of them has every answered hit. What others have, this node included, comes from owners that
-    /// were deposed, and was never answered. It must not be joined: that would deny for hits that nobody was told of,
-    /// and where the fold of a fork is not exact, for more than those.
-    pub(super) fn gather(&mut self, around: Surroundings<'_>) {
-        let State::Claiming(claim, _) = &mut self.state else {
-            return;
-        };
-        let promised = claim.promised_by();
-        let agrees = |voter| voter == self.me || promised.contains(&voter);
-        if promised.len() < claim.asked.len() || !around.view.is_majority(agrees) {
-            return;
-        }
-        let Some(record) = &self.record else {
-            // Nobody has owned it, so that nobody holds anything that was answered.
-            return claim.gather_nothing();
-        };
-        let is_begun = claim.gathers_for == Some((record.term, record.epoch));
-        if !record.held_by(self.me) && !is_begun {
-            self.forget();
-        }
-        let mine = self.cells.digest();
-        let (State::Claiming(claim, _), Some(record)) = (&mut self.state, &self.record) else {
-            return;
-        };
-        let term = claim.term;
-        for (to, buckets) in claim.gather(record, &mine) {
             self.pull(to, term, buckets);
         }
     }
@@ -462,23 +395,6 @@ impl Shard {
         self.step_open(around);
     }
 
-    /// Whether those without whom this node opened the shard are back, or will never be.
-    pub(super) fn step_unreached(&mut self, around: Surroundings<'_>) {
-        if self.unreached.is_empty() {
-            return;
-        }
-        let mut unreached = self.unreached.iter();
-        if unreached.any(|&holder| around.view.contains(holder)) {
-            // It offers what it has.
-            self.unreached = Vec::new();
-        } else if !self.unreached.iter().any(|&h| around.view.may_return(h))
-            || self.settings.has(Fault::SilentIsLost)
-        {
-            self.unreached = Vec::new();
-            self.effects.push_back(Effect::Note(Note::StateLost));
-        }
-    }
-
     /// The hits that this node forwarded to the last owner.
     fn own_answers(&mut self, now: BootNanos, consent: Option<Term>) -> Vec<HitId> {
         if consent.is_some() {
@@ -487,33 +403,6 @@ impl Shard {
         let origin = self.me;
         let recent = self.answered.recent(now).into_iter();
         recent.map(|sequence| HitId { origin, sequence }).collect()
-    }
-
-    /// Whether those give a lease now who must give it to an owner: claiming without would be in vain.
-    pub(super) fn may_be_leased(&self, around: Surroundings<'_>) -> bool {
-        let runs = |other: ReplicaId| around.now.boot < around.leases.from_holder(other).until;
-        match self.settings.partition {
-            Partition::Available => {
-                let holders = self
-                    .record
-                    .as_ref()
-                    .map_or(&[][..], |record| &record.holders);
-                let mut holders = holders
-                    .iter()
-                    .copied()
-                    .filter(|&holder| holder != self.me && around.view.contains(holder))
-                    .peekable();
-                if holders.peek().is_some() {
-                    return holders.all(runs);
-                }
-                let mut others = around.view.others(self.me).peekable();
-                others.peek().is_none() || others.any(runs)
-            }
-            Partition::Quorum => {
-                let agrees = |voter| voter == self.me || runs(voter);
-                around.view.is_majority(agrees)
-            }
-        }
     }
 
     /// Gives the claim up, and lets those who promised promise to another.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use delta_crdt::{ReplicaId, Term};
 use quota::{BootNanos, Now};
 
-use super::{Effect, Have, Shard, State, owner_term};
+use super::{Have, Shard, State, owner_term};
+use crate::effect::Effect;
 use crate::message::{Buckets, CopyId, Message, Piece};
 use crate::record::Record;
 use crate::reign::{ALL_BUCKETS, whole};

@@ -8,10 +8,11 @@
 use delta_crdt::{ReplicaId, Term};
 use quota::BootNanos;
 
-use super::{Shard, Surroundings, owner_term};
+use super::{Shard, owner_term};
 use crate::message::Message;
 use crate::record::Record;
 use crate::settings::Partition;
+use crate::surroundings::Surroundings;
 
 /// A promise whose claimant has not yet opened.
 #[derive(Clone, Copy, Debug)]

@@ -2,9 +2,11 @@
 
 use delta_crdt::{ReplicaId, Term};
 
-use super::{Effect, Shard, State, Surroundings};
+use super::{Shard, State};
+use crate::effect::Effect;
 use crate::message::Message;
 use crate::record::Record;
+use crate::surroundings::Surroundings;
 
 impl Shard {
     /// Something panicked in this shard: nothing that it counted is believed any more.
@@ -26,9 +28,14 @@ impl Shard {
         self.step(around);
     }
 
+    /// Whether a holder can have the copy that the record promises: this node has none after a panic.
+    pub(super) fn has_copy_of(&self, holder: ReplicaId) -> bool {
+        holder != self.me || self.copy_wanted.is_none()
+    }
+
     /// Whether this node holds what `record` says that its holders hold.
     pub(super) fn holds(&self, record: &Record) -> bool {
-        record.held_by(self.me) && self.copy_wanted.is_none()
+        record.held_by(self.me) && self.has_copy_of(self.me)
     }
 
     /// Tells the owner that nothing is left of the copy that it had confirmed.

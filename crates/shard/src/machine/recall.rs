@@ -13,9 +13,11 @@ use delta_crdt::ReplicaId;
 use membership::CouncilId;
 use quota::BootNanos;
 
-use super::{Effect, Shard, Surroundings};
+use super::Shard;
+use crate::effect::Effect;
 use crate::message::Message;
 use crate::settings::{Fault, Partition};
+use crate::surroundings::Surroundings;
 
 #[derive(Default, Debug)]
 pub(super) struct Recall {

@@ -3,13 +3,15 @@
 use delta_crdt::{Cell, Digest, Evicted, ReplicaId, Term};
 use quota::{BootNanos, KeyHash, Nanos, Now};
 
-use super::{Effect, Have, Note, Shard, State, Surroundings, UNMEASURED_MAX, owner_term};
+use super::{Have, Shard, State, owner_term};
 use crate::admitted::HitId;
 use crate::claim::{Asked, worth_pulling};
+use crate::effect::Effect;
 use crate::message::{Baseline, Buckets, Message};
 use crate::record::Record;
 use crate::reign::ALL_BUCKETS;
 use crate::settings::{Fault, Partition};
+use crate::surroundings::Surroundings;
 
 impl Shard {
     pub(super) fn on_announce(
@@ -251,9 +253,11 @@ impl Shard {
             .into_iter()
             .partition(|(key, cell)| self.has_let_go(*key, cell));
         let changed = self.join_cells(now, cells);
-        self.remember(now, admitted);
+        let remembered = self.remember(now, admitted);
         if let State::Open(reign) = &mut self.state {
-            // What an outsider brought goes to the replicas like any other write.
+            // What an outsider brought goes to the replicas like any other write. So do the ids: digests do not tell of
+            // them, and a retry that the next owner does not know is counted again.
+            reign.remembered(now.boot, remembered);
             for key in changed {
                 reign.wrote(now.boot, key, None);
             }
@@ -392,49 +396,6 @@ impl Shard {
             self.settings.partition == Partition::Quorum || self.synced == Some(record.term);
         if outside && spared && !self.cells.is_empty() {
             self.forget();
-        }
-    }
-
-    pub(super) fn join_cells(&mut self, now: Now, cells: Vec<(KeyHash, Cell)>) -> Vec<KeyHash> {
-        let mut changed = Vec::new();
-        let (mut forks, mut unmeasured) = (0, 0);
-        let decides = !matches!(self.state, State::Idle);
-        self.cells.bound_stamps(now.wall + self.settings.max_skew);
-        // What is full again in every way goes with the next look at it; what was evicted goes at once.
-        let lets_go = self.is_synced();
-        for (key, cell) in cells {
-            let is_over = cell.expires_at() <= now.wall;
-            let joined = self.cells.join(now.wall, key, cell);
-            if is_over && lets_go {
-                self.cells.expire_key(now.wall, key);
-            }
-            if joined.changed {
-                changed.push(key);
-            }
-            if joined.changed && joined.forked {
-                forks += 1;
-                if decides && self.unmeasured.len() < UNMEASURED_MAX {
-                    self.unmeasured.insert(key);
-                } else if decides {
-                    unmeasured += 1;
-                }
-            }
-        }
-        if 0 < forks {
-            self.effects
-                .push_back(Effect::Note(Note::Forked { keys: forks }));
-        }
-        if 0 < unmeasured {
-            let note = Note::Unmeasured { keys: unmeasured };
-            self.effects.push_back(Effect::Note(note));
-        }
-        changed
-    }
-
-    pub(super) fn remember(&mut self, now: Now, admitted: &[HitId]) {
-        for &id in admitted {
-            self.admitted
-                .insert(now.boot, now.boot + self.settings.remember_ids, id);
         }
     }
 }

@@ -3,11 +3,13 @@
 use delta_crdt::ReplicaId;
 use quota::BootNanos;
 
-use super::{Effect, Note, Shard, State, Surroundings};
+use super::{Shard, State};
+use crate::effect::{Effect, Note};
 use crate::message::Message;
 use crate::record::Record;
 use crate::reign::{ALL_BUCKETS, Handoff, Reign};
 use crate::settings::{Fault, Partition};
+use crate::surroundings::Surroundings;
 
 impl Shard {
     pub(super) fn step_open(&mut self, around: Surroundings<'_>) {

@@ -3,7 +3,7 @@
 use delta_crdt::{Cell, Cells, Digest, Dot, ReplicaId};
 use membership::{Contact, Member, Standing};
 use quota::{BootNanos, Cost, KeyHash, KeyHasher, UnixNanos};
-use shard::{Baseline, Message, Note, Partition, Piece, Role};
+use shard::{Baseline, HitId, Message, Note, Partition, Piece, Role};
 
 use crate::one_node::{ME, Node, key, limit, member, owner, receipt, record, sends, term};
 
@@ -159,6 +159,51 @@ fn what_an_outsider_brought_in_pieces_is_whole_before_the_outsider_hears_of_it()
     assert!(!hears_of_it(&node.hear(4, piece(1, rest))));
     assert!(!hears_of_it(&node.tick()), "node 3 has not confirmed it");
     assert!(hears_of_it(&node.hear(3, have(3))));
+}
+
+/// The hits that node 3 is told of as admitted.
+fn told_to_replica(sent: &[(ReplicaId, Message)]) -> Vec<HitId> {
+    let admitted = |(to, message): &(ReplicaId, Message)| match message {
+        Message::Delta { admitted, .. } if *to == ReplicaId(3) => admitted.clone(),
+        _ => Vec::new(),
+    };
+    sent.iter().flat_map(admitted).collect()
+}
+
+/// A hit that node 4 had counted on its side of a split was asked again after the heal, of whoever owned the shard by then.
+/// The owner that had joined node 4's state knew its id, and kept it to itself: the next one counted it once more.
+#[test]
+fn a_replica_hears_which_hits_an_outsider_had_admitted_although_it_has_their_counts() {
+    let hit = HitId {
+        origin: ReplicaId(5),
+        sequence: 7,
+    };
+    let (mut node, buckets, _) = asking_owner();
+    let state = |admitted| Message::State {
+        term: term(2, 1),
+        buckets,
+        cells: counted().0,
+        admitted,
+    };
+    let mut sent = node.hear(4, state(vec![hit]));
+    sent.extend(node.tick());
+    assert_eq!(told_to_replica(&sent), [hit]);
+
+    // The counts had come by another way: digests are equal, and nobody would ever ask for the id.
+    let (mut node, ..) = asking_owner();
+    let mut sent = node.hear(4, state(vec![]));
+    sent.extend(node.tick());
+    node.hear(3, have(2));
+    assert_eq!(told_to_replica(&sent), []);
+    let mut sent = node.hear(4, state(vec![hit]));
+    sent.extend(node.tick());
+    assert!(!hears_of_it(&sent), "node 3 has not confirmed it");
+    assert_eq!(told_to_replica(&sent), [hit]);
+    let mut sent = node.hear(3, have(3));
+    assert!(hears_of_it(&sent));
+    sent.extend(node.hear(4, state(vec![hit])));
+    sent.extend(node.tick());
+    assert_eq!(told_to_replica(&sent), [], "once");
 }
 
 /// A holder that is silent has not lost anything. When it is replaced by an incarnation that starts with nothing, it has.

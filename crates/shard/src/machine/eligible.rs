@@ -1,0 +1,54 @@
+//! Who may claim a shard, and whose promises it needs.
+
+use delta_crdt::ReplicaId;
+
+use super::Shard;
+use crate::settings::Partition;
+use crate::surroundings::Surroundings;
+
+impl Shard {
+    /// Whose promises a claim needs: of everybody alive who counts and remembers, or holds the shard. A newcomer that does
+    /// not count yet, or has yet to hear what a majority knows, knows nothing that these do not know, and could not promise.
+    pub(super) fn to_ask<'a>(
+        &'a self,
+        around: Surroundings<'a>,
+    ) -> impl Iterator<Item = ReplicaId> + 'a {
+        let held = |replica| self.record.as_ref().is_some_and(|it| it.held_by(replica));
+        let others = around.view.others(self.me);
+        let has_say = |other| around.view.counts(other) && around.view.remembers(other);
+        others.filter(move |&other| has_say(other) || held(other))
+    }
+
+    /// Whether those give a lease now who must give it to an owner: claiming without would be in vain.
+    pub(super) fn may_be_leased(&self, around: Surroundings<'_>) -> bool {
+        let runs = |other: ReplicaId| around.now.boot < around.leases.from_holder(other).until;
+        match self.settings.partition {
+            Partition::Available => {
+                let holders = self
+                    .record
+                    .as_ref()
+                    .map_or(&[][..], |record| &record.holders);
+                let mut holders = holders
+                    .iter()
+                    .copied()
+                    .filter(|&holder| holder != self.me && around.view.contains(holder))
+                    .peekable();
+                if holders.peek().is_some() {
+                    return holders.all(runs);
+                }
+                let mut others = around.view.others(self.me).peekable();
+                others.peek().is_none() || others.any(runs)
+            }
+            Partition::Quorum => {
+                let agrees = |voter| voter == self.me || runs(voter);
+                around.view.is_majority(agrees)
+            }
+        }
+    }
+
+    /// Whether this node's clock is off, and somebody is there to claim whose clock is not.
+    pub(super) fn is_aside(&self, around: Surroundings<'_>) -> bool {
+        let [preferred, aside] = around.view.placed();
+        !preferred.is_empty() && aside.iter().any(|seen| seen.replica == self.me)
+    }
+}
