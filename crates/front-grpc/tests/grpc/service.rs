@@ -1,6 +1,8 @@
 //! What is asked, and what Envoy is told.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use coordinator::FailMode;
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
@@ -9,8 +11,12 @@ use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimit
 use envoy_types::pb::google::protobuf::UInt64Value;
 use front_grpc::{Match, Rules, ratelimit_config};
 use quota::{Algorithm, Limit, Nanos};
+use tokio::sync::Barrier;
 
 use crate::server::{Server, config, per_minute, policy, request, rule, rules};
+
+/// When a test gives up.
+const WITHIN: Duration = Duration::from_secs(20);
 
 /// A status as text: `OK login 2/minute: 1 left, reset 60s`.
 fn status(status: &DescriptorStatus) -> String {
@@ -191,6 +197,27 @@ async fn negative_hits_give_back_and_never_more_than_was_taken() {
     assert_eq!(ask_with(&server, 0, Some(0), true).await, (Code::Ok, 6));
     let all = ask_with(&server, 0, Some(u64::MAX), true).await;
     assert_eq!(all, (Code::Ok, 10));
+}
+
+/// Sixteen that wait for a silent owner, one behind the other, took 56 s: longer than a node that stops waits for them.
+#[tokio::test]
+async fn what_is_given_back_does_not_wait_for_each_other() {
+    let server = Server::start(config(rules())).await;
+    ask_with(&server, 10, None, false).await;
+    *server.node.refunds_meet.lock().unwrap() = Some(Arc::new(Barrier::new(8)));
+    let mut request = request("edge", &["user=ada"; 8]);
+    for descriptor in &mut request.descriptors {
+        descriptor.is_negative_hits = true;
+    }
+    let response = tokio::time::timeout(WITHIN, server.ask(request)).await;
+    let response = response.expect("all of them are asked at once").unwrap();
+    let mut left: Vec<_> = response
+        .statuses
+        .iter()
+        .map(|status| status.limit_remaining)
+        .collect();
+    left.sort();
+    assert_eq!(left, [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
 #[tokio::test]
