@@ -56,6 +56,7 @@ impl<N: Node> Service<N> {
         if let [Some(ask)] = asks
             && let Some(told) = self.ask_at_once(ask)
         {
+            let told = told.or_else(|refusal| ask.told_without_decision().ok_or(refusal));
             return Ok(vec![told.map_err(|refusal| unavailable(0, &refusal, 0))?]);
         }
         let now = SystemTime::now();
@@ -89,13 +90,13 @@ impl<N: Node> Service<N> {
                 Err(refusal) => failures.push((place, refusal)),
             }
         }
-        if let Some((place, refusal)) = worst(failures) {
-            return Err(unavailable(place, &refusal, counted));
+        for (place, _) in &failures {
+            told[*place] = asks[*place].as_ref().and_then(Ask::told_without_decision);
         }
-        let told = told.into_iter();
-        Ok(told
-            .map(|told| told.expect("what is neither known nor asked is a failure"))
-            .collect())
+        told.into_iter().collect::<Option<_>>().ok_or_else(|| {
+            let (place, refusal) = worst(failures).expect("what is not known was asked in vain");
+            unavailable(place, &refusal, counted)
+        })
     }
 
     /// What a single descriptor is told, if this node knows at once.
