@@ -46,6 +46,7 @@
 //! | HTTP/1, TLS where there is none or none where there is, frames that are none | the connection ends |
 //! | a TLS handshake of more than 10 s | the connection ends |
 //! | 70 s in which no request begins or is answered: silence, a message in drips, an answer that is not taken | the connection ends, after a `GOAWAY` at 60 s |
+//! | more than 1 024 who watch the health | `RESOURCE_EXHAUSTED` |
 //! | more than 5 120 connections | the one that has been idle for longest ends; if none is idle, the new one |
 //!
 //! When nobody can decide and the limit fails closed, the answer is `UNAVAILABLE`, never the code `UNKNOWN`, so that Envoy
