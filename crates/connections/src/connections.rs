@@ -78,6 +78,8 @@ pub struct Seat {
 const BUSY: u32 = 0;
 /// The last answer has been given; the connection ends by itself once that is written.
 const LAST: u32 = u32::MAX;
+/// The connection is being dropped: no request begins on it any more.
+const CUT: u32 = u32::MAX - 1;
 /// Beside a tick: it was answered then, and the answer has not left.
 const UNREAD: u32 = 1 << 31;
 /// Beside a tick: a part of a request came then, and the rest has not. Ticks stay below it for 34 years.
@@ -114,9 +116,12 @@ impl Then {
 }
 
 impl Seat {
-    /// A request has begun.
-    pub fn begin_request(&self) {
-        self.state.store(BUSY, Relaxed);
+    /// A request has begun. `false`: the connection is being dropped, and nothing must be asked: it would be counted and not
+    /// answered.
+    #[must_use]
+    pub fn begin_request(&self) -> bool {
+        let begin = |state| (state != CUT).then_some(BUSY);
+        self.state.fetch_update(Relaxed, Relaxed, begin).is_ok()
     }
 
     /// A request has its answer, which has to leave.
@@ -133,16 +138,17 @@ impl Seat {
 
     /// Everything that was asked is answered, and has left.
     pub fn rest(&self) {
-        if let Doing::Unread(_) = self.doing() {
-            self.state.store(self.clock.tick.load(Relaxed), Relaxed);
+        let state = self.state.load(Relaxed);
+        if let Doing::Unread(_) = Doing::of(state) {
+            self.change(state, self.clock.tick.load(Relaxed));
         }
     }
 
     /// A part of a request has come, and its rest is awaited: for a minute from the first time that this is said.
     pub fn await_rest(&self) {
-        if let Doing::Idle(_) = self.doing() {
-            let now = self.clock.tick.load(Relaxed);
-            self.state.store(now | PARTIAL, Relaxed);
+        let state = self.state.load(Relaxed);
+        if let Doing::Idle(_) = Doing::of(state) {
+            self.change(state, self.clock.tick.load(Relaxed) | PARTIAL);
         }
     }
 
@@ -151,12 +157,25 @@ impl Seat {
         self.state.store(LAST, Relaxed);
     }
 
-    fn doing(&self) -> Doing {
-        match self.state.load(Relaxed) {
-            BUSY | LAST => Doing::Work,
-            tick if tick & UNREAD != 0 => Doing::Unread(tick & !UNREAD),
-            tick if tick & PARTIAL != 0 => Doing::Partial(tick & !PARTIAL),
-            tick => Doing::Idle(tick),
+    /// Lets no request begin any more, if nothing has happened since `state` was read.
+    fn cut(&self, state: u32) -> bool {
+        self.change(state, CUT)
+    }
+
+    /// Whether `state` was still so. Whoever changes it meanwhile, to say that it is cut or that a request has begun, is right.
+    fn change(&self, state: u32, to: u32) -> bool {
+        let changed = self.state.compare_exchange(state, to, Relaxed, Relaxed);
+        changed.is_ok()
+    }
+}
+
+impl Doing {
+    fn of(state: u32) -> Self {
+        match state {
+            BUSY | LAST | CUT => Self::Work,
+            tick if tick & UNREAD != 0 => Self::Unread(tick & !UNREAD),
+            tick if tick & PARTIAL != 0 => Self::Partial(tick & !PARTIAL),
+            tick => Self::Idle(tick),
         }
     }
 }
@@ -236,11 +255,11 @@ impl Connections {
 
     /// Closes those that have been idle for longest.
     pub(crate) fn make_room(&mut self) {
-        let mut idle: Vec<_> = self
-            .open
-            .iter()
-            .filter_map(|(id, open)| match open.seat.doing() {
-                Doing::Idle(since) | Doing::Partial(since) => Some((since, *id)),
+        let open = self.open.iter();
+        let states = open.map(|(id, open)| (*id, open.seat.state.load(Relaxed)));
+        let mut idle: Vec<_> = states
+            .filter_map(|(id, state)| match Doing::of(state) {
+                Doing::Idle(since) | Doing::Partial(since) => Some((since, id, state)),
                 Doing::Unread(_) | Doing::Work => None,
             })
             .collect();
@@ -248,9 +267,9 @@ impl Connections {
             return;
         }
         let evicted = idle.len().div_ceil(EVICTED_FRACTION);
-        idle.select_nth_unstable_by_key(evicted - 1, |(since, _)| *since);
-        for (_, id) in &idle[..evicted] {
-            self.close(*id);
+        idle.select_nth_unstable_by_key(evicted - 1, |(since, ..)| *since);
+        for &(_, id, state) in &idle[..evicted] {
+            self.close(id, state);
         }
         tracing::debug!(
             evicted,
@@ -309,18 +328,22 @@ impl Connections {
     }
 
     fn close_if(&mut self, is_over: impl Fn(Doing) -> bool) {
-        let over = self
-            .open
-            .iter()
-            .filter(|(_, open)| is_over(open.seat.doing()));
-        let over: Vec<_> = over.map(|(id, _)| *id).collect();
-        for id in over {
-            self.close(id);
+        let open = self.open.iter();
+        let states = open.map(|(id, open)| (*id, open.seat.state.load(Relaxed)));
+        let over: Vec<_> = states
+            .filter(|&(_, state)| is_over(Doing::of(state)))
+            .collect();
+        for (id, state) in over {
+            self.close(id, state);
         }
     }
 
-    fn close(&mut self, id: Id) {
-        if let Some(open) = self.open.remove(&id) {
+    /// Drops a connection that was seen in `state`, unless something has happened on it since.
+    fn close(&mut self, id: Id, state: u32) {
+        let open = self.open.get(&id);
+        if open.is_some_and(|open| open.seat.cut(state))
+            && let Some(open) = self.open.remove(&id)
+        {
             // Nothing is lost: no request has begun, or nobody has taken its answer for a minute.
             open.task.abort();
         }
@@ -346,10 +369,10 @@ mod tests {
         let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 3);
         let seats = fill(&mut connections, 3);
         connections.tick();
-        seats[0].begin_request();
+        assert!(seats[0].begin_request());
         assert!(!seats[0].end_request().is_last());
         seats[0].rest();
-        seats[1].begin_request();
+        assert!(seats[1].begin_request());
 
         fill(&mut connections, 1);
         let left = |seat: &Arc<Seat>| {
@@ -368,7 +391,7 @@ mod tests {
     async fn busy_connections_stay() {
         let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 2);
         for seat in fill(&mut connections, 2) {
-            seat.begin_request();
+            assert!(seat.begin_request());
         }
         assert!(connections.seat().is_none());
         for _ in 0..100 {
@@ -378,12 +401,33 @@ mod tests {
         assert_eq!(connections.open.len(), 2);
     }
 
+    /// Between the look at a connection and its end, a request could begin: it was counted, and dropped while it waited for
+    /// another node.
+    #[tokio::test]
+    async fn what_begins_while_a_connection_is_looked_at_is_answered() {
+        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 1);
+        let seat = fill(&mut connections, 1).remove(0);
+        let (&id, _) = connections.open.iter().next().unwrap();
+        let seen = seat.state.load(Relaxed);
+        assert!(seat.begin_request());
+        connections.close(id, seen);
+        assert_eq!(connections.open.len(), 1);
+
+        assert!(!seat.end_request().is_last());
+        seat.rest();
+        connections.close_idle();
+        assert_eq!(connections.open.len(), 0);
+        seat.rest();
+        seat.await_rest();
+        assert!(!seat.begin_request(), "it is being dropped");
+    }
+
     /// A hit that is counted is answered: also when the client is slow to take what it asked for.
     #[tokio::test]
     async fn who_has_not_taken_his_answer_has_a_minute_for_it() {
         let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 1);
         for seat in fill(&mut connections, 1) {
-            seat.begin_request();
+            assert!(seat.begin_request());
             assert!(!seat.end_request().is_last());
         }
         assert!(connections.seat().is_none());

@@ -47,21 +47,21 @@ pub(crate) enum Reading {
 }
 
 /// Answers the commands that `input` begins with, up to `share`, and says how many bytes they had. `begin` is called
-/// before anything is asked or said.
+/// before anything is asked; where it says `false`, nothing is, and `None` comes back.
 pub(crate) async fn answer<N: Node>(
     conversation: &mut Conversation,
     common: &Common<N>,
     input: &[u8],
     share: Share,
-    begin: impl Fn(),
+    begin: impl Fn() -> bool,
     out: &mut BytesMut,
-) -> (usize, Reading) {
+) -> Option<(usize, Reading)> {
     let limiter = &common.limiter;
     let mut read = 0;
     loop {
         let step = conversation.next(limiter, &common.server, input, &mut read, share.hits, out);
-        if !matches!(step, Step::Starved) {
-            begin();
+        if !matches!(step, Step::Starved) && !begin() {
+            return None;
         }
         match step {
             Step::Ask(asked) => ask(limiter, conversation, &asked, out).await,
@@ -76,11 +76,11 @@ pub(crate) async fn answer<N: Node>(
                 conversation.told_reset(&told, out);
             }
             Step::Said => {}
-            Step::Starved => return (read, Reading::Starved),
-            Step::Over => return (read, Reading::Over),
+            Step::Starved => return Some((read, Reading::Starved)),
+            Step::Over => return Some((read, Reading::Over)),
         }
         if share.bytes <= out.len() {
-            return (read, Reading::Waits);
+            return Some((read, Reading::Waits));
         }
     }
 }
