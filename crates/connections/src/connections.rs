@@ -10,6 +10,8 @@ use rustix::process::{Resource, getrlimit};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::seat::{BUSY, Clock, Doing, PARTIAL, Seat};
+
 /// Most connections. An idle one costs 10 to 14 KiB, most of it buffers, as measured: 280 MiB at the bound.
 const CONNECTIONS_MAX: usize = 20_000;
 /// File descriptors left for everything else: peers, files, the runtime.
@@ -59,127 +61,6 @@ struct Open {
     task: AbortHandle,
 }
 
-/// Read by every connection for every request: a whole second will do, and needs no system call.
-#[derive(Debug)]
-struct Clock {
-    tick: AtomicU32,
-    is_draining: AtomicBool,
-}
-
-/// What one connection is doing.
-#[derive(Debug)]
-pub struct Seat {
-    clock: Arc<Clock>,
-    /// The tick since which it is idle, or one of the values below.
-    state: AtomicU32,
-}
-
-/// A request is being answered.
-const BUSY: u32 = 0;
-/// The last answer has been given; the connection ends by itself once that is written.
-const LAST: u32 = u32::MAX;
-/// The connection is being dropped: no request begins on it any more.
-const CUT: u32 = u32::MAX - 1;
-/// Beside a tick: it was answered then, and the answer has not left.
-const UNREAD: u32 = 1 << 31;
-/// Beside a tick: a part of a request came then, and the rest has not. Ticks stay below it for 34 years.
-const PARTIAL: u32 = 1 << 30;
-
-/// What one connection is doing.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Doing {
-    /// Answering, or closing.
-    Work,
-    /// Waiting for the client to take an answer, since this tick.
-    Unread(u32),
-    /// Waiting for the rest of a request, since this tick. Nothing is lost if it ends: nothing was counted.
-    Partial(u32),
-    /// Waiting for the client to ask, since this tick. Nothing is lost if it ends.
-    Idle(u32),
-}
-
-/// What follows after an answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Then {
-    /// The connection waits for the next request.
-    Stay,
-    /// The connection ends.
-    Close,
-}
-
-impl Then {
-    /// Whether the connection ends with this answer.
-    #[must_use]
-    pub fn is_last(self) -> bool {
-        self == Self::Close
-    }
-}
-
-impl Seat {
-    /// A request has begun. `false`: the connection is being dropped, and nothing must be asked: it would be counted and not
-    /// answered.
-    #[must_use]
-    pub fn begin_request(&self) -> bool {
-        let begin = |state| (state != CUT).then_some(BUSY);
-        self.state.fetch_update(Relaxed, Relaxed, begin).is_ok()
-    }
-
-    /// A request has its answer, which has to leave.
-    #[must_use]
-    pub fn end_request(&self) -> Then {
-        if self.clock.is_draining.load(Relaxed) {
-            self.state.store(LAST, Relaxed);
-            return Then::Close;
-        }
-        let now = self.clock.tick.load(Relaxed);
-        self.state.store(now | UNREAD, Relaxed);
-        Then::Stay
-    }
-
-    /// Everything that was asked is answered, and has left.
-    pub fn rest(&self) {
-        let state = self.state.load(Relaxed);
-        if let Doing::Unread(_) = Doing::of(state) {
-            self.change(state, self.clock.tick.load(Relaxed));
-        }
-    }
-
-    /// A part of a request has come, and its rest is awaited: for a minute from the first time that this is said.
-    pub fn await_rest(&self) {
-        let state = self.state.load(Relaxed);
-        if let Doing::Idle(_) = Doing::of(state) {
-            self.change(state, self.clock.tick.load(Relaxed) | PARTIAL);
-        }
-    }
-
-    /// Nothing is asked any more, and the connection ends by itself.
-    pub fn close(&self) {
-        self.state.store(LAST, Relaxed);
-    }
-
-    /// Lets no request begin any more, if nothing has happened since `state` was read.
-    fn cut(&self, state: u32) -> bool {
-        self.change(state, CUT)
-    }
-
-    /// Whether `state` was still so. Whoever changes it meanwhile, to say that it is cut or that a request has begun, is right.
-    fn change(&self, state: u32, to: u32) -> bool {
-        let changed = self.state.compare_exchange(state, to, Relaxed, Relaxed);
-        changed.is_ok()
-    }
-}
-
-impl Doing {
-    fn of(state: u32) -> Self {
-        match state {
-            BUSY | LAST | CUT => Self::Work,
-            tick if tick & UNREAD != 0 => Self::Unread(tick & !UNREAD),
-            tick if tick & PARTIAL != 0 => Self::Partial(tick & !PARTIAL),
-            tick => Self::Idle(tick),
-        }
-    }
-}
-
 impl Connections {
     pub(crate) fn new(idle: Idle) -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -212,13 +93,7 @@ impl Connections {
         if self.max <= self.open.len() {
             self.make_room();
         }
-        (self.open.len() < self.max).then(|| {
-            let state = AtomicU32::new(self.clock.tick.load(Relaxed));
-            Arc::new(Seat {
-                clock: Arc::clone(&self.clock),
-                state,
-            })
-        })
+        (self.open.len() < self.max).then(|| Arc::new(Seat::new(Arc::clone(&self.clock))))
     }
 
     /// Says that a connection was refused, in one line a second for all of them.
@@ -256,7 +131,7 @@ impl Connections {
     /// Closes those that have been idle for longest.
     pub(crate) fn make_room(&mut self) {
         let open = self.open.iter();
-        let states = open.map(|(id, open)| (*id, open.seat.state.load(Relaxed)));
+        let states = open.map(|(id, open)| (*id, open.seat.state()));
         let mut idle: Vec<_> = states
             .filter_map(|(id, state)| match Doing::of(state) {
                 Doing::Idle(since) | Doing::Partial(since) => Some((since, id, state)),
@@ -329,7 +204,7 @@ impl Connections {
 
     fn close_if(&mut self, is_over: impl Fn(Doing) -> bool) {
         let open = self.open.iter();
-        let states = open.map(|(id, open)| (*id, open.seat.state.load(Relaxed)));
+        let states = open.map(|(id, open)| (*id, open.seat.state()));
         let over: Vec<_> = states
             .filter(|&(_, state)| is_over(Doing::of(state)))
             .collect();
@@ -408,7 +283,7 @@ mod tests {
         let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 1);
         let seat = fill(&mut connections, 1).remove(0);
         let (&id, _) = connections.open.iter().next().unwrap();
-        let seen = seat.state.load(Relaxed);
+        let seen = seat.state();
         assert!(seat.begin_request());
         connections.close(id, seen);
         assert_eq!(connections.open.len(), 1);
