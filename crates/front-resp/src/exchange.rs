@@ -35,6 +35,9 @@ pub(crate) const LARGE: Share = Share {
     bytes: 32 * 1024,
 };
 
+/// Bytes that most hits are answered in: the buffer grows once for all that are asked together, not line by line.
+const REPLY: usize = 48;
+
 /// Whether there may be more to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Reading {
@@ -92,12 +95,12 @@ async fn ask<N: Node>(
     asked: &[Asked<'_>],
     out: &mut BytesMut,
 ) {
+    out.reserve(REPLY * asked.len());
     if let [one] = asked {
         let (selected, key, cost) = conversation.parts(one);
-        let told = match limiter.try_hit(selected, key, cost) {
-            Some(told) => told,
-            None => limiter.hit(selected, key, cost).await,
-        };
+        // Not `try_hit` before it: `hit` begins with the same attempt, which a hit for another node would make twice, and its
+        // future is a part of this one, so there is nothing to save.
+        let told = limiter.hit(selected, key, cost).await;
         conversation.told(one, &told, out);
         return;
     }
