@@ -90,7 +90,7 @@ fn redis_cli_is_understood() {
         "printed without its dash"
     );
     assert!(cli("WEIR.CHECK none ada").starts_with("UNKNOWNLIMIT "));
-    assert!(cli("COMMAND DOCS weir.check").contains("Counts a hit by a limit of the file"));
+    assert!(cli("COMMAND DOCS weir.check").contains("Counts a hit by a limit that has a name"));
 }
 
 /// By a limit of the file and by a rule, through any node and either front: one count.

@@ -10,6 +10,8 @@ use rustix::process::{Resource, getrlimit};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::seat::{BUSY, Clock, Doing, PARTIAL, Seat};
+
 /// Most connections. An idle one costs 10 to 14 KiB, most of it buffers, as measured: 280 MiB at the bound.
 const CONNECTIONS_MAX: usize = 20_000;
 /// File descriptors left for everything else: peers, files, the runtime.
@@ -59,108 +61,6 @@ struct Open {
     task: AbortHandle,
 }
 
-/// Read by every connection for every request: a whole second will do, and needs no system call.
-#[derive(Debug)]
-struct Clock {
-    tick: AtomicU32,
-    is_draining: AtomicBool,
-}
-
-/// What one connection is doing.
-#[derive(Debug)]
-pub struct Seat {
-    clock: Arc<Clock>,
-    /// The tick since which it is idle, or one of the values below.
-    state: AtomicU32,
-}
-
-/// A request is being answered.
-const BUSY: u32 = 0;
-/// The last answer has been given; the connection ends by itself once that is written.
-const LAST: u32 = u32::MAX;
-/// Beside a tick: it was answered then, and the answer has not left.
-const UNREAD: u32 = 1 << 31;
-/// Beside a tick: a part of a request came then, and the rest has not. Ticks stay below it for 34 years.
-const PARTIAL: u32 = 1 << 30;
-
-/// What one connection is doing.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Doing {
-    /// Answering, or closing.
-    Work,
-    /// Waiting for the client to take an answer, since this tick.
-    Unread(u32),
-    /// Waiting for the rest of a request, since this tick. Nothing is lost if it ends: nothing was counted.
-    Partial(u32),
-    /// Waiting for the client to ask, since this tick. Nothing is lost if it ends.
-    Idle(u32),
-}
-
-/// What follows after an answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Then {
-    /// The connection waits for the next request.
-    Stay,
-    /// The connection ends.
-    Close,
-}
-
-impl Then {
-    /// Whether the connection ends with this answer.
-    #[must_use]
-    pub fn is_last(self) -> bool {
-        self == Self::Close
-    }
-}
-
-impl Seat {
-    /// A request has begun.
-    pub fn begin_request(&self) {
-        self.state.store(BUSY, Relaxed);
-    }
-
-    /// A request has its answer, which has to leave.
-    #[must_use]
-    pub fn end_request(&self) -> Then {
-        if self.clock.is_draining.load(Relaxed) {
-            self.state.store(LAST, Relaxed);
-            return Then::Close;
-        }
-        let now = self.clock.tick.load(Relaxed);
-        self.state.store(now | UNREAD, Relaxed);
-        Then::Stay
-    }
-
-    /// Everything that was asked is answered, and has left.
-    pub fn rest(&self) {
-        if let Doing::Unread(_) = self.doing() {
-            self.state.store(self.clock.tick.load(Relaxed), Relaxed);
-        }
-    }
-
-    /// A part of a request has come, and its rest is awaited: for a minute from the first time that this is said.
-    pub fn await_rest(&self) {
-        if let Doing::Idle(_) = self.doing() {
-            let now = self.clock.tick.load(Relaxed);
-            self.state.store(now | PARTIAL, Relaxed);
-        }
-    }
-
-    /// Nothing is asked any more, and the connection ends by itself.
-    pub fn close(&self) {
-        self.state.store(LAST, Relaxed);
-    }
-
-    fn doing(&self) -> Doing {
-        match self.state.load(Relaxed) {
-            BUSY | LAST => Doing::Work,
-            tick if tick & UNREAD != 0 => Doing::Unread(tick & !UNREAD),
-            tick if tick & PARTIAL != 0 => Doing::Partial(tick & !PARTIAL),
-            tick => Doing::Idle(tick),
-        }
-    }
-}
-
 impl Connections {
     pub(crate) fn new(idle: Idle) -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -193,13 +93,7 @@ impl Connections {
         if self.max <= self.open.len() {
             self.make_room();
         }
-        (self.open.len() < self.max).then(|| {
-            let state = AtomicU32::new(self.clock.tick.load(Relaxed));
-            Arc::new(Seat {
-                clock: Arc::clone(&self.clock),
-                state,
-            })
-        })
+        (self.open.len() < self.max).then(|| Arc::new(Seat::new(Arc::clone(&self.clock))))
     }
 
     /// Says that a connection was refused, in one line a second for all of them.
@@ -236,11 +130,11 @@ impl Connections {
 
     /// Closes those that have been idle for longest.
     pub(crate) fn make_room(&mut self) {
-        let mut idle: Vec<_> = self
-            .open
-            .iter()
-            .filter_map(|(id, open)| match open.seat.doing() {
-                Doing::Idle(since) | Doing::Partial(since) => Some((since, *id)),
+        let open = self.open.iter();
+        let states = open.map(|(id, open)| (*id, open.seat.state()));
+        let mut idle: Vec<_> = states
+            .filter_map(|(id, state)| match Doing::of(state) {
+                Doing::Idle(since) | Doing::Partial(since) => Some((since, id, state)),
                 Doing::Unread(_) | Doing::Work => None,
             })
             .collect();
@@ -248,9 +142,9 @@ impl Connections {
             return;
         }
         let evicted = idle.len().div_ceil(EVICTED_FRACTION);
-        idle.select_nth_unstable_by_key(evicted - 1, |(since, _)| *since);
-        for (_, id) in &idle[..evicted] {
-            self.close(*id);
+        idle.select_nth_unstable_by_key(evicted - 1, |(since, ..)| *since);
+        for &(_, id, state) in &idle[..evicted] {
+            self.close(id, state);
         }
         tracing::debug!(
             evicted,
@@ -309,18 +203,22 @@ impl Connections {
     }
 
     fn close_if(&mut self, is_over: impl Fn(Doing) -> bool) {
-        let over = self
-            .open
-            .iter()
-            .filter(|(_, open)| is_over(open.seat.doing()));
-        let over: Vec<_> = over.map(|(id, _)| *id).collect();
-        for id in over {
-            self.close(id);
+        let open = self.open.iter();
+        let states = open.map(|(id, open)| (*id, open.seat.state()));
+        let over: Vec<_> = states
+            .filter(|&(_, state)| is_over(Doing::of(state)))
+            .collect();
+        for (id, state) in over {
+            self.close(id, state);
         }
     }
 
-    fn close(&mut self, id: Id) {
-        if let Some(open) = self.open.remove(&id) {
+    /// Drops a connection that was seen in `state`, unless something has happened on it since.
+    fn close(&mut self, id: Id, state: u32) {
+        let open = self.open.get(&id);
+        if open.is_some_and(|open| open.seat.cut(state))
+            && let Some(open) = self.open.remove(&id)
+        {
             // Nothing is lost: no request has begun, or nobody has taken its answer for a minute.
             open.task.abort();
         }
@@ -346,10 +244,10 @@ mod tests {
         let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 3);
         let seats = fill(&mut connections, 3);
         connections.tick();
-        seats[0].begin_request();
+        assert!(seats[0].begin_request());
         assert!(!seats[0].end_request().is_last());
         seats[0].rest();
-        seats[1].begin_request();
+        assert!(seats[1].begin_request());
 
         fill(&mut connections, 1);
         let left = |seat: &Arc<Seat>| {
@@ -368,7 +266,7 @@ mod tests {
     async fn busy_connections_stay() {
         let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 2);
         for seat in fill(&mut connections, 2) {
-            seat.begin_request();
+            assert!(seat.begin_request());
         }
         assert!(connections.seat().is_none());
         for _ in 0..100 {
@@ -378,12 +276,33 @@ mod tests {
         assert_eq!(connections.open.len(), 2);
     }
 
+    /// Between the look at a connection and its end, a request could begin: it was counted, and dropped while it waited for
+    /// another node.
+    #[tokio::test]
+    async fn what_begins_while_a_connection_is_looked_at_is_answered() {
+        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 1);
+        let seat = fill(&mut connections, 1).remove(0);
+        let (&id, _) = connections.open.iter().next().unwrap();
+        let seen = seat.state();
+        assert!(seat.begin_request());
+        connections.close(id, seen);
+        assert_eq!(connections.open.len(), 1);
+
+        assert!(!seat.end_request().is_last());
+        seat.rest();
+        connections.close_idle();
+        assert_eq!(connections.open.len(), 0);
+        seat.rest();
+        seat.await_rest();
+        assert!(!seat.begin_request(), "it is being dropped");
+    }
+
     /// A hit that is counted is answered: also when the client is slow to take what it asked for.
     #[tokio::test]
     async fn who_has_not_taken_his_answer_has_a_minute_for_it() {
         let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 1);
         for seat in fill(&mut connections, 1) {
-            seat.begin_request();
+            assert!(seat.begin_request());
             assert!(!seat.end_request().is_last());
         }
         assert!(connections.seat().is_none());

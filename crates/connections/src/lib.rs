@@ -7,8 +7,10 @@
 
 mod connections;
 mod memory;
+mod seat;
 mod serve;
 
-pub use connections::{Idle, Seat, Then};
+pub use connections::Idle;
 pub use memory::{Memory, NoRoom, Room};
+pub use seat::{Seat, Then};
 pub use serve::{Terms, serve};

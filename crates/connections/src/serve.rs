@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::connections::{Connections, Idle, Seat};
+use crate::connections::{Connections, Idle};
+use crate::seat::Seat;
 
 /// Pause after the system refused to accept, most likely for want of file descriptors.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(10);

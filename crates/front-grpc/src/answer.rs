@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, 
 use envoy_types::pb::google::protobuf::Duration;
 use http::HeaderMap;
 use limiter::write_retry_after;
-use quota::{Cost, Decision, Nanos, Verdict};
+use quota::{Decision, Nanos, Verdict};
 
 use crate::asked::{Ask, Deed};
 use crate::meter::Meters;
@@ -27,6 +27,14 @@ pub(crate) enum Told {
 }
 
 impl Told {
+    /// What passes although nobody could decide: as of a limit that fails open, nothing is known of its state.
+    pub(crate) const UNDECIDED: Self = Self::Decided(Decision {
+        verdict: Verdict::Allow,
+        remaining: 0,
+        grows_after: Nanos::ZERO,
+        reset_after: Nanos::ZERO,
+    });
+
     /// What can be told without asking anybody. `None`: the count has to be asked.
     pub(crate) fn at_once(ask: Option<&Ask<'_>>, now: SystemTime) -> Option<Self> {
         let Some(ask) = ask else {
@@ -37,7 +45,7 @@ impl Told {
             Bound::Everything => Some(Self::Unlimited),
             Bound::Nothing(period) => Some(Self::Decided(Decision {
                 verdict: match ask.deed {
-                    Deed::Hit(Cost::PEEK) | Deed::Refund(_) => Verdict::Allow,
+                    Deed::Refund(_) => Verdict::Allow,
                     Deed::Hit(_) => Verdict::NeverConforms,
                 },
                 remaining: 0,
@@ -102,7 +110,8 @@ pub(crate) fn respond(
         response.statuses.push(status(ask.as_ref(), *told, code));
         if let (Some(ask), Told::Decided(decision)) = (ask, told)
             && !is_shadow
-            && ask.held_to.counted.is_some()
+            // One without headers that denies is told by none, rather than by those of one that allowed.
+            && (is_over || ask.held_to.counted.is_some())
             && tightest.is_none_or(|(_, known)| tightness(decision) < tightness(known))
         {
             tightest = Some((ask, decision));
@@ -148,7 +157,7 @@ fn duration(span: Nanos) -> Duration {
     }
 }
 
-/// The headers that tell a client where it stands, of the limit that is nearest to deny.
+/// The headers that tell a client where it stands, of the limit that is nearest to deny. None for 0 requests per unit.
 fn headers(ask: &Ask<'_>, decision: &Decision) -> Vec<HeaderValue> {
     let Some(counted) = &ask.held_to.counted else {
         return Vec::new();

@@ -11,6 +11,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
 use limiter::Key;
 use quota::{Algorithm, Cost, Limit};
 
+use crate::answer::Told;
 use crate::descriptor::{ENTRIES_MAX, Entry, NAMESPACE, key_of_all};
 use crate::in_force::InForce;
 use crate::rule::{Bound, Rule};
@@ -149,6 +150,12 @@ impl<'r> Ask<'r> {
                 .expect("values are made into keys that may be counted"),
             deed: deed(request, descriptor),
         }
+    }
+
+    /// What is told where nobody could decide. `None`: nothing can be; a rule in shadow mode turns nobody away, whatever
+    /// its limit does without a decision, and whether it was to count or to give back.
+    pub(crate) fn told_without_decision(&self) -> Option<Told> {
+        self.held_to.rule.is_shadow.then_some(Told::UNDECIDED)
     }
 }
 

@@ -43,18 +43,28 @@ pub(crate) struct Seat {
     tick: Arc<AtomicU32>,
     /// The tick at which a request began or was answered last.
     active: AtomicU32,
-    /// Requests that have no answer yet, and answers that go on until the client ends them.
+    /// Requests that have no answer yet, or [`CUT`].
     busy: AtomicU32,
     is_leaving: AtomicBool,
     leave: Notify,
 }
 
+/// In place of the number of requests: the connection is cut, and none begins any more. A connection has at most 256.
+const CUT: u32 = u32::MAX;
+
 impl Seat {
-    /// A request has begun, or an answer that goes on.
-    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
-        self.busy.fetch_add(1, Relaxed);
+    /// A request has begun. `None`: the connection is being cut, and it must not be asked.
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<Busy> {
+        let more = |busy| (busy != CUT).then(|| busy + 1);
+        self.busy.fetch_update(Relaxed, Relaxed, more).ok()?;
         self.touch();
-        Busy(Arc::clone(self))
+        Some(Busy(Arc::clone(self)))
+    }
+
+    /// Lets no request begin any more, unless one has: it would be dropped in the middle, counted and not answered.
+    fn cut_if_idle(&self) -> bool {
+        let cut = self.busy.compare_exchange(0, CUT, Relaxed, Relaxed);
+        cut.is_ok()
     }
 
     /// Resolves when the connection shall take no more requests.
@@ -67,11 +77,13 @@ impl Seat {
         self.is_leaving.load(Relaxed)
     }
 
-    fn touch(&self) {
+    /// Something was asked, or an answer that goes on was taken.
+    pub(crate) fn touch(&self) {
         self.active.store(self.tick.load(Relaxed), Relaxed);
     }
 
-    fn is_idle(&self) -> bool {
+    /// Whether no request is without its answer.
+    pub(crate) fn is_idle(&self) -> bool {
         self.busy.load(Relaxed) == 0
     }
 
@@ -84,13 +96,6 @@ impl Seat {
 
 /// While it lives, a request is answered.
 pub(crate) struct Busy(Arc<Seat>);
-
-impl Busy {
-    /// The answer goes on, and is taken.
-    pub(crate) fn touch(&self) {
-        self.0.touch();
-    }
-}
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -157,7 +162,7 @@ impl Connections {
         let idle = open.filter(|(_, open)| open.seat.is_idle());
         let oldest = idle.min_by_key(|(_, open)| open.seat.active.load(Relaxed));
         if let Some((&id, _)) = oldest {
-            self.cut(id);
+            self.cut_idle(id);
         }
     }
 
@@ -200,10 +205,28 @@ impl Connections {
         }
     }
 
+    /// Cuts all that wait for nothing, or have said nothing.
+    pub(crate) fn cut_all_idle(&mut self) {
+        let open: Vec<_> = self.open.keys().copied().collect();
+        for id in open {
+            self.cut_idle(id);
+        }
+    }
+
     /// Waits until nobody is left.
     pub(crate) async fn closed(&mut self) {
         while !self.tasks.is_empty() {
             self.changed().await;
+        }
+    }
+
+    fn cut_idle(&mut self, id: Id) {
+        if self
+            .open
+            .get(&id)
+            .is_some_and(|open| open.seat.cut_if_idle())
+        {
+            self.cut(id);
         }
     }
 
@@ -237,7 +260,7 @@ mod tests {
     async fn the_longest_idle_makes_room() {
         let mut connections = Connections::with_max(3);
         let seats = fill(&mut connections, 3);
-        let _busy = seats[0].begin();
+        let _busy = seats[0].begin().unwrap();
         connections.tick();
         drop(seats[1].begin());
         fill(&mut connections, 1);
@@ -250,6 +273,21 @@ mod tests {
         let mut connections = Connections::with_max(1);
         let _busy = fill(&mut connections, 1)[0].begin();
         assert!(connections.seat().is_none());
+    }
+
+    /// Between the look at a connection and its end a request could begin, which was counted and dropped.
+    #[tokio::test]
+    async fn on_a_connection_that_is_cut_nothing_begins() {
+        let mut connections = Connections::with_max(2);
+        let seats = fill(&mut connections, 2);
+        let busy = seats[0].begin().unwrap();
+        connections.cut_all_idle();
+        assert!(is_open(&connections, &seats[0]) && !is_open(&connections, &seats[1]));
+        assert!(seats[1].begin().is_none());
+        drop(seats[0].begin().unwrap());
+        drop(busy);
+        connections.cut_all_idle();
+        assert!(seats[0].begin().is_none());
     }
 
     #[tokio::test]

@@ -65,7 +65,7 @@ pub(crate) struct OnConnection<N> {
 
 impl<N: Node> Dispatch<N> {
     pub(crate) fn new(limiter: Limiter<N>, rules: Arc<Rules>, api_token: Option<String>) -> Self {
-        let health = HealthServer::new(Healthy(limiter.clone()));
+        let health = HealthServer::new(Healthy::new(limiter.clone()));
         let others = reflection::add_to(Routes::new(health.max_decoding_message_size(MESSAGE_MAX)));
         let service = Service::new(limiter, rules);
         Self {
@@ -120,7 +120,10 @@ impl<N: Node> hyper::service::Service<Request<Incoming>> for OnConnection<N> {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        let busy = self.seat.begin();
+        let Some(busy) = self.seat.begin() else {
+            let status = Status::unavailable("this connection ends; nothing was counted");
+            return Answering::Refused(Some(status));
+        };
         let Some(entered) = self.dispatch.enter() else {
             let status = Status::unavailable("too many requests are waiting; nothing was counted");
             return Answering::Refused(Some(status));

@@ -21,11 +21,12 @@
 //! | with `is_negative_hits` | `OK` with what is left after its addend was given back, never more than all |
 //! | held to `unlimited` | `OK`, `limit_remaining` 4 294 967 295 |
 //! | held to 0 requests per unit | `OVER_LIMIT`, nothing is counted |
-//! | held to a rule in shadow mode | as without, but `OK` |
+//! | held to a rule in shadow mode | as without, but `OK`, also when nobody can decide |
 //! | whose rule another rule of the request replaces | `OK` without `current_limit`, not counted |
 //! | with a `limit` of its own, in a domain that is known | held to that one, counted for all of its entries |
 //!
-//! `response_headers_to_add` has the headers of HTTP for the limit that is nearest to deny, none for rules in shadow mode.
+//! `response_headers_to_add` has the headers of HTTP for the limit that is nearest to deny, none for rules in shadow mode, and none where
+//! that is one of 0 requests per unit.
 //! Unlike envoyproxy/ratelimit, which adds what is over the limit to its counters, a hit that does not pass is not counted.
 //!
 //! # What bad input gets
@@ -45,6 +46,7 @@
 //! | HTTP/1, TLS where there is none or none where there is, frames that are none | the connection ends |
 //! | a TLS handshake of more than 10 s | the connection ends |
 //! | 70 s in which no request begins or is answered: silence, a message in drips, an answer that is not taken | the connection ends, after a `GOAWAY` at 60 s |
+//! | more than 1 024 who watch the health | `RESOURCE_EXHAUSTED` |
 //! | more than 5 120 connections | the one that has been idle for longest ends; if none is idle, the new one |
 //!
 //! When nobody can decide and the limit fails closed, the answer is `UNAVAILABLE`, never the code `UNKNOWN`, so that Envoy

@@ -10,7 +10,7 @@ pub struct Rule {
     pub name: String,
     /// How much passes.
     pub bound: Bound,
-    /// Counts as usual, and tells the client that it passes in any case.
+    /// Counts as usual, and tells the client that it passes in any case, also where nobody could decide.
     pub is_shadow: bool,
     /// Names of rules that do not hold for a request in which this one holds.
     pub replaces: Vec<String>,

@@ -34,11 +34,14 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const HEADERS_MAX: u32 = 16 * 1024;
 /// How long the listener rests when nothing more can be opened.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// How long those who have asked may take to be answered, once the front stops: longer than any decision takes.
-const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+/// How long those who wait for nothing may take to say goodbye, once the front stops: three round trips around the world. A
+/// client that has said nothing yet never does.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+/// How long those who have asked may take to be answered after that: longer than any decision takes, and 10 s in all.
+const DRAIN_WITHIN: Duration = Duration::from_secs(9);
 
 /// Serves the rate limit service, health and reflection on `listener` until `shutdown`, and then until everybody who asked
-/// has been answered, 10 s at most.
+/// has been answered, 10 s at most. Who waits for nothing then, or has not said what it wants, is cut after 1 s.
 ///
 /// HTTP/2, with TLS where `config` has it. At most 5 120 connections: at the bound, the one that has been idle for longest
 /// makes room. A connection on which no request begins or is answered for 60 s is asked to end, and cut 10 s later.
@@ -81,12 +84,18 @@ async fn accept<N: Node>(
     }
     drop(listener);
     connections.begin_drain();
-    if tokio::time::timeout(DRAIN_WITHIN, connections.closed())
-        .await
-        .is_err()
-    {
-        tracing::warn!("cut off clients that had not taken their answers");
+    if is_late(GOODBYE_WITHIN, &mut connections).await {
+        connections.cut_all_idle();
+        if is_late(DRAIN_WITHIN, &mut connections).await {
+            tracing::warn!("cut off clients that had not taken their answers");
+        }
     }
+}
+
+/// Whether somebody is still there after so long.
+async fn is_late(within: Duration, connections: &mut Connections) -> bool {
+    let closed = tokio::time::timeout(within, connections.closed());
+    closed.await.is_err()
 }
 
 async fn accept_now(listener: &TcpListener) -> Poll<io::Result<(TcpStream, SocketAddr)>> {

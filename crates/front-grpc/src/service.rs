@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use coordinator::Hit;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitService;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use futures_util::future::join_all;
 use limiter::{Key, Limiter, Node, Refusal};
 use quota::Cost;
 use tonic::metadata::MetadataValue;
@@ -49,11 +50,13 @@ impl<N: Node> RateLimitService for Service<N> {
 }
 
 impl<N: Node> Service<N> {
-    /// What each descriptor is told. All counts are asked in one batch, each for itself; what is given back, after it.
+    /// What each descriptor is told. All counts are asked in one batch, each for itself; after it, what is given back, all
+    /// at once too: one behind the other, sixteen that wait for a silent owner would outlast a drain.
     async fn ask(&self, asks: &[Option<Ask<'_>>]) -> Result<Vec<Told>, Status> {
         if let [Some(ask)] = asks
             && let Some(told) = self.ask_at_once(ask)
         {
+            let told = told.or_else(|refusal| ask.told_without_decision().ok_or(refusal));
             return Ok(vec![told.map_err(|refusal| unavailable(0, &refusal, 0))?]);
         }
         let now = SystemTime::now();
@@ -64,31 +67,36 @@ impl<N: Node> Service<N> {
 
         let (places, hits): (Vec<_>, Vec<_>) = hits(asks).unzip();
         let answers = self.limiter.hits(&hits).await;
-        for (place, answer) in places.into_iter().zip(answers) {
+        for ((place, hit), answer) in places.into_iter().zip(&hits).zip(answers) {
             match answer {
                 Ok(answer) => {
-                    counted += usize::from(answer.decision.is_allowed() && !answer.by_fail_mode);
+                    let is_counted = answer.decision.is_allowed() && !answer.by_fail_mode;
+                    counted += usize::from(is_counted && hit.cost != Cost::PEEK);
                     told[place] = Some(Told::of_hit(&answer));
                 }
                 Err(refusal) => failures.push((place, refusal)),
             }
         }
-        for (place, refunded, key, cost) in refunds(asks) {
-            match self.limiter.refund(&refunded.selected, key, cost).await {
+        let refunds = refunds(asks).map(async |(place, refunded, key, cost)| {
+            let answer = self.limiter.refund(&refunded.selected, key, cost).await;
+            (place, cost, answer)
+        });
+        for (place, cost, answer) in join_all(refunds).await {
+            match answer {
                 Ok(answer) => {
-                    counted += 1;
+                    counted += usize::from(cost != Cost::PEEK);
                     told[place] = Some(Told::of_refund(&answer));
                 }
                 Err(refusal) => failures.push((place, refusal)),
             }
         }
-        if let Some((place, refusal)) = failures.into_iter().min_by_key(|(place, _)| *place) {
-            return Err(unavailable(place, &refusal, counted));
+        for (place, _) in &failures {
+            told[*place] = asks[*place].as_ref().and_then(Ask::told_without_decision);
         }
-        let told = told.into_iter();
-        Ok(told
-            .map(|told| told.expect("what is neither known nor asked is a failure"))
-            .collect())
+        told.into_iter().collect::<Option<_>>().ok_or_else(|| {
+            let (place, refusal) = worst(failures).expect("what is not known was asked in vain");
+            unavailable(place, &refusal, counted)
+        })
     }
 
     /// What a single descriptor is told, if this node knows at once.
@@ -123,6 +131,13 @@ fn refunds<'a>(
 fn held<'a, 'r>(asks: &'a [Option<Ask<'r>>]) -> impl Iterator<Item = (usize, &'a Ask<'r>)> {
     let asks = asks.iter().enumerate();
     asks.filter_map(|(place, ask)| Some((place, ask.as_ref()?)))
+}
+
+/// The failure that is told: the first of those of which it is unknown whether they were counted, else the first. A client
+/// that reads "not counted" may ask everything again.
+fn worst(failures: Vec<(usize, Refusal)>) -> Option<(usize, Refusal)> {
+    let failures = failures.into_iter();
+    failures.min_by_key(|(place, refusal)| (refusal.counted() == limiter::Counted::No, *place))
 }
 
 /// No decision, as Envoy has to hear it to apply its `failure_mode_deny`. Of the other descriptors, `counted` were counted.

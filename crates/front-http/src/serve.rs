@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -97,13 +98,15 @@ struct Answer {
 
 impl hyper::service::Service<Request<Incoming>> for Answer {
     type Response = Response;
-    type Error = Infallible;
+    /// The connection is being dropped, and the request was not asked: nothing was counted.
+    type Error = io::Error;
     type Future = Answering;
 
     fn call(&self, mut request: Request<Incoming>) -> Answering {
-        self.seat.begin_request();
-        request.extensions_mut().insert(self.peer);
-        let answer = self.router.clone().call(request);
+        let answer = self.seat.begin_request().then(|| {
+            request.extensions_mut().insert(self.peer);
+            self.router.clone().call(request)
+        });
         Answering {
             answer,
             seat: Arc::clone(&self.seat),
@@ -114,17 +117,20 @@ impl hyper::service::Service<Request<Incoming>> for Answer {
 pin_project! {
     struct Answering {
         #[pin]
-        answer: RouteFuture<Infallible>,
+        answer: Option<RouteFuture<Infallible>>,
         seat: Arc<Seat>,
     }
 }
 
 impl Future for Answering {
-    type Output = Result<Response, Infallible>;
+    type Output = io::Result<Response>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(mut response) = ready!(this.answer.poll(cx));
+        let Some(answer) = this.answer.as_pin_mut() else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        };
+        let Ok(mut response) = ready!(answer.poll(cx));
         if this.seat.end_request().is_last() {
             response
                 .headers_mut()

@@ -96,7 +96,7 @@ pub(crate) const COMMANDS: [Entry; 17] = [
         2..=3,
         2,
         "limit key [cost]",
-        "Counts a hit by a limit of the file; a cost of 0 peeks",
+        "Counts a hit by a limit that has a name; a cost of 0 peeks",
     ),
     entry(
         "throttle",

@@ -109,7 +109,7 @@ impl<N: Node> Connection<N> {
     async fn exchange(&mut self) -> io::Result<After> {
         loop {
             let share = self.share();
-            let (read, reading) = exchange::answer(
+            let answered = exchange::answer(
                 &mut self.conversation,
                 &self.common,
                 &self.input,
@@ -118,6 +118,10 @@ impl<N: Node> Connection<N> {
                 &mut self.output,
             )
             .await;
+            let Some((read, reading)) = answered else {
+                // It is being dropped.
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            };
             self.input.advance(read);
             if self.output.is_empty() {
                 return Ok(After::Stay);

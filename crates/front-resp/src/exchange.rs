@@ -35,6 +35,9 @@ pub(crate) const LARGE: Share = Share {
     bytes: 32 * 1024,
 };
 
+/// Bytes that most hits are answered in: the buffer grows once for all that are asked together, not line by line.
+const REPLY: usize = 48;
+
 /// Whether there may be more to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Reading {
@@ -47,21 +50,21 @@ pub(crate) enum Reading {
 }
 
 /// Answers the commands that `input` begins with, up to `share`, and says how many bytes they had. `begin` is called
-/// before anything is asked or said.
+/// before anything is asked; where it says `false`, nothing is, and `None` comes back.
 pub(crate) async fn answer<N: Node>(
     conversation: &mut Conversation,
     common: &Common<N>,
     input: &[u8],
     share: Share,
-    begin: impl Fn(),
+    begin: impl Fn() -> bool,
     out: &mut BytesMut,
-) -> (usize, Reading) {
+) -> Option<(usize, Reading)> {
     let limiter = &common.limiter;
     let mut read = 0;
     loop {
         let step = conversation.next(limiter, &common.server, input, &mut read, share.hits, out);
-        if !matches!(step, Step::Starved) {
-            begin();
+        if !matches!(step, Step::Starved) && !begin() {
+            return None;
         }
         match step {
             Step::Ask(asked) => ask(limiter, conversation, &asked, out).await,
@@ -76,11 +79,11 @@ pub(crate) async fn answer<N: Node>(
                 conversation.told_reset(&told, out);
             }
             Step::Said => {}
-            Step::Starved => return (read, Reading::Starved),
-            Step::Over => return (read, Reading::Over),
+            Step::Starved => return Some((read, Reading::Starved)),
+            Step::Over => return Some((read, Reading::Over)),
         }
         if share.bytes <= out.len() {
-            return (read, Reading::Waits);
+            return Some((read, Reading::Waits));
         }
     }
 }
@@ -92,12 +95,12 @@ async fn ask<N: Node>(
     asked: &[Asked<'_>],
     out: &mut BytesMut,
 ) {
+    out.reserve(REPLY * asked.len());
     if let [one] = asked {
         let (selected, key, cost) = conversation.parts(one);
-        let told = match limiter.try_hit(selected, key, cost) {
-            Some(told) => told,
-            None => limiter.hit(selected, key, cost).await,
-        };
+        // Not `try_hit` before it: `hit` begins with the same attempt, which a hit for another node would make twice, and its
+        // future is a part of this one, so there is nothing to save.
+        let told = limiter.hit(selected, key, cost).await;
         conversation.told(one, &told, out);
         return;
     }

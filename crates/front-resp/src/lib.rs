@@ -35,7 +35,7 @@
 //! | a burst that takes over 100 years to come back | `-ERR invalid max_burst: must be at most …, so that it is back within 100 years` |
 //! | a key that is empty, longer than 1 024 bytes, or has a NUL | `-ERR invalid key: must be 1 to 1024 bytes of text without NUL` |
 //! | a key that is not UTF-8 | `-ERR invalid key: must be UTF-8` |
-//! | a limit that is not in the file | `-UNKNOWNLIMIT no limit has this name: '…'` |
+//! | a limit that is neither the file's nor made at run time | `-UNKNOWNLIMIT no limit has this name: '…'` |
 //! | anything but `AUTH`, `HELLO`, `QUIT`, `RESET` before the token was proven | `-NOAUTH Authentication required.` |
 //! | a wrong token | `-WRONGPASS invalid username-password pair or user is disabled.` |
 //! | `HELLO 4` | `-NOPROTO unsupported protocol version` |
@@ -59,6 +59,7 @@
 //! | when | reply |
 //! | --- | --- |
 //! | the node joins, or nobody that may decide is reached, and the limit fails closed | `-NODECISION no node could decide this hit, and it was not counted` |
+//! | the node joins, and the limit is not the file's: the others may have it | `-NODECISION this node is still joining its cluster; nothing was counted or changed` |
 //! | the node that decides was asked and did not answer | `-NODECISION the deciding node did not answer, and it is unknown whether this hit was counted` |
 //! | too many hits wait | `-NODECISION too many hits are waiting, and this one was not counted` |
 //! | the node drains and has closed its coordinator | `-NODECISION this node is draining, and the hit was not counted` |

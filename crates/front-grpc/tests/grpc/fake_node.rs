@@ -10,6 +10,7 @@ use coordinator::{
 };
 use limiter::Node;
 use quota::{Cost, Count, Nanos, Stamp, Taken, UnixNanos};
+use tokio::sync::Barrier;
 
 /// A whole number of days, so that windows begin now.
 const START: u64 = 20_000 * 86_400 * 1_000_000_000;
@@ -22,6 +23,8 @@ pub(crate) struct FakeNode {
     pub(crate) readiness: Mutex<Readiness>,
     /// Whether it answers without a future.
     pub(crate) is_owner: AtomicBool,
+    /// Where refunds wait for each other, if they do.
+    pub(crate) refunds_meet: Mutex<Option<Arc<Barrier>>>,
 }
 
 impl FakeNode {
@@ -32,6 +35,7 @@ impl FakeNode {
             lost: Mutex::default(),
             readiness: Mutex::new(Readiness::Ready),
             is_owner: AtomicBool::new(true),
+            refunds_meet: Mutex::default(),
         }
     }
 
@@ -92,6 +96,10 @@ impl Coordinator for FakeNode {
     }
 
     async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
+        let meet = self.refunds_meet.lock().unwrap().clone();
+        if let Some(meet) = meet {
+            meet.wait().await;
+        }
         self.with_count(policy, key, |now, count| {
             policy.limit.refund(now, count, cost)
         })

@@ -64,6 +64,32 @@ async fn who_watches_hears_of_changes_and_does_not_hold_up_the_end() {
     assert_eq!(next().await, None);
 }
 
+/// Without a bound, each connection could have 256 who watch, each with a timer of its own.
+#[tokio::test]
+async fn only_so_many_may_watch() {
+    let server = Server::start(config(rules())).await;
+    let mut watching = Vec::new();
+    for _ in 0..1_024 / 128 {
+        let mut client = HealthClient::new(server.channel().await);
+        for _ in 0..128 {
+            watching.push(client.watch(asked("")).await.unwrap().into_inner());
+        }
+    }
+    let mut client = HealthClient::new(server.channel().await);
+    let refused = client.watch(asked("")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(client.check(asked("")).await.is_ok());
+    watching.pop();
+    let watched_again = async {
+        while client.watch(asked("")).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(WITHIN, watched_again)
+        .await
+        .expect("a place is free when somebody has gone");
+}
+
 #[tokio::test]
 async fn who_has_asked_is_answered_before_the_end_and_nobody_after() {
     let server = Server::start(config(rules())).await;

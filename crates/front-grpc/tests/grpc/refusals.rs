@@ -3,6 +3,7 @@
 use coordinator::NoDecision;
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
+use envoy_types::pb::google::protobuf::UInt64Value;
 use quota::Nanos;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request};
@@ -133,6 +134,41 @@ async fn no_decision_is_unavailable_and_says_what_was_counted() {
         let status = server.ask(refund).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
     }
+}
+
+/// Whoever reads "not counted" may ask again, all of it.
+#[tokio::test]
+async fn what_may_have_been_counted_is_told_before_what_was_not() {
+    let server = Server::start(config(rules())).await;
+    let unavailable = NoDecision::Unavailable { retry_after: SOON };
+    let unknown = NoDecision::Unknown { retry_after: SOON };
+    let lost = [("lost", unavailable), ("late", unknown), ("later", unknown)];
+    server.node.lost.lock().unwrap().extend(lost);
+    let descriptors = ["ip=lost", "ip=late", "ip=later"];
+    let status = server.ask(request("edge", &descriptors)).await.unwrap_err();
+    let text = "the deciding node did not answer, and it is unknown whether this hit was counted";
+    assert_eq!(status.message(), format!("descriptor 1: {text}"));
+}
+
+/// A peek counts nothing, nor does giving back nothing.
+#[tokio::test]
+async fn only_what_was_counted_is_told_as_counted() {
+    let server = Server::start(config(rules())).await;
+    let error = NoDecision::Unavailable { retry_after: SOON };
+    server.node.lost.lock().unwrap().push(("lost", error));
+    let mut request = request("edge", &["ip=1", "ip=2", "ip=lost", "user=1", "user=2"]);
+    for place in [1, 4] {
+        request.descriptors[place].hits_addend = Some(UInt64Value { value: 0 });
+    }
+    for place in [3, 4] {
+        request.descriptors[place].is_negative_hits = true;
+    }
+    let status = server.ask(request).await.unwrap_err();
+    let text = "no node could decide this hit, and it was not counted";
+    assert_eq!(
+        status.message(),
+        format!("descriptor 2: {text}; 2 of the others were counted")
+    );
 }
 
 #[tokio::test]

@@ -1,16 +1,22 @@
 //! What is asked, and what Envoy is told.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use coordinator::FailMode;
+use coordinator::{FailMode, NoDecision};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use envoy_types::pb::google::protobuf::UInt64Value;
 use front_grpc::{Match, Rules, ratelimit_config};
 use quota::{Algorithm, Limit, Nanos};
+use tokio::sync::Barrier;
 
 use crate::server::{Server, config, per_minute, policy, request, rule, rules};
+
+/// When a test gives up.
+const WITHIN: Duration = Duration::from_secs(20);
 
 /// A status as text: `OK login 2/minute: 1 left, reset 60s`.
 fn status(status: &DescriptorStatus) -> String {
@@ -193,6 +199,27 @@ async fn negative_hits_give_back_and_never_more_than_was_taken() {
     assert_eq!(all, (Code::Ok, 10));
 }
 
+/// Sixteen that wait for a silent owner, one behind the other, took 56 s: longer than a node that stops waits for them.
+#[tokio::test]
+async fn what_is_given_back_does_not_wait_for_each_other() {
+    let server = Server::start(config(rules())).await;
+    ask_with(&server, 10, None, false).await;
+    *server.node.refunds_meet.lock().unwrap() = Some(Arc::new(Barrier::new(8)));
+    let mut request = request("edge", &["user=ada"; 8]);
+    for descriptor in &mut request.descriptors {
+        descriptor.is_negative_hits = true;
+    }
+    let response = tokio::time::timeout(WITHIN, server.ask(request)).await;
+    let response = response.expect("all of them are asked at once").unwrap();
+    let mut left: Vec<_> = response
+        .statuses
+        .iter()
+        .map(|status| status.limit_remaining)
+        .collect();
+    left.sort();
+    assert_eq!(left, [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
 #[tokio::test]
 async fn a_refund_that_leaves_nothing_is_ok() {
     let server = Server::start(config(rules())).await;
@@ -227,7 +254,7 @@ async fn a_limit_that_fails_open_passes() {
     rules.add("edge", &[entry], rule(open)).unwrap();
     let server = Server::start(config(rules)).await;
     let soon = Nanos::from_secs(1);
-    let error = coordinator::NoDecision::Unavailable { retry_after: soon };
+    let error = NoDecision::Unavailable { retry_after: soon };
     server.node.lost.lock().unwrap().push(("*", error));
     let response = server.ask(request("edge", &["a=1"])).await.unwrap();
     assert_eq!(statuses(&response), ["OK open 1/MINUTE: 0 left, reset 0s"]);
@@ -290,6 +317,62 @@ async fn a_file_of_envoyproxy_ratelimit_is_answered_as_there() {
         ["OK reads 5/MINUTE: 3 left, reset 60s"],
         "what is replaced is not counted"
     );
+}
+
+/// Rules in shadow mode are there to be tried out: without a decision they turned requests away.
+#[tokio::test]
+async fn a_rule_in_shadow_mode_turns_nobody_away_when_nobody_can_decide() {
+    let server = serve_file(FILE).await;
+    let soon = Nanos::from_secs(1);
+    let unknown = NoDecision::Unknown { retry_after: soon };
+    let unavailable = NoDecision::Unavailable { retry_after: soon };
+    let lost = [("lost", unknown), ("gone", unavailable)];
+    server.node.lost.lock().unwrap().extend(lost);
+    let undecided = "OK edge.trial 1/MINUTE: 0 left, reset 0s";
+    for is_owner in [true, false] {
+        server.node.is_owner.store(is_owner, Relaxed);
+        for is_negative_hits in [false, true] {
+            let mut request = request("edge", &["trial=lost"]);
+            request.descriptors[0].is_negative_hits = is_negative_hits;
+            let response = server.ask(request).await.unwrap();
+            assert_eq!(statuses(&response), [undecided]);
+        }
+    }
+    // Another does, and what is unknown of the shadowed one is told.
+    let status = server
+        .ask(request("edge", &["vip=gone", "trial=lost"]))
+        .await;
+    let text = status.unwrap_err().message().to_owned();
+    assert!(
+        text.contains("descriptor 1") && text.contains("unknown"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn nothing_passes_where_nothing_may_not_even_a_peek() {
+    let server = serve_file(FILE).await;
+    let mut peek = request("edge", &["banned=1"]);
+    peek.descriptors[0].hits_addend = Some(UInt64Value { value: 0 });
+    let response = server.ask(peek).await.unwrap();
+    assert_eq!(response.overall_code(), Code::OverLimit);
+}
+
+/// A client that is told `OVER_LIMIT` read that four were left.
+#[tokio::test]
+async fn the_headers_are_never_those_of_a_limit_that_allowed_where_another_denied() {
+    let server = serve_file(FILE).await;
+    let response = server
+        .ask(request("edge", &["kind=read", "banned=1"]))
+        .await;
+    let response = response.unwrap();
+    assert_eq!(response.overall_code(), Code::OverLimit);
+    assert_eq!(response.response_headers_to_add, []);
+    // What is given back is never denied.
+    let mut refund = request("edge", &["kind=read", "banned=1"]);
+    refund.descriptors[1].is_negative_hits = true;
+    let response = server.ask(refund).await.unwrap();
+    assert_eq!(header(&response, "x-ratelimit-limit"), Some("5"));
 }
 
 #[tokio::test]

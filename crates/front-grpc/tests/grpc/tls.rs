@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use front_grpc::{GrpcConfig, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::net::TcpStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
 use crate::server::{Server, config, request, rules};
@@ -100,6 +102,18 @@ async fn with_tls_only_who_speaks_it_is_answered() {
             .is_err()
     );
     assert_eq!(server.node.counted().len(), 1);
+}
+
+#[tokio::test]
+async fn who_does_not_shake_hands_does_not_hold_up_the_end() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.sign("server");
+    let server = serve_with(Tls::load(&certificate, &key, None).unwrap()).await;
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    // Well below the 10 s that those have who were not answered, or have to shake hands.
+    tokio::time::timeout(Duration::from_secs(8), server.stop())
+        .await
+        .expect("it ends");
 }
 
 #[tokio::test]

@@ -71,10 +71,10 @@ impl Client {
                 &self.common,
                 rest,
                 LARGE,
-                || (),
+                || true,
                 &mut out,
             );
-            let (read, reading) = runtime.block_on(answered);
+            let (read, reading) = runtime.block_on(answered).unwrap();
             rest = &rest[read..];
             self.reading = reading;
             if reading != Reading::Waits {
@@ -524,10 +524,10 @@ fn a_long_pipeline_is_answered_in_shares() {
         &client.common,
         &pipeline,
         SMALL,
-        || (),
+        || true,
         &mut out,
     );
-    let (read, reading) = runtime.block_on(answered);
+    let (read, reading) = runtime.block_on(answered).unwrap();
     assert_eq!(reading, Reading::Waits);
     assert!(
         SMALL.bytes <= out.len() && out.len() < SMALL.bytes + SMALL.hits * 131,
@@ -540,4 +540,25 @@ fn a_long_pipeline_is_answered_in_shares() {
         client.say(&pipeline[read..]).matches('*').count(),
         1_000 - answered
     );
+}
+
+/// What is asked while its connection is dropped would be counted and not answered.
+#[test]
+fn on_a_connection_that_is_being_dropped_nothing_is_asked() {
+    let mut client = Client::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let mut out = BytesMut::new();
+    let hit = array(&[b"WEIR.CHECK", b"login", b"ada"]);
+    let answered = answer(
+        &mut client.conversation,
+        &client.common,
+        &hit,
+        SMALL,
+        || false,
+        &mut out,
+    );
+    assert_eq!(runtime.block_on(answered), None);
+    assert_eq!(client.node().counted(), []);
 }
