@@ -287,19 +287,25 @@ impl Catalogue {
         if !self.peers.get(&from).is_some_and(|peer| peer.is_connected) {
             self.on_connected(now, from);
         }
-        self.exchange.on_sign_of_life(now.boot, from);
         match message {
             Message::Piece {
-                number, records, ..
+                number,
+                urgency,
+                records,
             } => {
                 for (address, record) in records {
                     self.take_in(now, address, record);
+                }
+                if urgency == Urgency::Repair {
+                    self.exchange.on_progress(now.boot, from);
                 }
                 self.send(from, Message::Receipt { number });
             }
             Message::Receipt { number } => self.on_receipt(from, number),
             Message::Ask { exchange, root } => self.on_asked(from, exchange, root),
-            Message::Differs { exchange, sums } => self.on_differs(from, exchange, &sums),
+            Message::Differs { exchange, sums } => {
+                self.on_differs(now.boot, from, exchange, &sums);
+            }
             Message::Wanted { exchange, buckets } => self.on_wanted(from, exchange, &buckets),
             Message::Done { exchange } => self.on_done(from, exchange),
         }

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A node has one exchange of its own at a time, so that a newcomer fetches everything from one member and then from each
-//! other what that one lacked. Any message lost ends an exchange after a second of silence, and it begins again.
+//! other what that one lacked. Any message lost ends an exchange after a second without one of those above, and it begins
+//! again. Whatever else the peer says meanwhile, changes and receipts, says nothing of the exchange.
 
 use std::collections::VecDeque;
 
@@ -22,7 +23,7 @@ use crate::bucket::Bucket;
 use crate::message::Message;
 use crate::peer::{Peer, Standing};
 
-/// An exchange is begun again when the other has said nothing for so long.
+/// An exchange is begun again when nothing of it has come for so long.
 const SILENCE: Nanos = Nanos::from_millis(1_000);
 
 /// Between two exchanges with members that should have missed nothing, in turn. It costs two messages of 20 bytes, and
@@ -47,7 +48,7 @@ pub(super) struct Exchange {
 struct Current {
     with: ReplicaId,
     number: u64,
-    /// When it was last heard of.
+    /// When something of it last came.
     heard: BootNanos,
 }
 
@@ -63,7 +64,8 @@ impl Exchange {
         self.current = self.current.filter(|current| current.with != replica);
     }
 
-    pub(super) fn on_sign_of_life(&mut self, now: BootNanos, from: ReplicaId) {
+    /// A part of the current exchange has come from this peer.
+    pub(super) fn on_progress(&mut self, now: BootNanos, from: ReplicaId) {
         if let Some(current) = self.current.as_mut().filter(|current| current.with == from) {
             current.heard = now;
         }
@@ -149,10 +151,17 @@ impl Catalogue {
         self.send(from, answer);
     }
 
-    pub(super) fn on_differs(&mut self, from: ReplicaId, exchange: u64, sums: &[(u16, u64)]) {
+    pub(super) fn on_differs(
+        &mut self,
+        now: BootNanos,
+        from: ReplicaId,
+        exchange: u64,
+        sums: &[(u16, u64)],
+    ) {
         if !self.exchange.is_current(from, exchange) {
             return;
         }
+        self.exchange.on_progress(now, from);
         let differing = self.records.sums().differing(sums);
         let buckets = differing.iter().map(|bucket| bucket.number()).collect();
         self.send(from, Message::Wanted { exchange, buckets });

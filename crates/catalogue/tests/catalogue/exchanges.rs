@@ -144,6 +144,24 @@ fn an_exchange_whose_end_is_lost_begins_again() {
     assert_eq!(net.nodes[&id(2)].size(), (10, 10));
 }
 
+/// Once any word of the peer's kept an exchange alive: with its end lost, and changes there more often than once a second,
+/// it never ended, and this node began none with anybody else.
+#[test]
+fn an_exchange_whose_end_is_lost_begins_again_while_the_peer_changes_things() {
+    let mut net = Net::of(1);
+    fill(&mut net, 10);
+    net.connect(id(2));
+    net.see_members();
+    net.loses = Some(|from, message| from == id(1) && matches!(message, Message::Done { .. }));
+    net.run();
+    assert!(!net.nodes[&id(2)].has_caught_up());
+    for units in 1..=6 {
+        net.set(id(1), "u1", units);
+        net.pass(MILLISECOND.times(500));
+    }
+    assert!(net.nodes[&id(2)].has_caught_up());
+}
+
 #[test]
 fn a_cluster_that_agrees_says_little() {
     let mut net = Net::of(3);

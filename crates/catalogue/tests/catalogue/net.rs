@@ -37,6 +37,8 @@ pub(crate) struct Net {
     /// Of each node, how far its wall clock is off.
     pub(crate) offset: BTreeMap<ReplicaId, i64>,
     pub(crate) cut: BTreeSet<(ReplicaId, ReplicaId)>,
+    /// The next such message, from whom, is lost.
+    pub(crate) loses: Option<fn(ReplicaId, &Message) -> bool>,
     pub(crate) settled: BTreeMap<(ReplicaId, ChangeId), Vec<ReplicaId>>,
     under_way: VecDeque<(ReplicaId, ReplicaId, Message)>,
     time: u64,
@@ -53,6 +55,7 @@ impl Net {
             nodes: BTreeMap::new(),
             offset: BTreeMap::new(),
             cut: BTreeSet::new(),
+            loses: None,
             settled: BTreeMap::new(),
             under_way: VecDeque::new(),
             time: 0,
@@ -161,6 +164,10 @@ impl Net {
     pub(crate) fn run(&mut self) {
         while let Some((from, to, message)) = self.under_way.pop_front() {
             if self.cut.contains(&(from, to)) || !self.nodes.contains_key(&to) {
+                continue;
+            }
+            if self.loses.is_some_and(|is_lost| is_lost(from, &message)) {
+                self.loses = None;
                 continue;
             }
             self.measure(&message);
