@@ -293,11 +293,13 @@ impl Catalogue {
                 urgency,
                 records,
             } => {
+                let mut news = 0;
                 for (address, record) in records {
-                    self.take_in(now, address, record);
+                    news += u64::from(self.take_in(now, address, record));
                 }
                 if urgency == Urgency::Repair {
                     self.exchange.on_progress(now.boot, from);
+                    self.exchange.brought += news;
                 }
                 self.send(from, Message::Receipt { number });
             }
@@ -350,10 +352,12 @@ impl Catalogue {
         self.effects.pop_front()
     }
 
-    fn take_in(&mut self, now: Now, address: Address, record: Record) {
+    /// Returns whether it says something new.
+    fn take_in(&mut self, now: Now, address: Address, record: Record) -> bool {
         self.clock.on_seen(record.stamp());
         let joined = self.records.join(now.wall, address, record);
         self.conflicts += u64::from(joined.conflict);
+        joined.changed
     }
 
     /// Sends a peer what it is owed, as far as its windows go.

@@ -40,6 +40,8 @@ pub(super) struct Exchange {
     /// Whom it was begun with last, to take turns.
     turn: Option<ReplicaId>,
     looked_around: BootNanos,
+    /// See [`Catalogue::exchanged`].
+    pub(super) brought: u64,
     /// Has had an exchange, or is alone. Until then it has nothing that others lack, and asks them itself.
     pub(super) has_joined: bool,
 }
@@ -83,6 +85,15 @@ impl Catalogue {
     pub fn has_caught_up(&self) -> bool {
         let lacks = |peer: &Peer| peer.standing == Standing::Live && !peer.has_told_all;
         self.exchange.has_joined && !self.peers.values().any(lacks)
+    }
+
+    /// Grows by each record that exchanges have brought and that was news, and by each exchange that came to its end.
+    ///
+    /// As long as it grows, a newcomer is still being told. What people change meanwhile does not count: they may go on for
+    /// ever.
+    #[must_use]
+    pub fn exchanged(&self) -> u64 {
+        self.exchange.brought
     }
 
     pub(super) fn begin_exchange(&mut self, now: BootNanos) {
@@ -184,6 +195,7 @@ impl Catalogue {
         }
         self.exchange.current = None;
         self.exchange.has_joined = true;
+        self.exchange.brought += 1;
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.has_told_all = true;
         }

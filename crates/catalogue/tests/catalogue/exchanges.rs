@@ -37,6 +37,21 @@ fn a_newcomer_has_everything_before_it_has_caught_up_in_pieces_within_a_window()
     );
 }
 
+/// A newcomer's patience was renewed by every record more, which somebody who makes limits elsewhere could do for ever.
+#[test]
+fn what_is_changed_meanwhile_is_no_progress_of_an_exchange() {
+    let mut net = Net::of(1);
+    fill(&mut net, 10);
+    net.connect(id(2));
+    net.see_members();
+    net.run();
+    // Ten records, and its end.
+    assert_eq!(net.nodes[&id(2)].exchanged(), 11);
+    fill(&mut net, 20);
+    assert_eq!(net.nodes[&id(2)].size(), (20, 20));
+    assert_eq!(net.nodes[&id(2)].exchanged(), 11);
+}
+
 #[test]
 fn a_newcomer_fetches_everything_once() {
     let mut net = Net::of(5);

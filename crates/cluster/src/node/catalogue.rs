@@ -24,8 +24,8 @@ const PROTOCOL: u16 = 3;
 /// Between two ticks: how late a change may be answered that somebody does not confirm.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A newcomer goes on without what others have to tell when for so long nothing new has come: ten times as long as it
-/// takes to begin anew with somebody who is silent.
+/// A newcomer goes on without what others have to tell when for so long no exchange has brought anything: ten times as long
+/// as it takes to begin anew with somebody who is silent.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Between two looks of a newcomer at what it has.
@@ -231,8 +231,9 @@ impl Cluster {
 
     /// Lets the catalogue take something in, and carries out what it leaves.
     pub(super) fn with_records<R>(&self, act: impl FnOnce(&mut State, Now) -> R) -> R {
-        let now = self.inner.clock.now();
         let mut state = self.inner.records.lock();
+        // Read under the lock: its time must not go back from one call to the next.
+        let now = self.inner.clock.now();
         let result = act(&mut state, now);
         let mut messages = Vec::new();
         while let Some(effect) = state.catalogue.next_effect() {
@@ -302,19 +303,20 @@ impl Cluster {
         }
     }
 
-    /// A newcomer waits until it has what the others have: for as long as more comes.
+    /// A newcomer waits until it has what the others have: for as long as exchanges bring more.
     pub(super) async fn catch_up(&self) {
         let mut last_news = (0, Instant::now());
         loop {
-            let (has_all, size) = self.with_records(|state, _| {
+            let (has_all, exchanged, size) = self.with_records(|state, _| {
                 let catalogue = &state.catalogue;
-                (catalogue.has_caught_up(), catalogue.size().1)
+                let (_, size) = catalogue.size();
+                (catalogue.has_caught_up(), catalogue.exchanged(), size)
             });
             if has_all {
                 return;
             }
-            if size != last_news.0 {
-                last_news = (size, Instant::now());
+            if exchanged != last_news.0 {
+                last_news = (exchanged, Instant::now());
             }
             if PATIENCE < last_news.1.elapsed() {
                 tracing::warn!(

@@ -32,3 +32,24 @@ async fn a_message_is_handled_at_the_time_at_which_its_shard_is_free() {
     assert!(freed_at <= handled_at, "{freed_at:?} {handled_at:?}");
     node.stop().await;
 }
+
+/// As above, of the records: a clock that goes back is one that the catalogue forbids.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_catalogue_acts_at_the_time_at_which_it_is_free() {
+    let node = start("one", "locked records", &[]).await;
+    let (comes, has_come) = mpsc::channel();
+    let (freed_at, handled_at) = std::thread::scope(|scope| {
+        let (freed_at, waiter) = node.with_records(|_, _| {
+            let waiter = scope.spawn(|| {
+                comes.send(()).unwrap();
+                node.with_records(|_, now| now.boot)
+            });
+            has_come.recv().unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            (node.inner.clock.now().boot, waiter)
+        });
+        (freed_at, waiter.join().unwrap())
+    });
+    assert!(freed_at <= handled_at, "{freed_at:?} {handled_at:?}");
+    node.stop().await;
+}
