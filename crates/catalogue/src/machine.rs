@@ -114,6 +114,13 @@ impl Catalogue {
         self.record(kind, namespace, name)?.content()
     }
 
+    /// What stands at that place.
+    #[must_use]
+    pub fn get_at(&self, place: Place) -> Option<&Content> {
+        let (_, record) = self.records.get(place)?;
+        record.content()
+    }
+
     /// The record at that address, also a tombstone.
     #[must_use]
     pub fn record(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Record> {
@@ -122,17 +129,16 @@ impl Catalogue {
     }
 
     /// Contents of one kind in a namespace, in an order of their own that stays, beginning after the name `after`, which
-    /// need not exist any more. Costs as much as the caller takes, and the other namespaces before it.
-    pub fn list<'a>(
-        &'a self,
+    /// need not exist any more. Costs as much as the caller takes, whatever else the catalogue holds.
+    pub fn list(
+        &self,
         kind: Kind,
-        namespace: &'a str,
+        namespace: &str,
         after: Option<&str>,
-    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Content)> + 'a {
+    ) -> impl Iterator<Item = (&Arc<str>, &Content)> + '_ {
         let after = after.map(|name| self.records.place(kind, namespace, name));
-        let records = self.records.of_kind(kind, after);
-        let wanted = records.filter(move |(address, _)| *address.namespace == *namespace);
-        wanted.filter_map(|(address, record)| Some((&address.name, record.content()?)))
+        let listed = self.records.listed(kind, namespace, after);
+        listed.filter_map(|(address, record)| Some((&address.name, record.content()?)))
     }
 
     /// Records held, without and then with tombstones.

@@ -154,10 +154,8 @@ impl Net {
     }
 
     pub(crate) fn units(&self, node: ReplicaId, name: &str) -> Option<u32> {
-        match self.nodes[&node].get(Kind::KeyLimit, "default", name)? {
-            Content::KeyLimit(KeyLimit { limit, .. }) => Some(limit.units()),
-            Content::Limit(_) => None,
-        }
+        let content = self.nodes[&node].get(Kind::KeyLimit, "default", name)?;
+        Some(content.key_limit()?.limit.units())
     }
 
     /// Delivers all that is under way, and what comes of it.

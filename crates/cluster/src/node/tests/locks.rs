@@ -53,3 +53,26 @@ async fn the_catalogue_acts_at_the_time_at_which_it_is_free() {
     assert!(freed_at <= handled_at, "{freed_at:?} {handled_at:?}");
     node.stop().await;
 }
+
+/// Once every hit of a limit that is not the file's took the one lock of the records, and waited for whoever listed them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_are_looked_up_beside_each_other() {
+    let node = start("one", "read beside", &[]).await;
+    let (finds, has_found) = mpsc::channel();
+    let listing = node.inner.records.read();
+    std::thread::scope(|scope| {
+        let node = &node;
+        scope.spawn(move || {
+            let found = (
+                node.named_limit("", "l"),
+                node.key_limit("", "u1"),
+                node.key_limits("", None, 9).len(),
+            );
+            finds.send(found).unwrap();
+        });
+        let found = has_found.recv_timeout(PATIENCE);
+        drop(listing);
+        assert_eq!(found, Ok((None, None, 0)));
+    });
+    node.stop().await;
+}
