@@ -1,11 +1,11 @@
 //! What waits for the lock of a shard acts at the time at which it gets it.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use shard::ShardId;
 
 use super::*;
-use crate::node::slots::Outbox;
+use crate::node::slots::{Outbox, World};
 
 /// Seen: a message that had waited for the lock was handled at the time at which it had come in, and a lease that had run
 /// out meanwhile was taken for one that runs.
@@ -73,6 +73,39 @@ async fn limits_are_looked_up_beside_each_other() {
         let found = has_found.recv_timeout(PATIENCE);
         drop(listing);
         assert_eq!(found, Ok((None, None, 0)));
+    });
+    node.stop().await;
+}
+
+/// Once the catalogue was told of a new view under the lock of the membership machine: heartbeats waited for whoever worked
+/// with records.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn membership_does_not_wait_for_the_catalogue() {
+    let node = start("one", "waits for none", &[]).await;
+    let slots = &node.inner.slots;
+    let is_published = || !slots.world.load().orders.is_empty();
+    let (goes_on, went_on) = mpsc::channel();
+    let busy = node.inner.records.read();
+    std::thread::scope(|scope| {
+        let node = &node;
+        // A view without an order of shards is news to whoever publishes next.
+        let world = slots.world.load();
+        slots.world.store(Arc::new(World {
+            view: world.view.clone(),
+            leases: world.leases.clone(),
+            orders: Arc::default(),
+        }));
+        scope.spawn(|| node.with_membership(|_, _| ()));
+        scope.spawn(move || {
+            while !is_published() {
+                std::thread::yield_now();
+            }
+            node.with_membership(|_, _| ());
+            goes_on.send(()).unwrap();
+        });
+        let went_on = went_on.recv_timeout(PATIENCE);
+        drop(busy);
+        assert_eq!(went_on, Ok(()));
     });
     node.stop().await;
 }
