@@ -44,6 +44,24 @@ impl Content {
             Self::KeyLimit(_) => Kind::KeyLimit,
         }
     }
+
+    /// The limit, if it is one by name.
+    #[must_use]
+    pub const fn named_limit(&self) -> Option<NamedLimit> {
+        match self {
+            Self::Limit(limit) => Some(*limit),
+            Self::KeyLimit(_) => None,
+        }
+    }
+
+    /// The limit, if it is one for a single key.
+    #[must_use]
+    pub const fn key_limit(&self) -> Option<KeyLimit> {
+        match self {
+            Self::KeyLimit(limit) => Some(*limit),
+            Self::Limit(_) => None,
+        }
+    }
 }
 
 /// A limit that people made.

@@ -34,6 +34,6 @@ pub use content::{Content, KeyLimit, Kind, NamedLimit};
 pub use machine::{Catalogue, Change, ChangeError, ChangeId, Effect};
 pub use message::{Message, Urgency};
 pub use record::{Address, Joined, Record};
-pub use records::TOMBSTONES_LIVE;
+pub use records::{Place, TOMBSTONES_LIVE};
 pub use seen::Seen;
 pub use told::{Changed, NotChanged};

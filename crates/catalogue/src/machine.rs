@@ -114,6 +114,13 @@ impl Catalogue {
         self.record(kind, namespace, name)?.content()
     }
 
+    /// What stands at that place.
+    #[must_use]
+    pub fn get_at(&self, place: Place) -> Option<&Content> {
+        let (_, record) = self.records.get(place)?;
+        record.content()
+    }
+
     /// The record at that address, also a tombstone.
     #[must_use]
     pub fn record(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Record> {
@@ -122,17 +129,16 @@ impl Catalogue {
     }
 
     /// Contents of one kind in a namespace, in an order of their own that stays, beginning after the name `after`, which
-    /// need not exist any more. Costs as much as the caller takes, and the other namespaces before it.
-    pub fn list<'a>(
-        &'a self,
+    /// need not exist any more. Costs as much as the caller takes, whatever else the catalogue holds.
+    pub fn list(
+        &self,
         kind: Kind,
-        namespace: &'a str,
+        namespace: &str,
         after: Option<&str>,
-    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Content)> + 'a {
+    ) -> impl Iterator<Item = (&Arc<str>, &Content)> + '_ {
         let after = after.map(|name| self.records.place(kind, namespace, name));
-        let records = self.records.of_kind(kind, after);
-        let wanted = records.filter(move |(address, _)| *address.namespace == *namespace);
-        wanted.filter_map(|(address, record)| Some((&address.name, record.content()?)))
+        let listed = self.records.listed(kind, namespace, after);
+        listed.filter_map(|(address, record)| Some((&address.name, record.content()?)))
     }
 
     /// Records held, without and then with tombstones.
@@ -287,19 +293,27 @@ impl Catalogue {
         if !self.peers.get(&from).is_some_and(|peer| peer.is_connected) {
             self.on_connected(now, from);
         }
-        self.exchange.on_sign_of_life(now.boot, from);
         match message {
             Message::Piece {
-                number, records, ..
+                number,
+                urgency,
+                records,
             } => {
+                let mut news = 0;
                 for (address, record) in records {
-                    self.take_in(now, address, record);
+                    news += u64::from(self.take_in(now, address, record));
+                }
+                if urgency == Urgency::Repair {
+                    self.exchange.on_progress(now.boot, from);
+                    self.exchange.brought += news;
                 }
                 self.send(from, Message::Receipt { number });
             }
             Message::Receipt { number } => self.on_receipt(from, number),
             Message::Ask { exchange, root } => self.on_asked(from, exchange, root),
-            Message::Differs { exchange, sums } => self.on_differs(from, exchange, &sums),
+            Message::Differs { exchange, sums } => {
+                self.on_differs(now.boot, from, exchange, &sums);
+            }
             Message::Wanted { exchange, buckets } => self.on_wanted(from, exchange, &buckets),
             Message::Done { exchange } => self.on_done(from, exchange),
         }
@@ -344,10 +358,12 @@ impl Catalogue {
         self.effects.pop_front()
     }
 
-    fn take_in(&mut self, now: Now, address: Address, record: Record) {
+    /// Returns whether it says something new.
+    fn take_in(&mut self, now: Now, address: Address, record: Record) -> bool {
         self.clock.on_seen(record.stamp());
         let joined = self.records.join(now.wall, address, record);
         self.conflicts += u64::from(joined.conflict);
+        joined.changed
     }
 
     /// Sends a peer what it is owed, as far as its windows go.

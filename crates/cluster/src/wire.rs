@@ -50,6 +50,12 @@ pub const fn knows_relays(version: u8) -> bool {
     VERSION_BEFORE < version
 }
 
+/// Whether a peer with which the protocol `version` was agreed on has a catalogue: [`Frame::Catalogue`].
+#[must_use]
+pub const fn knows_catalogue(version: u16) -> bool {
+    3 <= version
+}
+
 /// Most items of one frame; a receiver refuses more.
 ///
 /// The shortest shard message takes 4 bytes here and 200 in memory: without a bound, one frame of the transport's

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A node has one exchange of its own at a time, so that a newcomer fetches everything from one member and then from each
-//! other what that one lacked. Any message lost ends an exchange after a second of silence, and it begins again.
+//! other what that one lacked. Any message lost ends an exchange after a second without one of those above, and it begins
+//! again. Whatever else the peer says meanwhile, changes and receipts, says nothing of the exchange.
 
 use std::collections::VecDeque;
 
@@ -22,7 +23,7 @@ use crate::bucket::Bucket;
 use crate::message::Message;
 use crate::peer::{Peer, Standing};
 
-/// An exchange is begun again when the other has said nothing for so long.
+/// An exchange is begun again when nothing of it has come for so long.
 const SILENCE: Nanos = Nanos::from_millis(1_000);
 
 /// Between two exchanges with members that should have missed nothing, in turn. It costs two messages of 20 bytes, and
@@ -39,6 +40,8 @@ pub(super) struct Exchange {
     /// Whom it was begun with last, to take turns.
     turn: Option<ReplicaId>,
     looked_around: BootNanos,
+    /// See [`Catalogue::exchanged`].
+    pub(super) brought: u64,
     /// Has had an exchange, or is alone. Until then it has nothing that others lack, and asks them itself.
     pub(super) has_joined: bool,
 }
@@ -47,7 +50,7 @@ pub(super) struct Exchange {
 struct Current {
     with: ReplicaId,
     number: u64,
-    /// When it was last heard of.
+    /// When something of it last came.
     heard: BootNanos,
 }
 
@@ -63,7 +66,8 @@ impl Exchange {
         self.current = self.current.filter(|current| current.with != replica);
     }
 
-    pub(super) fn on_sign_of_life(&mut self, now: BootNanos, from: ReplicaId) {
+    /// A part of the current exchange has come from this peer.
+    pub(super) fn on_progress(&mut self, now: BootNanos, from: ReplicaId) {
         if let Some(current) = self.current.as_mut().filter(|current| current.with == from) {
             current.heard = now;
         }
@@ -81,6 +85,15 @@ impl Catalogue {
     pub fn has_caught_up(&self) -> bool {
         let lacks = |peer: &Peer| peer.standing == Standing::Live && !peer.has_told_all;
         self.exchange.has_joined && !self.peers.values().any(lacks)
+    }
+
+    /// Grows by each record that exchanges have brought and that was news, and by each exchange that came to its end.
+    ///
+    /// As long as it grows, a newcomer is still being told. What people change meanwhile does not count: they may go on for
+    /// ever.
+    #[must_use]
+    pub fn exchanged(&self) -> u64 {
+        self.exchange.brought
     }
 
     pub(super) fn begin_exchange(&mut self, now: BootNanos) {
@@ -149,10 +162,17 @@ impl Catalogue {
         self.send(from, answer);
     }
 
-    pub(super) fn on_differs(&mut self, from: ReplicaId, exchange: u64, sums: &[(u16, u64)]) {
+    pub(super) fn on_differs(
+        &mut self,
+        now: BootNanos,
+        from: ReplicaId,
+        exchange: u64,
+        sums: &[(u16, u64)],
+    ) {
         if !self.exchange.is_current(from, exchange) {
             return;
         }
+        self.exchange.on_progress(now, from);
         let differing = self.records.sums().differing(sums);
         let buckets = differing.iter().map(|bucket| bucket.number()).collect();
         self.send(from, Message::Wanted { exchange, buckets });
@@ -175,6 +195,7 @@ impl Catalogue {
         }
         self.exchange.current = None;
         self.exchange.has_joined = true;
+        self.exchange.brought += 1;
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.has_told_all = true;
         }

@@ -1,9 +1,9 @@
 //! When a change is answered, and what becomes of it.
 
-use catalogue::{ChangeError, TOMBSTONES_LIVE};
+use catalogue::{Address, ChangeError, Kind, TOMBSTONES_LIVE};
 use quota::Nanos;
 
-use crate::net::{MILLISECOND, Net, content, id};
+use crate::net::{MILLISECOND, Net, content, id, key};
 
 #[test]
 fn a_change_is_answered_when_every_member_has_it() {
@@ -193,4 +193,46 @@ fn too_many_changes_that_wait_are_refused_and_change_nothing() {
     assert_eq!(net.units(id(1), "u4096"), None);
     net.pass(Nanos::from_secs(1));
     assert_eq!(net.settled.len(), 4_096);
+}
+
+/// A page once cost a look at every record of the other namespaces and at every tombstone before it.
+#[test]
+fn a_page_is_of_its_namespace_and_of_what_stands_there() {
+    let mut net = Net::of(1);
+    for number in 0..200_u32 {
+        let namespace = ["tilsit", "gouda"][number as usize % 2];
+        let name = number.to_string();
+        let content = content(1 + number);
+        let set = net.with(id(1), |catalogue, now| {
+            catalogue.set(now, namespace.into(), name.into(), content)
+        });
+        set.unwrap();
+    }
+    for number in 0..50 {
+        let address = Address {
+            namespace: "gouda".into(),
+            ..key(&number.to_string())
+        };
+        net.with(id(1), |catalogue, now| catalogue.remove(now, address))
+            .unwrap();
+    }
+    let page = |net: &Net, namespace, after: Option<&str>, count| -> Vec<String> {
+        let node = &net.nodes[&id(1)];
+        let listed = node.list(Kind::KeyLimit, namespace, after);
+        listed
+            .take(count)
+            .map(|(name, _)| name.to_string())
+            .collect()
+    };
+    for is_started_again in [false, true] {
+        if is_started_again {
+            net.with(id(1), |catalogue, _| catalogue.restart());
+        }
+        assert_eq!(page(&net, "tilsit", None, 999).len(), 100);
+        let gouda = page(&net, "gouda", None, 999);
+        let stays = |name: &String| matches!(name.parse::<u32>(), Ok(51..200));
+        assert!(gouda.len() == 75 && gouda.iter().all(stays), "{gouda:?}");
+        assert_eq!(page(&net, "gouda", Some(&gouda[9]), 7), gouda[10..17]);
+        assert_eq!(page(&net, "brie", None, 1), [""; 0]);
+    }
 }

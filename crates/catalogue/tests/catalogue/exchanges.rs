@@ -37,6 +37,21 @@ fn a_newcomer_has_everything_before_it_has_caught_up_in_pieces_within_a_window()
     );
 }
 
+/// A newcomer's patience was renewed by every record more, which somebody who makes limits elsewhere could do for ever.
+#[test]
+fn what_is_changed_meanwhile_is_no_progress_of_an_exchange() {
+    let mut net = Net::of(1);
+    fill(&mut net, 10);
+    net.connect(id(2));
+    net.see_members();
+    net.run();
+    // Ten records, and its end.
+    assert_eq!(net.nodes[&id(2)].exchanged(), 11);
+    fill(&mut net, 20);
+    assert_eq!(net.nodes[&id(2)].size(), (20, 20));
+    assert_eq!(net.nodes[&id(2)].exchanged(), 11);
+}
+
 #[test]
 fn a_newcomer_fetches_everything_once() {
     let mut net = Net::of(5);
@@ -142,6 +157,24 @@ fn an_exchange_whose_end_is_lost_begins_again() {
     net.pass(MILLISECOND.times(1_100));
     assert!(net.nodes[&id(2)].has_caught_up());
     assert_eq!(net.nodes[&id(2)].size(), (10, 10));
+}
+
+/// Once any word of the peer's kept an exchange alive: with its end lost, and changes there more often than once a second,
+/// it never ended, and this node began none with anybody else.
+#[test]
+fn an_exchange_whose_end_is_lost_begins_again_while_the_peer_changes_things() {
+    let mut net = Net::of(1);
+    fill(&mut net, 10);
+    net.connect(id(2));
+    net.see_members();
+    net.loses = Some(|from, message| from == id(1) && matches!(message, Message::Done { .. }));
+    net.run();
+    assert!(!net.nodes[&id(2)].has_caught_up());
+    for units in 1..=6 {
+        net.set(id(1), "u1", units);
+        net.pass(MILLISECOND.times(500));
+    }
+    assert!(net.nodes[&id(2)].has_caught_up());
 }
 
 #[test]

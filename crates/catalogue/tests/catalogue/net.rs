@@ -37,6 +37,8 @@ pub(crate) struct Net {
     /// Of each node, how far its wall clock is off.
     pub(crate) offset: BTreeMap<ReplicaId, i64>,
     pub(crate) cut: BTreeSet<(ReplicaId, ReplicaId)>,
+    /// The next such message, from whom, is lost.
+    pub(crate) loses: Option<fn(ReplicaId, &Message) -> bool>,
     pub(crate) settled: BTreeMap<(ReplicaId, ChangeId), Vec<ReplicaId>>,
     under_way: VecDeque<(ReplicaId, ReplicaId, Message)>,
     time: u64,
@@ -53,6 +55,7 @@ impl Net {
             nodes: BTreeMap::new(),
             offset: BTreeMap::new(),
             cut: BTreeSet::new(),
+            loses: None,
             settled: BTreeMap::new(),
             under_way: VecDeque::new(),
             time: 0,
@@ -151,16 +154,18 @@ impl Net {
     }
 
     pub(crate) fn units(&self, node: ReplicaId, name: &str) -> Option<u32> {
-        match self.nodes[&node].get(Kind::KeyLimit, "default", name)? {
-            Content::KeyLimit(KeyLimit { limit, .. }) => Some(limit.units()),
-            Content::Limit(_) => None,
-        }
+        let content = self.nodes[&node].get(Kind::KeyLimit, "default", name)?;
+        Some(content.key_limit()?.limit.units())
     }
 
     /// Delivers all that is under way, and what comes of it.
     pub(crate) fn run(&mut self) {
         while let Some((from, to, message)) = self.under_way.pop_front() {
             if self.cut.contains(&(from, to)) || !self.nodes.contains_key(&to) {
+                continue;
+            }
+            if self.loses.is_some_and(|is_lost| is_lost(from, &message)) {
+                self.loses = None;
                 continue;
             }
             self.measure(&message);

@@ -1,12 +1,12 @@
 //! What people change at run time, as this node has it: drives the catalogue.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use ::catalogue::{
     Address, Catalogue, ChangeError, ChangeId, Changed, Content, Effect, KeyLimit, Kind, Message,
-    NamedLimit, NotChanged, Urgency,
+    NamedLimit, NotChanged, Place, Urgency,
 };
 use delta_crdt::ReplicaId;
 use metrics::{Counter, counter, gauge};
@@ -18,14 +18,11 @@ use transport::Lane;
 use super::Cluster;
 use crate::wire::{self, Frame};
 
-/// The first protocol that has a catalogue. A member of the one before is told nothing and waited for by nobody.
-const PROTOCOL: u16 = 3;
-
 /// Between two ticks: how late a change may be answered that somebody does not confirm.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A newcomer goes on without what others have to tell when for so long nothing new has come: ten times as long as it
-/// takes to begin anew with somebody who is silent.
+/// A newcomer goes on without what others have to tell when for so long no exchange has brought anything: ten times as long
+/// as it takes to begin anew with somebody who is silent.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Between two looks of a newcomer at what it has.
@@ -36,7 +33,8 @@ const LATEST_ANSWER: Duration = Duration::from_secs(5);
 
 /// The records of this node, and who waits for a change of them.
 pub(crate) struct Records {
-    state: Mutex<State>,
+    /// Hits of limits that are not the file's read it, beside each other.
+    state: RwLock<State>,
     changes: Counter,
     pending_changes: Counter,
     restarts: Counter,
@@ -54,15 +52,24 @@ impl Records {
             waiting: HashMap::new(),
         };
         Self {
-            state: Mutex::new(state),
+            state: RwLock::new(state),
             changes: counter!("weir_catalogue_changes_total"),
             pending_changes: counter!("weir_catalogue_pending_changes_total"),
             restarts: counter!("weir_catalogue_restarts_total"),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+        if let Ok(state) = self.state.read() {
+            return state;
+        }
+        drop(self.write());
+        // If it is poisoned again already, what it holds can be read, and the next who writes starts it again.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(|poisoned| {
             self.state.clear_poison();
             self.restarts.increment(1);
             tracing::error!("the catalogue panicked, starting it again with its records");
@@ -77,31 +84,17 @@ impl Cluster {
     /// The limit of that name that was made at run time.
     #[must_use]
     pub fn named_limit(&self, namespace: &str, name: &str) -> Option<NamedLimit> {
-        match self
-            .inner
-            .records
-            .lock()
-            .catalogue
-            .get(Kind::Limit, namespace, name)?
-        {
-            Content::Limit(limit) => Some(*limit),
-            Content::KeyLimit(_) => None,
-        }
+        let place = Place::of(&self.inner.keys, Kind::Limit, namespace, name);
+        let state = self.inner.records.read();
+        state.catalogue.get_at(place)?.named_limit()
     }
 
     /// The limit that was set for this one key.
     #[must_use]
     pub fn key_limit(&self, namespace: &str, key: &str) -> Option<KeyLimit> {
-        match self
-            .inner
-            .records
-            .lock()
-            .catalogue
-            .get(Kind::KeyLimit, namespace, key)?
-        {
-            Content::KeyLimit(limit) => Some(*limit),
-            Content::Limit(_) => None,
-        }
+        let place = Place::of(&self.inner.keys, Kind::KeyLimit, namespace, key);
+        let state = self.inner.records.read();
+        state.catalogue.get_at(place)?.key_limit()
     }
 
     /// Up to `count` limits that were made at run time, in an order of their own, after the name `after`.
@@ -112,13 +105,7 @@ impl Cluster {
         after: Option<&str>,
         count: usize,
     ) -> Vec<(Arc<str>, NamedLimit)> {
-        let state = self.inner.records.lock();
-        let listed = state.catalogue.list(Kind::Limit, namespace, after);
-        let limits = listed.filter_map(|(name, content)| match content {
-            Content::Limit(limit) => Some((name.clone(), *limit)),
-            Content::KeyLimit(_) => None,
-        });
-        limits.take(count).collect()
+        self.page(Kind::Limit, namespace, after, count, Content::named_limit)
     }
 
     /// Up to `count` keys that have limits of their own, as [`Self::named_limits`].
@@ -129,12 +116,20 @@ impl Cluster {
         after: Option<&str>,
         count: usize,
     ) -> Vec<(Arc<str>, KeyLimit)> {
-        let state = self.inner.records.lock();
-        let listed = state.catalogue.list(Kind::KeyLimit, namespace, after);
-        let limits = listed.filter_map(|(key, content)| match content {
-            Content::KeyLimit(limit) => Some((key.clone(), *limit)),
-            Content::Limit(_) => None,
-        });
+        self.page(Kind::KeyLimit, namespace, after, count, Content::key_limit)
+    }
+
+    fn page<T>(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        after: Option<&str>,
+        count: usize,
+        as_limit: impl Fn(&Content) -> Option<T>,
+    ) -> Vec<(Arc<str>, T)> {
+        let state = self.inner.records.read();
+        let listed = state.catalogue.list(kind, namespace, after);
+        let limits = listed.filter_map(|(name, content)| Some((name.clone(), as_limit(content)?)));
         limits.take(count).collect()
     }
 
@@ -231,8 +226,9 @@ impl Cluster {
 
     /// Lets the catalogue take something in, and carries out what it leaves.
     pub(super) fn with_records<R>(&self, act: impl FnOnce(&mut State, Now) -> R) -> R {
+        let mut state = self.inner.records.write();
+        // Read under the lock: its time must not go back from one call to the next.
         let now = self.inner.clock.now();
-        let mut state = self.inner.records.lock();
         let result = act(&mut state, now);
         let mut messages = Vec::new();
         while let Some(effect) = state.catalogue.next_effect() {
@@ -280,17 +276,19 @@ impl Cluster {
         self.with_records(|state, now| state.catalogue.on_disconnected(now, peer));
     }
 
-    /// Tells the catalogue who is alive.
+    /// Tells the catalogue who is alive: by what is known once it has the lock, so that of two views the later is told last.
     pub(crate) fn tell_members(&self) {
-        let mut members = self.other_members();
-        members.retain(|member| self.has_catalogue(*member));
-        self.with_records(|state, now| state.catalogue.on_members(now, &members));
+        self.with_records(|state, now| {
+            let mut members = self.other_members();
+            members.retain(|member| self.has_catalogue(*member));
+            state.catalogue.on_members(now, &members);
+        });
     }
 
-    /// Whether a peer has a catalogue, or may have: it is not connected.
+    /// Whether a peer has a catalogue, or may have: it is not connected. Who has none is told nothing and waited for by nobody.
     fn has_catalogue(&self, peer: ReplicaId) -> bool {
         let version = self.inner.transport.version(peer);
-        version.is_none_or(|version| PROTOCOL <= version)
+        version.is_none_or(wire::knows_catalogue)
     }
 
     pub(super) async fn look_after_catalogue(self) {
@@ -302,19 +300,20 @@ impl Cluster {
         }
     }
 
-    /// A newcomer waits until it has what the others have: for as long as more comes.
+    /// A newcomer waits until it has what the others have: for as long as exchanges bring more.
     pub(super) async fn catch_up(&self) {
         let mut last_news = (0, Instant::now());
         loop {
-            let (has_all, size) = self.with_records(|state, _| {
+            let (has_all, exchanged, size) = self.with_records(|state, _| {
                 let catalogue = &state.catalogue;
-                (catalogue.has_caught_up(), catalogue.size().1)
+                let (_, size) = catalogue.size();
+                (catalogue.has_caught_up(), catalogue.exchanged(), size)
             });
             if has_all {
                 return;
             }
-            if size != last_news.0 {
-                last_news = (size, Instant::now());
+            if exchanged != last_news.0 {
+                last_news = (exchanged, Instant::now());
             }
             if PATIENCE < last_news.1.elapsed() {
                 tracing::warn!(
@@ -330,7 +329,7 @@ impl Cluster {
     /// Brings the gauges up to date.
     pub(super) fn measure_catalogue(&self) {
         let (live, all, conflicts) = {
-            let state = self.inner.records.lock();
+            let state = self.inner.records.read();
             let (live, all) = state.catalogue.size();
             (live, all, state.catalogue.conflicts())
         };

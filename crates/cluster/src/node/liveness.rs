@@ -35,7 +35,7 @@ impl Cluster {
         }
         // Published before any answer leaves: a grant must be known here before it is used there.
         let view_changed = effects.contains(&Effect::ViewChanged);
-        self.publish(membership, view_changed);
+        let is_news = self.publish(membership, view_changed);
         if effects.contains(&Effect::RosterChanged) {
             self.dial(membership);
         }
@@ -68,6 +68,10 @@ impl Cluster {
             tracing::info!(view = %format_args!("{:016x}", world.view.digest()), members = world.view.members().len(), "view changed");
             self.inner.view_changes.send_replace(());
         }
+        if is_news {
+            // Last, and under no lock: it waits for whoever works with the records.
+            self.tell_members();
+        }
         Some(result)
     }
 
@@ -93,7 +97,8 @@ impl Cluster {
         guard
     }
 
-    fn publish(&self, membership: &Membership, view_changed: bool) {
+    /// Returns whether there is another view than before.
+    fn publish(&self, membership: &Membership, view_changed: bool) -> bool {
         let old = self.inner.slots.world.load();
         let view = membership.view().clone();
         if 1 < view.members().len() {
@@ -101,7 +106,7 @@ impl Cluster {
         }
         if !self.inner.joined.load(Ordering::Acquire) {
             // Whom it joined has not answered yet: a newcomer alone must not take every shard for its own.
-            return;
+            return false;
         }
         let is_news = view_changed || old.orders.is_empty();
         let orders = if is_news {
@@ -115,9 +120,7 @@ impl Cluster {
             leases,
             orders,
         }));
-        if is_news {
-            self.tell_members();
-        }
+        is_news
     }
 
     /// Dials those who belong and the addresses given with `--join`, and nobody else.

@@ -199,10 +199,7 @@ impl Node for FakeNode {
     }
 
     fn named_limit(&self, name: &str) -> Option<NamedLimit> {
-        match self.made(Kind::Limit, name)? {
-            Content::Limit(limit) => Some(limit),
-            Content::KeyLimit(_) => None,
-        }
+        self.made(Kind::Limit, name)?.named_limit()
     }
 
     fn named_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, NamedLimit)> {
@@ -213,10 +210,7 @@ impl Node for FakeNode {
     }
 
     fn key_limit(&self, key: &str) -> Option<KeyLimit> {
-        match self.made(Kind::KeyLimit, key)? {
-            Content::KeyLimit(limit) => Some(limit),
-            Content::Limit(_) => None,
-        }
+        self.made(Kind::KeyLimit, key)?.key_limit()
     }
 
     fn key_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, KeyLimit)> {
