@@ -163,3 +163,191 @@ fn every_problem_of_a_configuration_is_told_at_once() {
     }
     assert!(!stderr.contains("panicked"), "{stderr}");
 }
+
+#[test]
+fn an_operator_asks_about_a_key_and_lets_it_start_anew() {
+    let cluster = Cluster::new().started(&["oskar", "oskar2"]);
+    let url = format!("http://{}", cluster.nodes[0].http);
+    let key = cluster.keys_of("oskar2", "user_home", 1).remove(0);
+    let asked = |command: &str| run(&cluster, &[command, "user_home", &key, "--url", &url]);
+    let explain = || {
+        let output = asked("explain");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        text(&output.stdout)
+    };
+    let fresh = explain();
+    for line in [
+        "decided by               oskar2\n",
+        "copies                   oskar\n",
+        "left                     1 of 1\n",
+        "a hit now                would be allowed; nothing is counted\n",
+    ] {
+        assert!(fresh.contains(line), "{line:?} in {fresh}");
+    }
+    assert_eq!(cluster.nodes[1].check("user_home", &key, 1).status, 200);
+    let spent = explain();
+    assert!(spent.contains("would be denied: 1 of user_home are spent, the next is back after"));
+    let output = asked("reset");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(explain(), fresh);
+    let json = ["explain", "user_home", &key, "--json", "--url", &url];
+    let json: serde_json::Value =
+        serde_json::from_slice(&run(&cluster, &json).stdout).expect("JSON");
+    assert_eq!(json["owner"]["owner"], "oskar2");
+    assert_eq!(json["decision"]["remaining"], 1);
+    for command in ["explain", "reset"] {
+        let output = run(&cluster, &[command, "nope", &key, "--url", &url]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(text(&output.stderr).lines().count(), 1, "{output:?}");
+    }
+}
+
+#[test]
+fn health_exits_by_readiness() {
+    let cluster = Cluster::new().started(&["oskar"]);
+    let url = format!("http://{}", cluster.nodes[0].http);
+    let output = run(&cluster, &["health", "--url", &url]);
+    assert_eq!(
+        (output.status.code(), text(&output.stdout).as_str()),
+        (Some(0), "ready\n")
+    );
+    // Alone where two are to be: it answers, and serves nobody yet.
+    let config = "[cluster]\npartition = \"quorum\"\n";
+    let path = cluster.home().join("quorum.toml");
+    std::fs::write(&path, config).expect("writing a configuration");
+    let path = path.display().to_string();
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let http = port.local_addr().expect("an address").to_string();
+    drop(port);
+    let waiting = weir(cluster.home())
+        .args(["node", "--name", "waits", "--cookie", "another"])
+        .args(["--config", &path, "--expect", "2", "--http", &http])
+        .args(["--join", "127.0.0.1:9"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .map(Killed)
+        .expect("starting weir");
+    let url = format!("http://{http}");
+    e2e::eventually("it says that it joins", || {
+        let output = run(&cluster, &["health", "--url", &url]);
+        match (output.status.code(), text(&output.stdout).as_str()) {
+            (Some(1), "joining\n") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    drop(waiting);
+    let output = run(&cluster, &["health", "--url", &url]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(text(&output.stderr).lines().count(), 1, "{output:?}");
+}
+
+/// A process that ends with its test.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _gone_already = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+#[test]
+fn a_configuration_is_looked_at_without_a_node() {
+    let cluster = Cluster::new();
+    let check = |config: &str| {
+        let path = cluster.home().join("weir.toml");
+        std::fs::write(&path, config).expect("writing a configuration");
+        let path = path.display().to_string();
+        let output = run(&cluster, &["config", "check", &path]);
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let limit = "[[limit]]\nname = \"a\"\nalgorithm = \"gcra\"\nlimit = 5\nper = \"1m\"\n";
+    let (code, stdout, stderr) = check(limit);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.ends_with("weir.toml: well, with 1 limit and 0 routes\n"));
+    let (code, stdout, stderr) = check(&format!("{limit}surprise = 1\n[node]\nname = \"\"\n"));
+    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+    assert!(
+        stderr.contains("surprise") && stderr.contains("name"),
+        "{stderr}"
+    );
+    let output = run(&cluster, &["config", "check", "nowhere.toml"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(text(&output.stderr).lines().count(), 1, "{output:?}");
+}
+
+#[test]
+fn shells_and_readers_of_manuals_are_told_of_every_command() {
+    let cluster = Cluster::new();
+    let help = text(&run(&cluster, &["--help"]).stdout);
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.contains(&"status") && commands.len() > 10);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = text(&run(&cluster, &["completions", shell]).stdout);
+        for command in &commands {
+            assert!(script.contains(command), "{command} for {shell}");
+        }
+    }
+    let syntax = std::process::Command::new("bash")
+        .args(["-n", "/dev/stdin"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .and_then(|mut bash| {
+            use std::io::Write as _;
+            let script = run(&cluster, &["completions", "bash"]).stdout;
+            bash.stdin.take().expect("is piped").write_all(&script)?;
+            bash.wait()
+        })
+        .expect("bash reads it");
+    assert!(syntax.success());
+    let dir = cluster.home().join("man1");
+    let output = run(&cluster, &["man", &dir.display().to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for command in commands.iter().filter(|command| **command != "help") {
+        let page = dir.join(format!("weir-{command}.1"));
+        let page = std::fs::read_to_string(&page).unwrap_or_else(|_| panic!("{page:?}"));
+        assert!(page.contains(".TH"), "{command}");
+    }
+    assert!(!dir.join("weir-become.1").exists(), "it is not for people");
+}
+
+#[test]
+fn status_is_shown_anew_until_nobody_reads() {
+    use std::io::Read as _;
+
+    let cluster = Cluster::new().started(&["oskar"]);
+    let url = format!("http://{}", cluster.nodes[0].http);
+    let mut watching = weir(cluster.home())
+        .args(["status", "--watch", "--url", &url])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .map(Killed)
+        .expect("starting weir");
+    let mut shown = watching.0.stdout.take().expect("is piped");
+    let mut seen = Vec::new();
+    let screens = |seen: &[u8]| text(seen).matches("\x1b[H\x1b[2JNAME").count();
+    while screens(&seen) < 2 {
+        let mut more = [0; 4_096];
+        let read = shown.read(&mut more).expect("it goes on");
+        assert_ne!(read, 0, "{}", text(&seen));
+        seen.extend(&more[..read]);
+    }
+    drop(shown);
+    e2e::eventually("it ends when nobody reads", || {
+        match watching.0.try_wait().expect("is a child") {
+            Some(status) if status.success() => Ok(()),
+            status => Err(format!("{status:?}")),
+        }
+    });
+}

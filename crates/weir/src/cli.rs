@@ -38,8 +38,21 @@ pub(crate) enum Command {
     /// Show the limits of a running node
     #[command(subcommand)]
     Limits(LimitsCommand),
+    /// Tell of one key who owns it, what is counted, and what would be decided now
+    Explain(ExplainArgs),
+    /// Let a key start anew, as if nothing had been counted
+    Reset(KeyArgs),
     /// Say that a dead member will not come back
     Forget(ForgetArgs),
+    /// Exit 0 when the node says that it is ready, else 1; for containers
+    Health(HealthArgs),
+    /// Look at a configuration as a node would read it
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print what a shell needs to complete this command
+    Completions(CompletionsArgs),
+    /// Write a manual page for this command and each of its own
+    Man(ManArgs),
     /// What `weir compare` starts other programs through, so that they end with it
     #[command(hide = true)]
     Become(BecomeArgs),
@@ -259,14 +272,17 @@ pub(crate) struct ApiArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit 1 if anything is wrong: a member that is not alive, a shard without all its copies, no majority where one\nis needed, nobody at the addresses to join by, a node that is not ready.\n\nExamples:\n  weir status\n  weir status --json | jq .under_replicated_shards"
+    after_help = "Exit 1 if anything is wrong: a member that is not alive, a shard without all its copies, no majority where one\nis needed, nobody at the addresses to join by, a node that is not ready.\n\nExamples:\n  weir status\n  weir status --watch\n  weir status --json | jq .under_replicated_shards"
 )]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) api: ApiArgs,
     /// Print the node's answer as it is
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub(crate) json: bool,
+    /// Show it anew every second, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Args, Debug)]
@@ -359,6 +375,67 @@ pub(crate) struct SetArgs {
     /// Print the node's answer as it is
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A key of a limit.
+#[derive(Args, Debug)]
+pub(crate) struct KeyArgs {
+    /// Name of the limit
+    pub(crate) limit: String,
+    /// Who or what is counted
+    pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+It counts nothing.
+
+Example:
+  weir explain user_home u1")]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) of: KeyArgs,
+    /// Print the node's answers as one object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example, in a container:
+  HEALTHCHECK CMD [\"weir\", \"health\"]")]
+pub(crate) struct HealthArgs {
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ConfigCommand {
+    /// Read a file and tell everything that is wrong with it: exit 0 or 2
+    Check {
+        /// What --config would name
+        file: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  weir completions bash > /etc/bash_completion.d/weir
+  weir completions fish > ~/.config/fish/completions/weir.fish")]
+pub(crate) struct CompletionsArgs {
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  weir man /usr/local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// Made if it does not exist
+    pub(crate) dir: PathBuf,
 }
 
 #[derive(Args, Debug)]

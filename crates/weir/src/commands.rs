@@ -1,8 +1,13 @@
-//! The commands that ask a running node.
+//! The commands that answer at once: most ask a running node.
 
 mod check;
+mod config;
+mod explain;
 mod forget;
+mod health;
 mod limits;
+mod manual;
+mod reset;
 mod status;
 mod table;
 
@@ -11,9 +16,14 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 pub(crate) use self::check::check;
+pub(crate) use self::config::config;
+pub(crate) use self::explain::explain;
 pub(crate) use self::forget::forget;
+pub(crate) use self::health::health;
 pub(crate) use self::limits::limits;
-pub(crate) use self::status::status;
+pub(crate) use self::manual::{completions, man};
+pub(crate) use self::reset::reset;
+pub(crate) use self::status::{status, watch};
 
 /// What a command says on stdout, and how it exits.
 #[derive(Debug)]
@@ -37,5 +47,15 @@ fn plain(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+/// Facts, one a line, their names in one column.
+#[derive(Default)]
+struct Facts(String);
+
+impl Facts {
+    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.0.push_str(&format!("{name:<25}{value}\n"));
     }
 }

@@ -31,7 +31,7 @@ const MISUSED: u8 = 2;
 fn main() -> ExitCode {
     let command = Cli::parse().command;
     let failed = match command {
-        Command::Check(_) => ExitCode::from(MISUSED),
+        Command::Check(_) | Command::Config(_) => ExitCode::from(MISUSED),
         _ => ExitCode::FAILURE,
     };
     let outcome = match command {
@@ -45,10 +45,17 @@ fn main() -> ExitCode {
             eprintln!("weir: {}", process::become_other(&args.program));
             return ExitCode::FAILURE;
         }
+        Command::Status(args) if args.watch => Ok(commands::watch(&args)),
         Command::Status(args) => commands::status(&args).map_err(anyhow::Error::from),
         Command::Check(args) => commands::check(&args).map_err(anyhow::Error::from),
         Command::Limits(command) => commands::limits(&command),
+        Command::Explain(args) => commands::explain(&args).map_err(anyhow::Error::from),
+        Command::Reset(args) => commands::reset(&args).map_err(anyhow::Error::from),
         Command::Forget(args) => commands::forget(&args).map_err(anyhow::Error::from),
+        Command::Health(args) => commands::health(&args).map_err(anyhow::Error::from),
+        Command::Config(command) => commands::config(&command, &surroundings()),
+        Command::Completions(args) => Ok(commands::completions(&args)),
+        Command::Man(args) => commands::man(&args),
     };
     match outcome {
         Ok(outcome) => {
@@ -56,33 +63,38 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(outcome.text.as_bytes());
             outcome.exit
         }
-        Err(error) => {
-            eprintln!("weir: {error:#}");
-            failed
-        }
+        Err(error) => fail(&error, failed),
     }
 }
 
 fn start_node(args: &cli::NodeArgs) -> ExitCode {
-    let around = Surroundings {
+    let around = surroundings();
+    let neighbours = neighbours(&around);
+    match Config::load(args, &around).and_then(|config| node::run(config, neighbours)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, ExitCode::FAILURE),
+    }
+}
+
+/// Says why not. A file with mistakes is misuse, whatever was to be done with it.
+fn fail(error: &anyhow::Error, failed: ExitCode) -> ExitCode {
+    if error.is::<Problems>() {
+        // Each has a place of its own.
+        eprintln!("{error}");
+        return ExitCode::from(MISUSED);
+    }
+    eprintln!("weir: {error:#}");
+    failed
+}
+
+fn surroundings() -> Surroundings<'static> {
+    Surroundings {
         variable: &|name| std::env::var(name).ok(),
         host_name: rustix::system::uname()
             .nodename()
             .to_string_lossy()
             .into_owned(),
         home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
-    };
-    let neighbours = neighbours(&around);
-    match Config::load(args, &around).and_then(|config| node::run(config, neighbours)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<Problems>() => {
-            eprintln!("{error}");
-            ExitCode::from(MISUSED)
-        }
-        Err(error) => {
-            eprintln!("weir: {error:#}");
-            ExitCode::FAILURE
-        }
     }
 }
 
@@ -97,8 +109,5 @@ fn neighbours(around: &Surroundings<'_>) -> Option<PathBuf> {
 }
 
 fn play(ended: anyhow::Result<ExitCode>) -> ExitCode {
-    ended.unwrap_or_else(|error| {
-        eprintln!("weir: {error:#}");
-        ExitCode::FAILURE
-    })
+    ended.unwrap_or_else(|error| fail(&error, ExitCode::FAILURE))
 }

@@ -62,7 +62,7 @@ fn told(decision: &Value, allowed: bool) -> String {
 }
 
 /// Rounded up to tenths: whoever waits that long has waited long enough.
-fn seconds(millis: u64) -> String {
+pub(super) fn seconds(millis: u64) -> String {
     let tenths = millis.div_ceil(100);
     format!("{}.{} s", tenths / 10, tenths % 10)
 }

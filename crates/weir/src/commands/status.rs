@@ -1,11 +1,14 @@
 //! `weir status`: who belongs, who owns how much, how far replicas lag, and whether anything is wrong.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::table::table;
-use super::{Outcome, plain};
+use super::{Facts, Outcome, plain};
 use crate::api::{Api, ApiError};
 use crate::cli::StatusArgs;
 
@@ -25,21 +28,40 @@ pub(crate) fn status(args: &StatusArgs) -> Result<Outcome, ApiError> {
     let text = if args.json {
         format!("{}\n", answer.body.trim_end())
     } else {
-        let mut text = told(&cluster);
+        let mut facts = told(&cluster);
         if !is_ready {
-            text.push_str(&format!(
-                "{:<25}{}\n",
-                "not ready",
-                plain(&readiness["status"])
-            ));
+            facts.add("not ready", plain(&readiness["status"]));
         }
-        text
+        facts.0
     };
     let exit = match is_ready && is_well(&cluster) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     };
     Ok(Outcome { text, exit })
+}
+
+/// Between two looks of `--watch`.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Clears the screen, and what had been scrolled off it stays.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Shows [`status`] anew every second, until somebody ends the process or nobody reads any more. That the node cannot be
+/// asked is shown as well, and it is asked again.
+pub(crate) fn watch(args: &StatusArgs) -> Outcome {
+    let mut stdout = io::stdout();
+    loop {
+        let text = match status(args) {
+            Ok(outcome) => outcome.text,
+            Err(error) => format!("{error}\n"),
+        };
+        let shown = write!(stdout, "{CLEAR}{text}").and_then(|()| stdout.flush());
+        if shown.is_err() {
+            return Outcome::success(String::new());
+        }
+        thread::sleep(LOOK_EVERY);
+    }
 }
 
 fn is_well(cluster: &Value) -> bool {
@@ -54,7 +76,7 @@ fn is_well(cluster: &Value) -> bool {
     members.all(is_healthy) && *moving == 0 && lacks.iter().all(|lack| cluster[lack].is_null())
 }
 
-fn told(cluster: &Value) -> String {
+fn told(cluster: &Value) -> Facts {
     let columns = ["name", "status", "incarnation", "shards", "http", "cluster"];
     // Half a second is five heartbeats.
     let silent = |member: &Value| {
@@ -72,8 +94,8 @@ fn told(cluster: &Value) -> String {
         row.extend(silent(member));
         rows.push(row);
     }
-    let mut text = table(&rows);
-    let mut fact = |name: &str, value: String| text.push_str(&format!("{name:<25}{value}\n"));
+    let mut facts = Facts(table(&rows));
+    let mut fact = |name: &str, value: String| facts.add(name, value);
     fact("view", plain(&cluster["view"]));
     fact(
         "under-replicated shards",
@@ -117,7 +139,7 @@ fn told(cluster: &Value) -> String {
             fact("redis last failure", failure.to_owned());
         }
     }
-    text
+    facts
 }
 
 fn millis(value: &Value) -> String {
@@ -159,7 +181,7 @@ view                     9f3c
 under-replicated shards  0
 replication lag          1.5 ms
 ";
-        assert_eq!(told(&cluster), expected);
+        assert_eq!(told(&cluster).0, expected);
     }
 
     #[test]
@@ -167,30 +189,34 @@ replication lag          1.5 ms
         let member = |status: &str, silent: u32| json!({"name":"a","status":status,"incarnation":1,"shards":1,"http":"","cluster":"","silent_ms":silent});
         let cluster = |members: serde_json::Value, short: u32| json!({"node":"b","view":"9f3c","under_replicated_shards":short,"members":members});
         let well = cluster(json!([member("alive", 100), member("leaving", 0)]), 0);
-        assert!(is_well(&well) && !told(&well).contains("silent"));
+        assert!(is_well(&well) && !told(&well).0.contains("silent"));
         assert!(!is_well(&cluster(json!([]), 3)));
         // Two nodes where three were asked for: nothing moves, and nobody is ill.
         let mut few = cluster(json!([member("alive", 100)]), 1_024);
         few["unsettled_shards"] = json!(0);
         assert!(is_well(&few));
         few["unsettled_shards"] = json!(3);
-        assert!(!is_well(&few) && told(&few).contains("unsettled shards         3"));
+        assert!(!is_well(&few) && told(&few).0.contains("unsettled shards         3"));
         for status in ["suspect", "dead"] {
             let ill = cluster(json!([member(status, 2_500)]), 0);
             assert!(!is_well(&ill));
-            assert!(told(&ill).contains("silent for 2.5 s"), "{}", told(&ill));
+            assert!(
+                told(&ill).0.contains("silent for 2.5 s"),
+                "{}",
+                told(&ill).0
+            );
         }
         let mut minority = well.clone();
         minority["no_quorum"] =
             json!({"lasts_ms":1_500.0,"needed":2,"missing":[{"name":"c","silent_ms":2_500.0}]});
         assert!(!is_well(&minority));
         let line = "quorum                   lost for 1.5 s: 2 are needed, no answer of c";
-        assert!(told(&minority).contains(line), "{}", told(&minority));
+        assert!(told(&minority).0.contains(line), "{}", told(&minority).0);
         let mut alone = well;
         alone["silent_seeds"] = json!({"addresses":["10.0.0.1:1"],"lasts_ms":7_000.0});
         assert!(!is_well(&alone));
         let line = "alone                    for 7.0 s: nobody answers at 10.0.0.1:1";
-        assert!(told(&alone).contains(line), "{}", told(&alone));
+        assert!(told(&alone).0.contains(line), "{}", told(&alone).0);
     }
 
     #[test]
@@ -200,7 +226,7 @@ replication lag          1.5 ms
             "raft":{"leader":"oskar","term":2,"voters":["oskar","oskar2","oskar3"],"learners":[]},
             "redis":{"breaker":"open","last_failure":"connection refused"},
         });
-        let text = told(&cluster);
+        let text = told(&cluster).0;
         let facts: Vec<&str> = text.lines().skip(3).collect();
         let expected = [
             "raft leader              oskar",
