@@ -25,6 +25,11 @@ use clap::Parser as _;
 use self::cli::{Cli, Command};
 use self::config::{Config, Surroundings};
 
+/// Gives free memory back to the system within a second, as `.cargo/config.toml` has it
+/// (`docs/decisions/0044-the-command-brings-an-allocator.md`).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Exit code of what cannot be started as it was asked for; the code of `clap`, too.
 const MISUSED: u8 = 2;
 
