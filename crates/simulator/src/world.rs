@@ -31,6 +31,9 @@ use evictions::Evictions;
 const MILLIS: SimTime = 1_000_000;
 const SECONDS: SimTime = 1_000 * MILLIS;
 
+/// When clients begin to ask. By then all who start together have met.
+const CLIENTS_START: SimTime = 2 * SECONDS;
+
 /// Of the membership's settings.
 const HEARTBEAT: SimTime = 100 * MILLIS;
 
@@ -169,8 +172,9 @@ impl World {
         for host in 0..self.scenario.nodes {
             self.at(host as SimTime * 50 * MILLIS, Happening::Join(host));
         }
-        self.at(2 * SECONDS, Happening::Client);
-        self.at((2 + self.scenario.fault_every) * SECONDS, Happening::Fault);
+        self.at(CLIENTS_START, Happening::Client);
+        let first_fault = CLIENTS_START + self.scenario.fault_every * SECONDS;
+        self.at(first_fault, Happening::Fault);
         let quiet_at = self.scenario.seconds * SECONDS;
         let end = quiet_at + self.scenario.quiet * SECONDS;
         self.at(quiet_at, Happening::Calm);
