@@ -34,7 +34,7 @@
 //! left its node, or was decided there, a client is told that this is unknown.
 //!
 //! What it took to get seeds clean stands with what it changed: `crates/shard/tests/shard/lessons.rs`, the laws of
-//! `delta-crdt`, `docs/decisions`. Links of 1 MB/s (`--narrow`) are played when asked for.
+//! `delta-crdt`, `docs/decisions`. In one of three worlds links carry 1 MB/s, in all of them with `--narrow`.
 //!
 //! # The strategy `owner` in a rough world
 //!
