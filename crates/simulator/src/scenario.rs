@@ -4,7 +4,7 @@ use shard::Partition;
 
 use crate::bug::Bug;
 use crate::links::Links;
-use crate::oracle::Violation;
+use crate::oracle::{SimTime, Violation};
 
 /// What is simulated.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +91,11 @@ impl Scenario {
             verbose: false,
             watch: None,
         }
+    }
+
+    /// When clients ask no more.
+    pub(crate) fn clients_end(&self) -> SimTime {
+        (self.seconds + self.quiet * 3 / 5) * 1_000_000_000
     }
 }
 

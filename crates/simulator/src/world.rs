@@ -5,6 +5,7 @@ mod crowd;
 mod evictions;
 mod faults;
 mod life;
+mod panics;
 mod reach;
 
 use std::collections::BTreeMap;
@@ -69,6 +70,8 @@ enum Happening {
     Client,
     Join(usize),
     Fault,
+    /// Shards of some host panic once everybody has gone quiet.
+    LatePanic,
     Resume(usize),
     /// These hosts are cut off from the others, for so many milliseconds.
     Split(Vec<usize>, Range<SimTime>),
@@ -92,6 +95,8 @@ struct Host {
     cut_off_since: Option<SimTime>,
     /// Up, running and reachable since.
     fit_since: SimTime,
+    /// When its membership machine last started with nobody in sight.
+    blind_at: SimTime,
     backlog: Vec<Happening>,
 }
 
@@ -182,6 +187,7 @@ impl World {
         let quiet_at = self.scenario.seconds * SECONDS;
         let end = quiet_at + self.scenario.quiet * SECONDS;
         self.at(quiet_at, Happening::Calm);
+        self.at(self.scenario.clients_end() + SECONDS, Happening::LatePanic);
         if !self.scenario.cut.is_empty() {
             self.at(4 * SECONDS, Happening::Cut(self.scenario.cut));
         }
@@ -256,6 +262,7 @@ impl World {
             Happening::Client => self.client(),
             Happening::Join(host) => self.join(host),
             Happening::Fault => self.fault(),
+            Happening::LatePanic => self.late_panic(),
             Happening::Resume(host) => self.resume(host),
             Happening::Split(hosts, millis) => {
                 let sides = (0..HOSTS).map(|host| usize::from(hosts.contains(&host)));
@@ -435,8 +442,7 @@ impl World {
 
     fn client(&mut self) {
         let gap = SECONDS / self.scenario.rate;
-        let quiet = (self.scenario.seconds + self.scenario.quiet * 3 / 5) * SECONDS;
-        if self.now < quiet {
+        if self.now < self.scenario.clients_end() {
             let jitter = self.rng.random_range(0..=gap);
             self.at(self.now + gap / 2 + jitter, Happening::Client);
         }

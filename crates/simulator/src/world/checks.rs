@@ -264,6 +264,7 @@ impl World {
         }
         self.check_evictions();
         self.check_bounded();
+        self.check_copies();
         for shard in 0..SHARDS {
             let owner = (0..HOSTS).find(|&host| {
                 self.hosts[host]
