@@ -39,6 +39,8 @@ pub enum Fault {
     SilentIsLost,
     /// Who comes back keeps to itself what it has counted.
     OffersNothing,
+    /// A replica that a panic left without its copy asks nobody for another.
+    PoisonedAsksNobody,
 }
 
 /// How a shard behaves.

@@ -43,11 +43,15 @@ pub enum Bug {
     RepeatsOldRosters,
     /// Copies leave all at once, in the lane of hits.
     CopiesHoldUpHits,
+    /// A shard in which something panicked goes on with what that left.
+    GoesOnPoisoned,
+    /// A replica that a panic left without its copy waits for somebody to find out.
+    PoisonedAsksNobody,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::IgnoresLease,
         Self::AsksOneHolder,
         Self::RetryCountsTwice,
@@ -67,6 +71,8 @@ impl Bug {
         Self::KeepsEvidence,
         Self::RepeatsOldRosters,
         Self::CopiesHoldUpHits,
+        Self::GoesOnPoisoned,
+        Self::PoisonedAsksNobody,
     ];
 
     /// The promise that the bug is there to break: it counts as caught when that one is seen broken. `None`: any.
@@ -84,6 +90,8 @@ impl Bug {
             Self::KeepsEvidence => Some("alive"),
             Self::RepeatsOldRosters => Some("bounded"),
             Self::CopiesHoldUpHits => Some("lanes"),
+            Self::GoesOnPoisoned => Some("P1/P2"),
+            Self::PoisonedAsksNobody => Some("copies"),
             _ => None,
         }
     }
@@ -100,6 +108,7 @@ impl Bug {
             Self::MinorityForgets => Some(Fault::MinorityForgets),
             Self::EvictsAlone => Some(Fault::EvictsAlone),
             Self::OwesNobody => Some(Fault::OwesNobody),
+            Self::PoisonedAsksNobody => Some(Fault::PoisonedAsksNobody),
             Self::ReusedReplicaId
             | Self::KeepsBadClock
             | Self::WaitsInMinority
@@ -109,7 +118,8 @@ impl Bug {
             | Self::SilenceIsUnsent
             | Self::KeepsEvidence
             | Self::RepeatsOldRosters
-            | Self::CopiesHoldUpHits => None,
+            | Self::CopiesHoldUpHits
+            | Self::GoesOnPoisoned => None,
         }
     }
 }

@@ -4,8 +4,9 @@
 //!
 //! Runs the very state machines of the product, [`membership`] and [`shard`], in nodes joined by a
 //! network that loses, delays, repeats and reorders, while the world kills, pauses, partitions,
-//! restarts and drains them, or starts them with clocks that are far off. The oracle checks the promises P1 to P6
-//! over all that is decided and answered. No branch in the product knows of any of it.
+//! restarts and drains them, lets their shards, their membership and their tasks panic, or starts them
+//! with clocks that are far off. The oracle checks the promises P1 to P6 over all that is decided and
+//! answered. No branch in the product knows of any of it.
 //!
 //! Each checker has been seen to catch a bug put in on purpose; `--bugs` plays them all again:
 //!
@@ -27,6 +28,8 @@
 //! | a node whose link to an owner is cut asks nobody else | P4 | no answer, although a third node reaches both |
 //! | a hit whose owner does not answer is taken for one that was never sent | T1 | it was counted, and its client is told that it was not |
 //! | copies travel on the lane of hits | lanes | a hit waits behind them |
+//! | a shard in which something panicked goes on with what that left | P1/P2 | answered hits are forgotten |
+//! | a replica that a panic left without its copy asks for none | copies | it lacks what its owner has, until the next write |
 //! | evidence of death is told again and again | alive | a node that can be reached stays dead |
 //! | what was once told of members is told again and again | bounded | those who left are listed and dialled |
 //!
@@ -34,7 +37,7 @@
 //! left its node, or was decided there, a client is told that this is unknown.
 //!
 //! What it took to get seeds clean stands with what it changed: `crates/shard/tests/shard/lessons.rs`, the laws of
-//! `delta-crdt`, `docs/decisions`. Links of 1 MB/s (`--narrow`) are played when asked for.
+//! `delta-crdt`, `docs/decisions`. In one of three worlds links carry 1 MB/s, in all of them with `--narrow`.
 //!
 //! # The strategy `owner` in a rough world
 //!

@@ -1,5 +1,6 @@
 //! One simulated node: the machines of the product, and the little that a driver adds to them.
 
+mod panics;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use coordinator::NoDecision;
 use delta_crdt::{ReplicaId, Term};
 use hash_ring::Ring;
-use membership::{Bearing, Clocks, Member, Membership};
+use membership::{Bearing, Clocks, Leases, Member, Membership, View};
 use quota::{BootNanos, Decision, KeyHash, Nanos, Now, UnixNanos};
 use request::{Acknowledge, Detours, Held, Said};
 use shard::{
@@ -15,6 +16,8 @@ use shard::{
     Surroundings,
 };
 
+use panics::Panics;
+pub(crate) use panics::Task;
 pub(crate) use requests::Attempt;
 use requests::{Carried, PassedOn, Reply};
 
@@ -138,6 +141,7 @@ pub(crate) struct Node {
     /// Every member heard of, for a bug.
     told: Vec<Member>,
     looked_for_dead: SimTime,
+    panics: Panics,
     next_hit: u64,
     next_attempt: u64,
     acknowledge: Acknowledge,
@@ -199,6 +203,7 @@ impl Node {
             held_for_gone: BTreeSet::new(),
             told: Vec::new(),
             looked_for_dead: now,
+            panics: Panics::default(),
             requests: BTreeMap::new(),
             passed_on: BTreeMap::new(),
             held: (0..SHARDS).map(|_| Held::default()).collect(),
@@ -223,9 +228,14 @@ impl Node {
 
     /// Whether nobody within reach may decide, as far as this node knows.
     fn no_quorum(&self, now: SimTime) -> bool {
-        let leases = self.membership.leases();
+        let (_, leases) = self.known();
         let is_lost = leases.no_quorum_since(self.clocks(now).boot).is_some();
         self.quorum && is_lost && self.bug != Some(Bug::WaitsInMinority)
+    }
+
+    /// Who lives, and which leases run, as far as the shards and the requests know.
+    fn known(&self) -> (&View, &Leases) {
+        self.panics.known(&self.membership)
     }
 
     /// Both clocks of this node at true time `now`.
@@ -245,12 +255,25 @@ impl Node {
 
     /// Every timer of the driver: heartbeats, shard ticks, flushes, retries.
     pub(crate) fn on_tick(&mut self, now: SimTime) {
-        self.tell_membership(now);
-        self.membership.on_tick(self.clocks(now).boot);
-        self.compare_clocks(now);
-        self.let_go(now);
-        self.repeat_what_is_old(now);
-        self.drain_membership(now);
+        if !self.panics.rests(now, Task::Heartbeat) {
+            self.tell_membership(now);
+            self.membership.on_tick(self.clocks(now).boot);
+            self.compare_clocks(now);
+            self.let_go(now);
+            self.repeat_what_is_old(now);
+            self.drain_membership(now);
+        }
+        if !self.panics.rests(now, Task::Keeper) {
+            self.recover(now);
+            self.keep(now);
+        }
+        self.settle(now);
+        self.on_news(now);
+        self.on_retry(now);
+    }
+
+    /// What a keeper does for its shards, again and again.
+    fn keep(&mut self, now: SimTime) {
         let room = self.room;
         let mut keys = Vec::new();
         for index in 0..self.shards.len() {
@@ -267,9 +290,6 @@ impl Node {
         }
         self.copies.on_tick(self.clocks(now).boot);
         self.send_pieces(now);
-        self.settle(now);
-        self.on_news(now);
-        self.on_retry(now);
     }
 
     fn compare_clocks(&mut self, now: SimTime) {
@@ -322,6 +342,9 @@ impl Node {
 
     /// The flush timer.
     pub(crate) fn on_flush(&mut self, now: SimTime) {
+        if self.panics.rests(now, Task::Flush) {
+            return;
+        }
         for index in 0..self.shards.len() {
             if self.shards[index].wants_flush() {
                 self.with_shard(now, index, |shard, around| shard.flush(around.now.boot));
@@ -480,7 +503,14 @@ impl Node {
                     });
                 }
                 membership::Effect::ViewChanged => {
-                    self.joined |= 1 < self.membership.view().members().len();
+                    let meets_somebody = 1 < self.membership.view().members().len();
+                    self.joined |= meets_somebody;
+                    if meets_somebody {
+                        self.panics.on_published();
+                    } else if self.panics.is_blind() {
+                        // A node that sees nobody yet must not take every shard for its own.
+                        continue;
+                    }
                     let view = self.membership.view();
                     self.clocks.retain(|peer| view.contains(peer));
                     self.copies.retain(|peer| view.contains(peer));
@@ -547,13 +577,15 @@ impl Node {
         index: usize,
         act: impl FnOnce(&mut Shard, Surroundings<'_>),
     ) {
-        if !self.joined {
+        if !self.joined || self.panics.is_poisoned(index) {
             return;
         }
+        let now = self.clocks(now);
+        let (view, leases) = self.panics.known(&self.membership);
         let around = Surroundings {
-            now: self.clocks(now),
-            view: self.membership.view(),
-            leases: self.membership.leases(),
+            now,
+            view,
+            leases,
             order: &self.orders[index],
         };
         let shard = &mut self.shards[index];

@@ -4,7 +4,7 @@ use shard::Partition;
 
 use crate::bug::Bug;
 use crate::links::Links;
-use crate::oracle::Violation;
+use crate::oracle::{SimTime, Violation};
 
 /// What is simulated.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,8 @@ pub struct Scenario {
     pub refunds: bool,
     /// Whether nodes have room for fewer keys than are hit, each for as many as its host has memory.
     pub is_tight: bool,
-    /// What each direction of each link carries, in bytes a second. `None`: whatever there is.
+    /// What each direction of each link carries, in bytes a second: one in three worlds is narrow, none of them tight.
+    /// `None`: whatever there is.
     pub bandwidth: Option<u64>,
     /// A bug to switch on.
     pub bug: Option<Bug>,
@@ -85,11 +86,16 @@ impl Scenario {
             quiet: 25,
             refunds: seed.is_multiple_of(5),
             is_tight: seed.is_multiple_of(3),
-            bandwidth: None,
+            bandwidth: (seed % 3 == 1).then_some(NARROW),
             bug: None,
             verbose: false,
             watch: None,
         }
+    }
+
+    /// When clients ask no more.
+    pub(crate) fn clients_end(&self) -> SimTime {
+        (self.seconds + self.quiet * 3 / 5) * 1_000_000_000
     }
 }
 

@@ -5,6 +5,7 @@ mod crowd;
 mod evictions;
 mod faults;
 mod life;
+mod panics;
 mod reach;
 
 use std::collections::BTreeMap;
@@ -31,8 +32,15 @@ use evictions::Evictions;
 const MILLIS: SimTime = 1_000_000;
 const SECONDS: SimTime = 1_000 * MILLIS;
 
+/// When clients begin to ask. By then all who start together have met.
+const CLIENTS_START: SimTime = 2 * SECONDS;
+
 /// Of the membership's settings.
 const HEARTBEAT: SimTime = 100 * MILLIS;
+
+/// At the end, who has just compared what it holds may still be about to say so. Clocks differ, so that a key can be full
+/// again for the one side of a comparison and not for the other, which takes a round trip to find out.
+const AT_REST: SimTime = SECONDS;
 
 #[derive(Clone, Debug)]
 #[allow(
@@ -62,6 +70,8 @@ enum Happening {
     Client,
     Join(usize),
     Fault,
+    /// Shards of some host panic once everybody has gone quiet.
+    LatePanic,
     Resume(usize),
     /// These hosts are cut off from the others, for so many milliseconds.
     Split(Vec<usize>, Range<SimTime>),
@@ -85,6 +95,8 @@ struct Host {
     cut_off_since: Option<SimTime>,
     /// Up, running and reachable since.
     fit_since: SimTime,
+    /// When its membership machine last started with nobody in sight.
+    blind_at: SimTime,
     backlog: Vec<Happening>,
 }
 
@@ -169,16 +181,19 @@ impl World {
         for host in 0..self.scenario.nodes {
             self.at(host as SimTime * 50 * MILLIS, Happening::Join(host));
         }
-        self.at(2 * SECONDS, Happening::Client);
-        self.at((2 + self.scenario.fault_every) * SECONDS, Happening::Fault);
+        self.at(CLIENTS_START, Happening::Client);
+        let first_fault = CLIENTS_START + self.scenario.fault_every * SECONDS;
+        self.at(first_fault, Happening::Fault);
         let quiet_at = self.scenario.seconds * SECONDS;
         let end = quiet_at + self.scenario.quiet * SECONDS;
         self.at(quiet_at, Happening::Calm);
+        self.at(self.scenario.clients_end() + SECONDS, Happening::LatePanic);
         if !self.scenario.cut.is_empty() {
             self.at(4 * SECONDS, Happening::Cut(self.scenario.cut));
         }
         while let Some((&(time, _), _)) = self.agenda.first_key_value() {
-            if end < time || !self.oracle.violations().is_empty() {
+            let is_over = end < time && (end + AT_REST < time || self.is_settled());
+            if is_over || !self.oracle.violations().is_empty() {
                 break;
             }
             let Some((_, happening)) = self.agenda.pop_first() else {
@@ -247,6 +262,7 @@ impl World {
             Happening::Client => self.client(),
             Happening::Join(host) => self.join(host),
             Happening::Fault => self.fault(),
+            Happening::LatePanic => self.late_panic(),
             Happening::Resume(host) => self.resume(host),
             Happening::Split(hosts, millis) => {
                 let sides = (0..HOSTS).map(|host| usize::from(hosts.contains(&host)));
@@ -426,8 +442,7 @@ impl World {
 
     fn client(&mut self) {
         let gap = SECONDS / self.scenario.rate;
-        let quiet = (self.scenario.seconds + self.scenario.quiet * 3 / 5) * SECONDS;
-        if self.now < quiet {
+        if self.now < self.scenario.clients_end() {
             let jitter = self.rng.random_range(0..=gap);
             self.at(self.now + gap / 2 + jitter, Happening::Client);
         }

@@ -85,9 +85,12 @@ fn five_nodes_and_every_cut_of_one_or_two_links() {
 #[test]
 fn a_node_that_asks_the_owner_alone_is_caught() {
     let cut = Links::NONE.with(0, 1).with(1, 0);
-    let report = run(Scenario {
-        bug: Some(Bug::AsksOwnerAlone),
-        ..scenario(3, Partition::Available, cut)
-    });
-    assert!(report.violations.iter().any(|it| it.promise == "P4"));
+    for partition in [Partition::Available, Partition::Quorum] {
+        let report = run(Scenario {
+            bug: Some(Bug::AsksOwnerAlone),
+            ..scenario(3, partition, cut)
+        });
+        let is_caught = report.violations.iter().any(|it| it.promise == "P4");
+        assert!(is_caught, "{partition:?}");
+    }
 }

@@ -2,10 +2,13 @@
 
 use delta_crdt::{ReplicaId, Term};
 
+#[cfg(feature = "faults")]
+use super::no_cells;
 use super::{Shard, State};
 use crate::effect::Effect;
 use crate::message::Message;
 use crate::record::Record;
+use crate::settings::Fault;
 use crate::surroundings::Surroundings;
 
 impl Shard {
@@ -28,6 +31,13 @@ impl Shard {
         self.step(around);
     }
 
+    /// What a panic in the middle of a write may leave: nothing of what was counted. For the simulator alone.
+    #[doc(hidden)]
+    #[cfg(feature = "faults")]
+    pub fn break_counts(&mut self) {
+        self.cells = no_cells(self.settings);
+    }
+
     /// Whether a holder can have the copy that the record promises: this node has none after a panic.
     pub(super) fn has_copy_of(&self, holder: ReplicaId) -> bool {
         holder != self.me || self.copy_wanted.is_none()
@@ -45,6 +55,7 @@ impl Shard {
         if self.copy_wanted.is_none_or(|ask_at| now < ask_at)
             || !self.record.as_ref().is_some_and(is_held)
             || self.is_being_copied_to(now)
+            || self.settings.has(Fault::PoisonedAsksNobody)
         {
             return;
         }

@@ -85,12 +85,12 @@ impl Outlook for Sight<'_> {
     }
 
     fn reaches(&self, peer: ReplicaId) -> bool {
-        request::is_reached(self.boot(), self.node.membership.leases(), peer)
+        request::is_reached(self.boot(), self.node.known().1, peer)
     }
 
     fn others(&self) -> impl Iterator<Item = ReplicaId> {
         let asks_nobody = self.node.bug == Some(Bug::AsksOwnerAlone);
-        let others = self.node.membership.view().others(self.node.me);
+        let others = self.node.known().0.others(self.node.me);
         others.filter(move |_| !asks_nobody)
     }
 
@@ -411,6 +411,9 @@ impl Node {
     /// Answers that need to wait no longer go out.
     pub(super) fn settle(&mut self, now: SimTime) {
         for index in 0..self.held.len() {
+            if self.panics.is_poisoned(index) {
+                continue;
+            }
             let mut given = Vec::new();
             self.held[index].settle(&self.shards[index], |reply, said| given.push((reply, said)));
             for (reply, said) in given {

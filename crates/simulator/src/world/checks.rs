@@ -4,7 +4,7 @@
 use delta_crdt::{ReplicaId, Term};
 use shard::{Partition, Role, Shard};
 
-use super::{HOSTS, MILLIS, SECONDS, World};
+use super::{CLIENTS_START, HOSTS, MILLIS, SECONDS, World};
 use crate::node::{Node, Payload, SHARDS};
 use crate::oracle::{Decided, RequestId, SimTime};
 
@@ -153,9 +153,11 @@ impl World {
     /// Whether a node is up, connected and free to decide or to find who does.
     fn owes_answer(&self, host: usize, asked: SimTime) -> bool {
         let fit = self.hosts[host].fit_since <= asked;
+        // Zero: nothing has kept them apart yet.
         let since = self.last_split.max(self.last_minority);
-        let without_majority =
-            self.scenario.partition == Partition::Quorum && asked < since + 12 * SECONDS;
+        let without_majority = self.scenario.partition == Partition::Quorum
+            && since != 0
+            && asked < since + 12 * SECONDS;
         fit && !without_majority && self.hosts[host].leaving_since.is_none()
     }
 
@@ -169,6 +171,7 @@ impl World {
         }
     }
 
+    /// Too few may run when all have been killed. Before clients ask, they come up one after another.
     pub(super) fn watch_majority(&mut self, host: usize) {
         let running = self
             .hosts
@@ -179,7 +182,7 @@ impl World {
             .node
             .as_ref()
             .map_or(0, |node| node.membership.view().majority());
-        if running < majority {
+        if running < majority && CLIENTS_START <= self.now {
             self.last_minority = self.now;
         }
     }
@@ -261,6 +264,7 @@ impl World {
         }
         self.check_evictions();
         self.check_bounded();
+        self.check_copies();
         for shard in 0..SHARDS {
             let owner = (0..HOSTS).find(|&host| {
                 self.hosts[host]

@@ -35,6 +35,9 @@ impl World {
             let links = self.some_links(&up);
             return self.cut(links, 500..6_000);
         }
+        if self.rng.random_bool(0.1) {
+            return self.panic(&up);
+        }
         let quorum = self.scenario.partition == Partition::Quorum;
         let victim = up[self.rng.random_range(0..up.len())];
         match self.rng.random_range(0..100) {

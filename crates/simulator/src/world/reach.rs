@@ -57,7 +57,8 @@ impl World {
             let host = &self.hosts[host];
             !host.paused && host.leaving_since.is_none() && long_ago(host.fit_since)
         };
-        let Some(node) = self.hosts[host].node.as_ref().filter(|_| is_fit(host)) else {
+        let may_see = is_fit(host) && long_ago(self.hosts[host].blind_at);
+        let Some(node) = self.hosts[host].node.as_ref().filter(|_| may_see) else {
             return;
         };
         let missed = self.running_nodes().find(|&(other, theirs)| {
