@@ -41,7 +41,7 @@ impl Told {
             return Some(Self::Nothing);
         };
         match &ask.held_to.rule.bound {
-            Bound::Limit(_) => None,
+            Bound::Named(_) | Bound::Limit(_) => None,
             Bound::Everything => Some(Self::Unlimited),
             Bound::Nothing(period) => Some(Self::Decided(Decision {
                 verdict: match ask.deed {
@@ -111,7 +111,7 @@ pub(crate) fn respond(
         if let (Some(ask), Told::Decided(decision)) = (ask, told)
             && !is_shadow
             // One without headers that denies is told by none, rather than by those of one that allowed.
-            && (is_over || ask.held_to.counted.is_some())
+            && (is_over || ask.limit.is_some())
             && tightest.is_none_or(|(_, known)| tightness(decision) < tightness(known))
         {
             tightest = Some((ask, decision));
@@ -134,7 +134,7 @@ fn tightness(decision: &Decision) -> (bool, u64, u32) {
 }
 
 fn status(ask: Option<&Ask<'_>>, told: Told, code: Code) -> DescriptorStatus {
-    let current_limit = ask.and_then(|ask| ask.held_to.current_limit());
+    let current_limit = ask.and_then(Ask::current_limit);
     let (limit_remaining, duration_until_reset) = match told {
         Told::Nothing => (0, None),
         Told::Unlimited => (u32::MAX, None),
@@ -159,11 +159,11 @@ fn duration(span: Nanos) -> Duration {
 
 /// The headers that tell a client where it stands, of the limit that is nearest to deny. None for 0 requests per unit.
 fn headers(ask: &Ask<'_>, decision: &Decision) -> Vec<HeaderValue> {
-    let Some(counted) = &ask.held_to.counted else {
+    let Some(limit) = &ask.limit else {
         return Vec::new();
     };
     let mut headers = HeaderMap::with_capacity(8);
-    counted.headers.write(decision, &mut headers);
+    limit.headers().write(decision, &mut headers);
     write_retry_after(decision, &mut headers);
     headers
         .iter()

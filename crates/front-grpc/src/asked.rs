@@ -1,18 +1,18 @@
 //! From a request to what is asked.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Deref;
 
 use coordinator::{FailMode, Policy, Strategy};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
-use limiter::Key;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::RateLimit;
+use limiter::{Key, NAMESPACE, Refusal, Selected};
 use quota::{Algorithm, Cost, Limit};
 
 use crate::answer::Told;
-use crate::descriptor::{ENTRIES_MAX, Entry, NAMESPACE, key_of_all};
+use crate::descriptor::{ENTRIES_MAX, Entry, key_of_all};
 use crate::in_force::InForce;
 use crate::rule::{Bound, Rule};
 use crate::rules::Rules;
@@ -27,6 +27,8 @@ pub(crate) const TEXT_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Ask<'r> {
     pub(crate) held_to: HeldTo<'r>,
+    /// What counts, unless everything or nothing passes.
+    pub(crate) limit: Option<Cow<'r, Selected>>,
     /// What is counted.
     pub(crate) key: Key<'r>,
     pub(crate) deed: Deed,
@@ -50,14 +52,13 @@ pub(crate) enum Deed {
     Refund(Cost),
 }
 
-/// Why a request makes no sense. Nothing was counted.
+/// Why a request is not asked. Nothing was counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Invalid(String);
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; nothing was counted", self.0)
-    }
+pub(crate) enum NotAsked {
+    /// It makes no sense, for this reason.
+    Invalid(String),
+    /// The rule of the descriptor in this place is of a limit that there is not, or not yet.
+    NoLimit(usize, Refusal),
 }
 
 impl Deref for HeldTo<'_> {
@@ -72,20 +73,21 @@ impl Deref for HeldTo<'_> {
 }
 
 /// What each descriptor of `request` asks, in their order. `None`: nothing, since no rule is for it, or only one that another
-/// replaces.
+/// replaces. `find` finds limits by their names.
 pub(crate) fn read<'r>(
     rules: &'r Rules,
+    find: impl Fn(&str) -> Result<Cow<'r, Selected>, Refusal>,
     request: &'r RateLimitRequest,
-) -> Result<Vec<Option<Ask<'r>>>, Invalid> {
+) -> Result<Vec<Option<Ask<'r>>>, NotAsked> {
     check(request)?;
     let descriptors = request.descriptors.iter().enumerate();
     let asks = descriptors
-        .map(|(index, descriptor)| ask(rules, request, descriptor, index))
+        .map(|(index, descriptor)| ask(rules, &find, request, descriptor, index))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(without_replaced(asks))
 }
 
-fn check(request: &RateLimitRequest) -> Result<(), Invalid> {
+fn check(request: &RateLimitRequest) -> Result<(), NotAsked> {
     if request.domain.is_empty() {
         return invalid("the domain is empty");
     }
@@ -120,36 +122,78 @@ fn texts(entry: &Entry) -> [(&'static str, &str); 2] {
 
 fn ask<'r>(
     rules: &'r Rules,
+    find: &impl Fn(&str) -> Result<Cow<'r, Selected>, Refusal>,
     request: &'r RateLimitRequest,
     descriptor: &'r RateLimitDescriptor,
     index: usize,
-) -> Result<Option<Ask<'r>>, Invalid> {
+) -> Result<Option<Ask<'r>>, NotAsked> {
     if let Some(limit) = &descriptor.limit
         && rules.has_domain(&request.domain)
     {
         let rule = override_of(&request.domain, limit, index)?;
+        let limit = match &rule.bound {
+            Bound::Limit(limit) => Some(Cow::Owned(limit.clone())),
+            _ => None,
+        };
         let held_to = HeldTo::Override(Box::new(InForce::new(rule)));
         let key = key_of_all(&descriptor.entries).into();
-        return Ok(Some(Ask::new(held_to, key, request, descriptor)));
+        return Ok(Some(Ask::new(held_to, limit, key, request, descriptor)));
     }
-    let found = rules.find(&request.domain, &descriptor.entries);
-    Ok(found
-        .map(|(rule, captured)| Ask::new(HeldTo::Rule(rule), captured.key(), request, descriptor)))
+    let Some((in_force, captured)) = rules.find(&request.domain, &descriptor.entries) else {
+        return Ok(None);
+    };
+    let limit = match &in_force.rule.bound {
+        Bound::Limit(limit) => Some(Cow::Borrowed(limit)),
+        Bound::Nothing(_) | Bound::Everything => None,
+        Bound::Named(name) => match find(name) {
+            Ok(limit) => Some(limit),
+            // It turns nobody away.
+            Err(_) if in_force.rule.is_shadow => return Ok(None),
+            Err(refusal) => return Err(NotAsked::NoLimit(index, refusal)),
+        },
+    };
+    let held_to = HeldTo::Rule(in_force);
+    Ok(Some(Ask::new(
+        held_to,
+        limit,
+        captured.key(),
+        request,
+        descriptor,
+    )))
 }
 
 impl<'r> Ask<'r> {
     fn new(
         held_to: HeldTo<'r>,
+        limit: Option<Cow<'r, Selected>>,
         key: Cow<'r, str>,
         request: &RateLimitRequest,
         descriptor: &RateLimitDescriptor,
     ) -> Self {
         Self {
             held_to,
+            limit,
             key: Key::new(key, "descriptor")
                 .expect("values are made into keys that may be counted"),
             deed: deed(request, descriptor),
         }
+    }
+
+    /// `current_limit` of its status. `None`: everything passes.
+    pub(crate) fn current_limit(&self) -> Option<RateLimit> {
+        let (requests_per_unit, period) = match (&self.limit, &self.held_to.rule.bound) {
+            (Some(limit), _) => {
+                let limit = &limit.policy().limit;
+                (limit.units(), limit.period())
+            }
+            (None, Bound::Nothing(period)) => (0, *period),
+            (None, _) => return None,
+        };
+        Some(RateLimit {
+            name: self.held_to.rule.name.clone(),
+            requests_per_unit,
+            unit: Unit::number_of(period),
+        })
     }
 
     /// What is told where nobody could decide. `None`: nothing can be; a rule in shadow mode turns nobody away, whatever
@@ -171,8 +215,11 @@ fn deed(request: &RateLimitRequest, descriptor: &RateLimitDescriptor) -> Deed {
     }
 }
 
+/// What clients see a limit called that a descriptor brought along.
+const OVERRIDE: &str = "override";
+
 /// The limit that a descriptor brought along: counted as a file of envoyproxy/ratelimit would, for all of its entries.
-fn override_of(domain: &str, limit: &RateLimitOverride, index: usize) -> Result<Rule, Invalid> {
+fn override_of(domain: &str, limit: &RateLimitOverride, index: usize) -> Result<Rule, NotAsked> {
     let Some(unit) = Unit::numbered(limit.unit) else {
         return invalid(format!(
             "the limit of descriptor {index} has the unit {}, accepted: 1 to 7",
@@ -183,13 +230,16 @@ fn override_of(domain: &str, limit: &RateLimitOverride, index: usize) -> Result<
     let bound = match limit.requests_per_unit {
         0 => Bound::Nothing(period),
         units => match Limit::new(Algorithm::FixedWindow, units, period) {
-            Ok(limit) => Bound::Limit(Policy {
-                namespace: NAMESPACE.into(),
-                name: format!("@override:{},{domain}", period.ceil_secs()).into(),
-                limit,
-                strategy: Strategy::Owner,
-                on_failure: FailMode::Deny,
-            }),
+            Ok(limit) => {
+                let policy = Policy {
+                    namespace: NAMESPACE.into(),
+                    name: format!("@override:{},{domain}", period.ceil_secs()).into(),
+                    limit,
+                    strategy: Strategy::Owner,
+                    on_failure: FailMode::Deny,
+                };
+                Bound::Limit(Selected::shown_as(policy, OVERRIDE))
+            }
             Err(error) => {
                 return invalid(format!(
                     "the limit of descriptor {index} has {units} requests_per_unit, accepted: {}",
@@ -199,7 +249,7 @@ fn override_of(domain: &str, limit: &RateLimitOverride, index: usize) -> Result<
         },
     };
     Ok(Rule {
-        name: "override".to_owned(),
+        name: OVERRIDE.to_owned(),
         bound,
         is_shadow: false,
         replaces: Vec::new(),
@@ -219,7 +269,7 @@ fn without_replaced(mut asks: Vec<Option<Ask<'_>>>) -> Vec<Option<Ask<'_>>> {
     for ask in &mut asks {
         let rule = ask.as_ref().map(|ask| &ask.held_to.rule);
         if rule.is_some_and(|rule| {
-            replaced.contains(&rule.replaced_as) && rule.bound != Bound::Everything
+            replaced.contains(&rule.replaced_as) && !matches!(rule.bound, Bound::Everything)
         }) {
             *ask = None;
         }
@@ -227,8 +277,8 @@ fn without_replaced(mut asks: Vec<Option<Ask<'_>>>) -> Vec<Option<Ask<'_>>> {
     asks
 }
 
-fn invalid<T>(what: impl Into<String>) -> Result<T, Invalid> {
-    Err(Invalid(what.into()))
+fn invalid<T>(what: impl Into<String>) -> Result<T, NotAsked> {
+    Err(NotAsked::Invalid(what.into()))
 }
 
 #[cfg(test)]
@@ -239,6 +289,10 @@ mod tests {
 
     use super::*;
     use crate::ratelimit_config;
+
+    fn none<'r>(name: &str) -> Result<Cow<'r, Selected>, Refusal> {
+        Err(Refusal::unknown_limit(name))
+    }
 
     /// Rules that most requests of the kind below match.
     fn rules() -> Rules {
@@ -294,9 +348,9 @@ descriptors:
         #[test]
         fn any_request_is_read_or_refused(request in requests()) {
             let rules = rules();
-            match read(&rules, &request) {
+            match read(&rules, none, &request) {
                 Ok(asks) => prop_assert_eq!(asks.len(), request.descriptors.len()),
-                Err(invalid) => prop_assert!(invalid.to_string().ends_with("nothing was counted")),
+                Err(error) => prop_assert!(matches!(error, NotAsked::Invalid(_))),
             }
         }
 
@@ -315,7 +369,7 @@ descriptors:
             }
             if let Ok(request) = RateLimitRequest::decode(&*bytes) {
                 let rules = rules();
-                let _ = read(&rules, &request);
+                let _ = read(&rules, none, &request);
             }
         }
     }

@@ -3,15 +3,10 @@
 use std::borrow::Cow;
 
 pub(crate) use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
+use limiter::Key;
 
 /// Most entries of a descriptor.
 pub(crate) const ENTRIES_MAX: usize = 8;
-
-/// The namespace of every limit of this version, in which there is one tenant.
-pub(crate) const NAMESPACE: &str = "default";
-
-/// Longest key that is counted as it is; a longer one is counted by its digest. What other fronts take.
-const KEY_MAX: usize = 1_024;
 
 /// What begins the keys that are not a single value as it is.
 const VALUES: &str = "values";
@@ -51,7 +46,7 @@ impl<'e> Captured<'e> {
             ref values => Cow::Owned(joined(values.iter().copied())),
         };
         match key.len() {
-            ..=KEY_MAX => key,
+            ..=Key::BYTES_MAX => key,
             _ => Cow::Owned(digest(&key)),
         }
     }
@@ -65,7 +60,7 @@ pub(crate) fn key_of_all(entries: &[Entry]) -> String {
             .flat_map(|entry| [&*entry.key, &*entry.value]),
     );
     match key.len() {
-        ..=KEY_MAX => key,
+        ..=Key::BYTES_MAX => key,
         _ => digest(&key),
     }
 }
@@ -102,11 +97,8 @@ pub(crate) fn escape(text: &str, escaped: &mut String) {
 fn digest(key: &str) -> String {
     use sha2::{Digest as _, Sha256};
     let digest = Sha256::digest(key.as_bytes());
-    let mut text = format!("{VALUES}#");
-    for byte in &digest[..16] {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
+    let half = digest.first_chunk().expect("it has 256 bits");
+    format!("{VALUES}#{:032x}", u128::from_be_bytes(*half))
 }
 
 #[cfg(test)]
@@ -170,7 +162,7 @@ mod tests {
         fn a_key_is_what_every_front_takes(values in prop::collection::vec(".{0,256}", 0..=8)) {
             let values: Vec<&str> = values.iter().map(String::as_str).collect();
             let key = key(&values);
-            prop_assert!((1..=KEY_MAX).contains(&key.len()) && !key.contains('\0'));
+            prop_assert!((1..=Key::BYTES_MAX).contains(&key.len()) && !key.contains('\0'));
         }
     }
 }

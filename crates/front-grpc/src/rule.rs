@@ -1,10 +1,10 @@
 //! What a descriptor is held to.
 
-use coordinator::Policy;
+use limiter::Selected;
 use quota::Nanos;
 
 /// A rule, as the descriptors that it matches are held to it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rule {
     /// What clients see as the name of the limit, in `current_limit` and in headers.
     pub name: String,
@@ -19,10 +19,12 @@ pub struct Rule {
 }
 
 /// How much passes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Bound {
+    /// What the limit of this name admits, as the node knows it when it is asked: of its file, or made at run time.
+    Named(String),
     /// What this limit admits.
-    Limit(Policy),
+    Limit(Selected),
     /// Nothing, and nothing is counted: 0 requests per unit. Windows of this length are told, anchored at the epoch.
     Nothing(Nanos),
     /// Everything, and nothing is counted.

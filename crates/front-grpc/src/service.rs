@@ -7,14 +7,13 @@ use coordinator::Hit;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitService;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use futures_util::future::join_all;
-use limiter::{Key, Limiter, Node, Refusal};
+use limiter::{Counted, Key, Kind, Limiter, Node, Refusal, Selected};
 use quota::Cost;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use crate::answer::{self, Told};
-use crate::asked::{self, Ask, Deed};
-use crate::in_force::Counted;
+use crate::asked::{self, Ask, Deed, NotAsked};
 use crate::meter::Meters;
 use crate::rules::Rules;
 
@@ -42,8 +41,8 @@ impl<N: Node> RateLimitService for Service<N> {
         request: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
         let request = request.into_inner();
-        let asks = asked::read(&self.rules, &request)
-            .map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
+        let find = |name: &str| self.limiter.find(name);
+        let asks = asked::read(&self.rules, find, &request).map_err(not_asked)?;
         let told = self.ask(&asks).await?;
         Ok(Response::new(answer::respond(&asks, &told, &self.meters)))
     }
@@ -54,8 +53,10 @@ impl<N: Node> Service<N> {
     /// at once too: one behind the other, sixteen that wait for a silent owner would outlast a drain.
     async fn ask(&self, asks: &[Option<Ask<'_>>]) -> Result<Vec<Told>, Status> {
         if let [Some(ask)] = asks
-            && let Some(told) = self.ask_at_once(ask)
+            && let (Some(limit), Deed::Hit(cost)) = (&ask.limit, ask.deed)
         {
+            let told = self.limiter.hit(limit, &ask.key, cost).await;
+            let told = told.map(|answer| Told::of_hit(&answer));
             let told = told.or_else(|refusal| ask.told_without_decision().ok_or(refusal));
             return Ok(vec![told.map_err(|refusal| unavailable(0, &refusal, 0))?]);
         }
@@ -77,8 +78,8 @@ impl<N: Node> Service<N> {
                 Err(refusal) => failures.push((place, refusal)),
             }
         }
-        let refunds = refunds(asks).map(async |(place, refunded, key, cost)| {
-            let answer = self.limiter.refund(&refunded.selected, key, cost).await;
+        let refunds = refunds(asks).map(async |(place, limit, key, cost)| {
+            let answer = self.limiter.refund(limit, key, cost).await;
             (place, cost, answer)
         });
         for (place, cost, answer) in join_all(refunds).await {
@@ -98,22 +99,12 @@ impl<N: Node> Service<N> {
             unavailable(place, &refusal, counted)
         })
     }
-
-    /// What a single descriptor is told, if this node knows at once.
-    fn ask_at_once(&self, ask: &Ask<'_>) -> Option<Result<Told, Refusal>> {
-        let counted = ask.held_to.counted.as_ref()?;
-        let Deed::Hit(cost) = ask.deed else {
-            return None;
-        };
-        let told = self.limiter.try_hit(&counted.selected, &ask.key, cost)?;
-        Some(told.map(|answer| Told::of_hit(&answer)))
-    }
 }
 
 /// What is to be counted, with its place among the descriptors.
 fn hits<'a>(asks: &'a [Option<Ask<'_>>]) -> impl Iterator<Item = (usize, Hit<'a>)> {
-    held(asks).filter_map(|(place, ask)| match (&ask.held_to.counted, ask.deed) {
-        (Some(counted), Deed::Hit(cost)) => Some((place, counted.selected.hit(&ask.key, cost))),
+    held(asks).filter_map(|(place, ask)| match (&ask.limit, ask.deed) {
+        (Some(limit), Deed::Hit(cost)) => Some((place, limit.hit(&ask.key, cost))),
         _ => None,
     })
 }
@@ -121,9 +112,9 @@ fn hits<'a>(asks: &'a [Option<Ask<'_>>]) -> impl Iterator<Item = (usize, Hit<'a>
 /// What is to be given back, with its place among the descriptors.
 fn refunds<'a>(
     asks: &'a [Option<Ask<'a>>],
-) -> impl Iterator<Item = (usize, &'a Counted, &'a Key<'a>, Cost)> {
-    held(asks).filter_map(|(place, ask)| match (&ask.held_to.counted, ask.deed) {
-        (Some(counted), Deed::Refund(cost)) => Some((place, counted, &ask.key, cost)),
+) -> impl Iterator<Item = (usize, &'a Selected, &'a Key<'a>, Cost)> {
+    held(asks).filter_map(|(place, ask)| match (&ask.limit, ask.deed) {
+        (Some(limit), Deed::Refund(cost)) => Some((place, &**limit, &ask.key, cost)),
         _ => None,
     })
 }
@@ -133,11 +124,23 @@ fn held<'a, 'r>(asks: &'a [Option<Ask<'r>>]) -> impl Iterator<Item = (usize, &'a
     asks.filter_map(|(place, ask)| Some((place, ask.as_ref()?)))
 }
 
+/// Why nothing was asked.
+fn not_asked(error: NotAsked) -> Status {
+    match error {
+        NotAsked::Invalid(what) => Status::invalid_argument(format!("{what}; nothing was counted")),
+        NotAsked::NoLimit(place, refusal) if refusal.kind() == Kind::UnknownLimit => {
+            let what = refusal.detail();
+            Status::unavailable(format!("descriptor {place}: {what}; nothing was counted"))
+        }
+        NotAsked::NoLimit(place, refusal) => unavailable(place, &refusal, 0),
+    }
+}
+
 /// The failure that is told: the first of those of which it is unknown whether they were counted, else the first. A client
 /// that reads "not counted" may ask everything again.
 fn worst(failures: Vec<(usize, Refusal)>) -> Option<(usize, Refusal)> {
     let failures = failures.into_iter();
-    failures.min_by_key(|(place, refusal)| (refusal.counted() == limiter::Counted::No, *place))
+    failures.min_by_key(|(place, refusal)| (refusal.counted() == Counted::No, *place))
 }
 
 /// No decision, as Envoy has to hear it to apply its `failure_mode_deny`. Of the other descriptors, `counted` were counted.

@@ -227,10 +227,8 @@ pub(crate) struct RuleNumbers {
     pub(crate) period: u32,
 }
 
-/// The largest burst and the most units that a limit takes.
-const UNITS_MAX: u32 = i32::MAX as u32;
-/// 366 days, the longest period that a limit takes.
-const PERIOD_MAX: u32 = 366 * 86_400;
+/// The longest period that a limit takes, in seconds.
+const PERIOD_MAX: u32 = (Limit::PERIOD_MAX.get() / 1_000_000_000) as u32;
 
 impl RuleNumbers {
     /// Reads `max_burst count period` of a command. redis-cell's burst is one unit more than it is called, so that 0 is
@@ -241,10 +239,15 @@ impl RuleNumbers {
     /// The first argument that is not a whole number in its range.
     pub(crate) fn read(verb: Verb, arguments: &Arguments<'_, '_>) -> Result<Self, Invalid> {
         let more = u32::from(verb == Verb::CellThrottle);
-        let max_burst = number(arguments, 2, "max_burst", 1 - more..=UNITS_MAX - more)?;
+        let max_burst = number(
+            arguments,
+            2,
+            "max_burst",
+            1 - more..=Limit::UNITS_MAX - more,
+        )?;
         Ok(Self {
             burst: max_burst + more,
-            count: number(arguments, 3, "count", 1..=UNITS_MAX)?,
+            count: number(arguments, 3, "count", 1..=Limit::UNITS_MAX)?,
             period: number(arguments, 4, "period", 1..=PERIOD_MAX)?,
         })
     }

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use bytes::BytesMut;
 use connections::Then;
 use coordinator::{Answer, Hit};
-use limiter::{Key, Limiter, Node, Refusal, Rule, Selected};
+use limiter::{Given, Key, Limiter, Node, Refusal, Rule, Selected};
 use quota::Cost;
 
 use crate::answer::{Form, write_refusal};
 use crate::command::{self, Entry, RuleNumbers, Verb};
 use crate::decode::{Arguments, Decoder};
-use crate::session::{Server, Session, text, wrong_number};
+use crate::session::{Server, Session, wrong_number};
 
 /// Reads commands, answers those that are about the connection, and says what has to be asked for the others.
 ///
@@ -250,8 +250,9 @@ impl Conversation {
         {
             return Err(Wrong::Said("NOAUTH", "Authentication required.".to_owned()));
         }
-        let entry =
-            entry.ok_or_else(|| Wrong::Said("ERR", format!("unknown command '{}'", text(name))))?;
+        let entry = entry.ok_or_else(|| {
+            Wrong::Said("ERR", format!("unknown command '{}'", Given::lossy(name)))
+        })?;
         if !entry.arguments.contains(&(arguments.len() - 1)) {
             return Err(wrong_number(entry.name).into());
         }
@@ -317,7 +318,11 @@ fn by_limit<'a, N: Node>(
     let name = arguments.get(1).unwrap_or_default();
     let limit = match std::str::from_utf8(name) {
         Ok(name) => limiter.find(name)?,
-        Err(_) => return Err(Refusal::unknown_limit(&text(name)).into()),
+        Err(_) => {
+            return Err(Refusal::unknown_limit("")
+                .with_given(Given::lossy(name))
+                .into());
+        }
     };
     Ok(Asked {
         by: By::Limit(limit),

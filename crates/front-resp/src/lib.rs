@@ -25,7 +25,7 @@
 //!
 //! # What bad input gets
 //!
-//! Nothing is counted of any of these, and whatever came before is answered first. `…` is cut to 128 bytes.
+//! Nothing is counted of any of these, and whatever came before is answered first. `…` is cut to 100 characters.
 //!
 //! | input | reply |
 //! | --- | --- |

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use connections::Then;
+use limiter::Given;
 use subtle::ConstantTimeEq as _;
 
 use crate::command::{COMMANDS, Entry, Verb};
@@ -177,7 +178,7 @@ impl Session {
         let mut options = arguments.from(2);
         while let Some(option) = options.next() {
             let refused = || {
-                let option = text(option);
+                let option = Given::lossy(option);
                 failure(format!("Syntax error in HELLO option '{option}'"))
             };
             if option.eq_ignore_ascii_case(b"AUTH") {
@@ -238,7 +239,7 @@ impl Session {
             }
             (b"setinfo", 4) | (b"no-evict" | b"no-touch", 3) => self.reply(out).simple("OK"),
             (b"id" | b"getname" | b"setname" | b"setinfo" | b"no-evict" | b"no-touch", _) => {
-                let name = format!("client|{}", text(&subcommand));
+                let name = format!("client|{}", Given::lossy(&subcommand));
                 return Err(wrong_number(&name));
             }
             _ => return Err(unknown_subcommand("CLIENT", &subcommand)),
@@ -293,12 +294,6 @@ fn info() -> String {
     )
 }
 
-/// What a client sent, to be told back to it: recognisable, and no longer than Redis's own.
-pub(crate) fn text(bytes: &[u8]) -> String {
-    const GIVEN_MAX: usize = 128;
-    String::from_utf8_lossy(&bytes[..bytes.len().min(GIVEN_MAX)]).into_owned()
-}
-
 /// A command that takes more arguments, or fewer. `name` as it is documented.
 pub(crate) fn wrong_number(name: &str) -> (&'static str, String) {
     let text = format!("wrong number of arguments for '{name}' command");
@@ -307,7 +302,7 @@ pub(crate) fn wrong_number(name: &str) -> (&'static str, String) {
 
 /// A command of which this front has a part, and not that one.
 pub(crate) fn unknown_subcommand(command: &str, subcommand: &[u8]) -> (&'static str, String) {
-    let subcommand = text(subcommand);
+    let subcommand = Given::lossy(subcommand);
     let known = COMMANDS
         .iter()
         .find(|entry| entry.name.eq_ignore_ascii_case(command));

@@ -11,10 +11,9 @@ use crate::{Given, Refusal};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Key<'a>(Cow<'a, str>);
 
-/// Longest key, in bytes.
-const KEY_MAX: usize = 1024;
-
 impl<'a> Key<'a> {
+    /// Longest key, in bytes.
+    pub const BYTES_MAX: usize = 1_024;
     /// What [`new`](Self::new) takes.
     pub const ACCEPTED: &'static str = "1 to 1024 bytes of text without NUL";
 
@@ -25,7 +24,7 @@ impl<'a> Key<'a> {
     /// [`Kind::InvalidRequest`](crate::Kind::InvalidRequest) for one that no counter may have.
     pub fn new(key: impl Into<Cow<'a, str>>, field: &'static str) -> Result<Self, Refusal> {
         let key = key.into();
-        if key.is_empty() || KEY_MAX < key.len() || key.contains('\0') {
+        if key.is_empty() || Self::BYTES_MAX < key.len() || key.contains('\0') {
             return Err(Refusal::field(field, &*key, Self::ACCEPTED));
         }
         Ok(Self(key))

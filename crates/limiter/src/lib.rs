@@ -44,7 +44,7 @@ pub use front::Front;
 pub use headers::{RateHeaders, write_retry_after};
 pub use identity::{Clues, Identifier, Identity, Who};
 pub use key::Key;
-pub use limiter::{Limiter, Visit};
+pub use limiter::{Limiter, NAMESPACE, Visit};
 pub use node::{KEY_LIMITS, Node};
 pub use query::{ENCODED, decode, parameter, parameters};
 pub use refusal::{Counted, Given, Kind, Refusal};

@@ -11,6 +11,9 @@ use crate::rule::Rules;
 use crate::run_time::Made;
 use crate::{BrowserId, Front, Key, Node, Refusal, Rule, Selected, Who};
 
+/// The namespace of every limit of this version, in which there is one tenant.
+pub const NAMESPACE: &str = "default";
+
 /// Finds limits, asks the node behind it, and says what may be told. One for each front; cheap to clone.
 ///
 /// A hit is asked in one of four ways. [`check`](Self::check) refuses a cost above the burst without asking anybody;

@@ -1,5 +1,6 @@
 //! A limit that a front has found, ready to be asked.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use coordinator::{Hit, Policy};
@@ -15,7 +16,7 @@ pub struct Selected(Arc<Parts>);
 struct Parts {
     policy: Policy,
     /// What clients see it called; `None`: as it is.
-    shown: Option<&'static str>,
+    shown: Option<Cow<'static, str>>,
     /// Written when a front first wants them: not every protocol has headers.
     headers: OnceLock<RateHeaders>,
 }
@@ -29,11 +30,11 @@ impl Selected {
 
     /// A limit that clients see as `shown`: its own name says how it counts.
     #[must_use]
-    pub fn shown_as(policy: Policy, shown: &'static str) -> Self {
-        Self::new(policy, Some(shown))
+    pub fn shown_as(policy: Policy, shown: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(policy, Some(shown.into()))
     }
 
-    fn new(policy: Policy, shown: Option<&'static str>) -> Self {
+    fn new(policy: Policy, shown: Option<Cow<'static, str>>) -> Self {
         Self(Arc::new(Parts {
             policy,
             shown,
@@ -50,7 +51,7 @@ impl Selected {
     /// What clients see it called.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.0.shown.unwrap_or(&self.0.policy.name)
+        self.0.shown.as_deref().unwrap_or(&self.0.policy.name)
     }
 
     /// The headers that tell of it.

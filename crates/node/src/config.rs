@@ -18,6 +18,7 @@ mod table;
 use std::time::Duration;
 
 use coordinator::{Policy, Strategy};
+pub(crate) use limiter::NAMESPACE;
 use shard::Partition;
 
 use self::cluster::ClusterConfig;
@@ -45,9 +46,6 @@ pub struct Config {
     pub grpc: GrpcConfig,
 }
 
-/// The namespace of every limit of this version, in which there is one tenant.
-pub const NAMESPACE: &str = "default";
-
 /// The file of a `weir node` that was given none: a good beginning of one's own.
 pub const EXAMPLE: &str = include_str!("example.toml");
 
@@ -64,7 +62,7 @@ impl Config {
             redis: None,
             raft: RaftConfig::default(),
             routes: Vec::new(),
-            grpc: grpc::read(Vec::new(), None, (&[], &[]), &mut Problems::default()),
+            grpc: grpc::read(Vec::new(), None, &[], &mut Problems::default()),
         }
     }
 
@@ -113,7 +111,7 @@ impl Config {
         let raft = raft::read(root.table("raft", problems), problems);
         let rules = root.tables("rule", problems);
         let grpc = root.table("grpc", problems);
-        let grpc = grpc::read(rules, grpc, (&limits, &names), problems);
+        let grpc = grpc::read(rules, grpc, &names, problems);
         Self {
             cluster,
             limits,

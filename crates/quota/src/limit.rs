@@ -51,7 +51,7 @@ impl Algorithm {
     const fn units_max(self) -> u32 {
         match self {
             Self::SlidingLog => LOG_UNITS_MAX,
-            _ => UNITS_MAX,
+            _ => Limit::UNITS_MAX,
         }
     }
 }
@@ -143,16 +143,18 @@ impl Ticks {
     }
 }
 
-/// Most units, and the largest burst: what fits a signed 32-bit integer, which some clients use.
-pub(crate) const UNITS_MAX: u32 = i32::MAX as u32;
 /// Most units of a sliding log, which remembers each: 10 000 entries of 32 bytes are 320 kB for one key.
 const LOG_UNITS_MAX: u32 = 10_000;
-/// A leap year, in milliseconds.
-pub(crate) const PERIOD_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1_000;
 /// A hundred years: an instant this far ahead still fits [`UnixNanos`](crate::UnixNanos), which ends in 2554.
 const TOLERANCE_MAX: u64 = 100 * 365 * 24 * 60 * 60 * 1_000_000_000;
 
 impl Limit {
+    /// Most units, and the largest burst: what fits a signed 32-bit integer, which some clients use. Single algorithms take
+    /// less.
+    pub const UNITS_MAX: u32 = i32::MAX as u32;
+    /// The longest period: a leap year.
+    pub const PERIOD_MAX: Nanos = Nanos::from_secs(366 * 24 * 60 * 60);
+
     /// A limit of `units` per `period`, with a burst of `units`, and windows anchored at the epoch.
     ///
     /// `units` is 1 to `i32::MAX`, for a sliding log 1 to 10 000. `period` is a whole number of milliseconds
@@ -194,7 +196,7 @@ impl Limit {
                 algorithm: self.algorithm,
             });
         }
-        if !(1..=UNITS_MAX).contains(&burst) {
+        if !(1..=Self::UNITS_MAX).contains(&burst) {
             return Err(LimitError::Burst { given: burst });
         }
         let units = u128::from(self.units());
@@ -203,7 +205,7 @@ impl Limit {
             let accepted = u128::from(TOLERANCE_MAX) * units / u128::from(self.period.get());
             return Err(LimitError::BurstTooSlow {
                 given: burst,
-                accepted_max: u32::try_from(accepted).unwrap_or(UNITS_MAX),
+                accepted_max: u32::try_from(accepted).unwrap_or(Self::UNITS_MAX),
             });
         }
         Ok(Self {
@@ -339,7 +341,7 @@ impl LimitError {
         match self {
             Self::Units { accepted_max, .. } => format!("1 to {accepted_max}"),
             Self::Period { .. } => "1ms to 366d, in whole milliseconds".into(),
-            Self::Burst { .. } => format!("1 to {UNITS_MAX}"),
+            Self::Burst { .. } => format!("1 to {}", Limit::UNITS_MAX),
             Self::BurstTooSlow { accepted_max, .. } => {
                 format!("1 to {accepted_max}, so that it is back within 100 years")
             }

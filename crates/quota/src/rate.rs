@@ -1,6 +1,6 @@
 //! Rates and periods, packed so that a count can keep the one it was written under.
 
-use crate::limit::{PERIOD_MAX_MS, UNITS_MAX};
+use crate::limit::Limit;
 use crate::time::Nanos;
 
 /// Units per period, in nine bytes, so that a count fits into 24 with the rate it was written under.
@@ -19,7 +19,10 @@ impl Period {
     /// `None` unless `period` is a whole number of milliseconds from 1 ms to 366 days.
     pub(crate) const fn new(period: Nanos) -> Option<Self> {
         let millis = period.get() / 1_000_000;
-        if millis == 0 || PERIOD_MAX_MS < millis || !period.get().is_multiple_of(1_000_000) {
+        if millis == 0
+            || Limit::PERIOD_MAX.get() < period.get()
+            || !period.get().is_multiple_of(1_000_000)
+        {
             return None;
         }
         let [a, b, c, d, e, ..] = millis.to_le_bytes();
@@ -35,7 +38,7 @@ impl Period {
 impl Rate {
     pub(crate) const fn new(units: u32, period: Nanos) -> Option<Self> {
         match Period::new(period) {
-            Some(period) if 1 <= units && units <= UNITS_MAX => Some(Self { units, period }),
+            Some(period) if 1 <= units && units <= Limit::UNITS_MAX => Some(Self { units, period }),
             _ => None,
         }
     }

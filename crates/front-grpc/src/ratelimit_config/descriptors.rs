@@ -1,18 +1,16 @@
 //! From the tree of a file to the rules of its domain.
 
 use coordinator::{FailMode, Policy, Strategy};
+use limiter::{NAMESPACE, Selected};
 use quota::{Algorithm, Limit, Nanos};
 
 use super::problem::Problem;
 use super::yaml::{Name, Node, Scalar, Value};
-use crate::descriptor::{ENTRIES_MAX, NAMESPACE, escape};
+use crate::descriptor::{ENTRIES_MAX, escape};
 use crate::in_force::InForce;
 use crate::rule::{Bound, Rule};
 use crate::rules::{Accepts, Level, Pattern, Rules};
 use crate::unit::Unit;
-
-/// Most requests per unit: what a limit takes.
-const REQUESTS_MAX: u32 = i32::MAX as u32;
 
 /// What a file is read with.
 struct Reader<'p> {
@@ -156,20 +154,22 @@ impl Reader<'_> {
         let unit = self.unit(&mut fields, is_unlimited);
         let requests = self.requests(&mut fields, is_unlimited);
         self.finish(fields);
+        let name = match given_name.is_empty() {
+            true => names.join("."),
+            false => given_name.clone(),
+        };
         let bound = match (is_unlimited, unit, requests) {
             (true, ..) => Bound::Everything,
             (false, Some(unit), Some(0)) => Bound::Nothing(unit.period()),
             (false, Some(unit), Some(requests)) => {
-                Bound::Limit(policy(&names[0], entries, requests, unit.period()))
+                let policy = policy(&names[0], entries, requests, unit.period());
+                Bound::Limit(Selected::shown_as(policy, name.clone()))
             }
             // The problem is noted.
             _ => return None,
         };
         Some(Rule {
-            name: match given_name.is_empty() {
-                true => names.join("."),
-                false => given_name.clone(),
-            },
+            name,
             bound,
             is_shadow,
             replaces,
@@ -218,7 +218,7 @@ impl Reader<'_> {
 
     fn requests(&mut self, fields: &mut Fields<'_, '_>, is_unlimited: bool) -> Option<u32> {
         let path = fields.path_of("requests_per_unit");
-        let accepted = format!("a whole number from 0 to {REQUESTS_MAX}");
+        let accepted = format!("a whole number from 0 to {}", Limit::UNITS_MAX);
         let Some(node) = fields.take("requests_per_unit") else {
             if !is_unlimited {
                 self.refuse(fields.line, &path, "no requests_per_unit", accepted);
@@ -229,7 +229,7 @@ impl Reader<'_> {
             Value::Scalar(Scalar {
                 text,
                 is_plain: true,
-            }) => number(text).filter(|number| *number <= REQUESTS_MAX),
+            }) => number(text).filter(|number| *number <= Limit::UNITS_MAX),
             _ => None,
         };
         if number.is_none() {

@@ -32,8 +32,11 @@ fn found(rules: &Rules, domain: &str, descriptor: &str) -> String {
     let bound = match &rule.bound {
         Bound::Everything => "unlimited".to_owned(),
         Bound::Nothing(period) => format!("nothing per {}s", period.ceil_secs()),
-        Bound::Limit(policy) => {
-            let (units, period) = (policy.limit.units(), policy.limit.period());
+        Bound::Named(name) => format!("the limit {name}"),
+        Bound::Limit(limit) => {
+            assert_eq!(limit.name(), rule.name);
+            let limit = &limit.policy().limit;
+            let (units, period) = (limit.units(), limit.period());
             format!("{units} per {}s", period.ceil_secs())
         }
     };
@@ -192,13 +195,10 @@ descriptors:
     let names = ["a=b,c", "a,b=c", "a=b c=1"].map(|descriptor| {
         let entries = entries(descriptor);
         let (in_force, _) = rules.find("edge", &entries).unwrap();
-        in_force
-            .counted
-            .as_ref()
-            .unwrap()
-            .selected
-            .name()
-            .to_owned()
+        match &in_force.rule.bound {
+            Bound::Limit(limit) => limit.policy().name.to_string(),
+            other => panic!("{other:?}"),
+        }
     });
     assert_eq!(
         names,

@@ -1,22 +1,13 @@
-use coordinator::{FailMode, Policy, Strategy};
 use proptest::prelude::*;
-use quota::{Algorithm, Limit, Nanos};
 
 use super::*;
 use crate::rule::Bound;
 
 /// A rule known by its name.
 fn rule(name: &str) -> Rule {
-    let policy = Policy {
-        namespace: "default".into(),
-        name: name.into(),
-        limit: Limit::new(Algorithm::Gcra, 1, Nanos::from_secs(1)).unwrap(),
-        strategy: Strategy::Owner,
-        on_failure: FailMode::Deny,
-    };
     Rule {
         name: name.to_owned(),
-        bound: Bound::Limit(policy),
+        bound: Bound::Named(name.to_owned()),
         is_shadow: false,
         replaces: Vec::new(),
         replaced_as: String::new(),

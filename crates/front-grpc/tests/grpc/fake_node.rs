@@ -23,6 +23,8 @@ pub(crate) struct FakeNode {
     pub(crate) readiness: Mutex<Readiness>,
     /// Whether it answers without a future.
     pub(crate) is_owner: AtomicBool,
+    /// Limits that were made at run time.
+    pub(crate) made: Mutex<HashMap<&'static str, NamedLimit>>,
     /// Where refunds wait for each other, if they do.
     pub(crate) refunds_meet: Mutex<Option<Arc<Barrier>>>,
 }
@@ -35,6 +37,7 @@ impl FakeNode {
             lost: Mutex::default(),
             readiness: Mutex::new(Readiness::Ready),
             is_owner: AtomicBool::new(true),
+            made: Mutex::default(),
             refunds_meet: Mutex::default(),
         }
     }
@@ -139,8 +142,8 @@ impl Node for FakeNode {
         panic!("{NOT_ASKED}")
     }
 
-    fn named_limit(&self, _: &str) -> Option<NamedLimit> {
-        None
+    fn named_limit(&self, name: &str) -> Option<NamedLimit> {
+        self.made.lock().unwrap().get(name).copied()
     }
 
     fn named_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, NamedLimit)> {

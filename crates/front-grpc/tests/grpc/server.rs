@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descri
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use front_grpc::{Bound, GrpcConfig, Match, Rule, Rules, serve};
-use limiter::{Front, Limiter};
+use limiter::{Front, Limiter, NAMESPACE, Selected};
 use quota::{Algorithm, Limit, Nanos};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -42,7 +42,8 @@ impl Server {
         let node = Arc::new(FakeNode::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let limiter = Limiter::new(Arc::clone(&node), "default".into(), [], Front::Grpc);
+        let limits = LIMITS.map(|(_, name, units)| policy(name, per_minute(units)));
+        let limiter = Limiter::new(Arc::clone(&node), NAMESPACE.into(), limits, Front::Grpc);
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve(listener, limiter, config, async {
             let _dropped = stopped.await;
@@ -80,7 +81,7 @@ impl Server {
 /// A limit that a test names.
 pub(crate) fn policy(name: &str, limit: Limit) -> Policy {
     Policy {
-        namespace: "default".into(),
+        namespace: NAMESPACE.into(),
         name: name.into(),
         limit,
         strategy: Strategy::Owner,
@@ -95,24 +96,33 @@ pub(crate) fn per_minute(units: u32) -> Limit {
 
 /// A rule with nothing special about it.
 pub(crate) fn rule(policy: Policy) -> Rule {
+    let name = policy.name.to_string();
+    named(name, Bound::Limit(Selected::named(policy)))
+}
+
+/// A rule that clients see under this name.
+pub(crate) fn named(name: String, bound: Bound) -> Rule {
     Rule {
-        name: policy.name.to_string(),
-        bound: Bound::Limit(policy),
+        name,
+        bound,
         is_shadow: false,
         replaces: Vec::new(),
         replaced_as: String::new(),
     }
 }
 
+/// What the file of the node defines: the key of an entry, and the limit that it is held to, so many a minute.
+const LIMITS: [(&str, &str, u32); 2] = [("ip", "login", 2), ("user", "user", 10)];
+
 /// `edge`: an entry `ip` of any value is held to `login`, 2 a minute; `user` to `user`, 10 a minute.
 pub(crate) fn rules() -> Rules {
     let mut rules = Rules::default();
-    for (key, name, units) in [("ip", "login", 2), ("user", "user", 10)] {
+    for (key, name, _) in LIMITS {
         let entry = Match {
             key: key.to_owned(),
             value: None,
         };
-        let rule = rule(policy(name, per_minute(units)));
+        let rule = named(name.to_owned(), Bound::Named(name.to_owned()));
         rules.add("edge", &[entry], rule).unwrap();
     }
     rules

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use coordinator::{FailMode, NoDecision};
+use catalogue::NamedLimit;
+use coordinator::{FailMode, NoDecision, Strategy};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use envoy_types::pb::google::protobuf::UInt64Value;
-use front_grpc::{Match, Rules, ratelimit_config};
+use front_grpc::{Bound, Match, Rules, ratelimit_config};
 use quota::{Algorithm, Limit, Nanos};
 use tokio::sync::Barrier;
 
-use crate::server::{Server, config, per_minute, policy, request, rule, rules};
+use crate::server::{Server, config, named, per_minute, policy, request, rule, rules};
 
 /// When a test gives up.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -240,6 +241,37 @@ async fn a_period_that_has_no_name_has_the_unit_unknown() {
     let server = Server::start(config(rules)).await;
     let response = server.ask(request("edge", &["a=1"])).await.unwrap();
     assert_eq!(statuses(&response), ["OK ten 5/UNKNOWN: 4 left, reset 2s"]);
+}
+
+/// A rule names its limit, which is looked up for each request: what is changed at run time holds from the next one on.
+#[tokio::test]
+async fn a_rule_is_held_to_the_limit_that_has_its_name_now() {
+    let mut rules = Rules::default();
+    let entry = Match {
+        key: "a".to_owned(),
+        value: None,
+    };
+    let rule = named("later".to_owned(), Bound::Named("later".to_owned()));
+    rules.add("edge", &[entry], rule).unwrap();
+    let server = Server::start(config(rules)).await;
+    let status = server.ask(request("edge", &["a=1"])).await.unwrap_err();
+    let text = "descriptor 0: no limit has this name; nothing was counted";
+    assert_eq!(
+        (status.code(), status.message()),
+        (tonic::Code::Unavailable, text)
+    );
+    for (units, left) in [(3, 2), (5, 3)] {
+        let limit = NamedLimit {
+            limit: per_minute(units),
+            as_token_bucket: false,
+            strategy: Strategy::Owner,
+            on_failure: FailMode::Deny,
+        };
+        server.node.made.lock().unwrap().insert("later", limit);
+        let response = server.ask(request("edge", &["a=1"])).await.unwrap();
+        let expected = format!("OK later {units}/MINUTE: {left} left, reset 60s");
+        assert_eq!(statuses(&response), [expected]);
+    }
 }
 
 #[tokio::test]

@@ -408,7 +408,7 @@ fn bad_input_is_told_what_is_wrong_with_it() {
         ),
         (
             &[&[b'x'; 1_000]],
-            &format!("-ERR unknown command '{}'\r\n", "x".repeat(128)),
+            &format!("-ERR unknown command '{}…'\r\n", "x".repeat(100)),
         ),
         (&[b""], "-ERR unknown command ''\r\n"),
         (

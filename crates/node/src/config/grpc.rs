@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use coordinator::Policy;
 use front_grpc::{Bound, Match, Rule, Rules, Tls, ratelimit_config};
 
 use super::problem::{Given, Problems};
@@ -30,16 +29,16 @@ const MATCH_ACCEPTED: &str =
     "[{ key = \"path\", value = \"/login\" }, { key = \"remote_address\" }], 1 to 8 of them";
 
 /// Reads every `[[rule]]`, then `[grpc]` with the files that it names. `names` are those of all limits, also of those with
-/// problems; `limits` are the others.
+/// problems.
 pub(crate) fn read(
     rules: Vec<Table<'_>>,
     grpc: Option<Table<'_>>,
-    (limits, names): (&[Policy], &[String]),
+    names: &[String],
     problems: &mut Problems,
 ) -> GrpcConfig {
     let mut known = Rules::default();
     for table in rules {
-        read_rule(table, limits, names, &mut known, problems);
+        read_rule(table, names, &mut known, problems);
     }
     let mut config = GrpcConfig {
         rules: Arc::default(),
@@ -59,13 +58,7 @@ pub(crate) fn read(
     config
 }
 
-fn read_rule(
-    mut table: Table<'_>,
-    limits: &[Policy],
-    names: &[String],
-    rules: &mut Rules,
-    problems: &mut Problems,
-) {
+fn read_rule(mut table: Table<'_>, names: &[String], rules: &mut Rules, problems: &mut Problems) {
     const DOMAIN_ACCEPTED: &str = "the domain that Envoy asks for, not empty";
     table.missing("domain", DOMAIN_ACCEPTED, problems);
     let domain = table.string("domain", problems).and_then(|given| {
@@ -92,13 +85,9 @@ fn read_rule(
     let (Some(domain), Some(entries), Some(limit)) = (domain, entries, limit) else {
         return;
     };
-    // One that is named and not here has problems of its own.
-    let Some(policy) = limits.iter().find(|policy| *policy.name == *limit) else {
-        return;
-    };
     let rule = Rule {
-        name: limit,
-        bound: Bound::Limit(policy.clone()),
+        name: limit.clone(),
+        bound: Bound::Named(limit),
         is_shadow: false,
         replaces: Vec::new(),
         replaced_as: String::new(),

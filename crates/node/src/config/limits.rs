@@ -10,8 +10,8 @@ use super::table::Table;
 use super::{NAME_ACCEPTED, NAMESPACE, span, valid_name};
 
 const ALGORITHMS: &str = quota::UnknownAlgorithm::ACCEPTED;
-/// As far as a limit's number goes: what fits a signed 32-bit integer. Single algorithms take less.
-const UNITS_MAX: u64 = i32::MAX as u64;
+/// As far as a limit's number goes. Single algorithms take less.
+const UNITS_MAX: u64 = Limit::UNITS_MAX as u64;
 
 /// Reads every `[[limit]]`. What is returned is complete only if there was no problem.
 ///
