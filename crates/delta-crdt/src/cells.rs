@@ -232,6 +232,7 @@ impl Cells {
     }
 
     /// Decides one hit, and counts it if it passes.
+    #[inline]
     pub fn hit(
         &mut self,
         now: UnixNanos,
@@ -383,9 +384,10 @@ impl Cells {
             if let Some(count) = &entry.count {
                 self.sweep.note(count.expires_at());
             }
+            let log_bytes_now = entry.log_bytes();
+            self.store.note_heap(log_bytes, log_bytes_now);
             self.digest.subtract(key, slot_hash(key, &known));
             self.digest.add(key, slot_hash(key, &written));
-            self.store.note_log_bytes(place, log_bytes);
         }
         Written {
             decision: taken.decision,

@@ -143,7 +143,12 @@ impl Store {
     /// The log at `place` took `before` bytes until now.
     #[inline]
     pub(crate) fn note_log_bytes(&mut self, place: usize, before: usize) {
-        let now = self.entries[place].log_bytes();
+        self.note_heap(before, self.entries[place].log_bytes());
+    }
+
+    /// A log took `before` bytes and takes `now`.
+    #[inline]
+    pub(crate) fn note_heap(&mut self, before: usize, now: usize) {
         self.heap = self.heap + now - before;
     }
 
