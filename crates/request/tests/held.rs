@@ -180,7 +180,9 @@ impl Node {
             order: &order,
         };
         let Self { shard, held, .. } = self;
-        decide(shard, held, around, acknowledge, &subject, id, || sequence)
+        shard.look(around);
+        let now = around.now;
+        decide(shard, held, now, acknowledge, &subject, id, || sequence)
     }
 
     /// What is given out now.

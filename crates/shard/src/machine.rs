@@ -47,7 +47,8 @@ const TERM_LEAP_MAX: u32 = 1 << 28;
 ///
 /// Call order: any `on_*` at any time with a `now` that never goes back; [`Shard::flush`] when
 /// [`Shard::wants_flush`] says so, a few milliseconds later; [`Shard::on_view`] when the view changed;
-/// [`Shard::on_tick`] every few tens of milliseconds. Drain [`Shard::next_effect`] after each.
+/// [`Shard::on_tick`] every few tens of milliseconds. Drain [`Shard::next_effect`] after each. Before a hit comes
+/// [`Shard::look`], where [`Shard::must_look`] says so or the surroundings are not those of the last look.
 #[derive(Debug)]
 pub struct Shard {
     id: ShardId,
@@ -65,6 +66,8 @@ pub struct Shard {
     /// Since when none of the holders can come back.
     unheld_since: Option<BootNanos>,
     state: State,
+    /// Hits are decided until then, exclusive, as of the last [`Shard::look`]. Zero: they are not, or another look must say.
+    decides_until: BootNanos,
     cells: Cells,
     admitted: AdmittedHits,
     answered: AnsweredHits,
@@ -129,6 +132,7 @@ impl Shard {
             release_said_at: None,
             unheld_since: None,
             state: State::Idle,
+            decides_until: BootNanos::ZERO,
             cells: no_cells(settings),
             admitted: AdmittedHits::default(),
             answered: AnsweredHits::default(),
@@ -310,6 +314,7 @@ impl Shard {
 
     /// Brings role and records in line with the view, the leases and the time.
     fn step(&mut self, around: Surroundings<'_>) {
+        self.decides_until = BootNanos::ZERO;
         self.step_recall(around);
         self.step_unreached(around);
         self.watch_holders(around);

@@ -169,7 +169,7 @@ impl Reign {
     }
 
     /// Whether those who agree are a majority; the owner always does.
-    pub(crate) fn is_majority(&self, agrees: impl Fn(ReplicaId) -> bool) -> bool {
+    pub(crate) fn is_majority(&self, mut agrees: impl FnMut(ReplicaId) -> bool) -> bool {
         let agreeing = self
             .voters
             .iter()

@@ -110,11 +110,11 @@ impl Cluster {
             Arc::clone(&old.orders)
         };
         let leases = membership.leases().clone();
-        self.inner.slots.world.store(Arc::new(World {
+        self.inner.slots.publish(World {
             view,
             leases,
             orders,
-        }));
+        });
         if is_news {
             self.tell_members();
         }

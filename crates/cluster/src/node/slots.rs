@@ -1,7 +1,7 @@
 //! The shards of this node behind their locks, and what their machines leave to be done.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use arc_swap::ArcSwap;
@@ -59,6 +59,8 @@ pub(crate) enum Reply {
 struct State {
     shard: Shard,
     held: Held<Reply>,
+    /// The edition of the world at which the shard has looked for the hits to come.
+    looked_at: u64,
 }
 
 struct Slot {
@@ -94,7 +96,10 @@ pub(crate) struct Slots {
     me: ReplicaId,
     clock: Arc<Clock>,
     slots: Box<[Slot]>,
+    /// Whoever replaces it counts on: [`Self::publish`].
     pub(crate) world: ArcSwap<World>,
+    /// How often the world was replaced. Read by every hit, which reads the world where this has changed.
+    edition: AtomicU64,
     acknowledge: Acknowledge,
     quorum: bool,
     dirty: Mutex<Vec<ShardId>>,
@@ -114,6 +119,7 @@ impl Slots {
             state: Mutex::new(State {
                 shard: Shard::new(ShardId(id), me, settings),
                 held: Held::default(),
+                looked_at: 0,
             }),
             changed: Notify::new(),
             dirty: AtomicBool::new(false),
@@ -124,6 +130,7 @@ impl Slots {
             clock,
             slots: (0..SHARDS).map(slot).collect(),
             world: ArcSwap::default(),
+            edition: AtomicU64::new(0),
             // Under `quorum` answers always wait: a majority must be able to go on without this node.
             acknowledge: match quorum {
                 true => Acknowledge::Replicated,
@@ -134,6 +141,12 @@ impl Slots {
             has_dirty: Notify::new(),
             metrics: ShardMetrics::new(),
         }
+    }
+
+    /// Replaces the world: the next hit of every shard looks at it.
+    pub(crate) fn publish(&self, world: World) {
+        self.world.store(Arc::new(world));
+        self.edition.fetch_add(1, Ordering::Release);
     }
 
     /// Who owns the shard, as far as is known here. A table lookup: no lock.
@@ -192,7 +205,6 @@ impl Slots {
         reply: impl FnOnce() -> Reply,
     ) -> Heard {
         let shard = subject.shard;
-        let world = self.world.load();
         let slot = &self.slots[usize::from(shard.0)];
         let Some(mut state) = self.lock(slot) else {
             return Heard::Said(Said::Busy);
@@ -202,9 +214,17 @@ impl Slots {
         let State {
             shard: machine,
             held,
+            looked_at,
         } = &mut *state;
-        let around = world.around(now, shard);
-        let heard = request::decide(machine, held, around, self.acknowledge, subject, id, reply);
+        // Before the world itself, which may be newer then: at the next hit it is looked at once more.
+        let edition = self.edition.load(Ordering::Acquire);
+        if *looked_at != edition || machine.must_look(now.boot) {
+            machine.look(self.world.load().around(now, shard));
+            *looked_at = edition;
+        }
+        let heard = request::decide(machine, held, now, self.acknowledge, subject, id, reply);
+        // A write is seen by whoever takes this shard from the list and locks it after this.
+        drop(state);
         match heard {
             Heard::Written(_) | Heard::Held => {
                 if !slot.dirty.swap(true, Ordering::AcqRel) {
@@ -337,7 +357,7 @@ impl Slots {
         if !changed {
             return;
         }
-        let State { shard, held } = state;
+        let State { shard, held, .. } = state;
         let owner = shard.record().map_or(0, |record| record.owner().0);
         slot.owner.store(owner, Ordering::Release);
         held.settle(shard, |reply, said| match reply {
