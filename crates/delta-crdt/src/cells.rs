@@ -25,16 +25,17 @@ use crate::version::{Added, SLOTS_MAX, Slot, Slots, Version};
 /// A key that is full again is the same as one that is not there; [`expire`](Self::expire) removes it. So what a side
 /// of a fork counted is forgotten where that side's cell is removed before it meets the others'.
 #[derive(Default)]
+#[repr(C)] // What every hit looks at stands together, in two lines of a cache, and one more of the digest.
 pub struct Cells {
-    pub(crate) store: Store,
-    pub(crate) digest: Digest,
     pub(crate) sweep: Sweep,
     /// Contexts outlive counts by this: [`Cells::of_many_writers`]. `None`: they end together.
     pub(crate) linger: Option<Nanos>,
-    /// No hit was admitted later than this by a clock that is right: [`Cells::bound_stamps`].
-    pub(crate) latest: Option<UnixNanos>,
     /// `None`: nothing was written here.
     writer: Option<Writer>,
+    pub(crate) store: Store,
+    /// No hit was admitted later than this by a clock that is right: [`Cells::bound_stamps`].
+    pub(crate) latest: Option<UnixNanos>,
+    pub(crate) digest: Digest,
     #[cfg(feature = "faults")]
     fault: Option<Fault>,
 }

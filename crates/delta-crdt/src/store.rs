@@ -58,12 +58,13 @@ enum Rest {
 }
 
 #[derive(Default)]
+#[repr(C)] // What every hit looks at comes first.
 pub(crate) struct Store {
     entries: Entries,
     index: Index,
-    asides: HashTable<Box<Aside>>,
     /// Bytes of logs and of what stands aside.
     heap: usize,
+    asides: HashTable<Box<Aside>>,
 }
 
 impl Entry {

@@ -56,21 +56,24 @@ pub(crate) enum Reply {
     Remote(ReplicaId, u64),
 }
 
+#[repr(C)] // What every hit looks at comes first, as in the shard.
 struct State {
-    shard: Shard,
-    held: Held<Reply>,
     /// The edition of the world at which the shard has looked for the hits to come.
     looked_at: u64,
+    shard: Shard,
+    held: Held<Reply>,
 }
 
+/// Aligned, so that what every hit looks at takes as few lines of a cache as it can.
+#[repr(C, align(64))]
 struct Slot {
+    /// The owner as far as is known here; 0: nobody.
+    owner: AtomicU32,
+    /// Listed for the next flush.
+    dirty: AtomicBool,
     state: Mutex<State>,
     /// The owner, the role or the confirmed writes changed.
     changed: Notify,
-    /// Listed for the next flush.
-    dirty: AtomicBool,
-    /// The owner as far as is known here; 0: nobody.
-    owner: AtomicU32,
 }
 
 /// What machines leave behind, collected under a lock and sent after it.
@@ -116,14 +119,14 @@ impl Slots {
     ) -> Self {
         let quorum = settings.partition == shard::Partition::Quorum;
         let slot = |id| Slot {
+            owner: AtomicU32::new(0),
+            dirty: AtomicBool::new(false),
             state: Mutex::new(State {
+                looked_at: 0,
                 shard: Shard::new(ShardId(id), me, settings),
                 held: Held::default(),
-                looked_at: 0,
             }),
             changed: Notify::new(),
-            dirty: AtomicBool::new(false),
-            owner: AtomicU32::new(0),
         };
         Self {
             me,
