@@ -25,16 +25,17 @@ use crate::version::{Added, SLOTS_MAX, Slot, Slots, Version};
 /// A key that is full again is the same as one that is not there; [`expire`](Self::expire) removes it. So what a side
 /// of a fork counted is forgotten where that side's cell is removed before it meets the others'.
 #[derive(Default)]
+#[repr(C)] // What every hit looks at stands together, in two lines of a cache, and one more of the digest.
 pub struct Cells {
-    pub(crate) store: Store,
-    pub(crate) digest: Digest,
     pub(crate) sweep: Sweep,
     /// Contexts outlive counts by this: [`Cells::of_many_writers`]. `None`: they end together.
     pub(crate) linger: Option<Nanos>,
-    /// No hit was admitted later than this by a clock that is right: [`Cells::bound_stamps`].
-    pub(crate) latest: Option<UnixNanos>,
     /// `None`: nothing was written here.
     writer: Option<Writer>,
+    pub(crate) store: Store,
+    /// No hit was admitted later than this by a clock that is right: [`Cells::bound_stamps`].
+    pub(crate) latest: Option<UnixNanos>,
+    pub(crate) digest: Digest,
     #[cfg(feature = "faults")]
     fault: Option<Fault>,
 }
@@ -232,6 +233,7 @@ impl Cells {
     }
 
     /// Decides one hit, and counts it if it passes.
+    #[inline]
     pub fn hit(
         &mut self,
         now: UnixNanos,
@@ -383,9 +385,10 @@ impl Cells {
             if let Some(count) = &entry.count {
                 self.sweep.note(count.expires_at());
             }
+            let log_bytes_now = entry.log_bytes();
+            self.store.note_heap(log_bytes, log_bytes_now);
             self.digest.subtract(key, slot_hash(key, &known));
             self.digest.add(key, slot_hash(key, &written));
-            self.store.note_log_bytes(place, log_bytes);
         }
         Written {
             decision: taken.decision,

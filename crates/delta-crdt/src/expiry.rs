@@ -6,7 +6,10 @@ use crate::cells::Cells;
 
 /// How far the map has been looked through for expired cells.
 #[derive(Debug)]
+#[repr(C)] // What every hit looks at comes last, where the rest of that follows.
 pub(crate) struct Sweep {
+    /// The next place to look at for an eviction.
+    pub(crate) eviction_cursor: usize,
     /// The next place to look at.
     cursor: usize,
     /// Nothing that the last whole pass saw expires before.
@@ -15,8 +18,6 @@ pub(crate) struct Sweep {
     seen: UnixNanos,
     /// Nothing that was written since the last whole pass expires before.
     written: UnixNanos,
-    /// The next place to look at for an eviction.
-    pub(crate) eviction_cursor: usize,
 }
 
 const NEVER: UnixNanos = UnixNanos::new(u64::MAX);

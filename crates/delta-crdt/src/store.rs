@@ -58,12 +58,13 @@ enum Rest {
 }
 
 #[derive(Default)]
+#[repr(C)] // What every hit looks at comes first.
 pub(crate) struct Store {
     entries: Entries,
     index: Index,
-    asides: HashTable<Box<Aside>>,
     /// Bytes of logs and of what stands aside.
     heap: usize,
+    asides: HashTable<Box<Aside>>,
 }
 
 impl Entry {
@@ -143,7 +144,12 @@ impl Store {
     /// The log at `place` took `before` bytes until now.
     #[inline]
     pub(crate) fn note_log_bytes(&mut self, place: usize, before: usize) {
-        let now = self.entries[place].log_bytes();
+        self.note_heap(before, self.entries[place].log_bytes());
+    }
+
+    /// A log took `before` bytes and takes `now`.
+    #[inline]
+    pub(crate) fn note_heap(&mut self, before: usize, now: usize) {
         self.heap = self.heap + now - before;
     }
 

@@ -56,6 +56,7 @@ const _: () = assert!(size_of::<Count>() <= 24 && size_of::<Option<Count>>() <= 
 impl Count {
     /// From then on the key is full again, whatever its limit: the count is the same as none.
     #[must_use]
+    #[inline]
     pub fn expires_at(&self) -> UnixNanos {
         match self {
             Self::Gcra(tat) | Self::LeakyBucket(tat) => tat.expires_at(),

@@ -188,7 +188,8 @@ impl Tat {
 /// The path of nearly every hit, in 64-bit numbers. It answers as the general path does, or not at all.
 impl Limit {
     /// As [`Self::hit`], if `count` is a TAT of this limit's own rate (or none yet) and the numbers are small.
-    #[inline]
+    // Always: an answer that is handed on through memory costs as much as the arithmetic.
+    #[inline(always)]
     pub(crate) fn hit_in_ticks(
         &self,
         now: UnixNanos,
@@ -271,17 +272,19 @@ impl Limit {
     #[inline]
     fn decision_in_ticks(&self, ticks: &Ticks, level: u64, verdict: Verdict) -> Decision {
         let free = ticks.tolerance.saturating_sub(level);
+        // One division: the rest of it comes out of the quotient.
+        let units = free / ticks.interval;
         let grows_after = if level == 0 {
             0
         } else if level <= ticks.tolerance {
-            ticks.interval - free % ticks.interval
+            ticks.interval - (free - units * ticks.interval)
         } else {
             level - ticks.tolerance + ticks.interval
         };
         Decision {
             verdict,
             // At most the burst, so that it fits.
-            remaining: (free / ticks.interval) as u32,
+            remaining: units as u32,
             grows_after: ticks.wait(grows_after),
             reset_after: ticks.wait(level),
         }

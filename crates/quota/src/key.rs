@@ -83,42 +83,61 @@ impl KeyHasher {
     /// The hash of `key` as counted by `limit` of `namespace`.
     #[must_use]
     pub fn hash(&self, namespace: &str, limit: &str, key: &str) -> KeyHash {
-        let parts = [namespace, limit, key];
-        let mut message = [0; SHORT];
-        let hash = match write_message(&mut message, parts) {
-            Some(length) => self.keyed.hash(&message[..length]),
-            None => {
-                let mut hasher = self.keyed;
-                for part in parts {
-                    hasher.write(&(part.len() as u64).to_le_bytes());
-                    hasher.write(part.as_bytes());
-                }
-                hasher.finish128()
-            }
-        };
+        self.of_limit(namespace, limit).hash(key)
+    }
+
+    /// Hashes the keys of `limit` of `namespace`, as [`Self::hash`] does. Worth keeping: of the words of a usual message
+    /// half stand before the key's own.
+    #[must_use]
+    pub fn of_limit(&self, namespace: &str, limit: &str) -> LimitHasher {
+        let mut keyed = self.keyed;
+        for part in [namespace, limit] {
+            write_part(&mut keyed, part);
+        }
+        LimitHasher { keyed }
+    }
+}
+
+#[inline]
+fn write_part(hasher: &mut SipHasher13, part: &str) {
+    // Its bytes are those of a little-endian number on every machine.
+    hasher.write_u64((part.len() as u64).to_le());
+    hasher.write(part.as_bytes());
+}
+
+/// Hashes the keys of one limit: what all of them have in common is hashed already.
+#[derive(Clone, Copy)]
+pub struct LimitHasher {
+    keyed: SipHasher13,
+}
+
+impl LimitHasher {
+    /// The hash of `key`.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, key: &str) -> KeyHash {
+        let mut hasher = self.keyed;
+        write_part(&mut hasher, key);
+        let hash = hasher.finish128();
         KeyHash {
             high: hash.h2,
             low: hash.h1,
         }
     }
+
+    /// Whether this hashes under the secret of `hasher`.
+    #[inline]
+    #[must_use]
+    pub fn is_under(&self, hasher: &KeyHasher) -> bool {
+        self.keyed.keys() == hasher.keyed.keys()
+    }
 }
 
-/// Bytes of a message that is put together before it is hashed. Nearly all are shorter: 24 bytes of lengths, and names.
-///
-/// Hashing part by part, where a part may end amid a word, takes twice as long.
-const SHORT: usize = 192;
-
-/// Writes the message of `parts`; its length. `None` if it is longer than the room.
-#[inline]
-fn write_message(room: &mut [u8; SHORT], parts: [&str; 3]) -> Option<usize> {
-    let mut written = 0;
-    for part in parts {
-        let (length, text) = room.get_mut(written..)?.split_at_mut_checked(8)?;
-        length.copy_from_slice(&(part.len() as u64).to_le_bytes());
-        text.get_mut(..part.len())?.copy_from_slice(part.as_bytes());
-        written += 8 + part.len();
+impl fmt::Debug for LimitHasher {
+    // The state holds the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LimitHasher(..)")
     }
-    Some(written)
 }
 
 impl fmt::Debug for KeyHasher {
@@ -158,24 +177,40 @@ mod tests {
         );
     }
 
-    /// Long and short messages are hashed in two ways, to the same value.
+    /// The three parts one after another, by the library's own stream.
+    fn streamed(secret: [u8; 16], parts: [&str; 3]) -> KeyHash {
+        let mut hasher = SipHasher13::new_with_key(&secret);
+        for part in parts {
+            hasher.write(&(part.len() as u64).to_le_bytes());
+            hasher.write(part.as_bytes());
+        }
+        let hash = hasher.finish128();
+        KeyHash {
+            high: hash.h2,
+            low: hash.h1,
+        }
+    }
+
+    /// Long and short messages are hashed in two ways, to the same value, wherever a word ends in what all keys of a limit
+    /// have in common.
     #[test]
     fn a_long_key_is_hashed_like_a_short_one() {
-        for length in 0..400 {
-            let key = "k".repeat(length);
-            let mut hasher = SipHasher13::new_with_key(&[7; 16]);
-            for part in ["default", "login", &key] {
-                hasher.write(&(part.len() as u64).to_le_bytes());
-                hasher.write(part.as_bytes());
+        for limit in ["", "l", "login", "a limit", "limits!!", &"limit".repeat(60)] {
+            for length in 0..400 {
+                let key = "k".repeat(length);
+                let expected = streamed([7; 16], ["default", limit, &key]);
+                let of_limit = KeyHasher::new([7; 16]).of_limit("default", limit);
+                assert_eq!(of_limit.hash(&key), expected, "{length} bytes");
             }
-            let hash = hasher.finish128();
-            let expected = KeyHash {
-                high: hash.h2,
-                low: hash.h1,
-            };
-            let actual = KeyHasher::new([7; 16]).hash("default", "login", &key);
-            assert_eq!(actual, expected, "{length} bytes");
         }
+    }
+
+    #[test]
+    fn what_is_hashed_under_another_secret_is_known() {
+        let hasher = KeyHasher::new([7; 16]);
+        let of_limit = hasher.of_limit("default", "login");
+        assert!(of_limit.is_under(&hasher));
+        assert!(!of_limit.is_under(&KeyHasher::new([8; 16])));
     }
 
     #[test]
@@ -189,7 +224,12 @@ mod tests {
 
     #[test]
     fn debug_output_keeps_the_secret() {
-        assert_eq!(format!("{:?}", KeyHasher::new([7; 16])), "KeyHasher(..)");
+        let hasher = KeyHasher::new([7; 16]);
+        let of_limit = hasher.of_limit("default", "login");
+        assert_eq!(
+            format!("{hasher:?} {of_limit:?}"),
+            "KeyHasher(..) LimitHasher(..)"
+        );
     }
 
     #[test]

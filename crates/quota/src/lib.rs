@@ -38,7 +38,7 @@ pub use count::{Count, Stamp};
 pub use decision::{Cost, Decision, Taken, Verdict};
 pub use fixed_window::FixedWindow;
 pub use gcra::Tat;
-pub use key::{KeyHash, KeyHasher};
+pub use key::{KeyHash, KeyHasher, LimitHasher};
 pub use limit::{Algorithm, Anchor, Limit, LimitError, UnknownAlgorithm};
 pub use sliding_counter::SlidingCounter;
 pub use sliding_log::{Log, LogEntry};

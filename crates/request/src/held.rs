@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use delta_crdt::Term;
-use quota::{BootNanos, Decision, Nanos};
-use shard::{HitId, Outcome, Role, Shard, Surroundings};
+use quota::{BootNanos, Decision, Nanos, Now};
+use shard::{HitId, Outcome, Role, Shard};
 
 use crate::{Said, Subject};
 
@@ -75,23 +75,23 @@ impl<R> Default for Held<R> {
 /// Puts one attempt to the shard that may decide it.
 ///
 /// Without an `id` the answer cannot wait, since it could not be asked again: where it would have to, nothing is decided
-/// and [`Said::Busy`] says to come with one. `reply` is called where the answer is held.
+/// and [`Said::Busy`] says to come with one. `reply` is called where the answer is held. The shard has
+/// [looked](Shard::look) at its surroundings, as it wants to before a hit.
 #[inline]
 pub fn decide<R>(
     shard: &mut Shard,
     held: &mut Held<R>,
-    around: Surroundings<'_>,
+    now: Now,
     acknowledge: Acknowledge,
     subject: &Subject,
     id: Option<HitId>,
     reply: impl FnOnce() -> R,
 ) -> Heard {
-    let now = around.now.boot;
     let cannot_hold = id.is_none() || HELD_MAX <= held.waiting.len();
-    if cannot_hold && acknowledge.holds(shard, now) {
+    if cannot_hold && acknowledge.holds(shard, now.boot) {
         return Heard::Said(Said::Busy);
     }
-    match shard.on_hit(around, subject.key, &subject.limit, subject.operation, id) {
+    match shard.on_hit(now, subject.key, &subject.limit, subject.operation, id) {
         Outcome::NotHere { owner } => Heard::Said(Said::Elsewhere(owner)),
         Outcome::Wait => Heard::Said(Said::Busy),
         Outcome::Decided {
@@ -103,7 +103,7 @@ pub fn decide<R>(
             written: Some(written),
         } => {
             let waits = !cannot_hold && shard.confirmed() < written;
-            if !(waits && acknowledge.holds(shard, now)) {
+            if !(waits && acknowledge.holds(shard, now.boot)) {
                 return Heard::Written(decision);
             }
             held.waiting.push_back(Waiting {

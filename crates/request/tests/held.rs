@@ -181,7 +181,9 @@ impl Node {
             on_failure: coordinator::FailMode::Deny,
         };
         self.act_holding(|shard, held, around| {
-            decide(shard, held, around, acknowledge, &subject, id, || sequence)
+            shard.look(around);
+            let now = around.now;
+            decide(shard, held, now, acknowledge, &subject, id, || sequence)
         })
     }
 

@@ -47,13 +47,24 @@ const TERM_LEAP_MAX: u32 = 1 << 28;
 ///
 /// Call order: any `on_*` at any time with a `now` that never goes back; [`Shard::flush`] when
 /// [`Shard::wants_flush`] says so, a few milliseconds later; [`Shard::on_view`] when the view changed;
-/// [`Shard::on_tick`] every few tens of milliseconds. Drain [`Shard::next_effect`] after each.
+/// [`Shard::on_tick`] every few tens of milliseconds. Drain [`Shard::next_effect`] after each. Before a hit comes
+/// [`Shard::look`], where [`Shard::must_look`] says so or the surroundings are not those of the last look.
 #[derive(Debug)]
+#[repr(C)] // What every hit looks at comes first, in few lines of a cache: of a thousand shards each hit meets another.
 pub struct Shard {
+    /// Hits are decided until then, exclusive, as of the last [`Shard::look`]. Zero: they are not, or another look must say.
+    decides_until: BootNanos,
+    /// How many writes this node has made, under whatever terms.
+    written: u64,
+    /// Keys that this node found forked, and has not been asked for since. At most [`counts::UNMEASURED_MAX`].
+    unmeasured: HashSet<KeyHash>,
+    record: Option<Record>,
+    state: State,
+    admitted: AdmittedHits,
+    cells: Cells,
     id: ShardId,
     me: ReplicaId,
     settings: Settings,
-    record: Option<Record>,
     /// The highest term that this node has promised or seen; whatever is lower is refused.
     promised: Term,
     /// The newest promise, until its claimant has opened.
@@ -64,17 +75,10 @@ pub struct Shard {
     release_said_at: Option<BootNanos>,
     /// Since when none of the holders can come back.
     unheld_since: Option<BootNanos>,
-    state: State,
-    cells: Cells,
-    admitted: AdmittedHits,
     answered: AnsweredHits,
-    /// Keys that this node found forked, and has not been asked for since. At most [`counts::UNMEASURED_MAX`].
-    unmeasured: HashSet<KeyHash>,
     /// This node has evicted what its owner has not: its copy is not compared, and not filled again, until it is sent whole.
     has_holes: bool,
     recall: Recall,
-    /// How many writes this node has made, under whatever terms.
-    written: u64,
     pieces: Pieces,
     /// How far this replica follows the owner.
     have: Have,
@@ -129,6 +133,7 @@ impl Shard {
             release_said_at: None,
             unheld_since: None,
             state: State::Idle,
+            decides_until: BootNanos::ZERO,
             cells: no_cells(settings),
             admitted: AdmittedHits::default(),
             answered: AnsweredHits::default(),
@@ -310,6 +315,7 @@ impl Shard {
 
     /// Brings role and records in line with the view, the leases and the time.
     fn step(&mut self, around: Surroundings<'_>) {
+        self.decides_until = BootNanos::ZERO;
         self.step_recall(around);
         self.step_unreached(around);
         self.watch_holders(around);

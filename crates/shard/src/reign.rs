@@ -120,7 +120,9 @@ pub(crate) struct Handoff {
 
 /// The state of an owner that decides, or is handing off.
 #[derive(Debug)]
+#[repr(C)] // What every hit looks at comes first, as in a shard.
 pub(crate) struct Reign {
+    pub(crate) peers: Vec<Progress>,
     /// The newest write.
     seq: u64,
     /// Writes that this node made under earlier terms, evictions among them: its dots go on from there.
@@ -128,7 +130,6 @@ pub(crate) struct Reign {
     /// The write before `recent`'s first.
     trimmed: u64,
     recent: VecDeque<Write>,
-    pub(crate) peers: Vec<Progress>,
     /// The lease epochs under which the shard was claimed: a lease of another epoch does not count.
     pub(crate) lease_epochs: Vec<(ReplicaId, u64)>,
     /// Of this node: it knows its own record.
@@ -185,7 +186,7 @@ impl Reign {
     }
 
     /// Whether those who agree are a majority; the owner always does.
-    pub(crate) fn is_majority(&self, agrees: impl Fn(ReplicaId) -> bool) -> bool {
+    pub(crate) fn is_majority(&self, mut agrees: impl FnMut(ReplicaId) -> bool) -> bool {
         let agreeing = self
             .voters
             .iter()

@@ -5,8 +5,8 @@ use quota::{BootNanos, Cost, Nanos};
 use request::{DEADLINE, Subject};
 use shard::{Operation, ShardId};
 
-use super::Cluster;
 use super::slots::SHARDS;
+use super::{Cluster, keys};
 
 /// Hits of one batch that are on their way at once. A batch of a thousand leaves as one, and 32 of them wait at once before
 /// hits are shed.
@@ -21,7 +21,7 @@ const UNASKED: Told = Err(NoDecision::Unavailable {
 
 impl Cluster {
     fn subject(&self, policy: &Policy, key: &str, operation: Operation) -> Subject {
-        let key = self.inner.keys.hash(&policy.namespace, &policy.name, key);
+        let key = keys::hash(&self.inner.keys, policy, key);
         Subject {
             shard: ShardId(key.shard(SHARDS)),
             key,

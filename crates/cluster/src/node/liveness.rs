@@ -115,11 +115,11 @@ impl Cluster {
             Arc::clone(&old.orders)
         };
         let leases = membership.leases().clone();
-        self.inner.slots.world.store(Arc::new(World {
+        self.inner.slots.publish(World {
             view,
             leases,
             orders,
-        }));
+        });
         is_news
     }
 

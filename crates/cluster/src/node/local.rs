@@ -11,8 +11,8 @@ use metrics::{Counter, Histogram, counter, histogram};
 use quota::{Cost, Decision, KeyHash, Limit, Nanos, UnixNanos};
 use tokio::sync::{Notify, watch};
 
-use super::Cluster;
 use super::memory::{Excess, Held, Part};
+use super::{Cluster, keys};
 use crate::wire::{self, Frame};
 use transport::Lane;
 
@@ -366,7 +366,7 @@ impl LocalCoordinator {
             return Err(NoDecision::Draining { retry_after });
         }
         let local = self.cluster.local();
-        let key = inner.keys.hash(&policy.namespace, &policy.name, key);
+        let key = keys::hash(&inner.keys, policy, key);
         let now = inner.clock.now().wall;
         let mut tally = local.stripe(key);
         let decided = decide(&mut tally, now, key, &policy.limit);

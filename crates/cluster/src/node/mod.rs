@@ -14,6 +14,7 @@ mod forward;
 mod inbound;
 mod join;
 mod keeper;
+mod keys;
 mod leave;
 mod liveness;
 mod local;

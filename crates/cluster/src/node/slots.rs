@@ -1,7 +1,7 @@
 //! The shards of this node behind their locks, and what their machines leave to be done.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use arc_swap::ArcSwap;
@@ -56,19 +56,24 @@ pub(crate) enum Reply {
     Remote(ReplicaId, u64),
 }
 
+#[repr(C)] // What every hit looks at comes first, as in the shard.
 struct State {
+    /// The edition of the world at which the shard has looked for the hits to come.
+    looked_at: u64,
     shard: Shard,
     held: Held<Reply>,
 }
 
+/// Aligned, so that what every hit looks at takes as few lines of a cache as it can.
+#[repr(C, align(64))]
 struct Slot {
+    /// The owner as far as is known here; 0: nobody.
+    owner: AtomicU32,
+    /// Listed for the next flush.
+    dirty: AtomicBool,
     state: Mutex<State>,
     /// The owner, the role or the confirmed writes changed.
     changed: Notify,
-    /// Listed for the next flush.
-    dirty: AtomicBool,
-    /// The owner as far as is known here; 0: nobody.
-    owner: AtomicU32,
 }
 
 /// What machines leave behind, collected under a lock and sent after it.
@@ -94,7 +99,10 @@ pub(crate) struct Slots {
     me: ReplicaId,
     clock: Arc<Clock>,
     slots: Box<[Slot]>,
+    /// Whoever replaces it counts on: [`Self::publish`].
     pub(crate) world: ArcSwap<World>,
+    /// How often the world was replaced. Read by every hit, which reads the world where this has changed.
+    edition: AtomicU64,
     acknowledge: Acknowledge,
     quorum: bool,
     /// Whether this node has recalled what a majority knew of every shard, and counts.
@@ -113,19 +121,21 @@ impl Slots {
     ) -> Self {
         let quorum = settings.partition == shard::Partition::Quorum;
         let slot = |id| Slot {
+            owner: AtomicU32::new(0),
+            dirty: AtomicBool::new(false),
             state: Mutex::new(State {
+                looked_at: 0,
                 shard: Shard::new(ShardId(id), me, settings),
                 held: Held::default(),
             }),
             changed: Notify::new(),
-            dirty: AtomicBool::new(false),
-            owner: AtomicU32::new(0),
         };
         Self {
             me,
             clock,
             slots: (0..SHARDS).map(slot).collect(),
             world: ArcSwap::default(),
+            edition: AtomicU64::new(0),
             // Under `quorum` answers always wait: a majority must be able to go on without this node.
             acknowledge: match quorum {
                 true => Acknowledge::Replicated,
@@ -137,6 +147,12 @@ impl Slots {
             has_dirty: Notify::new(),
             metrics: ShardMetrics::new(),
         }
+    }
+
+    /// Replaces the world: the next hit of every shard looks at it.
+    pub(crate) fn publish(&self, world: World) {
+        self.world.store(Arc::new(world));
+        self.edition.fetch_add(1, Ordering::Release);
     }
 
     /// Who owns the shard, as far as is known here. A table lookup: no lock.
@@ -205,7 +221,6 @@ impl Slots {
         reply: impl FnOnce() -> Reply,
     ) -> Heard {
         let shard = subject.shard;
-        let world = self.world.load();
         let slot = &self.slots[usize::from(shard.0)];
         let Some(mut state) = self.lock(slot) else {
             return Heard::Said(Said::Busy);
@@ -215,9 +230,17 @@ impl Slots {
         let State {
             shard: machine,
             held,
+            looked_at,
         } = &mut *state;
-        let around = world.around(now, shard);
-        let heard = request::decide(machine, held, around, self.acknowledge, subject, id, reply);
+        // Before the world itself, which may be newer then: at the next hit it is looked at once more.
+        let edition = self.edition.load(Ordering::Acquire);
+        if *looked_at != edition || machine.must_look(now.boot) {
+            machine.look(self.world.load().around(now, shard));
+            *looked_at = edition;
+        }
+        let heard = request::decide(machine, held, now, self.acknowledge, subject, id, reply);
+        // A write is seen by whoever takes this shard from the list and locks it after this.
+        drop(state);
         match heard {
             Heard::Written(_) | Heard::Held => {
                 if !slot.dirty.swap(true, Ordering::AcqRel) {
@@ -350,7 +373,7 @@ impl Slots {
         if !changed {
             return;
         }
-        let State { shard, held } = state;
+        let State { shard, held, .. } = state;
         let owner = shard.record().map_or(0, |record| record.owner().0);
         slot.owner.store(owner, Ordering::Release);
         held.settle(shard, |reply, said| match reply {

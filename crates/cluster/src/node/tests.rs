@@ -3,6 +3,7 @@
 mod batches;
 mod catalogue;
 mod locks;
+mod looks;
 mod panics;
 mod room;
 

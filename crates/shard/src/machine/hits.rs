@@ -10,6 +10,8 @@ use crate::record::Record;
 use crate::settings::{Fault, Partition};
 use crate::surroundings::Surroundings;
 
+use super::tenure::FOR_EVER;
+
 /// What a hit does to its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Operation {
@@ -42,28 +44,46 @@ pub enum Outcome {
 }
 
 impl Shard {
-    /// Decides one hit against what this node knows now.
+    /// Whether [`Self::look`] has to come before the next hit, although the surroundings are the same as at the last look.
+    #[inline]
+    #[must_use]
+    pub fn must_look(&self, now: BootNanos) -> bool {
+        self.decides_until <= now
+    }
+
+    /// Looks whether this node decides, and until when, for the hits to come: those that find the same surroundings, and no
+    /// other call in between that changes what this node is to the shard, need not look again.
+    pub fn look(&mut self, around: Surroundings<'_>) {
+        self.decides_until = match &self.state {
+            State::Open(reign) if reign.handoff.is_some() => BootNanos::ZERO,
+            State::Open(_) if self.settings.has(Fault::IgnoresLease) => FOR_EVER,
+            State::Open(_) => self.leased_until(around),
+            State::Idle | State::Claiming(..) => BootNanos::ZERO,
+        };
+    }
+
+    /// Decides one hit against what this node knows now. Comes after [`Self::look`] where that is wanted: without, it waits.
     ///
     /// A hit with the `id` of one that was admitted is admitted again without being counted again.
+    #[inline]
     pub fn on_hit(
         &mut self,
-        around: Surroundings<'_>,
+        now: Now,
         key: KeyHash,
         limit: &Limit,
         operation: Operation,
         id: Option<HitId>,
     ) -> Outcome {
-        let now = around.now;
-        let owner = self.record.as_ref().map(Record::owner);
-        let leased = self.is_leased(around) || self.settings.has(Fault::IgnoresLease);
+        let decides = !self.must_look(now.boot);
         let reign = match &mut self.state {
+            State::Open(reign) if decides => reign,
+            State::Open(_) | State::Claiming(..) => return Outcome::Wait,
             State::Idle => {
+                let owner = self.record.as_ref().map(Record::owner);
                 return Outcome::NotHere {
                     owner: owner.filter(|&owner| owner != self.me),
                 };
             }
-            State::Open(reign) if reign.handoff.is_none() && leased => reign,
-            State::Claiming(..) | State::Open(_) => return Outcome::Wait,
         };
         if !self.unmeasured.is_empty() && self.unmeasured.remove(&key) {
             let units = self.cells.overshoot(now.wall, key, limit);

@@ -68,8 +68,9 @@ impl Shard {
         let (State::Open(reign), Some(record)) = (&self.state, &self.record) else {
             return true;
         };
-        let waits_for_majority = self.settings.partition == Partition::Quorum && !reign.is_known();
-        1 < record.holders.len() || waits_for_majority
+        let waits_for_majority =
+            || self.settings.partition == Partition::Quorum && !reign.is_known();
+        1 < record.holders.len() || waits_for_majority()
     }
 
     /// Whether all that this node holds is known to be with the owner, or it is the owner.

@@ -114,32 +114,56 @@ impl Shard {
 
     /// Whether every node whose lease is required still gives it, without a break since the claim.
     pub(super) fn is_leased(&self, around: Surroundings<'_>) -> bool {
+        around.now.boot < self.leased_until(around)
+    }
+
+    /// Until when the leases that are required run, if none of them is renewed, exclusive: a time that is past where one
+    /// has run out, or has broken since the claim.
+    pub(super) fn leased_until(&self, around: Surroundings<'_>) -> BootNanos {
         let (State::Open(reign), Some(record)) = (&self.state, &self.record) else {
-            return false;
+            return BootNanos::ZERO;
         };
-        let now = around.now.boot;
-        let runs = |holder: ReplicaId| {
+        let runs_until = |holder: ReplicaId| {
             let lease = around.leases.from_holder(holder);
-            now < lease.until && reign.lease_epochs.contains(&(holder, lease.epoch))
+            let is_unbroken = reign.lease_epochs.contains(&(holder, lease.epoch));
+            if is_unbroken {
+                lease.until
+            } else {
+                BootNanos::ZERO
+            }
         };
         match self.settings.partition {
             Partition::Available => {
                 let mut replicas = record.replicas().peekable();
                 if replicas.peek().is_some() || self.settings.has(Fault::OwesNobody) {
-                    return replicas.all(runs);
+                    return replicas.map(runs_until).min().unwrap_or(FOR_EVER);
                 }
                 // Without a copy anywhere the others may open the shard, too, once this node is silent. Each that
                 // promises it has let this node's lease run out first, so that the lease of one is enough.
                 let met = reign.lease_epochs.iter().map(|&(member, _)| member);
-                let mut met = met
-                    .filter(|&member| around.view.contains(member))
-                    .peekable();
-                met.peek().is_none() || met.any(runs)
+                let met = met.filter(|&member| around.view.contains(member));
+                met.map(runs_until).max().unwrap_or(FOR_EVER)
             }
-            Partition::Quorum => reign.is_majority(runs),
+            // The lease that ends first of those that run: another majority may last longer, which is seen then.
+            Partition::Quorum => {
+                let now = around.now.boot;
+                let mut until = FOR_EVER;
+                let is_majority = reign.is_majority(|voter| {
+                    let ends = runs_until(voter);
+                    let runs = now < ends;
+                    if runs {
+                        until = until.min(ends);
+                    }
+                    runs
+                });
+                if is_majority { until } else { BootNanos::ZERO }
+            }
         }
     }
 }
+
+/// Nobody's lease is required.
+pub(super) const FOR_EVER: BootNanos = BootNanos::new(u64::MAX);
 
 fn rearrange(
     me: ReplicaId,

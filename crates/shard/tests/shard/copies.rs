@@ -37,7 +37,14 @@ fn owner_of(partition: Partition, keys: u64, hits: u64, limit: &Limit) -> Node {
 
 fn hit(node: &mut Node, number: u64, limit: &Limit) {
     node.act(|shard, around| {
-        let outcome = shard.on_hit(around, key(number), limit, Operation::Hit(Cost::ONE), None);
+        shard.look(around);
+        let outcome = shard.on_hit(
+            around.now,
+            key(number),
+            limit,
+            Operation::Hit(Cost::ONE),
+            None,
+        );
         assert!(matches!(outcome, Outcome::Decided { .. }), "{outcome:?}");
     });
 }

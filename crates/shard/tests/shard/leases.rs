@@ -28,6 +28,41 @@ fn is_decided(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Decided { .. })
 }
 
+/// Owners of each kind, whose leases run for a second from the start.
+fn owners() -> [Node; 3] {
+    let quorum = owner(Partition::Quorum);
+    [lone_owner(&[2, 3]), owner(Partition::Available), quorum]
+}
+
+#[test]
+fn hits_after_a_look_are_decided_until_the_leases_end_that_it_saw() {
+    for mut node in owners() {
+        assert_eq!(node.try_hit_unseen(), Outcome::Wait, "nobody has looked");
+        assert!(is_decided(&node.try_hit()));
+        node.millis = 999;
+        assert!(is_decided(&node.try_hit_unseen()));
+        node.millis = 1_000;
+        assert_eq!(node.try_hit_unseen(), Outcome::Wait, "a lease has run out");
+    }
+}
+
+#[test]
+fn what_may_change_the_owner_wants_another_look_before_the_next_hit() {
+    let happens: [fn(&mut Node); 4] = [
+        |node| drop(node.tick()),
+        |node| drop(node.act(|shard, around| shard.on_view(around))),
+        |node| drop(node.hear(3, Message::Recall)),
+        |node| drop(node.act(|shard, around| shard.on_poisoned(around))),
+    ];
+    for happens in happens {
+        for mut node in owners() {
+            assert!(is_decided(&node.try_hit()));
+            happens(&mut node);
+            assert_eq!(node.try_hit_unseen(), Outcome::Wait);
+        }
+    }
+}
+
 /// The owner of a cluster in its first half second was stopped for two seconds. The others opened its shards, and when it
 /// woke it admitted all the hits that waited in its sockets, beside theirs.
 #[test]

@@ -108,10 +108,16 @@ impl Node {
 
     /// What comes of a hit now, before the shard has looked at the time by itself.
     pub(crate) fn try_hit(&mut self) -> Outcome {
+        self.act(|shard, around| shard.look(around));
+        self.try_hit_unseen()
+    }
+
+    /// The same, without another look at the leases.
+    pub(crate) fn try_hit_unseen(&mut self) -> Outcome {
         let (key, limit) = (key(), limit());
         let mut outcome = Outcome::Wait;
         self.act(|shard, around| {
-            outcome = shard.on_hit(around, key, &limit, Operation::Hit(Cost::ONE), None)
+            outcome = shard.on_hit(around.now, key, &limit, Operation::Hit(Cost::ONE), None)
         });
         outcome
     }

@@ -381,7 +381,9 @@ impl Node {
                 cells.used(around.now.wall, subject.key, &subject.limit)
             };
             let before = used(shard);
-            heard = request::decide(shard, &mut held, around, acknowledge, subject, id, reply);
+            shard.look(around);
+            let now = around.now;
+            heard = request::decide(shard, &mut held, now, acknowledge, subject, id, reply);
             is_new = before < used(shard);
         });
         self.held[index] = held;
