@@ -39,7 +39,7 @@ const CALLS_MAX: usize = 16_384;
 pub struct RedisCoordinator<F> {
     backend: Arc<Backend>,
     fallback: Arc<F>,
-    /// Above the keeper, and gone with it.
+    /// Above the keeper, and gone with it: when it is stopped, or with the last clone.
     supervisor: Supervisor,
 }
 
@@ -91,7 +91,7 @@ impl<F: Coordinator> RedisCoordinator<F> {
     /// Connects, and checks that Redis lets us in, writes, and runs the scripts.
     ///
     /// With `start_without_redis`, what fails is a warning, and the breaker starts open. Starts a task on the present
-    /// runtime, which ends when the last clone is dropped.
+    /// runtime, which ends with [`stop`](Self::stop), or when the last clone is dropped.
     ///
     /// # Errors
     ///
@@ -130,6 +130,16 @@ impl<F: Coordinator> RedisCoordinator<F> {
             fallback: Arc::new(fallback),
             supervisor,
         })
+    }
+
+    /// Looks after Redis no longer, and lets go of the connection, for all clones. Returns when its task has ended; hits that
+    /// wait for Redis have the connection until they are answered or given up. May be called again.
+    ///
+    /// Whoever still asks is answered as while Redis is away, and nothing is counted there.
+    pub async fn stop(&self) {
+        self.supervisor.stop().await;
+        // Not before: the keeper would connect again.
+        self.backend.link.close();
     }
 
     /// How Redis is.

@@ -102,6 +102,11 @@ impl Link {
         Ok(())
     }
 
+    /// Lets go of the connection. It ends when the last call that waits on it is answered or given up.
+    pub(crate) fn close(&self) {
+        self.connection.store(None);
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.connection.load().is_some()
     }

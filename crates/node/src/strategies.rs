@@ -78,6 +78,9 @@ impl Strategies {
 
     /// Ends what was started, once no more hits come.
     pub(crate) async fn stop(&self) {
+        if let Some(redis) = &self.redis {
+            redis.stop().await;
+        }
         if let Some(raft) = &self.raft {
             raft.stop().await;
         }

@@ -305,3 +305,21 @@ async fn refunds_and_resets_go_to_whoever_counts() {
     redis.refund(&policy, "k", Cost::ONE).await.unwrap_err();
     redis.reset(&policy, "k").await.unwrap_err();
 }
+
+/// Its keeper and its connection once went on for as long as somebody held a clone.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_stopped_lets_go_of_redis_for_all_its_clones() {
+    let server = Server::start();
+    let redis = connected(&server).await;
+    let kept = redis.clone();
+    let daily = daily(Algorithm::Gcra, 5);
+    assert!(hit(&kept, &daily, "a").await.is_ok());
+    assert!(1 < server.connections());
+    redis.stop().await;
+    redis.stop().await;
+    wait_until("only the one that asks is left", || {
+        (server.connections() == 1).then_some(())
+    });
+    let asked = hit(&kept, &daily, "a").await;
+    assert!(asked.is_err_and(|error| error.is_uncounted()));
+}

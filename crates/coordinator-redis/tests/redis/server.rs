@@ -86,6 +86,11 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// How many are connected to it, the one that finds out included.
+    pub(crate) fn connections(&self) -> usize {
+        self.cli(&["CLIENT", "LIST"]).lines().count()
+    }
+
     fn wait_until_it_answers(&self) {
         wait_until("redis-server answers", || {
             let mut stream = UnixStream::connect(self.socket()).ok()?;

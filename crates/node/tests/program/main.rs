@@ -1,6 +1,9 @@
 //! Nodes in a program: this one.
 
 mod leaves_nothing;
+mod redis;
+#[path = "../../../coordinator-redis/tests/redis/server.rs"]
+mod redis_server;
 
 use std::time::Duration;
 
