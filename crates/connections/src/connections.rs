@@ -6,16 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::places::{Place, Places};
 use crate::seat::{BUSY, Clock, Doing, PARTIAL, Seat};
 
 /// Most connections. An idle one costs 10 to 14 KiB, most of it buffers, as measured: 280 MiB at the bound.
 const CONNECTIONS_MAX: usize = 20_000;
-/// File descriptors left for everything else: peers, files, the runtime.
-const RESERVED_FILES: u64 = 256;
 /// How often idle connections are looked at: it is how much too long they may be kept.
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks that a connection may be idle: a minute, as most servers have it. Also all the time that a request's head
@@ -41,6 +39,7 @@ pub(crate) struct Connections {
     ticks: Interval,
     idle: Idle,
     max: usize,
+    places: Places,
     refused: Refused,
 }
 
@@ -59,17 +58,15 @@ struct Refused {
 struct Open {
     seat: Arc<Seat>,
     task: AbortHandle,
+    _place: Place,
 }
 
 impl Connections {
     pub(crate) fn new(idle: Idle) -> Self {
-        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let max = usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX);
-        // A process that may open next to nothing still serves somebody.
-        Self::with_max(idle, max.clamp(16, CONNECTIONS_MAX))
+        Self::with_max(idle, CONNECTIONS_MAX, Places::of_process())
     }
 
-    fn with_max(idle: Idle, max: usize) -> Self {
+    fn with_max(idle: Idle, max: usize, places: Places) -> Self {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Zero means busy.
@@ -84,16 +81,20 @@ impl Connections {
             ticks,
             idle,
             max,
+            places,
             refused: Refused::default(),
         }
     }
 
-    /// A seat for a new connection. `None` if all are taken and busy.
-    pub(crate) fn seat(&mut self) -> Option<Arc<Seat>> {
-        if self.max <= self.open.len() {
+    /// A seat for a new connection, and its place among all of the process. `None` if all are taken and busy.
+    pub(crate) fn seat(&mut self) -> Option<(Arc<Seat>, Place)> {
+        let mut place = self.places.take();
+        if place.is_none() || self.max <= self.open.len() {
             self.make_room();
+            place = place.or_else(|| self.places.take());
         }
-        (self.open.len() < self.max).then(|| Arc::new(Seat::new(Arc::clone(&self.clock))))
+        let place = place.filter(|_| self.open.len() < self.max)?;
+        Some((Arc::new(Seat::new(Arc::clone(&self.clock))), place))
     }
 
     /// Says that a connection was refused, in one line a second for all of them.
@@ -121,11 +122,17 @@ impl Connections {
     /// Runs a connection on its seat.
     pub(crate) fn spawn(
         &mut self,
-        seat: Arc<Seat>,
+        (seat, place): (Arc<Seat>, Place),
         connection: impl Future<Output = ()> + Send + 'static,
     ) {
         let task = self.tasks.spawn(connection);
-        self.open.insert(task.id(), Open { seat, task });
+        let id = task.id();
+        let open = Open {
+            seat,
+            task,
+            _place: place,
+        };
+        self.open.insert(id, open);
     }
 
     /// Closes those that have been idle for longest.
@@ -229,11 +236,15 @@ impl Connections {
 mod tests {
     use super::*;
 
+    fn with_max(idle: Idle, max: usize) -> Connections {
+        Connections::with_max(idle, max, Places::new(10))
+    }
+
     /// Seats `count` connections that never end.
     fn fill(connections: &mut Connections, count: usize) -> Vec<Arc<Seat>> {
         let seat = |_| {
-            let seat = connections.seat().expect("there is room");
-            connections.spawn(Arc::clone(&seat), std::future::pending());
+            let (seat, place) = connections.seat().expect("there is room");
+            connections.spawn((Arc::clone(&seat), place), std::future::pending());
             seat
         };
         (0..count).map(seat).collect()
@@ -241,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_idle_make_room() {
-        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 3);
+        let mut connections = with_max(Idle::EndsAfterAMinute, 3);
         let seats = fill(&mut connections, 3);
         connections.tick();
         assert!(seats[0].begin_request());
@@ -262,9 +273,26 @@ mod tests {
         );
     }
 
+    /// Each listener had all that the process may open, and accepting failed when they had it together.
+    #[tokio::test]
+    async fn listeners_share_what_the_process_may_open() {
+        let places = Places::new(2);
+        let new = || Connections::with_max(Idle::Stays, 2, places.clone());
+        let (mut one, mut other) = (new(), new());
+        let seats = fill(&mut one, 1);
+        fill(&mut other, 1);
+        assert!(seats[0].begin_request());
+        // Its own idle one makes room, and no other's.
+        fill(&mut other, 1);
+        assert_eq!((one.open.len(), other.open.len()), (1, 1));
+        assert!(one.seat().is_none());
+        drop(other);
+        assert!(one.seat().is_some());
+    }
+
     #[tokio::test]
     async fn busy_connections_stay() {
-        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 2);
+        let mut connections = with_max(Idle::EndsAfterAMinute, 2);
         for seat in fill(&mut connections, 2) {
             assert!(seat.begin_request());
         }
@@ -280,7 +308,7 @@ mod tests {
     /// another node.
     #[tokio::test]
     async fn what_begins_while_a_connection_is_looked_at_is_answered() {
-        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 1);
+        let mut connections = with_max(Idle::EndsAfterAMinute, 1);
         let seat = fill(&mut connections, 1).remove(0);
         let (&id, _) = connections.open.iter().next().unwrap();
         let seen = seat.state();
@@ -300,7 +328,7 @@ mod tests {
     /// A hit that is counted is answered: also when the client is slow to take what it asked for.
     #[tokio::test]
     async fn who_has_not_taken_his_answer_has_a_minute_for_it() {
-        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 1);
+        let mut connections = with_max(Idle::EndsAfterAMinute, 1);
         for seat in fill(&mut connections, 1) {
             assert!(seat.begin_request());
             assert!(!seat.end_request().is_last());
@@ -317,7 +345,7 @@ mod tests {
 
     #[tokio::test]
     async fn refusals_are_told_once_a_second() {
-        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 1);
+        let mut connections = with_max(Idle::EndsAfterAMinute, 1);
         for second in 1..=3 {
             for _ in 0..1_000 {
                 connections.tell_refused("test");
@@ -333,7 +361,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_minute_of_silence_ends_a_connection() {
-        let mut connections = Connections::with_max(Idle::EndsAfterAMinute, 1);
+        let mut connections = with_max(Idle::EndsAfterAMinute, 1);
         fill(&mut connections, 1);
         for _ in 0..60 {
             connections.tick();
@@ -346,7 +374,7 @@ mod tests {
     /// Pools of clients keep connections for days: what ends is a request that does not.
     #[tokio::test]
     async fn who_may_stay_idle_has_a_minute_for_a_request_all_the_same() {
-        let mut connections = Connections::with_max(Idle::Stays, 2);
+        let mut connections = with_max(Idle::Stays, 2);
         let seats = fill(&mut connections, 2);
         seats[1].await_rest();
         for _ in 0..60 {
@@ -367,7 +395,7 @@ mod tests {
 
     #[tokio::test]
     async fn half_a_request_makes_room_and_does_not_stop_a_drain() {
-        let mut connections = Connections::with_max(Idle::Stays, 1);
+        let mut connections = with_max(Idle::Stays, 1);
         fill(&mut connections, 1)[0].await_rest();
         let seats = fill(&mut connections, 1);
         seats[0].await_rest();

@@ -34,7 +34,7 @@ pub struct Terms {
 /// `speak` is called for each connection, with `TCP_NODELAY` set, and its future run on a task of its own until it ends
 /// or is dropped. It says on its [`Seat`] what it is doing.
 ///
-/// Connections are bounded by what the process may open, at most 20 000: at the bound, those that have been idle for
+/// Connections are bounded by what the process may open for all its listeners, at most 20 000 here: at the bound, those that have been idle for
 /// longest make room for new ones, so that idle ones never stop others.
 ///
 /// After `shutdown` nobody is accepted any more, [`Seat::end_request`] says that an answer is the last, idle connections
@@ -47,7 +47,7 @@ pub async fn serve<C: Future<Output = ()> + Send + 'static>(
 ) {
     let mut connections = Connections::new(terms.idle);
     let mut admit = |connections: &mut Connections, stream: TcpStream, peer| {
-        let Some(seat) = connections.seat() else {
+        let Some((seat, place)) = connections.seat() else {
             connections.tell_refused("all are busy");
             // Best effort: the kernel's buffer of a fresh connection has room for this.
             let _ = stream.try_write(terms.no_room);
@@ -56,7 +56,7 @@ pub async fn serve<C: Future<Output = ()> + Send + 'static>(
         // Answers are small and complete: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
         let connection = speak(stream, peer, Arc::clone(&seat));
-        connections.spawn(seat, connection);
+        connections.spawn((seat, place), connection);
     };
     let mut shutdown = pin!(shutdown);
     loop {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
+use ::connections::{Place, Places};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -28,6 +29,7 @@ pub(crate) struct Connections {
     tick: Arc<AtomicU32>,
     ticks: Interval,
     max: usize,
+    places: Places,
     /// Connections that were refused since the last line in the log, so that a flood of them writes one line a second.
     refused: u64,
 }
@@ -35,6 +37,7 @@ pub(crate) struct Connections {
 struct Open {
     seat: Arc<Seat>,
     task: AbortHandle,
+    _place: Place,
 }
 
 /// What one connection is doing.
@@ -106,10 +109,10 @@ impl Drop for Busy {
 
 impl Connections {
     pub(crate) fn new() -> Self {
-        Self::with_max(CONNECTIONS_MAX)
+        Self::with_max(CONNECTIONS_MAX, Places::of_process())
     }
 
-    fn with_max(max: usize) -> Self {
+    fn with_max(max: usize, places: Places) -> Self {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -118,6 +121,7 @@ impl Connections {
             tick: Arc::default(),
             ticks,
             max,
+            places,
             refused: 0,
         }
     }
@@ -130,30 +134,39 @@ impl Connections {
         self.refused += 1;
     }
 
-    /// A seat for a new connection. The one that has been idle for longest makes room for it; `None` if all are busy.
-    pub(crate) fn seat(&mut self) -> Option<Arc<Seat>> {
-        if self.max <= self.open.len() {
+    /// A seat for a new connection, and its place among all of the process. The one that has been idle for longest makes room
+    /// for it; `None` if all are busy.
+    pub(crate) fn seat(&mut self) -> Option<(Arc<Seat>, Place)> {
+        let mut place = self.places.take();
+        if place.is_none() || self.max <= self.open.len() {
             self.make_room();
+            place = place.or_else(|| self.places.take());
         }
-        (self.open.len() < self.max).then(|| {
-            Arc::new(Seat {
-                tick: Arc::clone(&self.tick),
-                active: AtomicU32::new(self.tick.load(Relaxed)),
-                busy: AtomicU32::new(0),
-                is_leaving: AtomicBool::new(false),
-                leave: Notify::new(),
-            })
-        })
+        let place = place.filter(|_| self.open.len() < self.max)?;
+        let seat = Arc::new(Seat {
+            tick: Arc::clone(&self.tick),
+            active: AtomicU32::new(self.tick.load(Relaxed)),
+            busy: AtomicU32::new(0),
+            is_leaving: AtomicBool::new(false),
+            leave: Notify::new(),
+        });
+        Some((seat, place))
     }
 
     /// Runs a connection on its seat.
     pub(crate) fn spawn(
         &mut self,
-        seat: Arc<Seat>,
+        (seat, place): (Arc<Seat>, Place),
         connection: impl Future<Output = ()> + Send + 'static,
     ) {
         let task = self.tasks.spawn(connection);
-        self.open.insert(task.id(), Open { seat, task });
+        let id = task.id();
+        let open = Open {
+            seat,
+            task,
+            _place: place,
+        };
+        self.open.insert(id, open);
     }
 
     /// Closes the connection that has been idle for longest.
@@ -241,11 +254,15 @@ impl Connections {
 mod tests {
     use super::*;
 
+    fn with_max(max: usize) -> Connections {
+        Connections::with_max(max, Places::new(10))
+    }
+
     /// Seats `count` connections that never end.
     fn fill(connections: &mut Connections, count: usize) -> Vec<Arc<Seat>> {
         let seat = |_| {
-            let seat = connections.seat().expect("there is room");
-            connections.spawn(Arc::clone(&seat), std::future::pending());
+            let (seat, place) = connections.seat().expect("there is room");
+            connections.spawn((Arc::clone(&seat), place), std::future::pending());
             seat
         };
         (0..count).map(seat).collect()
@@ -258,7 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_idle_makes_room() {
-        let mut connections = Connections::with_max(3);
+        let mut connections = with_max(3);
         let seats = fill(&mut connections, 3);
         let _busy = seats[0].begin().unwrap();
         connections.tick();
@@ -269,8 +286,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_the_process_may_open_is_shared_with_other_listeners() {
+        let places = Places::new(2);
+        let _others = places.take();
+        let mut connections = Connections::with_max(9, places);
+        let seats = fill(&mut connections, 2);
+        let open = [0, 1].map(|seat| is_open(&connections, &seats[seat]));
+        assert_eq!(open, [false, true]);
+        let _busy = seats[1].begin();
+        assert!(connections.seat().is_none());
+    }
+
+    #[tokio::test]
     async fn who_is_busy_makes_no_room() {
-        let mut connections = Connections::with_max(1);
+        let mut connections = with_max(1);
         let _busy = fill(&mut connections, 1)[0].begin();
         assert!(connections.seat().is_none());
     }
@@ -278,7 +307,7 @@ mod tests {
     /// Between the look at a connection and its end a request could begin, which was counted and dropped.
     #[tokio::test]
     async fn on_a_connection_that_is_cut_nothing_begins() {
-        let mut connections = Connections::with_max(2);
+        let mut connections = with_max(2);
         let seats = fill(&mut connections, 2);
         let busy = seats[0].begin().unwrap();
         connections.cut_all_idle();
@@ -292,7 +321,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_minute_without_a_request_ends_a_connection_in_order() {
-        let mut connections = Connections::with_max(2);
+        let mut connections = with_max(2);
         let seats = fill(&mut connections, 2);
         for _ in 0..60 {
             connections.tick();
@@ -311,7 +340,7 @@ mod tests {
     /// A message that comes byte by byte, or never to its end.
     #[tokio::test]
     async fn a_request_that_does_not_end_keeps_no_connection() {
-        let mut connections = Connections::with_max(1);
+        let mut connections = with_max(1);
         let seats = fill(&mut connections, 1);
         let _busy = seats[0].begin();
         for _ in 0..71 {

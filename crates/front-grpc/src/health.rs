@@ -121,7 +121,7 @@ mod tests {
     /// Connections of clients that watch were never idle, so that 5 120 of them kept everybody else out for good.
     #[tokio::test]
     async fn who_only_watches_makes_room() {
-        let seat = Connections::new().seat();
+        let (seat, _place) = Connections::new().seat().unzip();
         let places = Arc::new(Semaphore::new(1));
         let place = Arc::clone(&places).try_acquire_owned().unwrap();
         let mut told = Box::pin(watched(seat.clone(), place, || ServingStatus::Serving));

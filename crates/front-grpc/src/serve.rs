@@ -43,7 +43,8 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(9);
 /// Serves the rate limit service, health and reflection on `listener` until `shutdown`, and then until everybody who asked
 /// has been answered, 10 s at most. Who waits for nothing then, or has not said what it wants, is cut after 1 s.
 ///
-/// HTTP/2, with TLS where `config` has it. At most 5 120 connections: at the bound, the one that has been idle for longest
+/// HTTP/2, with TLS where `config` has it. At most 5 120 connections, and together with the other listeners of the process what
+/// it may open: at the bound, the one that has been idle for longest
 /// makes room. A connection on which no request begins or is answered for 60 s is asked to end, and cut 10 s later.
 ///
 /// Metrics go to the recorder that is in force where this is called, not where it is awaited.
@@ -122,7 +123,7 @@ struct Served<N> {
 
 impl<N: Node> Served<N> {
     fn admit(&self, connections: &mut Connections, stream: TcpStream, peer: SocketAddr) {
-        let Some(seat) = connections.seat() else {
+        let Some((seat, place)) = connections.seat() else {
             connections.tell_refused("all are busy");
             return;
         };
@@ -131,7 +132,7 @@ impl<N: Node> Served<N> {
         let service = self.dispatch.on_connection(Arc::clone(&seat));
         let (tls, keepalive) = (self.tls.clone(), self.keepalive);
         let mine = Arc::clone(&seat);
-        connections.spawn(seat, async move {
+        connections.spawn((seat, place), async move {
             let Some(tls) = tls else {
                 return drive(stream, service, &mine, keepalive).await;
             };
