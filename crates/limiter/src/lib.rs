@@ -34,6 +34,7 @@ mod meter;
 mod node;
 mod query;
 mod refusal;
+mod remembered;
 mod rule;
 mod run_time;
 mod selected;
