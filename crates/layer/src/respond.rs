@@ -40,6 +40,7 @@ pub(crate) fn denied(_: &Denied<'_>) -> Response<Bytes> {
 pub(crate) enum Refused {
     Limited,
     NoDecision,
+    NeverConforms,
     Missing,
     Invalid,
 }
@@ -51,6 +52,10 @@ impl Refused {
             Self::NoDecision => {
                 let said = "No decision could be had; try again";
                 (StatusCode::SERVICE_UNAVAILABLE, "14", said)
+            }
+            Self::NeverConforms => {
+                let said = "This costs more than ever passes at once";
+                (StatusCode::UNPROCESSABLE_ENTITY, "9", said)
             }
             Self::Missing => (StatusCode::UNAUTHORIZED, "16", "Who asks is missing"),
             Self::Invalid => (

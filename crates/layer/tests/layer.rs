@@ -14,7 +14,8 @@ use http::{Request, Response, StatusCode};
 use layer::{Clues, Cookie, Header, MatchedPath, Missing, OnFailure, Peer, Query, RateLimitLayer};
 use tower::ServiceExt as _;
 
-/// Each limit lets as many units pass as its name says, and `away` decides nothing.
+/// Each limit lets as many units pass as its name says; `away` decides nothing, and `none` is no limit. What costs 100
+/// never passes.
 #[derive(Clone, Default)]
 struct Played(Arc<Mutex<HashMap<(String, String), u32>>>);
 
@@ -48,6 +49,13 @@ impl Limits for Played {
         key: &Key<'_>,
         operation: Operation,
     ) -> Result<Answer, Error> {
+        if found == "none" {
+            let name = found.clone();
+            return Err(Error::UnknownLimit { name });
+        }
+        if operation == Operation::Hit(100) {
+            return Err(Error::NeverConforms { cost: 100 });
+        }
         let Ok(limit) = found.parse::<u32>() else {
             return Err(Error::NoDecision {
                 why: "played".to_owned(),
@@ -243,6 +251,46 @@ async fn without_a_decision_the_layer_says_what_happens() {
     assert_eq!(played.used("5", "everybody"), 0, "given back");
     let allows = app(layer.on_failure(OnFailure::Allow));
     assert_eq!(status(&allows, request("/home", &[])).await, StatusCode::OK);
+}
+
+/// A request that costs too much once passed under `OnFailure::Allow`, and was counted nowhere.
+#[tokio::test]
+async fn what_never_passes_is_refused_whatever_the_layer_says_of_failures() {
+    for on_failure in [OnFailure::Deny, OnFailure::Allow] {
+        let played = Played::default();
+        let layer = RateLimitLayer::new(played.limit("5").unwrap())
+            .and(played.limit("away").unwrap())
+            .and(played.limit("7").unwrap())
+            .cost(100)
+            .on_failure(on_failure);
+        let app = app(layer);
+        let refused = app.clone().oneshot(request("/home", &[])).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(!refused.headers().contains_key("retry-after"));
+        assert_eq!(played.used("5", "everybody"), 0, "given back");
+        let grpc = [("content-type", "application/grpc")];
+        let refused = app.oneshot(request("/home", &grpc)).await.unwrap();
+        assert_eq!(refused.headers()["grpc-status"], "9");
+    }
+}
+
+/// Nor may a mistake in the program, or in its token, let everybody pass.
+#[tokio::test]
+async fn a_limit_that_cannot_be_asked_lets_nobody_pass() {
+    let played = Played::default();
+    let layer = RateLimitLayer::new(played.limit("5").unwrap()).and(played.limit("none").unwrap());
+    let app = app(layer.on_failure(OnFailure::Allow));
+    for _ in 0..2 {
+        let refused = app.clone().oneshot(request("/home", &[])).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(played.used("5", "everybody"), 0, "given back");
+    let denied = RateLimitLayer::new(played.limit("0").unwrap()).and(played.limit("none").unwrap());
+    let denied = self::app(denied);
+    assert_eq!(
+        status(&denied, request("/home", &[])).await,
+        StatusCode::TOO_MANY_REQUESTS
+    );
 }
 
 #[tokio::test]
