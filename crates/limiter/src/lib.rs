@@ -42,7 +42,7 @@ pub mod span;
 
 pub use browser::BrowserId;
 pub use front::Front;
-pub use headers::{RateHeaders, write_retry_after};
+pub use headers::{RateHeaders, Standing, write_retry_after, write_standings};
 pub use identity::{Clues, Identifier, Identity, Who};
 pub use key::Key;
 pub use limiter::{Limiter, Visit};
