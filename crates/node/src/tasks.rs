@@ -9,7 +9,7 @@ use crate::front::{Front, Stopped};
 use crate::listeners::ListenError;
 use crate::metrics::Metrics;
 
-/// The tasks of a node below a supervisor of its own: its fronts. Cut off when dropped.
+/// The tasks of a node below a supervisor of its own: its fronts, and the upkeep of its metrics. Cut off when dropped.
 pub(crate) struct Tasks {
     supervisor: Supervisor,
     metrics: Metrics,
@@ -17,9 +17,11 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// None yet. To be called within a runtime.
+    /// No front yet. To be called within a runtime.
     pub(crate) fn start(metrics: Metrics) -> Self {
         let supervisor = Supervisor::start();
+        let kept_up = metrics.clone();
+        metrics.scope(|| supervisor.run("metrics-upkeep", move || kept_up.clone().keep_up()));
         Self {
             supervisor,
             metrics,

@@ -1,6 +1,7 @@
 //! What becomes of a node in which something panics.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use client::{Counted, Remote};
@@ -118,4 +119,20 @@ async fn a_node_whose_own_task_panics_says_so_and_leaves_nothing() {
         assert!(std::net::TcpStream::connect(address).is_err());
     }
     until("no task more than before", || tasks() <= before).await;
+}
+
+/// Samples of histograms once piled up until somebody asked for `/metrics`, where nobody does.
+#[tokio::test(start_paused = true)]
+async fn the_metrics_of_a_node_are_kept_up() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let called = Arc::clone(&calls);
+    let metrics = Metrics::new(metrics::NoopRecorder, String::new);
+    let metrics = metrics.with_upkeep(move || {
+        called.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut tasks = Tasks::start(metrics);
+    until("two rounds", || 2 <= calls.load(Ordering::Relaxed)).await;
+    tasks.supervisor().panic("metrics-upkeep").await;
+    until("another", || 3 <= calls.load(Ordering::Relaxed)).await;
+    tasks.stop().await;
 }
