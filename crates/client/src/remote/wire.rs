@@ -121,6 +121,7 @@ struct Problem {
     detail: String,
     #[serde(default)]
     given: serde_json::Value,
+    counted: Option<String>,
 }
 
 /// What came of asking one node.
@@ -171,7 +172,9 @@ pub(super) fn read(
         }),
         "unauthorized" | "forbidden" => refused(Error::Unauthorized { why }),
         kind @ ("no-decision" | "overloaded" | "draining") => {
-            let is_unknown = why.contains("unknown whether");
+            // Nodes without that member say it in words.
+            let is_unknown =
+                problem.counted.as_deref() == Some("unknown") || why.contains("unknown whether");
             let error = Error::NoDecision {
                 counted: match is_unknown {
                     true => Counted::Unknown,
@@ -333,11 +336,16 @@ mod tests {
             };
             assert_eq!((error.counted(), wait), (Counted::No, kind == "draining"));
         }
-        let unknown = told("no-decision", "it is unknown whether this hit was counted");
-        let Told::Final(Err(error)) = unknown else {
-            panic!("{unknown:?}");
-        };
-        assert_eq!(error.counted(), Counted::Unknown);
+        for said in [
+            r#"it is unknown whether this hit was counted"#,
+            r#"in other words","counted":"unknown"#,
+        ] {
+            let unknown = told("no-decision", said);
+            let Told::Final(Err(error)) = unknown else {
+                panic!("{unknown:?}");
+            };
+            assert_eq!(error.counted(), Counted::Unknown);
+        }
         for kind in [
             "unknown-limit",
             "never-conforms",
