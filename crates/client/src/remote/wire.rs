@@ -121,6 +121,7 @@ struct Problem {
     detail: String,
     #[serde(default)]
     given: serde_json::Value,
+    accepted: Option<String>,
     counted: Option<String>,
 }
 
@@ -168,7 +169,10 @@ pub(super) fn read(
         }),
         "invalid-request" => refused(Error::Invalid {
             what: why,
-            accepted: "what the documentation of the node tells",
+            accepted: match problem.accepted {
+                Some(accepted) => accepted.into(),
+                None => "what the documentation of the node tells".into(),
+            },
         }),
         "unauthorized" | "forbidden" => refused(Error::Unauthorized { why }),
         kind @ ("no-decision" | "overloaded" | "draining") => {
@@ -346,6 +350,12 @@ mod tests {
             };
             assert_eq!(error.counted(), Counted::Unknown);
         }
+        let invalid = told("invalid-request", r#"x","accepted":"1 to 5"#);
+        let expected = Error::Invalid {
+            what: "x".to_owned(),
+            accepted: "1 to 5".into(),
+        };
+        assert_eq!(invalid, Told::Final(Err(expected)));
         for kind in [
             "unknown-limit",
             "never-conforms",
