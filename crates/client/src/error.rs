@@ -1,5 +1,6 @@
 //! Why a program was given no decision.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Why there is no decision. Each says, by [`Self::counted`], what became of the hit.
@@ -18,7 +19,7 @@ pub enum Error {
         /// What is wrong.
         what: String,
         /// What would do.
-        accepted: &'static str,
+        accepted: Cow<'static, str>,
     },
     /// Not counted: the cost is above the burst, and no wait helps.
     #[error("a cost of {cost} is above what ever passes at once")]

@@ -23,7 +23,7 @@ impl<'k> Key<'k> {
             let length = text.len();
             return Err(Error::Invalid {
                 what: format!("this is no key, at {length} bytes"),
-                accepted: "1 to 1024 bytes of text without NUL",
+                accepted: "1 to 1024 bytes of text without NUL".into(),
             });
         }
         Ok(Self(text))

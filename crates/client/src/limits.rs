@@ -40,7 +40,7 @@ impl Rule {
         let per = Nanos::from_millis(millis);
         let limit = quota::Limit::new(algorithm, units, per).map_err(|error| Error::Invalid {
             what: error.to_string(),
-            accepted: "at least 1 unit, and a span from 1 ms to 366 days; sliding_log takes at most 10000 units",
+            accepted: "at least 1 unit, and a span from 1 ms to 366 days; sliding_log takes at most 10000 units".into(),
         })?;
         Ok(Self {
             limit,
@@ -59,7 +59,7 @@ impl Rule {
             .with_burst(burst)
             .map_err(|error| Error::Invalid {
                 what: error.to_string(),
-                accepted: "a burst for gcra, token_bucket and leaky_bucket",
+                accepted: "a burst for gcra, token_bucket and leaky_bucket".into(),
             })?;
         Ok(Self { limit, ..self })
     }

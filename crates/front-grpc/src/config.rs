@@ -8,6 +8,7 @@ use crate::rules::Rules;
 use crate::tls::Tls;
 
 /// What the front is told before it starts, checked by whoever read it.
+#[derive(Clone)]
 pub struct GrpcConfig {
     /// What descriptors are held to.
     pub rules: Arc<Rules>,

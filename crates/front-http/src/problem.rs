@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use limiter::{Given, Kind, Refusal};
+use limiter::{Counted, Given, Kind, Refusal};
 use serde_json::Value;
 
 /// A refusal to tell a client of HTTP.
@@ -151,6 +151,10 @@ impl Problem {
                 }),
             ),
             ("accepted", refusal.accepted().map(text)),
+            (
+                "counted",
+                (refusal.counted() == Counted::Unknown).then(|| text("unknown")),
+            ),
             ("error", self.has_error.then(|| text(refusal.detail()))),
         ];
         for (name, value) in members {

@@ -1,7 +1,7 @@
 //! What stands before a service, and what it is told.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use bytes::Bytes;
 use client::{Limit, Limits};
@@ -41,12 +41,16 @@ pub(crate) struct Asked<L: Limits> {
     pub(crate) by: Vec<Extractor>,
     pub(crate) cost: u32,
     pub(crate) denials: Counter,
+    /// Whether the log tells that it cannot be asked.
+    pub(crate) warned: Arc<Once>,
 }
 
 /// What happens to a request about which no decision could be had.
 ///
 /// That is after the fail mode of the limit, which is the node's: a limit that fails open has no such requests, but for
-/// those that no node could be asked about.
+/// those that no node could be asked about. A request that costs more than ever passes is none: it is answered 422, or
+/// `FAILED_PRECONDITION`. Nor is one on a limit that no node knows, or that this program may not ask: that is a mistake,
+/// told once in the log, and its requests are answered 503.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnFailure {
     /// It is answered 503, or `UNAVAILABLE`.
@@ -159,6 +163,7 @@ impl<L: Limits> Asked<L> {
             limit,
             by: Vec::new(),
             cost: 1,
+            warned: Arc::new(Once::new()),
         }
     }
 }
@@ -204,6 +209,7 @@ impl<L: Limits> Clone for Asked<L> {
             by: self.by.clone(),
             cost: self.cost,
             denials: self.denials.clone(),
+            warned: Arc::clone(&self.warned),
         }
     }
 }

@@ -1,23 +1,16 @@
 //! What a client is told, beside what the service answers.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use client::{Answer, Limited};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{Either, Full};
+use limiter::Standing;
 
 use crate::extract::Clues;
 
 /// The body of an answer: this layer's own, or the service's.
 pub type ResponseBody<R> = Either<Full<Bytes>, R>;
-
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// A request that is limited.
 #[derive(Debug)]
@@ -40,6 +33,7 @@ pub(crate) fn denied(_: &Denied<'_>) -> Response<Bytes> {
 pub(crate) enum Refused {
     Limited,
     NoDecision,
+    NeverConforms,
     Missing,
     Invalid,
 }
@@ -51,6 +45,10 @@ impl Refused {
             Self::NoDecision => {
                 let said = "No decision could be had; try again";
                 (StatusCode::SERVICE_UNAVAILABLE, "14", said)
+            }
+            Self::NeverConforms => {
+                let said = "This costs more than ever passes at once";
+                (StatusCode::UNPROCESSABLE_ENTITY, "9", said)
             }
             Self::Missing => (StatusCode::UNAUTHORIZED, "16", "Who asks is missing"),
             Self::Invalid => (
@@ -96,35 +94,19 @@ fn plain(status: StatusCode, said: &'static str) -> Response<Bytes> {
 /// Adds the headers that tell where the limits stand: `RateLimit` of all of them, `X-RateLimit-…` of the one that is nearest to
 /// its end. Spans are rounded up to whole seconds.
 pub(crate) fn write(told: &[(&str, Answer)], headers: &mut HeaderMap) {
-    let Some((_, nearest)) = told.iter().min_by_key(|(_, answer)| answer.remaining) else {
-        return;
-    };
-    let (mut policies, mut states) = (String::new(), String::new());
-    for (name, answer) in told {
-        for list in [&mut policies, &mut states] {
-            if !list.is_empty() {
-                list.push_str(", ");
-            }
-        }
-        // Names of limits have no character that needs care between quotes.
-        let _infallible = write!(policies, "\"{name}\";q={}", answer.limit);
-        if let Some(per) = answer.per {
-            let _infallible = write!(policies, ";w={}", seconds(per));
-        }
-        if let Some(burst) = answer.burst {
-            let _infallible = write!(policies, ";weir-burst={burst}");
-        }
-        let (remaining, grows) = (answer.remaining, seconds(answer.grows_after));
-        let _infallible = write!(states, "\"{name}\";r={remaining};t={grows}");
-    }
-    for (name, value) in [(RATE_LIMIT_POLICY, policies), (RATE_LIMIT, states)] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
-    }
-    headers.insert(X_LIMIT, nearest.limit.into());
-    headers.insert(X_REMAINING, nearest.remaining.into());
-    headers.insert(X_RESET, seconds(nearest.reset_after).into());
+    let standings: Vec<_> = told
+        .iter()
+        .map(|(name, answer)| Standing {
+            name,
+            limit: answer.limit,
+            per_secs: answer.per.map(seconds),
+            burst: answer.burst,
+            remaining: answer.remaining,
+            grows_after_secs: seconds(answer.grows_after),
+            reset_after_secs: seconds(answer.reset_after),
+        })
+        .collect();
+    limiter::write_standings(&standings, headers);
 }
 
 /// Adds `Retry-After`.

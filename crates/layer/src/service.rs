@@ -125,7 +125,7 @@ fn key<L: Limits>(asked: &Asked<L>, clues: &Clues<'_>) -> Result<Option<String>,
 async fn decide<L: Limits>(told: &ToldLayer<L>, keys: &[Question]) -> Verdict {
     let answers = ask(told, keys).await;
     let mut passed = Answers::with_capacity(keys.len());
-    let mut failed = None;
+    let mut trouble = None;
     let mut worst: Option<(usize, Duration)> = None;
     for ((place, _), answer) in keys.iter().zip(answers) {
         match answer {
@@ -138,27 +138,53 @@ async fn decide<L: Limits>(told: &ToldLayer<L>, keys: &[Question]) -> Verdict {
                 }
                 passed.push((*place, answer));
             }
-            Err(error) => failed = Some(error),
+            Err(error) => trouble = trouble.max(Some(Trouble::of(told, *place, error))),
         }
     }
     if told.shadow {
         return Verdict::Pass(passed);
     }
-    if let Some((place, _)) = worst {
-        give_back(told, keys, &passed).await;
-        return Verdict::Deny(passed, place);
-    }
-    match failed {
-        Some(error) if told.on_failure == OnFailure::Deny => {
-            tracing::debug!(%error, "no decision on a request, answering that");
-            give_back(told, keys, &passed).await;
-            Verdict::Refuse(Refused::NoDecision, error.retry_after())
+    let verdict = match (trouble, worst) {
+        (Some(Trouble::NeverConforms), _) => Verdict::Refuse(Refused::NeverConforms, None),
+        (_, Some((place, _))) => Verdict::Deny(passed.clone(), place),
+        (Some(Trouble::Asking), None) => Verdict::Refuse(Refused::NoDecision, None),
+        (Some(Trouble::NoDecision(span)), None) if told.on_failure == OnFailure::Deny => {
+            Verdict::Refuse(Refused::NoDecision, Some(span))
         }
-        Some(error) => {
-            tracing::debug!(%error, "no decision on a request, letting it pass");
-            Verdict::Pass(passed)
+        (Some(Trouble::NoDecision(_)) | None, None) => return Verdict::Pass(passed),
+    };
+    give_back(told, keys, &passed).await;
+    verdict
+}
+
+/// Why a limit has not decided, in order of what a request is then told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    /// Nobody could: the layer says what happens. With the time after which another attempt is worth making.
+    NoDecision(Duration),
+    /// The layer asks what cannot be asked, of an unknown limit or with a wrong token: no request may pass by that.
+    Asking,
+    /// The request costs more than ever passes.
+    NeverConforms,
+}
+
+impl Trouble {
+    fn of<L: Limits>(told: &ToldLayer<L>, place: usize, error: Error) -> Self {
+        let limit = told.asked[place].limit.name();
+        match error {
+            Error::NeverConforms { .. } => Self::NeverConforms,
+            Error::NoDecision { retry_after, .. } => {
+                tracing::debug!(limit, %error, on_failure = ?told.on_failure, "no decision on a request");
+                Self::NoDecision(retry_after)
+            }
+            // Of each request the same: told once.
+            error => {
+                told.asked[place].warned.call_once(|| {
+                    tracing::warn!(limit, %error, "a limit cannot be asked, refusing requests");
+                });
+                Self::Asking
+            }
         }
-        None => Verdict::Pass(passed),
     }
 }
 

@@ -27,14 +27,13 @@ impl RateHeaders {
     #[must_use]
     pub fn new(name: &str, limit: &Limit) -> Self {
         let name = sf_string(name);
-        let mut policy = format!(
-            "{name};q={};w={}",
+        let burst = (limit.burst() != limit.units()).then_some(limit.burst());
+        let policy = policy(
+            &name,
             limit.units(),
-            limit.period().ceil_secs()
+            Some(limit.period().ceil_secs()),
+            burst,
         );
-        if limit.burst() != limit.units() {
-            policy.push_str(&format!(";weir-burst={}", limit.burst()));
-        }
         Self {
             policy: HeaderValue::from_str(&policy).expect("sf_string leaves printable ASCII"),
             limit: HeaderValue::from(limit.units()),
@@ -62,6 +61,59 @@ impl RateHeaders {
         HeaderValue::from_maybe_shared(value.freeze())
             .expect("sf_string leaves printable ASCII, and digits are")
     }
+}
+
+/// Where one limit stands, for answers that tell of several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing<'n> {
+    /// What clients see it called.
+    pub name: &'n str,
+    /// Units for each period.
+    pub limit: u32,
+    /// The period, rounded up to seconds. `None`: it is not known here.
+    pub per_secs: Option<u64>,
+    /// The most units that pass at once, where that is not `limit`.
+    pub burst: Option<u32>,
+    /// Units left.
+    pub remaining: u32,
+    /// Until more are left, rounded up to seconds. 0: that is all there is.
+    pub grows_after_secs: u64,
+    /// Until the key is full again, rounded up to seconds. 0: it is.
+    pub reset_after_secs: u64,
+}
+
+/// Adds the headers that tell where several limits stand: `RateLimit` of all of them, `X-RateLimit-…` of the one that is
+/// nearest to its end. Of no limit there are none.
+pub fn write_standings(standings: &[Standing<'_>], headers: &mut HeaderMap) {
+    let Some(nearest) = standings.iter().min_by_key(|standing| standing.remaining) else {
+        return;
+    };
+    let list = |item: fn(&Standing<'_>) -> String| {
+        let items: Vec<String> = standings.iter().map(item).collect();
+        HeaderValue::try_from(items.join(", ")).expect("sf_string leaves printable ASCII")
+    };
+    let policies = list(|it| policy(&sf_string(it.name), it.limit, it.per_secs, it.burst));
+    let states = list(|it| {
+        let (name, remaining, grows) = (sf_string(it.name), it.remaining, it.grows_after_secs);
+        format!("{name};r={remaining};t={grows}")
+    });
+    headers.insert(RATE_LIMIT_POLICY, policies);
+    headers.insert(RATE_LIMIT, states);
+    headers.insert(X_LIMIT, nearest.limit.into());
+    headers.insert(X_REMAINING, nearest.remaining.into());
+    headers.insert(X_RESET, nearest.reset_after_secs.into());
+}
+
+/// One limit in `RateLimit-Policy`. `name` is quoted already.
+fn policy(name: &str, limit: u32, per_secs: Option<u64>, burst: Option<u32>) -> String {
+    let mut policy = format!("{name};q={limit}");
+    if let Some(seconds) = per_secs {
+        policy.push_str(&format!(";w={seconds}"));
+    }
+    if let Some(burst) = burst {
+        policy.push_str(&format!(";weir-burst={burst}"));
+    }
+    policy
 }
 
 /// Adds `Retry-After` if the hit was denied.
@@ -114,6 +166,32 @@ mod tests {
             limit,
             r#""a\"\\?";q=5;w=2"#,
             r#""a\"\\?";r=3;t=2"#,
+        );
+    }
+
+    #[test]
+    fn several_limits_stand_in_one_list() {
+        let standing = |name, remaining| Standing {
+            name,
+            limit: 5,
+            per_secs: Some(60),
+            burst: None,
+            remaining,
+            grows_after_secs: 2,
+            reset_after_secs: u64::from(remaining),
+        };
+        let mut headers = HeaderMap::new();
+        write_standings(&[], &mut headers);
+        assert!(headers.is_empty());
+        write_standings(&[standing(r#"a"é"#, 3), standing("b", 1)], &mut headers);
+        assert_eq!(
+            headers[RATE_LIMIT_POLICY],
+            r#""a\"?";q=5;w=60, "b";q=5;w=60"#
+        );
+        assert_eq!(headers[RATE_LIMIT], r#""a\"?";r=3;t=2, "b";r=1;t=2"#);
+        assert_eq!(
+            (&headers[X_REMAINING], &headers[X_RESET]),
+            (&HeaderValue::from(1), &HeaderValue::from(1))
         );
     }
 

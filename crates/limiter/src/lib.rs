@@ -34,6 +34,7 @@ mod meter;
 mod node;
 mod query;
 mod refusal;
+mod remembered;
 mod rule;
 mod run_time;
 mod selected;
@@ -41,7 +42,7 @@ pub mod span;
 
 pub use browser::BrowserId;
 pub use front::Front;
-pub use headers::{RateHeaders, write_retry_after};
+pub use headers::{RateHeaders, Standing, write_retry_after, write_standings};
 pub use identity::{Clues, Identifier, Identity, Who};
 pub use key::Key;
 pub use limiter::{Limiter, NAMESPACE, Visit};

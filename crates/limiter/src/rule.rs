@@ -1,12 +1,11 @@
 //! Limits that are given inline, and limits as people write them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use coordinator::{FailMode, Policy, Strategy};
 use quota::{Algorithm, Anchor, Limit, LimitError, UnknownAlgorithm};
 
+use crate::remembered::{Remembered, WhenFull};
 use crate::{Refusal, Selected, span};
 
 /// A limit that is given inline.
@@ -53,16 +52,10 @@ impl Rule {
     }
 }
 
-/// Rules that are remembered, so that a hit on one of them makes no name of its own.
-///
-/// A program uses a handful; 1 024 take some 300 KiB. Those that come later are made for each hit, which takes 0.3 µs
-/// longer: forgetting old ones for them would let one client who makes up rules slow everybody down.
-const RULES_MAX: usize = 1_024;
-
 /// The rules that this node was given.
 pub(crate) struct Rules {
     namespace: Arc<str>,
-    known: ArcSwap<HashMap<Rule, Selected>>,
+    known: Remembered<Rule>,
 }
 
 impl Rules {
@@ -70,25 +63,14 @@ impl Rules {
     pub(crate) fn new(namespace: Arc<str>) -> Self {
         Self {
             namespace,
-            known: ArcSwap::default(),
+            known: Remembered::new(WhenFull::IsNotKept),
         }
     }
 
     /// The limit that `rule` describes.
     pub(crate) fn select(&self, rule: Rule) -> Selected {
-        let known = self.known.load();
-        if let Some(selected) = known.get(&rule) {
-            return selected.clone();
-        }
-        let selected = Selected::shown_as(rule.policy(&self.namespace), "rule");
-        if known.len() < RULES_MAX {
-            self.known.rcu(|known| {
-                let mut known = HashMap::clone(known);
-                known.insert(rule, selected.clone());
-                known
-            });
-        }
-        selected
+        let policy = |rule: &Rule| Selected::shown_as(rule.policy(&self.namespace), "rule");
+        self.known.select(rule, policy)
     }
 }
 
@@ -209,16 +191,5 @@ mod tests {
         let again = rules.select(rule(5));
         assert!(Arc::ptr_eq(&first.policy().name, &again.policy().name));
         assert_eq!(again.policy(), first.policy());
-    }
-
-    #[test]
-    fn rules_beyond_those_that_are_remembered_count_all_the_same() {
-        let rules = Rules::new("default".into());
-        for units in 1..=RULES_MAX as u32 + 2 {
-            let _made = rules.select(rule(units));
-        }
-        assert_eq!(rules.known.load().len(), RULES_MAX);
-        let late = rules.select(rule(RULES_MAX as u32 + 1));
-        assert_eq!(&*late.policy().name, "@rule/gcra/1025/60000ms/1025/epoch");
     }
 }

@@ -1,24 +1,21 @@
 //! Limits that people make at run time: by name, and for single keys.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use catalogue::{ChangeError, Changed, Content, KeyLimit, NamedLimit, NotChanged};
 use coordinator::{FailMode, Policy, Readiness, Strategy};
-use quota::Nanos;
+use quota::{Limit, Nanos};
 
+use crate::remembered::{Remembered, WhenFull};
 use crate::{KEY_LIMITS, Key, Kind, Limiter, Node, Refusal, Selected};
-
-/// Limits made at run time that are remembered with what fronts need of them. Others are put together for each hit, which
-/// takes a microsecond longer.
-const MADE_MAX: usize = 1_024;
 
 /// Limits made at run time that this node was asked for.
 pub(crate) struct Made {
     namespace: Arc<str>,
-    known: ArcSwap<HashMap<Arc<str>, (NamedLimit, Selected)>>,
+    by_name: Remembered<Arc<str>>,
+    /// Of single keys: those with the same limit share one.
+    of_keys: Remembered<Limit>,
 }
 
 impl Made {
@@ -26,14 +23,25 @@ impl Made {
     pub(crate) fn new(namespace: Arc<str>) -> Self {
         Self {
             namespace,
-            known: ArcSwap::default(),
+            by_name: Remembered::new(WhenFull::Replaces),
+            of_keys: Remembered::new(WhenFull::Replaces),
         }
     }
 
-    fn select(&self, name: &str, limit: NamedLimit) -> Selected {
-        let known = self.known.load();
-        if let Some((_, selected)) = known.get(name).filter(|(known, _)| *known == limit) {
-            return selected.clone();
+    /// The limit of that name, which is `limit` now. `None`: there is none, or none any more.
+    fn select(&self, name: &str, limit: Option<NamedLimit>) -> Option<Selected> {
+        let Some(limit) = limit else {
+            // Others want its room.
+            self.by_name.forget(name);
+            return None;
+        };
+        let is_same = |known: &Selected| {
+            let known = known.policy();
+            (known.limit, known.strategy, known.on_failure)
+                == (limit.limit, limit.strategy, limit.on_failure)
+        };
+        if let Some(selected) = self.by_name.get(name).filter(is_same) {
+            return Some(selected);
         }
         let name: Arc<str> = name.into();
         let selected = Selected::named(Policy {
@@ -43,14 +51,19 @@ impl Made {
             strategy: limit.strategy,
             on_failure: limit.on_failure,
         });
-        if known.len() < MADE_MAX || known.contains_key(&name) {
-            self.known.rcu(|known| {
-                let mut known = HashMap::clone(known);
-                known.insert(name.clone(), (limit, selected.clone()));
-                known
-            });
-        }
-        selected
+        Some(self.by_name.keep(name, selected))
+    }
+
+    fn select_of_key(&self, limit: Limit) -> Selected {
+        let policy = |&limit: &Limit| Policy {
+            namespace: self.namespace.clone(),
+            name: KEY_LIMITS.into(),
+            limit,
+            strategy: Strategy::Owner,
+            on_failure: FailMode::Deny,
+        };
+        self.of_keys
+            .select(limit, |limit| Selected::shown_as(policy(limit), "key"))
     }
 }
 
@@ -66,8 +79,9 @@ impl<N: Node> Limiter<N> {
         match self.of_file(name) {
             Some(selected) => Ok(Cow::Borrowed(selected)),
             None => {
-                let limit = self.named_limit(name)?;
-                Ok(Cow::Owned(self.made().select(name, limit)))
+                let limit = self.node().named_limit(name);
+                let selected = self.made().select(name, limit);
+                selected.map(Cow::Owned).ok_or_else(|| self.unknown(name))
             }
         }
     }
@@ -78,12 +92,17 @@ impl<N: Node> Limiter<N> {
     ///
     /// As [`find`](Self::find).
     pub fn named_limit(&self, name: &str) -> Result<NamedLimit, Refusal> {
-        let node = self.node();
-        node.named_limit(name)
-            .ok_or_else(|| match node.readiness() {
-                Readiness::Joining => Refusal::joining(),
-                _ => Refusal::unknown_limit(name),
-            })
+        let limit = self.node().named_limit(name);
+        limit.ok_or_else(|| self.unknown(name))
+    }
+
+    /// No limit has that name, as far as this node knows.
+    #[cold]
+    fn unknown(&self, name: &str) -> Refusal {
+        match self.node().readiness() {
+            Readiness::Joining => Refusal::joining(),
+            _ => Refusal::unknown_limit(name),
+        }
     }
 
     /// Makes or changes the limit `name`, and returns when every live member has it, or after a second with those who
@@ -143,14 +162,7 @@ impl<N: Node> Limiter<N> {
     /// As [`stored_key_limit`](Self::stored_key_limit).
     pub fn key_limit(&self, key: &Key<'_>) -> Result<Selected, Refusal> {
         let limit = self.stored_key_limit(key)?.limit;
-        let policy = Policy {
-            namespace: self.made().namespace.clone(),
-            name: KEY_LIMITS.into(),
-            limit,
-            strategy: Strategy::Owner,
-            on_failure: FailMode::Deny,
-        };
-        Ok(Selected::shown_as(policy, "key"))
+        Ok(self.made().select_of_key(limit))
     }
 
     /// The limit that was set for this one key.
@@ -208,5 +220,64 @@ impl From<NotChanged> for Refusal {
             NotChanged::Draining => (Kind::Draining, 1),
         };
         Self::new(kind, error.to_string()).with_retry_after(Nanos::from_secs(seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quota::Algorithm;
+
+    use super::*;
+
+    fn limit(units: u32) -> Limit {
+        Limit::new(Algorithm::Gcra, units, Nanos::from_secs(60)).unwrap()
+    }
+
+    fn named(units: u32, strategy: Strategy) -> Option<NamedLimit> {
+        Some(NamedLimit {
+            limit: limit(units),
+            as_token_bucket: false,
+            strategy,
+            on_failure: FailMode::Deny,
+        })
+    }
+
+    fn is_one(one: &Selected, other: &Selected) -> bool {
+        Arc::ptr_eq(&one.policy().name, &other.policy().name)
+    }
+
+    #[test]
+    fn a_limit_is_put_together_again_when_it_has_changed() {
+        let made = Made::new("default".into());
+        let select = |units, strategy| made.select("login", named(units, strategy)).unwrap();
+        let first = select(5, Strategy::Owner);
+        assert!(is_one(&first, &select(5, Strategy::Owner)));
+        let changed = select(6, Strategy::Owner);
+        assert_eq!(changed.policy().limit, limit(6));
+        assert!(is_one(&changed, &select(6, Strategy::Owner)));
+        let local = select(6, Strategy::Local);
+        assert_eq!(local.policy().strategy, Strategy::Local);
+    }
+
+    /// After 1 024 names, of limits that were long gone, none was remembered any more.
+    #[test]
+    fn a_limit_that_was_removed_takes_no_room() {
+        let made = Made::new("default".into());
+        let first = made.select("login", named(5, Strategy::Owner)).unwrap();
+        assert!(made.select("login", None).is_none());
+        assert!(made.by_name.get("login").is_none());
+        let again = made.select("login", named(5, Strategy::Owner)).unwrap();
+        assert!(!is_one(&first, &again));
+    }
+
+    /// Each hit on the limit of a key once made a policy, its name and its headers.
+    #[test]
+    fn keys_with_the_same_limit_share_what_fronts_need_of_it() {
+        let made = Made::new("default".into());
+        let first = made.select_of_key(limit(5));
+        assert!(is_one(&first, &made.select_of_key(limit(5))));
+        assert_eq!((&*first.policy().name, first.name()), (KEY_LIMITS, "key"));
+        let other = made.select_of_key(limit(6));
+        assert_eq!(other.policy().limit, limit(6));
     }
 }

@@ -4,128 +4,138 @@ use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use front_grpc::GrpcConfig;
 use front_http::{HttpConfig, Route, RouteAnswer};
-use front_resp::RespConfig;
 use ipnet::IpNet;
-use limiter::{Identifier, Identity, Limiter};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use limiter::{Identifier, Identity};
+use supervisor::Supervisor;
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::config::routes::{Answer, Identify};
-use crate::served::Served;
+use crate::metrics::Metrics;
 
-/// A front while it serves. Cut off when dropped.
+/// A front while it serves: a task that begins anew after a panic, on the same socket.
+///
+/// The connections of the front end with the panic. Who connects meanwhile waits in the kernel's queue and is refused
+/// nothing, since the socket is kept beside the task.
 pub(crate) struct Front {
-    /// What people call it.
+    /// Its task, as logs and metrics call it.
     name: &'static str,
-    stop: Option<oneshot::Sender<()>>,
-    serving: JoinHandle<()>,
-    has_ended: bool,
+    socket: Arc<Socket>,
+    told: watch::Sender<bool>,
+    ended: watch::Receiver<bool>,
 }
 
+/// How long a front is waited for once it was told to stop: the ten seconds and a quarter that those who asked may take,
+/// and the five of the longest pause before a task that panicked in between begins anew.
+const END_WITHIN: Duration = Duration::from_secs(16);
+
 impl Front {
-    /// Serves HTTP from now on. To be called within a runtime.
-    pub(crate) fn http(
-        listener: TcpListener,
-        limiter: Limiter<Served>,
-        config: HttpConfig,
-    ) -> io::Result<Self> {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let router = front_http::router(limiter, config);
-        Ok(Self::spawn("HTTP", |stopped| {
-            front_http::serve(listener, router, stopped)
-        }))
-    }
-
-    /// Serves the Redis protocol from now on. To be called within a runtime.
-    pub(crate) fn redis(
-        listener: TcpListener,
-        limiter: Limiter<Served>,
-        config: RespConfig,
-    ) -> io::Result<Self> {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        Ok(Self::spawn("Redis", |stopped| {
-            front_resp::serve(listener, limiter, config, stopped)
-        }))
-    }
-
-    /// Serves Envoy's rate limit service from now on. To be called within a runtime.
-    pub(crate) fn grpc(
-        listener: TcpListener,
-        limiter: Limiter<Served>,
-        config: GrpcConfig,
-    ) -> io::Result<Self> {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        Ok(Self::spawn("gRPC", |stopped| {
-            front_grpc::serve(listener, limiter, config, stopped)
-        }))
-    }
-
-    fn spawn<S: Future<Output = ()> + Send + 'static>(
+    /// Has what `serve` makes serve `listener` from now on, below `supervisor`, until [`Self::stop`]. To be called within a
+    /// runtime.
+    ///
+    /// `serve` is called for every start, under the recorder of `metrics`.
+    ///
+    /// # Errors
+    ///
+    /// Nobody can be accepted from the listener.
+    pub(crate) fn start<S: Future<Output = ()> + Send>(
+        (supervisor, metrics): (&Supervisor, &Metrics),
         name: &'static str,
-        serve: impl FnOnce(Stopped) -> S,
-    ) -> Self {
-        let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(serve(Stopped(stopped)));
-        Self {
+        listener: TcpListener,
+        serve: impl Fn(tokio::net::TcpListener, Stopped) -> S + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let socket = Arc::new(Socket(Mutex::new(Some(listener))));
+        // What is wrong with it is told to whoever starts the node.
+        drop(socket.listener()?);
+        let (told, is_told) = watch::channel(false);
+        let (ends, ended) = watch::channel(false);
+        let start = {
+            let (socket, serve, metrics) = (Arc::clone(&socket), Arc::new(serve), metrics.clone());
+            move || {
+                let (socket, serve, metrics) =
+                    (Arc::clone(&socket), Arc::clone(&serve), metrics.clone());
+                let (stopped, ends) = (stopped(is_told.clone()), ends.clone());
+                async move {
+                    if let Some(listener) = socket.take_over(name).await {
+                        metrics.scope(|| serve(listener, stopped)).await;
+                    }
+                    ends.send_replace(true);
+                }
+            }
+        };
+        metrics.scope(|| supervisor.run(name, start));
+        Ok(Self {
             name,
-            stop: Some(stop),
-            serving,
-            has_ended: false,
-        }
-    }
-
-    /// What people call it.
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Ready when it has ended although nobody stopped it: nobody can ask this node by it any more.
-    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.has_ended {
-            let _panicked = ready!(Pin::new(&mut self.serving).poll(cx));
-            self.has_ended = true;
-        }
-        Poll::Ready(())
+            socket,
+            told,
+            ended,
+        })
     }
 
     /// From now on it lets nobody else in.
-    pub(crate) fn begin_stop(&mut self) {
-        drop(self.stop.take());
+    pub(crate) fn begin_stop(&self) {
+        // Before its task lets go of the listener: else the kernel would accept for nobody until the drain is over.
+        self.socket.close();
+        self.told.send_replace(true);
     }
 
     /// Answers those who have asked.
     pub(crate) async fn stop(&mut self) {
         self.begin_stop();
-        if !self.has_ended
-            && let Err(error) = (&mut self.serving).await
-        {
-            tracing::error!(%error, "what was in flight could not be finished");
+        // An error of the channel means that its supervisor has ended it.
+        let ended = self.ended.wait_for(|&ended| ended);
+        if tokio::time::timeout(END_WITHIN, ended).await.is_err() {
+            tracing::error!(task = self.name, "what was in flight could not be finished");
         }
     }
 }
 
-/// Resolves when a front is to stop.
-pub(crate) struct Stopped(oneshot::Receiver<()>);
+/// What a front accepts from, kept for its next start.
+struct Socket(Mutex<Option<TcpListener>>);
 
-impl Future for Stopped {
-    type Output = ();
+/// Pause after the system refused to hand out the socket once more, most likely for want of file descriptors.
+const TAKE_OVER_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
+impl Socket {
+    /// A listener on the socket, as soon as there is one. `None` once the socket was closed.
+    async fn take_over(&self, name: &'static str) -> Option<tokio::net::TcpListener> {
+        loop {
+            match self.listener() {
+                Ok(listener) => return listener,
+                Err(error) => {
+                    tracing::error!(task = name, %error, "could not take over the listener, trying again");
+                }
+            }
+            tokio::time::sleep(TAKE_OVER_AGAIN_AFTER).await;
+        }
+    }
+
+    fn listener(&self) -> io::Result<Option<tokio::net::TcpListener>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let listener = kept
+            .as_ref()
+            .map(|kept| tokio::net::TcpListener::from_std(kept.try_clone()?));
+        listener.transpose()
+    }
+
+    fn close(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
-impl Drop for Front {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
+/// Resolves when a front is to stop.
+pub(crate) type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn stopped(mut told: watch::Receiver<bool>) -> Stopped {
+    Box::pin(async move {
+        // An error means that nobody holds the front any more.
+        let _told = told.wait_for(|&told| told).await;
+    })
 }
 
 /// What Envoy's rate limit service is told. `config` was checked.

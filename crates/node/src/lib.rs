@@ -15,8 +15,10 @@ mod machine;
 mod metrics;
 mod node;
 mod program;
+mod running;
 mod served;
 mod strategies;
+mod tasks;
 
 pub use builder::{Builder, RedisError, StartError};
 pub use cluster::node::JoinError;

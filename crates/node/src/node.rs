@@ -1,29 +1,24 @@
-//! A node that runs: joining, serving, stopping in order.
+//! The handle on a node that runs.
 
-use std::future::poll_fn;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
-use std::time::Duration;
 
 use cluster::cookie::Cookie;
 use cluster::discovery::Seed;
-use cluster::node::{Acknowledge, Cluster, ClusterConfig};
+use cluster::node::ClusterConfig;
 use coordinator::Strategy;
 use front_resp::RespConfig;
 use limiter::Limiter;
-use quota::Nanos;
 use tokio::sync::watch;
 
 use crate::builder::{Builder, StartError};
-use crate::config::cluster::Ack;
-use crate::config::memory::MemoryMax;
-use crate::config::{Config, NAMESPACE};
-use crate::front::{Front, grpc_config, http_config};
-use crate::listeners::{ListenError, advertised};
+use crate::config::NAMESPACE;
+use crate::front::{grpc_config, http_config};
+use crate::listeners::advertised;
 use crate::metrics::Metrics;
-use crate::served::{Me, Served, Started};
-use crate::strategies::Strategies;
+use crate::running::{Joining, Life, Running, cluster_config, watch_over};
+use crate::served::{Me, Served};
+use crate::tasks::Tasks;
 
 /// A node that runs in this process, until [`Self::stop`]. Clones are the same node.
 ///
@@ -49,17 +44,12 @@ pub(crate) struct Inner {
     life: watch::Receiver<Life>,
     /// Why it did not start, until somebody asks.
     refused: Arc<Mutex<Option<StartError>>>,
-}
-
-/// How far a node has come.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Life {
-    Joining,
-    Serves,
-    /// It cannot go on, and waits to be stopped.
-    Failed(Failure),
-    /// Nothing of it runs any more.
-    Ended,
+    /// Of its tasks.
+    #[cfg(test)]
+    supervisor: supervisor::Supervisor,
+    /// Makes what runs it panic.
+    #[cfg(test)]
+    panic: Arc<tokio::sync::Notify>,
 }
 
 /// Why a node cannot go on. It is to be stopped.
@@ -71,12 +61,9 @@ pub enum Failure {
         /// The name.
         name: String,
     },
-    /// Nobody can ask it in one of the ways that it was to serve.
-    #[error("the {name} front has ended by itself")]
-    Front {
-        /// What people call that way.
-        name: &'static str,
-    },
+    /// What runs it has panicked, which is a mistake in Weir; a log line says where. What it served is cut off.
+    #[error("what runs the node has panicked")]
+    Panicked,
     /// It was stopped.
     #[error("the node was stopped")]
     Stopped,
@@ -122,42 +109,55 @@ impl Node {
             let node = Arc::clone(&served);
             Limiter::new(node, NAMESPACE.into(), limits, limiter::Front::Program)
         });
-        let mut fronts = Vec::new();
+        let mut tasks = Tasks::start(metrics.clone());
         let redis_address = redis.as_ref().map(|&(_, address)| address);
         if let Some((listener, _)) = redis {
             let config = RespConfig {
                 api_token: builder.api_token.clone(),
             };
-            let front =
-                metrics.scope(|| Front::redis(listener, limiter.of(limiter::Front::Resp), config));
-            let what = "redis";
-            fronts.push(front.map_err(|source| ListenError::TakeOver { what, source })?);
+            let limiter = limiter.of(limiter::Front::Resp);
+            tasks.serve(
+                ("redis", "front-resp"),
+                listener,
+                move |listener, stopped| {
+                    front_resp::serve(listener, limiter.clone(), config.clone(), stopped)
+                },
+            )?;
         }
         let grpc_address = grpc.as_ref().map(|&(_, address)| address);
         if let Some((listener, _)) = grpc {
             let config = grpc_config(&builder.config, builder.api_token.clone());
-            let front =
-                metrics.scope(|| Front::grpc(listener, limiter.of(limiter::Front::Grpc), config));
-            let what = "grpc";
-            fronts.push(front.map_err(|source| ListenError::TakeOver { what, source })?);
+            let limiter = limiter.of(limiter::Front::Grpc);
+            tasks.serve(
+                ("grpc", "front-grpc"),
+                listener,
+                move |listener, stopped| {
+                    front_grpc::serve(listener, limiter.clone(), config.clone(), stopped)
+                },
+            )?;
         }
         if let Some((listener, _)) = http {
-            let http = http_config(&builder.config, builder.api_token, cookie.secret("browser"));
-            let front =
-                metrics.scope(|| Front::http(listener, limiter.of(limiter::Front::Http), http));
-            let what = "http";
-            fronts.push(front.map_err(|source| ListenError::TakeOver { what, source })?);
+            let config = http_config(&builder.config, builder.api_token, cookie.secret("browser"));
+            let router =
+                metrics.scope(|| front_http::router(limiter.of(limiter::Front::Http), config));
+            tasks.serve(
+                ("http", "front-http"),
+                listener,
+                move |listener, stopped| front_http::serve(listener, router.clone(), stopped),
+            )?;
         }
         let (told, is_told) = watch::channel(false);
         let (lives, life) = watch::channel(Life::Joining);
         let refused = Arc::default();
+        #[cfg(test)]
+        let supervisor = tasks.supervisor().clone();
         let running = Running {
             name: builder.name.clone(),
             drain_wait: builder.drain_wait,
             served: Arc::clone(&served),
-            fronts,
+            tasks,
             told: is_told,
-            life: lives,
+            life: lives.clone(),
             refused: Arc::clone(&refused),
         };
         let mut strategies = builder.strategies;
@@ -171,7 +171,12 @@ impl Node {
             metrics: metrics.clone(),
             cookie,
         };
-        tokio::spawn(metrics.within(running.run(joining)));
+        let running = metrics.within(running.run(joining));
+        #[cfg(test)]
+        let panic: Arc<tokio::sync::Notify> = Arc::default();
+        #[cfg(test)]
+        let running = tests::may_panic(running, Arc::clone(&panic));
+        tokio::spawn(watch_over(running, served, lives));
         Ok(Self {
             inner: Arc::new(Inner {
                 name: builder.name,
@@ -185,6 +190,10 @@ impl Node {
                 told,
                 life,
                 refused,
+                #[cfg(test)]
+                supervisor,
+                #[cfg(test)]
+                panic,
             }),
         })
     }
@@ -245,7 +254,11 @@ impl Node {
     pub async fn joined(&self) -> Result<(), StartError> {
         let mut life = self.inner.life.clone();
         let joined = life.wait_for(|life| *life != Life::Joining).await;
-        if joined.is_ok_and(|life| *life != Life::Ended) {
+        let has_joined = |life: &Life| match life {
+            Life::Serves | Life::Failed(Failure::NameTaken { .. }) => true,
+            Life::Joining | Life::Failed(_) | Life::Ended => false,
+        };
+        if joined.is_ok_and(|life| has_joined(&life)) {
             return Ok(());
         }
         let refused = &self.inner.refused;
@@ -278,182 +291,5 @@ impl Node {
     }
 }
 
-/// What joining starts from.
-struct Joining {
-    config: ClusterConfig,
-    listener: TcpListener,
-    limits: Config,
-    strategies: Vec<Strategy>,
-    metrics: Metrics,
-    cookie: Cookie,
-}
-
-/// The task of a node, from its first moment to its last.
-struct Running {
-    name: String,
-    drain_wait: Duration,
-    served: Arc<Served>,
-    fronts: Vec<Front>,
-    told: watch::Receiver<bool>,
-    life: watch::Sender<Life>,
-    refused: Arc<Mutex<Option<StartError>>>,
-}
-
-/// How a node was told to stop.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Drain,
-    /// Nobody holds it any more.
-    Leave,
-}
-
-impl Running {
-    async fn run(mut self, joining: Joining) {
-        match join_cluster(joining, told(self.told.clone())).await {
-            Ok(started) => self.serve(started).await,
-            Err(error) => {
-                self.served.begin_drain();
-                tracing::info!(node = %self.name, reason = %error, "not joined, stopping");
-                self.note(error);
-                self.stop_fronts().await;
-            }
-        }
-        self.served.end();
-        self.life.send_replace(Life::Ended);
-    }
-
-    async fn serve(&mut self, started: Started) {
-        self.served.start(started.clone());
-        self.life.send_replace(Life::Serves);
-        let told_to = tokio::select! {
-            told_to = told(self.told.clone()) => told_to,
-            failure = failure(&started.cluster, &mut self.fronts, &self.name) => {
-                self.life.send_replace(Life::Failed(failure));
-                told(self.told.clone()).await
-            }
-        };
-        self.served.begin_drain();
-        if told_to == Told::Drain {
-            tracing::info!(node = %self.name, drain_wait_ms = self.drain_wait.as_millis(), "told to stop, draining");
-            // Whoever sends requests here learns from /ready that this must end, and needs a while to learn it.
-            tokio::time::sleep(self.drain_wait).await;
-        }
-        self.stop_fronts().await;
-        let handed_off = told_to == Told::Drain && started.cluster.hand_off().await;
-        tracing::info!(node = %self.name, handed_off, "stopping");
-        started.strategies.stop().await;
-        started.cluster.stop().await;
-    }
-
-    /// For whoever asks why it did not start.
-    fn note(&self, error: StartError) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        *refused = Some(error);
-    }
-
-    /// All at once: each takes as long as its slowest client, up to ten seconds.
-    async fn stop_fronts(&mut self) {
-        self.fronts.iter_mut().for_each(Front::begin_stop);
-        for front in &mut self.fronts {
-            front.stop().await;
-        }
-    }
-}
-
-/// Resolves when the node is told to stop.
-async fn told(mut told: watch::Receiver<bool>) -> Told {
-    match told.wait_for(|&told| told).await {
-        Ok(_) => Told::Drain,
-        Err(_) => Told::Leave,
-    }
-}
-
-/// Resolves when the node cannot go on.
-async fn failure(cluster: &Cluster, fronts: &mut [Front], name: &str) -> Failure {
-    let ended = poll_fn(|cx| {
-        let ended = fronts
-            .iter_mut()
-            .find_map(|front| front.poll_ended(cx).is_ready().then(|| front.name()));
-        ended.map_or(Poll::Pending, Poll::Ready)
-    });
-    tokio::select! {
-        () = cluster.fenced() => Failure::NameTaken { name: name.to_owned() },
-        name = ended => Failure::Front { name },
-    }
-}
-
-/// Joins whom it can find, and starts what the limits need, unless it is told to stop.
-async fn join_cluster(
-    joining: Joining,
-    stop: impl Future<Output = Told> + Send,
-) -> Result<Started, StartError> {
-    let Joining {
-        config,
-        listener,
-        limits,
-        strategies,
-        metrics,
-        cookie,
-    } = joining;
-    let mut stop = std::pin::pin!(stop);
-    let stopped = async {
-        stop.as_mut().await;
-    };
-    let cluster = Cluster::start_unless(config, listener, stopped).await?;
-    let redis_secret = half(cookie.secret("redis"));
-    match Strategies::start(&limits, &strategies, &cluster, redis_secret, metrics).await {
-        Ok(strategies) => Ok(Started {
-            cluster,
-            strategies,
-        }),
-        Err(error) => {
-            // Others must not count on a node that has given up.
-            cluster.stop().await;
-            Err(error)
-        }
-    }
-}
-
-/// What the cluster is told of what all nodes share. The rest is this node's own.
-fn cluster_config(config: &Config, cookie: Cookie) -> ClusterConfig {
-    let shared = &config.cluster;
-    ClusterConfig {
-        name: String::new(),
-        cookie,
-        advertise: String::new(),
-        http: String::new(),
-        zone: None,
-        join: Vec::new(),
-        neighbours: None,
-        expect: None,
-        shards: shard::Settings::lan(usize::from(shared.replicas), shared.partition),
-        acknowledge: match shared.ack {
-            Ack::Fast => Acknowledge::Fast {
-                max_lag: shared.max_lag.into(),
-            },
-            Ack::Replicated => Acknowledge::Replicated,
-        },
-        forget_after: config.forget_after().map(Nanos::from),
-        max_keys: shared.max_keys,
-        max_memory: max_memory(shared.max_memory),
-    }
-}
-
-/// What keys may take on this machine.
-fn max_memory(configured: MemoryMax) -> u64 {
-    match (configured, crate::machine::memory()) {
-        (MemoryMax::Bytes(bytes), _) => bytes,
-        (MemoryMax::Percent(percent), Some(memory)) => memory / 100 * u64::from(percent),
-        (MemoryMax::Percent(_), None) => {
-            tracing::warn!(
-                "the machine does not say how much memory it has, only max_keys bounds what keys take"
-            );
-            u64::MAX
-        }
-    }
-}
-
-/// As much of a secret as a keyed hash takes.
-fn half(secret: [u8; 32]) -> [u8; 16] {
-    std::array::from_fn(|place| secret[place])
-}
+#[cfg(test)]
+mod tests;

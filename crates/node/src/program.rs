@@ -161,7 +161,7 @@ fn told(refusal: &Refusal, cost: u32) -> Error {
         },
         _ => Error::Invalid {
             what: refusal.detail().to_owned(),
-            accepted: "a limit and a key of this node",
+            accepted: refusal.accepted().unwrap_or_default().to_owned().into(),
         },
     }
 }

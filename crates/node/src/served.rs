@@ -89,6 +89,11 @@ impl Served {
         self.joined().map_or(0, Cluster::live_members)
     }
 
+    /// What the node has, once it has joined.
+    pub(crate) fn started(&self) -> Option<&Started> {
+        self.started.get()
+    }
+
     fn strategies(&self) -> Option<&Strategies> {
         self.started.get().map(|started| &started.strategies)
     }

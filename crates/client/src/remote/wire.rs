@@ -121,6 +121,8 @@ struct Problem {
     detail: String,
     #[serde(default)]
     given: serde_json::Value,
+    accepted: Option<String>,
+    counted: Option<String>,
 }
 
 /// What came of asking one node.
@@ -167,11 +169,16 @@ pub(super) fn read(
         }),
         "invalid-request" => refused(Error::Invalid {
             what: why,
-            accepted: "what the documentation of the node tells",
+            accepted: match problem.accepted {
+                Some(accepted) => accepted.into(),
+                None => "what the documentation of the node tells".into(),
+            },
         }),
         "unauthorized" | "forbidden" => refused(Error::Unauthorized { why }),
         kind @ ("no-decision" | "overloaded" | "draining") => {
-            let is_unknown = why.contains("unknown whether");
+            // Nodes without that member say it in words.
+            let is_unknown =
+                problem.counted.as_deref() == Some("unknown") || why.contains("unknown whether");
             let error = Error::NoDecision {
                 counted: match is_unknown {
                     true => Counted::Unknown,
@@ -333,11 +340,22 @@ mod tests {
             };
             assert_eq!((error.counted(), wait), (Counted::No, kind == "draining"));
         }
-        let unknown = told("no-decision", "it is unknown whether this hit was counted");
-        let Told::Final(Err(error)) = unknown else {
-            panic!("{unknown:?}");
+        for said in [
+            r#"it is unknown whether this hit was counted"#,
+            r#"in other words","counted":"unknown"#,
+        ] {
+            let unknown = told("no-decision", said);
+            let Told::Final(Err(error)) = unknown else {
+                panic!("{unknown:?}");
+            };
+            assert_eq!(error.counted(), Counted::Unknown);
+        }
+        let invalid = told("invalid-request", r#"x","accepted":"1 to 5"#);
+        let expected = Error::Invalid {
+            what: "x".to_owned(),
+            accepted: "1 to 5".into(),
         };
-        assert_eq!(error.counted(), Counted::Unknown);
+        assert_eq!(invalid, Told::Final(Err(expected)));
         for kind in [
             "unknown-limit",
             "never-conforms",

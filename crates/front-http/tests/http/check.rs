@@ -338,6 +338,9 @@ async fn without_a_decision_the_fail_mode_answers() {
             problem["detail"].as_str().unwrap().contains(uncounted),
             "{problem}"
         );
+        // For programs, which once read it from the words.
+        let counted = (uncounted == "unknown").then_some("unknown");
+        assert_eq!(problem["counted"].as_str(), counted, "{problem}");
 
         let open = json!({"limit": "open", "key": "a"});
         let reply = check(&front, open.clone()).await;
@@ -357,6 +360,7 @@ async fn without_a_decision_the_fail_mode_answers() {
             json["results"][0]["error"]["type"],
             format!("/problems/{name}")
         );
+        assert_eq!(json["results"][0]["error"]["counted"].as_str(), counted);
         assert_eq!(
             (&json["results"][1]["allowed"], &json["allowed"]),
             (&json!(true), &json!(false))

@@ -1,89 +1,19 @@
 //! The layer before services of axum and of gRPC, over limits that are played here.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+mod grpc;
+mod played;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
 use bytes::Bytes;
-use client::{Answer, Counted, Error, Key, Limits, Operation, Rule};
+use client::Limits as _;
 use http::{Request, Response, StatusCode};
 use layer::{Clues, Cookie, Header, MatchedPath, Missing, OnFailure, Peer, Query, RateLimitLayer};
 use tower::ServiceExt as _;
 
-/// Each limit lets as many units pass as its name says, and `away` decides nothing.
-#[derive(Clone, Default)]
-struct Played(Arc<Mutex<HashMap<(String, String), u32>>>);
-
-impl Played {
-    fn used(&self, limit: &str, key: &str) -> u32 {
-        let used = self.0.lock().unwrap();
-        used.get(&(limit.to_owned(), key.to_owned()))
-            .copied()
-            .unwrap_or_default()
-    }
-}
-
-impl Limits for Played {
-    type Found = String;
-
-    fn find(&self, name: &str) -> Result<String, Error> {
-        Ok(name.to_owned())
-    }
-
-    fn rule(&self, _: Rule) -> Result<String, Error> {
-        Err(Error::Unsupported { what: "played" })
-    }
-
-    fn name<'f>(&self, found: &'f String) -> &'f str {
-        found
-    }
-
-    async fn ask(
-        &self,
-        found: &String,
-        key: &Key<'_>,
-        operation: Operation,
-    ) -> Result<Answer, Error> {
-        let Ok(limit) = found.parse::<u32>() else {
-            return Err(Error::NoDecision {
-                why: "played".to_owned(),
-                counted: Counted::No,
-                retry_after: Duration::from_secs(3),
-            });
-        };
-        let mut used = self.0.lock().unwrap();
-        let used = used
-            .entry((found.clone(), key.as_str().to_owned()))
-            .or_default();
-        let allowed = match operation {
-            Operation::Hit(cost) if *used + cost <= limit => {
-                *used += cost;
-                true
-            }
-            Operation::Hit(_) => false,
-            Operation::Refund(cost) => {
-                *used -= cost;
-                true
-            }
-            Operation::Reset => true,
-        };
-        Ok(Answer {
-            allowed,
-            limit,
-            per: Some(Duration::from_secs(60)),
-            burst: None,
-            remaining: limit - *used,
-            grows_after: Duration::from_millis(1_500),
-            reset_after: Duration::from_secs(60),
-            retry_after: (!allowed).then_some(Duration::from_millis(41_001)),
-            by_fail_mode: false,
-        })
-    }
-}
+use self::played::Played;
 
 fn app(layer: RateLimitLayer<Played>) -> Router {
     let hello = get(async || "Hello");
@@ -243,6 +173,46 @@ async fn without_a_decision_the_layer_says_what_happens() {
     assert_eq!(played.used("5", "everybody"), 0, "given back");
     let allows = app(layer.on_failure(OnFailure::Allow));
     assert_eq!(status(&allows, request("/home", &[])).await, StatusCode::OK);
+}
+
+/// A request that costs too much once passed under `OnFailure::Allow`, and was counted nowhere.
+#[tokio::test]
+async fn what_never_passes_is_refused_whatever_the_layer_says_of_failures() {
+    for on_failure in [OnFailure::Deny, OnFailure::Allow] {
+        let played = Played::default();
+        let layer = RateLimitLayer::new(played.limit("5").unwrap())
+            .and(played.limit("away").unwrap())
+            .and(played.limit("7").unwrap())
+            .cost(100)
+            .on_failure(on_failure);
+        let app = app(layer);
+        let refused = app.clone().oneshot(request("/home", &[])).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(!refused.headers().contains_key("retry-after"));
+        assert_eq!(played.used("5", "everybody"), 0, "given back");
+        let grpc = [("content-type", "application/grpc")];
+        let refused = app.oneshot(request("/home", &grpc)).await.unwrap();
+        assert_eq!(refused.headers()["grpc-status"], "9");
+    }
+}
+
+/// Nor may a mistake in the program, or in its token, let everybody pass.
+#[tokio::test]
+async fn a_limit_that_cannot_be_asked_lets_nobody_pass() {
+    let played = Played::default();
+    let layer = RateLimitLayer::new(played.limit("5").unwrap()).and(played.limit("none").unwrap());
+    let app = app(layer.on_failure(OnFailure::Allow));
+    for _ in 0..2 {
+        let refused = app.clone().oneshot(request("/home", &[])).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(played.used("5", "everybody"), 0, "given back");
+    let denied = RateLimitLayer::new(played.limit("0").unwrap()).and(played.limit("none").unwrap());
+    let denied = self::app(denied);
+    assert_eq!(
+        status(&denied, request("/home", &[])).await,
+        StatusCode::TOO_MANY_REQUESTS
+    );
 }
 
 #[tokio::test]

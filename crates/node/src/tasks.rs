@@ -1,0 +1,71 @@
+//! What lives as long as a node beside its cluster.
+
+use std::future::Future;
+use std::net::TcpListener;
+
+use supervisor::Supervisor;
+
+use crate::front::{Front, Stopped};
+use crate::listeners::ListenError;
+use crate::metrics::Metrics;
+
+/// The tasks of a node below a supervisor of its own: its fronts, and the upkeep of its metrics. Cut off when dropped.
+pub(crate) struct Tasks {
+    supervisor: Supervisor,
+    metrics: Metrics,
+    fronts: Vec<Front>,
+}
+
+impl Tasks {
+    /// No front yet. To be called within a runtime.
+    pub(crate) fn start(metrics: Metrics) -> Self {
+        let supervisor = Supervisor::start();
+        let kept_up = metrics.clone();
+        metrics.scope(|| supervisor.run("metrics-upkeep", move || kept_up.clone().keep_up()));
+        Self {
+            supervisor,
+            metrics,
+            fronts: Vec::new(),
+        }
+    }
+
+    /// Has what `serve` makes serve `listener`, the socket for `what`, as the task `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::TakeOver`]
+    pub(crate) fn serve<S: Future<Output = ()> + Send>(
+        &mut self,
+        (what, name): (&'static str, &'static str),
+        listener: TcpListener,
+        serve: impl Fn(tokio::net::TcpListener, Stopped) -> S + Send + Sync + 'static,
+    ) -> Result<(), ListenError> {
+        let above = (&self.supervisor, &self.metrics);
+        let front = Front::start(above, name, listener, serve);
+        let taken_over = |source| ListenError::TakeOver { what, source };
+        self.fronts.push(front.map_err(taken_over)?);
+        Ok(())
+    }
+
+    /// Ends them in order. All fronts at once: each takes as long as its slowest client, up to ten seconds.
+    pub(crate) async fn stop(&mut self) {
+        self.fronts.iter().for_each(Front::begin_stop);
+        for front in &mut self.fronts {
+            front.stop().await;
+        }
+        // Not before: it has a second for a task, and a front has more to do.
+        self.supervisor.stop().await;
+    }
+
+    /// Above them.
+    #[cfg(test)]
+    pub(crate) fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.supervisor.cut_off();
+    }
+}
