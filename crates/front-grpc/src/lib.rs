@@ -70,6 +70,8 @@ mod service;
 mod tls;
 mod unit;
 
+#[doc(hidden)]
+pub use asked::is_read;
 pub use config::GrpcConfig;
 pub use rule::{Bound, Rule};
 pub use rules::{Match, RuleError, Rules};

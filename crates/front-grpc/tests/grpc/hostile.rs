@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -56,6 +57,75 @@ async fn who_says_nothing_or_half_a_word_makes_nobody_wait() {
     tokio::time::timeout(Duration::from_secs(8), server.stop())
         .await
         .expect("it ends");
+}
+
+/// A request whose message is of 50 bytes, as far as the first of them.
+fn half_a_message() -> Vec<u8> {
+    let mut head = vec![0x83, 0x86];
+    for (name, value) in [
+        // By their places in the table that HPACK begins with: `:path`, `:authority`, `content-type`.
+        (
+            0x44,
+            "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit",
+        ),
+        (0x41, "weir"),
+        (0x5f, "application/grpc"),
+    ] {
+        head.extend([name, value.len() as u8]);
+        head.extend_from_slice(value.as_bytes());
+    }
+    let headers = [0, 0, head.len() as u8, 1, 4, 0, 0, 0, 1];
+    let data = [0, 0, 55, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 50, 0x0a];
+    [PREFACE, SETTINGS, &headers, &head, &data].concat()
+}
+
+/// Memory of this process, in bytes.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.unwrap().trim().trim_end_matches(" kB");
+    kib.parse::<u64>().unwrap() * 1024
+}
+
+/// 5 000 that are idle and 500 that send a byte now and then are more than have a seat: the idle ones make room, and nobody
+/// else waits.
+#[tokio::test]
+async fn a_crowd_of_idle_and_dripping_connections_is_cheap() {
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    setrlimit(Resource::Nofile, files).unwrap();
+    let server = Server::start(config(rules())).await;
+    assert!(server.ask(request("edge", &["ip=1"])).await.is_ok());
+    let before = memory();
+    let connect = async |said: &[u8]| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        // It is served: its settings are told.
+        stream.read_exact(&mut [0; 9]).await.unwrap();
+        stream
+    };
+    let mut idle = Vec::new();
+    for _ in 0..5_000 {
+        idle.push(connect(&[PREFACE, SETTINGS].concat()).await);
+    }
+    let half = half_a_message();
+    let mut dripping = Vec::new();
+    for _ in 0..500 {
+        dripping.push(connect(&half).await);
+    }
+    for byte in [1, b'e', 0x12] {
+        for stream in &mut dripping {
+            stream.write_all(&[byte]).await.unwrap();
+        }
+    }
+    let response = server.ask(request("edge", &["ip=1"])).await.unwrap();
+    assert_eq!(
+        response.statuses[0].limit_remaining, 0,
+        "of two, both are counted"
+    );
+    assert_eq!(server.node.counted().len(), 1);
+    let held = memory().saturating_sub(before) / 5_120;
+    assert!(held < 40 * 1024, "{held} bytes for each connection");
 }
 
 mod malformed {
