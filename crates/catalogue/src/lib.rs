@@ -14,8 +14,8 @@
 //!
 //! Read [`Record`] first, then [`Catalogue`].
 //!
-//! A disk has its place between [`Catalogue::on_message`] and what is sent for it: a driver that keeps records on one
-//! holds a [`Message::Receipt`] back until what it confirms is there.
+//! A disk has its place between [`Effect::Keep`] and what is left after it: a driver that keeps records on one holds receipts
+//! and answers back until what they confirm is there. What it finds there at its start it [loads](Catalogue::load).
 
 mod bucket;
 mod clock;

@@ -113,6 +113,7 @@ impl Node {
             zone: builder.zone,
             join,
             neighbours: builder.neighbours,
+            data_dir: builder.data_dir,
             expect: builder.expect,
             ..cluster_config(&builder.config, cookie.clone())
         };
@@ -423,6 +424,7 @@ fn cluster_config(config: &Config, cookie: Cookie) -> ClusterConfig {
         advertise: String::new(),
         http: String::new(),
         zone: None,
+        data_dir: None,
         join: Vec::new(),
         neighbours: None,
         expect: None,

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ::node::config::Problems;
+use ::node::{JoinError, StartError};
 use clap::Parser as _;
 
 use self::cli::{Cli, Command};
@@ -79,11 +80,21 @@ fn start_node(args: &cli::NodeArgs) -> ExitCode {
             eprintln!("{error}");
             ExitCode::from(MISUSED)
         }
+        Err(error) if is_about_data(&error) => {
+            eprintln!("weir: {error:#}");
+            ExitCode::from(MISUSED)
+        }
         Err(error) => {
             eprintln!("weir: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a node was given a data directory that is not for it.
+fn is_about_data(error: &anyhow::Error) -> bool {
+    let started = error.downcast_ref::<StartError>();
+    matches!(started, Some(StartError::Join(JoinError::Data(_))))
 }
 
 /// Below this directory nodes of this host and user find each other: one that goes when the user logs out, else one in

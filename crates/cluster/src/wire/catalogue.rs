@@ -127,7 +127,7 @@ fn up_to<T>(max: usize, items: Vec<T>) -> Result<Vec<T>, WireError> {
     }
 }
 
-fn put_record(out: &mut Writer<'_>, address: &Address, record: &Record) {
+pub(super) fn put_record(out: &mut Writer<'_>, address: &Address, record: &Record) {
     out.item(&WireKind::from(address.kind));
     put_text(out, &address.namespace);
     put_text(out, &address.name);
@@ -137,7 +137,7 @@ fn put_record(out: &mut Writer<'_>, address: &Address, record: &Record) {
     out.item(&record.content().map(WireContent::from));
 }
 
-fn record(input: &mut Reader<'_>) -> Result<(Address, Record), WireError> {
+pub(super) fn record(input: &mut Reader<'_>) -> Result<(Address, Record), WireError> {
     let kind = input.item::<WireKind>("kind")?.into();
     let namespace = text(input, "namespace", NAMESPACE_BYTES_MAX)?;
     let name = text(input, "name", NAME_BYTES_MAX)?;
