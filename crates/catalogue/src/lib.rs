@@ -29,11 +29,12 @@ mod records;
 mod seen;
 mod told;
 
+pub use bucket::Bucket;
 pub use clock::{Clock, Stamp};
 pub use content::{Content, KeyLimit, Kind, NamedLimit};
 pub use machine::{Catalogue, Change, ChangeError, ChangeId, Effect};
 pub use message::{Message, Urgency};
-pub use record::{Address, Joined, Record};
+pub use record::{Address, AddressError, Joined, Record};
 pub use records::{Place, TOMBSTONES_LIVE};
 pub use seen::Seen;
 pub use told::{Changed, NotChanged};

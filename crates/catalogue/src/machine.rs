@@ -13,7 +13,7 @@ use crate::clock::{Clock, Stamp};
 use crate::content::{Content, Kind};
 use crate::message::{Message, Urgency};
 use crate::peer::{Peer, Standing};
-use crate::record::{Address, Record};
+use crate::record::{Address, AddressError, Record};
 use crate::records::{Place, Records};
 
 use exchange::Exchange;
@@ -51,6 +51,9 @@ pub enum ChangeError {
     /// Nothing was changed: too many changes wait to be confirmed.
     #[error("{PENDING_MAX} changes wait to be confirmed")]
     Busy,
+    /// Nothing was changed: no node takes a record of that name.
+    #[error(transparent)]
+    Address(#[from] AddressError),
 }
 
 /// Work that a catalogue leaves for its driver, to be done in order.
@@ -198,12 +201,7 @@ impl Catalogue {
         name: Arc<str>,
         content: Content,
     ) -> Result<Change, ChangeError> {
-        let kind = content.kind();
-        let address = Address {
-            kind,
-            namespace,
-            name,
-        };
+        let address = Address::new(content.kind(), namespace, name)?;
         self.write(now, address, Some(content))
     }
 
