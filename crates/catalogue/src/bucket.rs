@@ -12,14 +12,14 @@ use crate::records::Place;
 
 /// One of [`Bucket::COUNT`] parts of all addresses, by the top bits of their hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Bucket(u16);
+pub struct Bucket(u16);
 
 /// Bits of a hash that name its bucket.
 const BITS: u32 = 12;
 
 impl Bucket {
     /// How many there are. Of a million records one that differs costs sending 250, 30 KiB; all sums are 40 KiB.
-    pub(crate) const COUNT: u16 = 1 << BITS;
+    pub const COUNT: u16 = 1 << BITS;
 
     /// The bucket of that number, if there is one.
     pub(crate) fn new(number: u16) -> Option<Self> {

@@ -14,8 +14,8 @@
 //!
 //! Read [`Record`] first, then [`Catalogue`].
 //!
-//! A disk has its place between [`Catalogue::on_message`] and what is sent for it: a driver that keeps records on one
-//! holds a [`Message::Receipt`] back until what it confirms is there.
+//! A disk has its place between [`Effect::Keep`] and what is left after it: a driver that keeps records on one holds receipts
+//! and answers back until what they confirm is there. What it finds there at its start it [loads](Catalogue::load).
 
 mod bucket;
 mod clock;
@@ -29,11 +29,12 @@ mod records;
 mod seen;
 mod told;
 
+pub use bucket::Bucket;
 pub use clock::{Clock, Stamp};
 pub use content::{Content, KeyLimit, Kind, NamedLimit};
 pub use machine::{Catalogue, Change, ChangeError, ChangeId, Effect};
 pub use message::{Message, Urgency};
-pub use record::{Address, Joined, Record};
+pub use record::{Address, AddressError, Joined, Record};
 pub use records::{Place, TOMBSTONES_LIVE};
 pub use seen::Seen;
 pub use told::{Changed, NotChanged};

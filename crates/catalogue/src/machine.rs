@@ -13,7 +13,7 @@ use crate::clock::{Clock, Stamp};
 use crate::content::{Content, Kind};
 use crate::message::{Message, Urgency};
 use crate::peer::{Peer, Standing};
-use crate::record::{Address, Record};
+use crate::record::{Address, AddressError, Record};
 use crate::records::{Place, Records};
 
 use exchange::Exchange;
@@ -51,11 +51,20 @@ pub enum ChangeError {
     /// Nothing was changed: too many changes wait to be confirmed.
     #[error("{PENDING_MAX} changes wait to be confirmed")]
     Busy,
+    /// Nothing was changed: no node takes a record of that name.
+    #[error(transparent)]
+    Address(#[from] AddressError),
 }
 
 /// Work that a catalogue leaves for its driver, to be done in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
+    /// What lies at this place has changed. A driver with a disk keeps [what lies there now](Catalogue::record_at), or that
+    /// nothing does, before it sends a receipt or answers a change that is left after this.
+    Keep {
+        /// Where.
+        place: Place,
+    },
     /// Send this. It may be lost: what it was for is done again.
     Send {
         /// Who is to have it.
@@ -117,8 +126,34 @@ impl Catalogue {
     /// What stands at that place.
     #[must_use]
     pub fn get_at(&self, place: Place) -> Option<&Content> {
-        let (_, record) = self.records.get(place)?;
+        let (_, record) = self.record_at(place)?;
         record.content()
+    }
+
+    /// The record at that place, also a tombstone.
+    #[must_use]
+    pub fn record_at(&self, place: Place) -> Option<&(Address, Record)> {
+        self.records.get(place)
+    }
+
+    /// Where all records lie, tombstones included.
+    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.records.all()
+    }
+
+    /// Takes in a record that was kept on this node's disk. To be called for all of them before anything else.
+    ///
+    /// A node that has some answers what others ask of them from the start, and finds out what it missed as every newcomer
+    /// does.
+    pub fn load(&mut self, now: Now, address: Address, record: Record) {
+        let place = self.records.place_of(&address);
+        self.clock.on_seen(record.stamp());
+        self.records.join(now.wall, address, record);
+        match self.records.get(place) {
+            Some(_) => self.exchange.has_loaded = true,
+            // A tombstone whose time is over.
+            None => self.effects.push_back(Effect::Keep { place }),
+        }
     }
 
     /// The record at that address, also a tombstone.
@@ -166,12 +201,7 @@ impl Catalogue {
         name: Arc<str>,
         content: Content,
     ) -> Result<Change, ChangeError> {
-        let kind = content.kind();
-        let address = Address {
-            kind,
-            namespace,
-            name,
-        };
+        let address = Address::new(content.kind(), namespace, name)?;
         self.write(now, address, Some(content))
     }
 
@@ -210,6 +240,7 @@ impl Catalogue {
         let stamp = self.clock.stamp(now.wall);
         let record = Record::after(before, content, stamp);
         self.records.join(now.wall, address, record);
+        self.effects.push_back(Effect::Keep { place });
 
         self.changes += 1;
         let id = ChangeId(self.changes);
@@ -323,7 +354,9 @@ impl Catalogue {
 
     /// Time has passed.
     pub fn on_tick(&mut self, now: Now) {
-        self.records.sweep(now.wall);
+        for place in self.records.sweep(now.wall) {
+            self.effects.push_back(Effect::Keep { place });
+        }
         let replicas: Vec<ReplicaId> = self.peers.keys().copied().collect();
         for replica in replicas {
             if let Some(peer) = self.peers.get_mut(&replica) {
@@ -361,7 +394,13 @@ impl Catalogue {
     /// Returns whether it says something new.
     fn take_in(&mut self, now: Now, address: Address, record: Record) -> bool {
         self.clock.on_seen(record.stamp());
+        let place = self.records.place_of(&address);
+        let before = self.records.sums().root();
         let joined = self.records.join(now.wall, address, record);
+        if self.records.sums().root() != before {
+            // Another write, or one more that it has seen.
+            self.effects.push_back(Effect::Keep { place });
+        }
         self.conflicts += u64::from(joined.conflict);
         joined.changed
     }

@@ -7,15 +7,53 @@ use crate::content::{Content, Kind};
 use crate::records::TOMBSTONES_LIVE;
 use crate::seen::Seen;
 
-/// What names a record.
+/// What names a record. One that comes from outside is made by [`Self::new`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Address {
     /// What it is about.
     pub kind: Kind,
     /// Whose it is.
     pub namespace: Arc<str>,
-    /// Unique in its namespace and kind, at most 1 KiB.
+    /// Unique in its namespace and kind.
     pub name: Arc<str>,
+}
+
+/// Why there is no such address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AddressError {
+    /// The namespace is longer than any is.
+    #[error("the namespace is longer than {} bytes", Address::NAMESPACE_BYTES_MAX)]
+    Namespace,
+    /// The name is longer than any is.
+    #[error("the name is longer than {} bytes", Address::NAME_BYTES_MAX)]
+    Name,
+}
+
+impl Address {
+    /// Longest name of a record: a key, as fronts take it.
+    pub const NAME_BYTES_MAX: usize = 1_024;
+
+    /// Longest namespace.
+    pub const NAMESPACE_BYTES_MAX: usize = 512;
+
+    /// The address with these parts.
+    ///
+    /// # Errors
+    ///
+    /// [`AddressError`]: every node refuses it, so that it must not come into being.
+    pub fn new(kind: Kind, namespace: Arc<str>, name: Arc<str>) -> Result<Self, AddressError> {
+        if Self::NAMESPACE_BYTES_MAX < namespace.len() {
+            return Err(AddressError::Namespace);
+        }
+        if Self::NAME_BYTES_MAX < name.len() {
+            return Err(AddressError::Name);
+        }
+        Ok(Self {
+            kind,
+            namespace,
+            name,
+        })
+    }
 }
 
 /// What is known of one address: what was last written, and which writes it has seen.

@@ -32,6 +32,18 @@ impl Place {
         let hash = keys.hash(namespace, kind.name(), name);
         Self { kind, hash }
     }
+
+    /// All that tells it from others, in 17 bytes.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 17] {
+        let mut bytes = [0; 17];
+        bytes[0] = match self.kind {
+            Kind::Limit => 0,
+            Kind::KeyLimit => 1,
+        };
+        bytes[1..].copy_from_slice(&self.hash.get().to_be_bytes());
+        bytes
+    }
 }
 
 /// The records, ordered by place: a kind is a range of them, and a bucket one within each kind.
@@ -67,6 +79,11 @@ impl Records {
 
     pub(crate) fn get(&self, place: Place) -> Option<&(Address, Record)> {
         self.by_place.get(&place)
+    }
+
+    /// Where all of them lie.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Place> + '_ {
+        self.by_place.keys().copied()
     }
 
     /// Records, tombstones included.
@@ -153,8 +170,8 @@ impl Records {
         }
     }
 
-    /// Lets go of tombstones whose time is over, among the next few records.
-    pub(crate) fn sweep(&mut self, now: UnixNanos) {
+    /// Lets go of tombstones whose time is over, among the next few records: these.
+    pub(crate) fn sweep(&mut self, now: UnixNanos) -> Vec<Place> {
         let mut over = Vec::new();
         let mut last = None;
         let range = (self.swept, Bound::Unbounded);
@@ -164,13 +181,14 @@ impl Records {
                 over.push(*place);
             }
         }
-        for place in over {
-            if let Some((_, record)) = self.by_place.remove(&place) {
-                self.sums.subtract(place, &record);
+        for place in &over {
+            if let Some((_, record)) = self.by_place.remove(place) {
+                self.sums.subtract(*place, &record);
                 self.tombstones -= 1;
             }
         }
         self.swept = last.map_or(Bound::Unbounded, Bound::Excluded);
+        over
     }
 }
 

@@ -12,11 +12,11 @@ use crate::clock::Stamp;
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Seen(Vec<Stamp>);
 
-/// Most incarnations that one record remembers; beyond, the oldest writes are forgotten. One record in a cluster of
-/// nine nodes that all write it and restart daily has 270 within 30 days, 4 KiB, which nobody does: 64 are 1 KiB.
-const SEEN_MAX: usize = 64;
-
 impl Seen {
+    /// Most incarnations that one record remembers; beyond, the oldest writes are forgotten. One record in a cluster of
+    /// nine nodes that all write it and restart daily has 270 within 30 days, 4 KiB, which nobody does: 64 are 1 KiB.
+    pub const MAX: usize = 64;
+
     /// Those writes, of which of each incarnation the newest counts.
     #[must_use]
     pub fn of(stamps: impl IntoIterator<Item = Stamp>) -> Self {
@@ -55,7 +55,7 @@ impl Seen {
         let says_more = |stamp: &Stamp| stamp.incarnation() != held.incarnation() || held < *stamp;
         self.0
             .retain(|stamp| says_more(stamp) && millis <= stamp.millis());
-        if let Some(beyond) = self.0.len().checked_sub(SEEN_MAX + 1) {
+        if let Some(beyond) = self.0.len().checked_sub(Self::MAX + 1) {
             let mut oldest_first = self.0.clone();
             oldest_first.sort_unstable();
             let newest_beyond = oldest_first[beyond];

@@ -18,6 +18,7 @@ mod tallies;
 #[cfg(test)]
 mod tests;
 
+use ::catalogue::{Address, Record};
 use bytes::{Bytes, BytesMut};
 use delta_crdt::{Cell, Digest, ReplicaId};
 use quota::{BootNanos, KeyHash, Limit, UnixNanos};
@@ -178,6 +179,7 @@ enum Kind {
     Relay = 13,
     Relayed = 14,
     Catalogue = 15,
+    Record = 16,
 }
 
 /// The bytes of `frame`.
@@ -370,6 +372,31 @@ pub fn decode_roster(bytes: &[u8]) -> Result<Vec<membership::Member>, WireError>
         return Err(WireError::Malformed { what: "kind" });
     }
     members::roster(&mut input)
+}
+
+/// The bytes of one record, for the data directory: it is the form of the peer protocol, and says so.
+#[must_use]
+pub fn encode_record(address: &Address, record: &Record) -> Bytes {
+    let mut bytes = BytesMut::new();
+    let out = &mut Writer::new(&mut bytes);
+    begin(out, Kind::Record);
+    catalogue::put_record(out, address, record);
+    bytes.freeze()
+}
+
+/// The record that [`encode_record`] encoded.
+///
+/// # Errors
+///
+/// As for [`decode`].
+pub fn decode_record(bytes: &[u8]) -> Result<(Address, Record), WireError> {
+    let (_, kind, mut input) = open(bytes)?;
+    if kind != Kind::Record as u8 {
+        return Err(WireError::Malformed { what: "kind" });
+    }
+    let record = catalogue::record(&mut input)?;
+    input.end()?;
+    Ok(record)
 }
 
 /// Begins a frame whose form has not changed since the version before.

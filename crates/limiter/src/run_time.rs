@@ -216,6 +216,9 @@ impl From<NotChanged> for Refusal {
         let (kind, seconds) = match error {
             NotChanged::NoRoom(ChangeError::Busy) => (Kind::Overloaded, 1),
             NotChanged::NoRoom(ChangeError::Full) => (Kind::Overloaded, 60),
+            NotChanged::NoRoom(ChangeError::Address(_)) => {
+                return Self::new(Kind::InvalidRequest, error.to_string()).at("name");
+            }
             NotChanged::NoQuorum | NotChanged::Joining => (Kind::NoDecision, 1),
             NotChanged::Draining => (Kind::Draining, 1),
         };

@@ -33,6 +33,7 @@ pub struct Builder {
     pub(crate) expect: Option<usize>,
     pub(crate) neighbours: Option<PathBuf>,
     pub(crate) zone: Option<String>,
+    pub(crate) data_dir: Option<PathBuf>,
     pub(crate) drain_wait: Duration,
     pub(crate) api_token: Option<String>,
     pub(crate) metrics: Option<Metrics>,
@@ -113,6 +114,7 @@ impl Builder {
             expect: None,
             neighbours: None,
             zone: None,
+            data_dir: None,
             drain_wait: Duration::ZERO,
             api_token: None,
             metrics: None,
@@ -242,6 +244,13 @@ impl Builder {
     /// Where the node stands. Replicas prefer another zone.
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
         self.zone = Some(zone.into());
+        self
+    }
+
+    /// Where limits made at run time outlive this process, in a directory of this node's own that is made if there is none.
+    /// Default none: they live in memory, and are gone when all nodes are.
+    pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(directory.into());
         self
     }
 

@@ -100,6 +100,7 @@ impl Node {
             zone: builder.zone,
             join,
             neighbours: builder.neighbours,
+            data_dir: builder.data_dir,
             expect: builder.expect,
             ..cluster_config(&builder.config, cookie.clone())
         };

@@ -179,6 +179,7 @@ pub(crate) fn cluster_config(config: &Config, cookie: Cookie) -> ClusterConfig {
         zone: None,
         join: Vec::new(),
         neighbours: None,
+        data_dir: None,
         expect: None,
         shards: shard::Settings::lan(usize::from(shared.replicas), shared.partition),
         acknowledge: match shared.ack {

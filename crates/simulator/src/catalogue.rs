@@ -211,6 +211,8 @@ impl World {
         }
         for effect in effects {
             match effect {
+                // No disk is played: who restarts comes back with nothing.
+                Effect::Keep { .. } => {}
                 Effect::Send { to, message } => self.send(host, to, message),
                 Effect::Settled {
                     change,

@@ -106,8 +106,8 @@ pub(crate) struct NodeArgs {
     /// Limits, routes and settings [default: a built-in example]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Named so that it can be refused: not in this version
-    #[arg(long, value_name = "DIR", hide = true)]
+    /// Keeps limits made at run time across a restart of all nodes; each node needs a directory of its own [default: none]
+    #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
     /// What clients must send as `Authorization: Bearer TOKEN`, over the Redis protocol as `AUTH TOKEN`
     #[arg(long, value_name = "TOKEN")]

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ::node::config::Problems;
+use ::node::{JoinError, StartError};
 use clap::Parser as _;
 
 use self::cli::{Cli, Command};
@@ -89,7 +90,10 @@ fn fail(error: &anyhow::Error, failed: ExitCode) -> ExitCode {
         return ExitCode::from(MISUSED);
     }
     eprintln!("weir: {error:#}");
-    failed
+    match is_about_data(error) {
+        true => ExitCode::from(MISUSED),
+        false => failed,
+    }
 }
 
 fn surroundings() -> Surroundings<'static> {
@@ -101,6 +105,12 @@ fn surroundings() -> Surroundings<'static> {
             .into_owned(),
         home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
     }
+}
+
+/// Whether a node was given a data directory that is not for it.
+fn is_about_data(error: &anyhow::Error) -> bool {
+    let started = error.downcast_ref::<StartError>();
+    matches!(started, Some(StartError::Join(JoinError::Data(_))))
 }
 
 /// Below this directory nodes of this host and user find each other: one that goes when the user logs out, else one in

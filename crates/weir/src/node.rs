@@ -79,6 +79,9 @@ fn open(config: Config, neighbours: Option<PathBuf>) -> anyhow::Result<Node> {
     if let Some(expect) = told.expect {
         builder = builder.expect(expect);
     }
+    if let Some(directory) = told.data_dir {
+        builder = builder.data_dir(directory);
+    }
     if let Some(zone) = told.zone {
         builder = builder.zone(zone);
     }

@@ -42,7 +42,9 @@ pub(super) struct Exchange {
     looked_around: BootNanos,
     /// See [`Catalogue::exchanged`].
     pub(super) brought: u64,
-    /// Has had an exchange, or is alone. Until then it has nothing that others lack, and asks them itself.
+    /// Has records of its own disk, which others may lack.
+    pub(super) has_loaded: bool,
+    /// Has had an exchange, or is alone. Until then it has nothing else that others lack, and asks them itself.
     pub(super) has_joined: bool,
 }
 
@@ -153,7 +155,8 @@ impl Catalogue {
 
     pub(super) fn on_asked(&mut self, from: ReplicaId, exchange: u64, root: u64) {
         let sums = self.records.sums();
-        let answer = if sums.root() == root || !self.exchange.has_joined {
+        let has_something = self.exchange.has_joined || self.exchange.has_loaded;
+        let answer = if sums.root() == root || !has_something {
             Message::Done { exchange }
         } else {
             let sums = sums.told();

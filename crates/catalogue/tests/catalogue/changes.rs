@@ -1,6 +1,6 @@
 //! When a change is answered, and what becomes of it.
 
-use catalogue::{Address, ChangeError, Kind, TOMBSTONES_LIVE};
+use catalogue::{Address, AddressError, ChangeError, Kind, TOMBSTONES_LIVE};
 use quota::Nanos;
 
 use crate::net::{MILLISECOND, Net, content, id, key};
@@ -193,6 +193,29 @@ fn too_many_changes_that_wait_are_refused_and_change_nothing() {
     assert_eq!(net.units(id(1), "u4096"), None);
     net.pass(Nanos::from_secs(1));
     assert_eq!(net.settled.len(), 4_096);
+}
+
+/// Once a longer name was taken here, and refused by every other node for ever.
+#[test]
+fn a_name_that_no_node_takes_is_refused_where_it_is_made() {
+    let mut net = Net::of(2);
+    let mut set = |namespace: usize, name: usize| {
+        net.with(id(1), |catalogue, now| {
+            let (namespace, name) = ("n".repeat(namespace), "k".repeat(name));
+            catalogue.set(now, namespace.into(), name.into(), content(5))
+        })
+        .map(|change| change.replaced)
+    };
+    assert_eq!(set(512, 1_024), Ok(false));
+    assert_eq!(
+        set(513, 1_024),
+        Err(ChangeError::Address(AddressError::Namespace))
+    );
+    assert_eq!(
+        set(512, 1_025),
+        Err(ChangeError::Address(AddressError::Name))
+    );
+    assert_eq!(net.nodes[&id(1)].size(), (1, 1));
 }
 
 /// A page once cost a look at every record of the other namespaces and at every tombstone before it.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use catalogue::{
-    Address, Catalogue, Change, ChangeId, Content, Effect, KeyLimit, Kind, Message, Urgency,
+    Address, Catalogue, Change, ChangeId, Content, Effect, KeyLimit, Kind, Message, Place, Record,
+    Urgency,
 };
 use delta_crdt::ReplicaId;
 use quota::{Algorithm, BootNanos, KeyHasher, Limit, Nanos, Now, UnixNanos};
@@ -40,6 +41,8 @@ pub(crate) struct Net {
     /// The next such message, from whom, is lost.
     pub(crate) loses: Option<fn(ReplicaId, &Message) -> bool>,
     pub(crate) settled: BTreeMap<(ReplicaId, ChangeId), Vec<ReplicaId>>,
+    /// What each node was told to keep.
+    pub(crate) disks: BTreeMap<ReplicaId, BTreeMap<Place, (Address, Record)>>,
     under_way: VecDeque<(ReplicaId, ReplicaId, Message)>,
     time: u64,
     /// Bytes of names in the largest piece, and of those under way at once.
@@ -57,6 +60,7 @@ impl Net {
             cut: BTreeSet::new(),
             loses: None,
             settled: BTreeMap::new(),
+            disks: BTreeMap::new(),
             under_way: VecDeque::new(),
             time: 0,
             largest: 0,
@@ -78,9 +82,24 @@ impl Net {
 
     /// A node comes, and is connected with all.
     pub(crate) fn connect(&mut self, node: ReplicaId) {
+        self.connect_with(node, BTreeMap::new());
+    }
+
+    /// A node comes with what is on its disk, and is connected with all.
+    pub(crate) fn connect_with(
+        &mut self,
+        node: ReplicaId,
+        disk: BTreeMap<Place, (Address, Record)>,
+    ) {
         let others: Vec<ReplicaId> = self.nodes.keys().copied().collect();
         let fresh = Catalogue::new(node, KeyHasher::new([7; 16]));
         self.nodes.insert(node, fresh);
+        self.disks.insert(node, disk.clone());
+        self.with(node, |catalogue, now| {
+            for (address, record) in disk.into_values() {
+                catalogue.load(now, address, record);
+            }
+        });
         for other in others {
             self.link(node, other);
         }
@@ -124,10 +143,17 @@ impl Net {
         act: impl FnOnce(&mut Catalogue, Now) -> R,
     ) -> R {
         let now = self.now(node);
-        let catalogue = self.nodes.get_mut(&node).unwrap();
-        let result = act(catalogue, now);
-        while let Some(effect) = catalogue.next_effect() {
+        let result = act(self.nodes.get_mut(&node).unwrap(), now);
+        while let Some(effect) = self.nodes.get_mut(&node).unwrap().next_effect() {
             match effect {
+                Effect::Keep { place } => {
+                    let kept = self.nodes[&node].record_at(place).cloned();
+                    let disk = self.disks.entry(node).or_default();
+                    match kept {
+                        Some(kept) => disk.insert(place, kept),
+                        None => disk.remove(&place),
+                    };
+                }
                 Effect::Send { to, message } => self.under_way.push_back((node, to, message)),
                 Effect::Settled {
                     change,

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use transport::Lane;
 
 use super::Cluster;
+use super::disk::Word;
 use crate::wire::{self, Frame};
 
 /// Between two ticks: how late a change may be answered that somebody does not confirm.
@@ -41,7 +42,7 @@ pub(crate) struct Records {
 }
 
 pub(super) struct State {
-    catalogue: Catalogue,
+    pub(super) catalogue: Catalogue,
     waiting: HashMap<ChangeId, oneshot::Sender<Vec<ReplicaId>>>,
 }
 
@@ -197,8 +198,8 @@ impl Cluster {
         self.inner.records.changes.increment(1);
         let unconfirmed = match tokio::time::timeout(LATEST_ANSWER, answered).await {
             Ok(Ok(unconfirmed)) => unconfirmed,
-            // The catalogue was started again meanwhile: nobody knows who has confirmed.
-            _ => self.other_members(),
+            // The catalogue was started again meanwhile, or the disk answers nothing: nobody knows who has confirmed.
+            _ => self.everybody(),
         };
         let mut pending = self.names(&unconfirmed);
         if !pending.is_empty() {
@@ -212,12 +213,29 @@ impl Cluster {
         }))
     }
 
+    /// Whoever a change may be missing at: others, and the disk of this node.
+    fn everybody(&self) -> Vec<ReplicaId> {
+        let mut all = self.other_members();
+        all.extend(
+            self.inner
+                .config
+                .data_dir
+                .is_some()
+                .then_some(self.inner.me),
+        );
+        all
+    }
+
     fn names(&self, replicas: &[ReplicaId]) -> Vec<String> {
         if replicas.is_empty() {
             return Vec::new();
         }
         let peers = self.peers();
         let name = |replica: &ReplicaId| {
+            if *replica == self.inner.me {
+                // Its disk does not take it.
+                return self.inner.config.name.clone();
+            }
             let peer = peers.iter().find(|peer| peer.replica == *replica);
             peer.map_or_else(|| replica.to_string(), |peer| peer.name.clone())
         };
@@ -230,32 +248,62 @@ impl Cluster {
         // Read under the lock: its time must not go back from one call to the next.
         let now = self.inner.clock.now();
         let result = act(&mut state, now);
-        let mut messages = Vec::new();
+        let (mut places, mut words, mut messages) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(effect) = state.catalogue.next_effect() {
             match effect {
+                Effect::Keep { place } => places.push(place),
+                Effect::Send {
+                    to,
+                    message: message @ Message::Receipt { .. },
+                } => words.push(Word::Receipt { to, message }),
                 Effect::Send { to, message } => messages.push((to, message)),
                 Effect::Settled {
                     change,
                     unconfirmed,
                 } => {
                     if let Some(waiting) = state.waiting.remove(&change) {
-                        // An error means that whoever changed something has left.
-                        let _left = waiting.send(unconfirmed);
+                        words.push(Word::Answer {
+                            waiting,
+                            unconfirmed,
+                        });
                     }
                 }
             }
         }
+        // Under the lock: what is confirmed by a later call may rest on what this one has changed.
+        let words = self.inner.disk.keep(places, words);
         drop(state);
         for (to, message) in messages {
-            let lane = match message.urgency() {
-                Urgency::Change => Lane::Bulk,
-                Urgency::Repair => Lane::Copies,
-            };
-            // What is lost is said again.
-            let frame = wire::encode(&Frame::Catalogue(message));
-            let _lost = self.inner.transport.send(to, lane, frame);
+            self.send_catalogue(to, message);
         }
+        self.confirm(words);
         result
+    }
+
+    /// Sends receipts and answers that rest on nothing which is still to be written.
+    pub(super) fn confirm(&self, words: Vec<Word>) {
+        for word in words {
+            match word {
+                Word::Receipt { to, message } => self.send_catalogue(to, message),
+                Word::Answer {
+                    waiting,
+                    unconfirmed,
+                } => {
+                    // An error means that whoever changed something has left.
+                    let _left = waiting.send(unconfirmed);
+                }
+            }
+        }
+    }
+
+    fn send_catalogue(&self, to: ReplicaId, message: Message) {
+        let lane = match message.urgency() {
+            Urgency::Change => Lane::Bulk,
+            Urgency::Repair => Lane::Copies,
+        };
+        // What is lost is said again.
+        let frame = wire::encode(&Frame::Catalogue(message));
+        let _lost = self.inner.transport.send(to, lane, frame);
     }
 
     /// A peer's catalogue says something.

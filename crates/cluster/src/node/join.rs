@@ -11,6 +11,7 @@ use delta_crdt::ReplicaId;
 use membership::{Membership, Message, NameVerdict, Settings, Status};
 use quota::{BootNanos, KeyHasher};
 use serde::{Deserialize, Serialize};
+use store::Store;
 use supervisor::Supervisor;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 
 use super::calls::Calls;
 use super::catalogue::Records;
+use super::disk::{self, Disk};
 use super::flush;
 use super::forward::Forwarder;
 use super::liveness::member_of;
@@ -56,6 +58,9 @@ pub enum JoinError {
     /// Nothing was joined, or it was left again.
     #[error("told to stop before the cluster was joined")]
     Stopped,
+    /// Nothing was started, and the directory is as it was.
+    #[error(transparent)]
+    Data(#[from] store::OpenError),
     /// Nothing was joined.
     #[error("starting the control plane")]
     Control(#[from] ControlError),
@@ -144,6 +149,7 @@ impl Cluster {
         stopped: impl Future<Output = ()> + Send,
     ) -> Result<Self, JoinError> {
         let mut stopped = pin!(stopped);
+        let (config, opened) = disk::open(config).await?;
         let supervisor = Supervisor::start();
         let transport = transport_on(listener, &config, &supervisor)
             .inspect_err(|_| supervisor.cut_off())
@@ -156,7 +162,14 @@ impl Cluster {
             http: config.http.clone(),
             zone: config.zone.clone(),
         };
-        let cluster = Self::assemble(config, transport.clone(), supervisor, me.replica);
+        let cluster = Self::assemble(
+            config,
+            transport.clone(),
+            supervisor,
+            me.replica,
+            opened.store,
+        );
+        let aside = cluster.load(opened.kept);
         let control = Control::start(
             &transport,
             &cluster.inner.supervisor,
@@ -197,6 +210,11 @@ impl Cluster {
             Found::Granted { dead, .. } => dead.clone(),
             Found::Nobody { .. } => Vec::new(),
         };
+        if founds {
+            cluster.load_all(aside);
+        } else {
+            cluster.forget_all(aside).await;
+        }
         cluster.take_part(me, found).await?;
         if founds && !cluster.inner.config.join.is_empty() {
             cluster.run("seeds", Self::look_on);
@@ -219,6 +237,7 @@ impl Cluster {
         transport: Transport,
         supervisor: Supervisor,
         me: ReplicaId,
+        store: Option<Store>,
     ) -> Self {
         let secret = config.cookie.secret("keys");
         let mut key_secret = [0; 16];
@@ -243,6 +262,7 @@ impl Cluster {
             pulse: Pulse::default(),
             supervisor,
             records: Records::new(me, keys),
+            disk: Disk::new(store),
             memory: Memory::new(config.max_keys, config.max_memory),
             metrics: NodeMetrics::new(),
             skew: Skew::new(config.shards.max_skew),
@@ -309,6 +329,9 @@ impl Cluster {
         self.run("clock", Self::keep_time);
         self.run("flush", flush::flush_forever);
         self.run("catalogue", Self::look_after_catalogue);
+        if self.inner.config.data_dir.is_some() {
+            self.run("disk", Self::keep_records);
+        }
         Ok(())
     }
 

@@ -69,5 +69,6 @@ impl Cluster {
         self.control().stop();
         self.inner.transport.shutdown().await;
         self.inner.supervisor.stop().await;
+        self.inner.disk.close();
     }
 }

@@ -9,6 +9,7 @@ mod catalogue;
 mod coordinate;
 mod copies;
 mod decide;
+mod disk;
 mod flush;
 mod forward;
 mod inbound;
@@ -54,6 +55,7 @@ pub use slots::SHARDS;
 use self::catalogue::Records;
 use calls::Calls;
 use copies::CopyWindows;
+use disk::Disk;
 use forward::Forwarder;
 use local::Local;
 use memory::Memory;
@@ -91,6 +93,8 @@ pub struct ClusterConfig {
     pub http: String,
     /// Where the node stands.
     pub zone: Option<String>,
+    /// Where what people change at run time outlives this process. `None`: nowhere.
+    pub data_dir: Option<PathBuf>,
     /// Live nodes to join.
     pub join: Vec<Seed>,
     /// Below this directory nodes of one host, user and cookie find each other. It is made when it is not there. `None`:
@@ -140,6 +144,7 @@ pub(crate) struct Inner {
     /// Above every task that lives as long as the node.
     supervisor: Supervisor,
     records: Records,
+    disk: Disk,
     memory: Memory,
     metrics: NodeMetrics,
     skew: Skew,

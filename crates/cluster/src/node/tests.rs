@@ -2,6 +2,7 @@
 
 mod batches;
 mod catalogue;
+mod disk;
 mod locks;
 mod looks;
 mod panics;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use coordinator::{Coordinator as _, FailMode, Policy, Strategy};
 use quota::{Algorithm, Cost, Limit, Nanos, Verdict};
 
-use super::{Acknowledge, Cluster, ClusterConfig};
+use super::{Acknowledge, Cluster, ClusterConfig, JoinError};
 use crate::cookie::Cookie;
 use crate::discovery::Seed;
 
@@ -26,26 +27,42 @@ async fn start(name: &str, cookie: &str, join: &[&Cluster]) -> Cluster {
 
 /// Starts one that may keep so many keys.
 async fn start_with_room(name: &str, cookie: &str, join: &[&Cluster], max_keys: u64) -> Cluster {
+    let (listener, address) = listener();
+    let config = ClusterConfig {
+        max_keys,
+        ..config(name, cookie, join, &address)
+    };
+    Cluster::start(config, listener).await.unwrap()
+}
+
+/// Where a node may serve others.
+fn listener() -> (std::net::TcpListener, String) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+/// What a node is told.
+fn config(name: &str, cookie: &str, join: &[&Cluster], advertise: &str) -> ClusterConfig {
     let seeds = join
         .iter()
         .map(|node| Seed::Node(node.inner.transport.advertised().to_owned()));
-    let config = ClusterConfig {
+    ClusterConfig {
         name: name.to_owned(),
         cookie: Cookie::new(cookie),
-        advertise: listener.local_addr().unwrap().to_string(),
+        advertise: advertise.to_owned(),
         http: String::new(),
         zone: None,
+        data_dir: None,
         join: seeds.collect(),
         neighbours: None,
         expect: None,
         shards: shard::Settings::lan(2, shard::Partition::Available),
         acknowledge: Acknowledge::Replicated,
         forget_after: None,
-        max_keys,
+        max_keys: 1_000_000,
         max_memory: u64::MAX,
-    };
-    Cluster::start(config, listener).await.unwrap()
+    }
 }
 
 /// Waits until `condition` holds.

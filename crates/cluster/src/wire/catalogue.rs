@@ -2,10 +2,9 @@
 //!
 //! Beside the wire forms of limits and stamps these have names in them, the only texts of the data plane that people chose.
 
-use std::sync::Arc;
-
 use catalogue::{
-    Address, Content, KeyLimit, Kind, Message, NamedLimit, Record, Seen, Stamp, Urgency,
+    Address, AddressError, Bucket, Content, KeyLimit, Kind, Message, NamedLimit, Record, Seen,
+    Stamp, Urgency,
 };
 use coordinator::{FailMode, Strategy};
 use delta_crdt::ReplicaId;
@@ -15,14 +14,8 @@ use super::WireError;
 use super::encoding::{Reader, Writer};
 use super::hits::WireLimit;
 
-/// Longest name of a record: a key, as fronts take it.
-const NAME_BYTES_MAX: usize = 1_024;
-/// Longest namespace.
-const NAMESPACE_BYTES_MAX: usize = 512;
 /// Most buckets of a digest.
-const BUCKETS_MAX: usize = 4_096;
-/// Most writes that a record has seen.
-const SEEN_MAX: usize = 64;
+const BUCKETS_MAX: usize = Bucket::COUNT as usize;
 /// A bucket of two bytes and eight of its sum.
 const SUM_BYTES_MIN: usize = 1 + 8;
 /// Kind, namespace, a short name, a stamp, and a limit.
@@ -127,7 +120,7 @@ fn up_to<T>(max: usize, items: Vec<T>) -> Result<Vec<T>, WireError> {
     }
 }
 
-fn put_record(out: &mut Writer<'_>, address: &Address, record: &Record) {
+pub(super) fn put_record(out: &mut Writer<'_>, address: &Address, record: &Record) {
     out.item(&WireKind::from(address.kind));
     put_text(out, &address.namespace);
     put_text(out, &address.name);
@@ -137,13 +130,20 @@ fn put_record(out: &mut Writer<'_>, address: &Address, record: &Record) {
     out.item(&record.content().map(WireContent::from));
 }
 
-fn record(input: &mut Reader<'_>) -> Result<(Address, Record), WireError> {
+pub(super) fn record(input: &mut Reader<'_>) -> Result<(Address, Record), WireError> {
     let kind = input.item::<WireKind>("kind")?.into();
-    let namespace = text(input, "namespace", NAMESPACE_BYTES_MAX)?;
-    let name = text(input, "name", NAME_BYTES_MAX)?;
+    let namespace: &str = input.item("namespace")?;
+    let name: &str = input.item("name")?;
+    let address = Address::new(kind, namespace.into(), name.into());
+    let address = address.map_err(|error| WireError::OutOfBounds {
+        what: match error {
+            AddressError::Namespace => "namespace",
+            AddressError::Name => "name",
+        },
+    })?;
     let stamp = self::stamp(input)?;
     let seen = input.list("writes seen", STAMP_BYTES_MIN, self::stamp)?;
-    let seen = Seen::of(up_to(SEEN_MAX, seen)?);
+    let seen = Seen::of(up_to(Seen::MAX, seen)?);
     let content = input.item::<Option<WireContent>>("content")?;
     let content = content.map(Content::try_from).transpose()?;
     if content
@@ -152,25 +152,12 @@ fn record(input: &mut Reader<'_>) -> Result<(Address, Record), WireError> {
     {
         return Err(WireError::OutOfBounds { what: "content" });
     }
-    let address = Address {
-        kind,
-        namespace,
-        name,
-    };
     Ok((address, Record::new(content, stamp, seen)))
 }
 
 fn put_text(out: &mut Writer<'_>, text: &str) {
     out.varint(text.len() as u64);
     out.raw(text.as_bytes());
-}
-
-fn text(input: &mut Reader<'_>, what: &'static str, max: usize) -> Result<Arc<str>, WireError> {
-    let text: &str = input.item(what)?;
-    match text.len() <= max {
-        true => Ok(text.into()),
-        false => Err(WireError::OutOfBounds { what }),
-    }
 }
 
 fn put_stamp(out: &mut Writer<'_>, stamp: Stamp) {

@@ -41,6 +41,9 @@ pub(crate) struct NodeConfig {
     /// containers some 5 s, longer than the balancer's interval times the failures that it wants to see. Default 0: who
     /// stops a node by hand does not wait for anybody.
     pub(crate) drain_wait: Duration,
+    /// Where what people change at run time outlives the process. Each node needs one of its own. `None`: it lives in memory,
+    /// and is gone when all nodes are.
+    pub(crate) data_dir: Option<PathBuf>,
     /// What clients must prove, if anything.
     pub(crate) api_token: Option<SecretSource>,
     /// How to log. `None`: as fits where stderr goes.
@@ -214,7 +217,7 @@ pub(super) fn read(
             &[("text", LogFormat::Text), ("json", LogFormat::Json)],
         )
     });
-    refuse_data_dir(&mut layers, problems);
+    let data_dir = read_data_dir(&mut layers, problems);
     if let Some(file) = layers.file {
         file.finish(problems);
     }
@@ -235,6 +238,7 @@ pub(super) fn read(
         expect: expect?,
         zone,
         drain_wait,
+        data_dir,
         api_token,
         log,
     })
@@ -428,17 +432,11 @@ fn parse_seed(text: &str) -> Option<Seed> {
     })
 }
 
-/// Keeping state across a restart of the whole cluster is to come; a folder that is ignored would be a lie.
-fn refuse_data_dir(layers: &mut Layers<'_>, problems: &mut Problems) {
-    if let Some(given) = layers
-        .flag("data_dir")
-        .or_else(|| layers.variable("data_dir"))
-    {
-        problems.add(&given.place, "not in this version", "leave it out");
-    }
-    if let Some(file) = &mut layers.file {
-        file.not_yet("data_dir", problems);
-    }
+fn read_data_dir(layers: &mut Layers<'_>, problems: &mut Problems) -> Option<PathBuf> {
+    let given = layers.pick("data_dir", problems)?;
+    problems.parse(&given, "a directory", |path| {
+        (!path.is_empty()).then(|| PathBuf::from(path))
+    })
 }
 
 fn given(value: &str, place: &str) -> Given<String> {

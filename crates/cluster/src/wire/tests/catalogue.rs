@@ -163,6 +163,32 @@ fn what_catalogues_say() {
     }
 }
 
+/// What lies in data directories, and is read by later versions.
+#[test]
+fn a_record_that_is_kept() {
+    let limit = Limit::new(Algorithm::Gcra, 5, Nanos::from_millis(300)).unwrap();
+    let content = Content::KeyLimit(KeyLimit {
+        limit,
+        as_token_bucket: true,
+    });
+    let address = Address::new(Kind::KeyLimit, "d".into(), "u1".into()).unwrap();
+    let stamp = |time, incarnation| Stamp::new(time, ReplicaId(incarnation)).unwrap();
+    let record = Record::new(Some(content), stamp(300, 7), Seen::of([stamp(1, 9)]));
+    let known = bytes_of("0110 01 0164 027531 ac02 07 01 01 09 01 01 00 00 05 ac02 05 01");
+    assert_eq!(encode_record(&address, &record)[..], known);
+    assert_eq!(decode_record(&known), Ok((address, record)));
+    let malformed = |what| Err(WireError::Malformed { what });
+    assert_eq!(
+        decode_record(&known[..known.len() - 1]),
+        malformed("content")
+    );
+    assert_eq!(decode_record(&bytes_of("010f 0300")), malformed("kind"));
+    assert_eq!(
+        decode_record(&bytes_of("0310 00")),
+        Err(WireError::Version { given: 3 })
+    );
+}
+
 #[test]
 fn records_that_cannot_be_are_refused() {
     let out_of_bounds = |what| Err(WireError::OutOfBounds { what });

@@ -185,20 +185,21 @@ fn the_cookie_comes_from_one_place() {
 }
 
 #[test]
-fn a_data_dir_is_refused_wherever_it_is_given() {
-    for (flags, variables) in [
-        ("--data-dir /d", &[][..]),
-        ("", &[("WEIR_DATA_DIR", "/d")][..]),
-    ] {
-        let lines = Told {
+fn a_data_dir_is_read_wherever_it_is_given() {
+    let data_dir = |flags, variables, file| {
+        let told = Told {
             flags,
             variables,
-            file: "",
-        }
-        .check()
-        .unwrap_err();
-        assert!(lines[0].contains("not in this version"), "{lines:?}");
-    }
+            file,
+        };
+        told.check().map(|config| config.node.data_dir)
+    };
+    let (variable, file) = ([("WEIR_DATA_DIR", "/v")], "[node]\ndata_dir = \"/f\"");
+    let flagged = data_dir("--data-dir /d", &variable, file).unwrap();
+    assert_eq!(flagged, Some("/d".into()));
+    assert_eq!(data_dir("", &variable, file).unwrap(), Some("/v".into()));
+    assert_eq!(data_dir("", &[], file).unwrap(), Some("/f".into()));
+    assert_eq!(data_dir("", &[], "").unwrap(), None);
 }
 
 #[test]

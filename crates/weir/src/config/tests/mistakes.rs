@@ -90,9 +90,9 @@ fn a_mistake_in_node_or_cluster_is_refused_at_its_place() {
             "found \"yaml\"; accepted: \"text\", \"json\"",
         ),
         (
-            "[node]\ndata_dir = \"/d\"",
+            "[node]\ndata_dir = \"\"",
             "2: node.data_dir",
-            "not in this version",
+            "found \"\"; accepted: a directory",
         ),
         (
             "[cluster]\nreplica = 2",
