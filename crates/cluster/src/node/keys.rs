@@ -67,35 +67,38 @@ mod tests {
 
     use super::*;
 
-    fn policy(namespace: &str, name: &str) -> Policy {
+    fn policy(namespace: &Arc<str>, name: &Arc<str>) -> Policy {
         Policy {
-            namespace: namespace.into(),
-            name: name.into(),
+            namespace: Arc::clone(namespace),
+            name: Arc::clone(name),
             limit: Limit::new(Algorithm::Gcra, 5, Nanos::from_secs(60)).expect("a limit"),
             strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
         }
     }
 
-    /// More limits than are remembered, of two tenants and two clusters, some that share a name, asked by turns.
+    /// More limits than are remembered, of two tenants that share their names and two clusters, asked by turns.
     #[test]
     fn a_key_hashes_as_its_limit_says_whichever_was_asked_before() {
-        let clusters = [KeyHasher::new([7; 16]), KeyHasher::new([8; 16])];
-        let mut policies: Vec<Policy> = (0..3 * REMEMBERED)
-            .map(|number| policy("acme", &format!("limit {number}")))
-            .collect();
-        for place in 0..policies.len() {
-            let shared = Policy {
-                namespace: "other".into(),
-                ..policies[place].clone()
-            };
-            policies.push(shared);
+        let [one, two] = [7, 8].map(|secret| KeyHasher::new([secret; 16]));
+        let [acme, other]: [Arc<str>; 2] = ["acme".into(), "other".into()];
+        let of_both = |number| {
+            let name: Arc<str> = format!("limit {number}").into();
+            [&acme, &other].map(|tenant| policy(tenant, &name))
+        };
+        let limits: Vec<[Policy; 2]> = (0..3 * REMEMBERED).map(of_both).collect();
+        let check = |keys: &KeyHasher, policy: &Policy| {
+            let expected = keys.hash(&policy.namespace, &policy.name, "u1");
+            assert_eq!(hash(keys, policy, "u1"), expected);
+        };
+        // Each differs from the one before in one thing: the name, of which some share a place, the tenant, the cluster.
+        for [acme, _] in &limits {
+            check(&one, acme);
         }
-        for keys in clusters.iter().chain(&clusters) {
-            for policy in policies.iter().flat_map(|policy| [policy, policy]) {
-                let expected = keys.hash(&policy.namespace, &policy.name, "u1");
-                assert_eq!(hash(keys, policy, "u1"), expected);
-            }
+        for [acme, other] in &limits {
+            check(&one, acme);
+            check(&one, other);
+            check(&two, other);
         }
     }
 }
