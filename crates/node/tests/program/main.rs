@@ -1,6 +1,7 @@
 //! Nodes in a program: this one.
 
 mod leaves_nothing;
+mod listeners;
 mod redis;
 #[path = "../../../coordinator-redis/tests/redis/server.rs"]
 mod redis_server;
