@@ -1,7 +1,7 @@
 //! What programs can name of `client`, `layer` and `node` stands in `docs/surface/`: whoever changes it sees that, and so
 //! does whoever reads the change.
 //!
-//! Read from the source, not from what the compiler knows (decision 44): derives stand for what they implement, and
+//! Read from the source, not from what the compiler knows (decision 45): derives stand for what they implement, and
 //! what other crates' items look like stands in their own file or nowhere.
 
 use std::collections::BTreeSet;
