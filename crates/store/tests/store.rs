@@ -146,7 +146,8 @@ fn files_of_somebody_else_are_refused() {
 
 #[test]
 fn damaged_ones_are_refused() {
-    let damage: [(&str, fn(&mut Vec<u8>)); 6] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damage: [(&str, Damage); 6] = [
         ("format", Vec::clear),
         ("format", |bytes| bytes[0] = b'W'),
         ("format", |bytes| bytes.truncate(40)),

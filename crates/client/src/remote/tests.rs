@@ -49,7 +49,7 @@ async fn who_has_no_time_to_answer_is_not_asked() {
     let none = remote.clone().with_deadline(Duration::ZERO);
     let hit = none.limit("login").unwrap().key("u1").check().await;
     assert_eq!(hit.unwrap_err().counted(), Counted::No);
-    assert_eq!(remote.nodes.ejected()[1], false);
+    assert!(!remote.nodes.ejected()[1]);
 }
 
 /// Whoever set a token or a deadline on a clone once began with nodes of which nothing was known.

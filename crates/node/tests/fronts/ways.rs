@@ -258,7 +258,10 @@ impl<L: Limits> Way for Program<L> {
         Some(told.unwrap_or_else(|error| match error {
             Error::UnknownLimit { .. } => Told::UnknownLimit,
             Error::NeverConforms { .. } => Told::NeverConforms,
-            Error::NoDecision { counted, .. } if counted == Counted::No => Told::NoDecision,
+            Error::NoDecision {
+                counted: Counted::No,
+                ..
+            } => Told::NoDecision,
             error => panic!("{error}"),
         }))
     }
