@@ -4,7 +4,7 @@ mod counts;
 mod parts;
 mod windows;
 
-use quota::{Stamp, UnixNanos};
+use quota::{Cost, Stamp, UnixNanos};
 
 use crate::ask::{Ask, Command, Operation, Outcome, Parcel};
 use crate::codec::Malformed;
@@ -77,8 +77,9 @@ impl Machine {
                 .change(*key, |count| limit.refund(now, count, *cost)),
             Operation::Reset => self.counts.change(*key, |count| limit.reset(now, count)),
         };
-        // What changed nothing may be decided anew: whoever asks again has not heard the first decision.
-        if taken.added != 0 {
+        // What was denied, too: it may have been asked again of another leader while its answer was on the way, and that
+        // comes into the log behind both the answer and a refund. A peek changes nothing, however often.
+        if *operation != Operation::Hit(Cost::new(0)) {
             self.windows.of(origin).remember(*sequence, taken.decision);
         }
         Outcome::Decided(taken.decision)

@@ -75,6 +75,28 @@ fn the_same_id_counts_once_and_gets_the_same_decision_until_it_is_settled() {
     assert_eq!(machine.remembered(), 2);
 }
 
+/// Seed 119 of the simulator: a hit was asked again of a new leader, its denial arrived, a refund made room, and the second
+/// asking was admitted: counted, although its client had been told that it was denied.
+#[test]
+fn what_was_denied_is_not_admitted_when_it_is_asked_again() {
+    let mut machine = Machine::default();
+    let spend = ask(1, 1, ten_a_second(), Operation::Hit(Cost::new(10)));
+    let denied = ask(2, 1, ten_a_second(), ONE);
+    let told = apply(&mut machine, &entry(0, 1, &[spend, denied]));
+    let refund = ask(3, 1, ten_a_second(), Operation::Refund(Cost::new(5)));
+    assert_eq!(left(apply(&mut machine, &entry(0, 1, &[refund]))[0]), 5);
+    assert_eq!(apply(&mut machine, &entry(0, 1, &[denied])), told[1..]);
+    // As with a reset of a key that was full: asked again, it takes away nothing that was counted since.
+    let reset = ask(4, 2, ten_a_second(), Operation::Reset);
+    apply(
+        &mut machine,
+        &entry(0, 1, &[reset, ask(5, 2, ten_a_second(), ONE)]),
+    );
+    apply(&mut machine, &entry(0, 1, &[reset]));
+    let peek = ask(6, 2, ten_a_second(), Operation::Hit(Cost::new(0)));
+    assert_eq!(left(apply(&mut machine, &entry(0, 1, &[peek]))[0]), 9);
+}
+
 #[test]
 fn a_node_that_says_nothing_for_a_minute_is_forgotten() {
     let mut machine = Machine::default();
