@@ -19,6 +19,7 @@ mod reign;
 mod settings;
 mod surroundings;
 mod transfer;
+mod writes;
 
 pub use admitted::HitId;
 pub use copies::Copies;

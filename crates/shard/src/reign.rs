@@ -1,8 +1,8 @@
-//! What an owner keeps while it owns: its writes, and how far each peer has confirmed them.
+//! What an owner keeps while it owns: how far each peer has confirmed its writes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use delta_crdt::{Cell, Cells, Digest, Dot, Evicted, ReplicaId, Term};
+use delta_crdt::{Cell, Cells, Digest, Evicted, ReplicaId};
 use membership::{Lease, View};
 use quota::{BootNanos, KeyHash, Nanos};
 
@@ -10,7 +10,8 @@ use crate::admitted::{AdmittedHits, HitId};
 use crate::message::{Baseline, Buckets, CopyId, Message};
 use crate::record::Record;
 use crate::settings::Partition;
-use crate::transfer::{HIT_ID_BYTES, Transfer, bytes_of};
+use crate::transfer::{Transfer, bytes_of};
+use crate::writes::{Delta, What, Write};
 
 /// Every bucket of a digest.
 pub(crate) const ALL_BUCKETS: Buckets = Buckets::MAX;
@@ -20,52 +21,6 @@ pub(crate) const ALL_BUCKETS: Buckets = Buckets::MAX;
 /// At 48 bytes a write this is 3 MiB for one shard at worst; it covers a quarter of a second (the
 /// default `max_lag`, after which answers wait anyhow) of 260 000 hits a second on this one shard.
 const RECENT_MAX: usize = 65_536;
-
-#[derive(Debug)]
-struct Write {
-    what: What,
-    at: BootNanos,
-}
-
-const _: () = assert!(size_of::<Write>() <= 48, "as RECENT_MAX has it");
-
-#[derive(Debug)]
-enum What {
-    /// Something was counted, or given back.
-    Counted {
-        key: KeyHash,
-        admitted: Option<HitId>,
-    },
-    /// The key was let go. Boxed, for hits are the usual.
-    Evicted(Box<Evicted>),
-    /// Another node had admitted these hits: at least one, at most as many as one of its messages names.
-    Remembered(Box<[HitId]>),
-}
-
-impl Write {
-    /// The key that it changed. `None`: none.
-    fn key(&self) -> Option<KeyHash> {
-        match &self.what {
-            What::Counted { key, .. } => Some(*key),
-            What::Evicted(evicted) => Some(evicted.key()),
-            What::Remembered(_) => None,
-        }
-    }
-
-    fn admitted(&self) -> &[HitId] {
-        match &self.what {
-            What::Counted { admitted, .. } => admitted.as_slice(),
-            What::Evicted(_) => &[],
-            What::Remembered(ids) => ids,
-        }
-    }
-}
-
-/// Bytes of one delta. What has been written beyond leaves when it is confirmed.
-///
-/// Writes of one shard while one delta is under way are some kilobytes; only those of large `sliding_log` keys, whose
-/// cells are sent whole, come near it. Well below the longest frame that peers take.
-const DELTA_BYTES: usize = 512 * 1024;
 
 /// How often the time is doubled after which a delta is sent again.
 ///
@@ -631,61 +586,6 @@ fn streaming(acked: u64) -> Stage {
         sent: acked,
         sent_at: BootNanos::ZERO,
         repeats: 0,
-    }
-}
-
-/// What one delta holds of the writes that wait.
-struct Delta {
-    writes: u64,
-    cells: Vec<(KeyHash, Cell)>,
-    admitted: Vec<HitId>,
-}
-
-impl Delta {
-    /// The cells that `writes`, the first of which is number `first`, changed: each as it is now, after what says that it was
-    /// evicted meanwhile, if it was.
-    ///
-    /// An eviction is told even where the key has been counted anew: what was known before may have been written
-    /// under an earlier term, of which the new count says nothing.
-    ///
-    /// `first` counts all writes of the owner, as its dots do.
-    fn of<'a>(
-        writes: impl Iterator<Item = &'a Write>,
-        first: u64,
-        term: Term,
-        cells: &Cells,
-    ) -> Self {
-        let mut delta = Self {
-            writes: 0,
-            cells: Vec::new(),
-            admitted: Vec::new(),
-        };
-        let (mut seen, mut changed) = (BTreeSet::new(), Vec::new());
-        let mut bytes = 0;
-        for (write, seq) in writes.zip(first..) {
-            if DELTA_BYTES <= bytes {
-                break;
-            }
-            delta.writes += 1;
-            delta.admitted.extend(write.admitted());
-            if let What::Remembered(ids) = &write.what {
-                bytes += ids.len() * HIT_ID_BYTES;
-            }
-            let Some(key) = write.key() else { continue };
-            if let What::Evicted(evicted) = &write.what {
-                let cell = evicted.cell(Dot::new(term, seq));
-                bytes += bytes_of(&cell);
-                delta.cells.push((key, cell));
-            }
-            if seen.insert(key)
-                && let Some(cell) = cells.get(key)
-            {
-                bytes += bytes_of(&cell);
-                changed.push((key, cell));
-            }
-        }
-        delta.cells.append(&mut changed);
-        delta
     }
 }
 

@@ -3,14 +3,13 @@
 use delta_crdt::{Dot, ReplicaId};
 use quota::{BootNanos, Cost, Decision, KeyHash, Limit, Now, Verdict};
 
+use super::tenure::FOR_EVER;
 use super::{Shard, State, owner_term};
 use crate::admitted::HitId;
 use crate::effect::{Effect, Note};
 use crate::record::Record;
 use crate::settings::{Fault, Partition};
 use crate::surroundings::Surroundings;
-
-use super::tenure::FOR_EVER;
 
 /// What a hit does to its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
