@@ -223,12 +223,8 @@ fn as_of(count: Count, limit: &Limit, now: UnixNanos, written_at: UnixNanos) -> 
         Count::Gcra(tat) | Count::LeakyBucket(tat) if drains_by(tat) && is_of(&count, limit) => {
             // As much as was owed when it was written, or a spent key owes.
             let most = u64::from(limit.burst()).max(count.used(limit, written_at));
-            let excess = count.used(limit, now).saturating_sub(most);
-            earlier(
-                &count,
-                tat,
-                u128::from(excess) * u128::from(tat.period().get()),
-            )
+            let excess = owed(tat, now).saturating_sub(u128::from(most));
+            earlier(&count, tat, excess * u128::from(tat.period().get()))
         }
         Count::Gcra(tat) | Count::LeakyBucket(tat) => {
             let ahead = u128::from((written_at - now).get());
@@ -253,6 +249,14 @@ fn is_of(count: &Count, limit: &Limit) -> bool {
     }
 }
 
+/// Units of `tat` that have not drained by `now`. [`Count::used`] ends at `u64::MAX`, and years of a fast rate do not.
+fn owed(tat: &Tat, now: UnixNanos) -> u128 {
+    let units = u128::from(tat.units());
+    let drains_at = u128::from(tat.at().get()) * units + u128::from(tat.fraction());
+    let parts = drains_at.saturating_sub(u128::from(now.get()) * units);
+    parts.div_ceil(u128::from(tat.period().get()))
+}
+
 /// `tat`, which is that of `count`, by so many of its parts of a nanosecond earlier.
 fn earlier(count: &Count, tat: &Tat, parts: u128) -> Count {
     let units = u128::from(tat.units());
@@ -273,6 +277,16 @@ fn scripts_decide_as_the_pure_limit_does() {
 #[test]
 fn changed_limits_keep_what_the_pure_limit_keeps() {
     check(500, histories(2));
+}
+
+/// More units than 64 bits hold stand in a clock's step of 99 days back, at 2^31 units a millisecond.
+#[tokio::test]
+async fn a_clock_that_steps_back_by_more_units_than_64_bits_hold_owes_a_spent_key() {
+    let server = Server::start();
+    let link = connected(&server).await;
+    let limit = Limit::new(Algorithm::Gcra, (1 << 31) - 10, Nanos::from_millis(1)).unwrap();
+    let events = [Event::Hit(1), Event::Back(8_589_934_632_001), Event::Hit(1)];
+    play(&link, &Scripts::new(), limit, &events).await.unwrap();
 }
 
 #[test]
