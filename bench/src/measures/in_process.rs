@@ -201,6 +201,7 @@ pub(crate) fn node_config(name: &str, advertise: SocketAddr) -> ClusterConfig {
         advertise: advertise.to_string(),
         http: String::new(),
         zone: None,
+        asks: false,
         data_dir: None,
         expect: None,
         join: Vec::new(),

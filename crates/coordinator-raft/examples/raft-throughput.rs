@@ -44,6 +44,7 @@ fn start_three() -> Vec<Node> {
             name: format!("node{id}"),
             is_alive: true,
             is_leaving: false,
+            votes: true,
         })
         .collect();
     let (sender, members) = watch::channel(members);

@@ -90,6 +90,7 @@ mod tests {
             name: name.to_owned(),
             is_alive,
             is_leaving: false,
+            votes: true,
         }
     }
 

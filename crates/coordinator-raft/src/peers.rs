@@ -49,4 +49,6 @@ pub struct Member {
     pub is_alive: bool,
     /// Whether it is about to leave: it decides on, but votes no more.
     pub is_leaving: bool,
+    /// Whether its vote may be wanted. Of one that comes and goes often it is not: it only learns.
+    pub votes: bool,
 }

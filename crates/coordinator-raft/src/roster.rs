@@ -31,7 +31,7 @@ pub(crate) enum Change {
 impl Roster<'_> {
     /// The next change, one at a time.
     ///
-    /// Live members learn. Of those that have caught up, the lowest names come to vote, until there are one, three or
+    /// Live members learn. Of those that have caught up and may vote, the lowest names come to vote, until there are one, three or
     /// five: an even number bears no more losses than the odd one below. Voters that are dead or leaving go as soon as a
     /// majority remains, also if that leaves an even number: fewer than are alive would hold less than there is.
     pub(crate) fn next_change(&self) -> Option<Change> {
@@ -70,6 +70,7 @@ impl Roster<'_> {
             .filter(|(id, _)| {
                 self.nodes.contains(id) && !voters.contains(id) && self.caught_up.contains(id)
             })
+            .filter(|(id, _)| self.may_vote(**id))
             .map(|(&id, &name)| (name, id))
             .collect();
         candidates.sort_unstable();
@@ -95,12 +96,17 @@ impl Roster<'_> {
         voters.len() / 2 < alive
     }
 
+    fn may_vote(&self, id: u32) -> bool {
+        let mut members = self.members.iter();
+        members.any(|member| member.id == id && member.votes)
+    }
+
     fn alive(&self) -> impl Iterator<Item = u32> {
         let alive = self.members.iter().filter(|member| member.is_alive);
         alive.map(|member| member.id)
     }
 
-    /// Those that may vote, by id.
+    /// Those that may learn, by id.
     fn live(&self) -> BTreeMap<u32, &str> {
         self.members
             .iter()

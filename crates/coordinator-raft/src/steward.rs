@@ -128,28 +128,27 @@ impl<P: Peers> Steward<P> {
         self.node.found(epoch + 1, parts, None).await;
     }
 
-    /// Whether this node is the furthest, and of those the one with the lowest name.
+    /// Whether this node is the furthest of those that may vote, and of those the one with the lowest name.
     fn is_first<T: Ord>(
         &self,
         members: &[Member],
         census: &Census,
         far: impl Fn(&Standing) -> T,
     ) -> bool {
+        let member = |id: u32| members.iter().find(|member| member.id == id);
         let rank = |id: u32, standing: &Standing| {
-            let name = members.iter().find(|member| member.id == id);
-            let name = name.map_or("", |member| member.name.as_str()).to_owned();
-            (std::cmp::Reverse(far(standing)), name, id)
+            let name = member(id).map_or("", |member| member.name.as_str());
+            (std::cmp::Reverse(far(standing)), name.to_owned(), id)
         };
+        let votes = |id: u32| member(id).is_none_or(|member| member.votes);
         let me = self.node.config.me;
         let mine = (
             std::cmp::Reverse(far(&self.node.standing())),
             self.node.config.name.clone(),
             me,
         );
-        census
-            .standings
-            .iter()
-            .all(|(&id, it)| mine <= rank(id, it))
+        let mut others = census.standings.iter().filter(|&(&id, _)| votes(id));
+        votes(me) && others.all(|(&id, it)| mine <= rank(id, it))
     }
 
     /// What every member does.

@@ -92,6 +92,8 @@ pub struct Member {
     pub incarnation: u64,
     /// Shards that it owns.
     pub shards: u32,
+    /// Whether it owns and holds no shard, ever: it asks the others.
+    pub asks: bool,
     /// `ADDR:PORT` of its HTTP front. Empty while unknown.
     pub http: String,
     /// `ADDR:PORT` of its node-to-node traffic. Empty while unknown.

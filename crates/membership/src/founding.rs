@@ -15,6 +15,8 @@ const FRESH: Nanos = Nanos::from_secs(5);
 /// How a node may come to found a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FoundingRules {
+    /// It would own nothing: a cluster of it alone decides nothing.
+    pub asks: bool,
     /// Only a majority decides: a cluster beside one that cannot be seen would admit what that one has admitted.
     pub quorum: bool,
     /// Whether addresses were given at which the others should be.
@@ -72,12 +74,17 @@ impl Founding {
     /// Whether this node would found a cluster. One that must join one never does.
     #[must_use]
     pub fn founds(&self) -> bool {
-        !self.rules.quorum || !self.rules.has_seeds || self.rules.expect.is_some()
+        let must_join = self.rules.quorum && self.rules.has_seeds && self.rules.expect.is_none();
+        !self.rules.asks && !must_join
     }
 
-    /// Whom this node expects to found the cluster. `None`: nobody that it has met would.
+    /// Whom this node expects to found the cluster. `None`: nobody that it has met would, or it would count for nothing
+    /// there.
     #[must_use]
     pub fn follows(&self, now: BootNanos) -> Option<&str> {
+        if self.rules.asks {
+            return None;
+        }
         let me = self.founds().then_some(self.me.as_str());
         let others = self.fresh(now).filter(|(_, newcomer)| newcomer.founds);
         others.map(|(name, _)| name).chain(me).min()
@@ -125,6 +132,7 @@ impl Founding {
             expect,
             look_around,
             patience,
+            ..
         } = self.rules;
         let is_first = self.follows(now) == Some(&self.me);
         let waits = match expect {

@@ -9,6 +9,7 @@ fn at(millis: u64) -> BootNanos {
 
 fn rules(quorum: bool, has_seeds: bool, expect: Option<usize>) -> FoundingRules {
     FoundingRules {
+        asks: false,
         quorum,
         has_seeds,
         expect,
@@ -77,6 +78,31 @@ fn a_node_that_was_given_nobody_founds_after_a_look_around() {
 fn whose_addresses_are_silent_goes_on_alone_only_where_sides_may_part() {
     assert_eq!(founds_alone_at(rules(false, true, None)), Some(5_000));
     assert_eq!(founds_alone_at(rules(true, true, None)), None);
+}
+
+#[test]
+fn a_node_that_asks_founds_no_cluster_and_stops_nobody_from_it() {
+    let asks = FoundingRules {
+        asks: true,
+        ..rules(false, false, None)
+    };
+    for expect in [None, Some(1)] {
+        assert_eq!(founds_alone_at(FoundingRules { expect, ..asks }), None);
+    }
+    let mut asking = Founding::new(at(0), "a", asks);
+    asking.on_newcomer(at(100), "b", true, Some("b"));
+    let told = (asking.founds(), asking.follows(at(100)));
+    assert_eq!(told, (false, None));
+    for (expect, step) in [
+        (None, FoundingStep::Found),
+        (Some(1), FoundingStep::Found),
+        (Some(2), FoundingStep::Look),
+    ] {
+        let mut founds = Founding::new(at(0), "b", rules(true, false, expect));
+        founds.on_newcomer(at(100), "a", told.0, told.1);
+        assert_eq!(founds.step(at(300)), step, "{expect:?}");
+        assert_eq!(founds.founders(at(300)), ["b"]);
+    }
 }
 
 #[test]

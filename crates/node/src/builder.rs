@@ -33,11 +33,26 @@ pub struct Builder {
     pub(crate) expect: Option<usize>,
     pub(crate) neighbours: Option<PathBuf>,
     pub(crate) zone: Option<String>,
+    pub(crate) role: Role,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) drain_wait: Duration,
     pub(crate) api_token: Option<String>,
     pub(crate) metrics: Option<Metrics>,
     pub(crate) strategies: Vec<Strategy>,
+}
+
+/// The part that a node has in its cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum Role {
+    /// It owns a share of the keys, and holds copies of others.
+    #[default]
+    Owns,
+    /// It owns and holds nothing, and has no vote: each hit on a shared limit is decided by another node. For programs that
+    /// come and go often: no key moves when one does.
+    ///
+    /// It joins a cluster and never founds one: [`Builder::start`] waits until it has met a node that owns.
+    Asks,
 }
 
 /// Why a node did not start. Nothing of it runs.
@@ -114,6 +129,7 @@ impl Builder {
             expect: None,
             neighbours: None,
             zone: None,
+            role: Role::Owns,
             data_dir: None,
             drain_wait: Duration::ZERO,
             api_token: None,
@@ -244,6 +260,12 @@ impl Builder {
     /// Where the node stands. Replicas prefer another zone.
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
         self.zone = Some(zone.into());
+        self
+    }
+
+    /// Its part in the cluster. Default [`Role::Owns`].
+    pub fn role(mut self, role: Role) -> Self {
+        self.role = role;
         self
     }
 

@@ -11,7 +11,7 @@ use front_resp::RespConfig;
 use limiter::Limiter;
 use tokio::sync::watch;
 
-use crate::builder::{Builder, StartError};
+use crate::builder::{Builder, Role, StartError};
 use crate::config::NAMESPACE;
 use crate::front::{grpc_config, http_config};
 use crate::listeners::advertised;
@@ -92,12 +92,14 @@ impl Node {
             name: builder.name.clone(),
             http: told.unwrap_or_default(),
             cluster: advertise.to_string(),
+            asks: builder.role == Role::Asks,
         };
         let config = ClusterConfig {
             name: builder.name.clone(),
             advertise: me.cluster.clone(),
             http: me.http.clone(),
             zone: builder.zone,
+            asks: builder.role == Role::Asks,
             join,
             neighbours: builder.neighbours,
             data_dir: builder.data_dir,

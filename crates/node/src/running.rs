@@ -177,6 +177,7 @@ pub(crate) fn cluster_config(config: &Config, cookie: Cookie) -> ClusterConfig {
         advertise: String::new(),
         http: String::new(),
         zone: None,
+        asks: false,
         join: Vec::new(),
         neighbours: None,
         data_dir: None,

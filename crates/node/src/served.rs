@@ -35,6 +35,8 @@ pub(crate) struct Me {
     pub(crate) http: String,
     /// `ADDR:PORT` that other nodes dial.
     pub(crate) cluster: String,
+    /// Whether it owns nothing.
+    pub(crate) asks: bool,
 }
 
 /// What a node has once it has joined.
@@ -108,6 +110,7 @@ impl Served {
             name,
             http,
             cluster,
+            asks,
         } = &self.me;
         ClusterStatus {
             node: name.clone(),
@@ -117,6 +120,7 @@ impl Served {
                 status: MemberStatus::Alive,
                 incarnation: 0,
                 shards: 0,
+                asks: *asks,
                 http: http.clone(),
                 cluster: cluster.clone(),
                 silent: Nanos::ZERO,

@@ -47,11 +47,13 @@ pub enum Bug {
     GoesOnPoisoned,
     /// A replica that a panic left without its copy waits for somebody to find out.
     PoisonedAsksNobody,
+    /// A node that only asks is met as one that takes its share.
+    AsksAndOwns,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::IgnoresLease,
         Self::AsksOneHolder,
         Self::RetryCountsTwice,
@@ -73,6 +75,7 @@ impl Bug {
         Self::CopiesHoldUpHits,
         Self::GoesOnPoisoned,
         Self::PoisonedAsksNobody,
+        Self::AsksAndOwns,
     ];
 
     /// The promise that the bug is there to break: it counts as caught when that one is seen broken. `None`: any.
@@ -92,6 +95,7 @@ impl Bug {
             Self::CopiesHoldUpHits => Some("lanes"),
             Self::GoesOnPoisoned => Some("P1/P2"),
             Self::PoisonedAsksNobody => Some("copies"),
+            Self::AsksAndOwns => Some("asks"),
             _ => None,
         }
     }
@@ -119,7 +123,8 @@ impl Bug {
             | Self::KeepsEvidence
             | Self::RepeatsOldRosters
             | Self::CopiesHoldUpHits
-            | Self::GoesOnPoisoned => None,
+            | Self::GoesOnPoisoned
+            | Self::AsksAndOwns => None,
         }
     }
 }

@@ -13,6 +13,8 @@ pub struct Scenario {
     pub seed: u64,
     /// Nodes at the start, 1 to 9.
     pub nodes: usize,
+    /// Whether one host more runs a node that asks the others and owns nothing.
+    pub asks: bool,
     /// Copies besides the owner's.
     pub replicas: usize,
     /// Keys that are hit.
@@ -68,6 +70,7 @@ impl Scenario {
                 62 => 9,
                 _ => 5,
             },
+            asks: seed % 7 == 5 && seed % 64 != 62,
             // Fast, available and never split: what is lost with an owner is excused, and nothing else.
             replicas: if seed % 16 == 9 { 0 } else { 2 },
             keys: 50,

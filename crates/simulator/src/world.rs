@@ -28,6 +28,7 @@ use crate::scenario::{Report, Scenario};
 use crate::workload::{Target, operation, targets};
 
 use evictions::Evictions;
+use life::ASKING;
 
 const MILLIS: SimTime = 1_000_000;
 const SECONDS: SimTime = 1_000 * MILLIS;
@@ -180,6 +181,9 @@ impl World {
     fn play(&mut self) {
         for host in 0..self.scenario.nodes {
             self.at(host as SimTime * 50 * MILLIS, Happening::Join(host));
+        }
+        if self.scenario.asks {
+            self.at(CLIENTS_START, Happening::Join(ASKING));
         }
         self.at(CLIENTS_START, Happening::Client);
         let first_fault = CLIENTS_START + self.scenario.fault_every * SECONDS;

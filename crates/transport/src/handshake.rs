@@ -67,6 +67,8 @@ pub struct Hello {
     pub http: String,
     /// Where the node stands. `None` when zones are not named.
     pub zone: Option<String>,
+    /// Whether it owns and holds nothing: it asks the others.
+    pub asks: bool,
 }
 
 impl Hello {
@@ -122,6 +124,9 @@ impl HandshakeKey {
     }
 }
 
+/// Follows the greeting of a node that asks.
+const ASKS: u8 = 1;
+
 /// A [`Hello`] as it travels, here and inside of what the control plane says.
 #[derive(Serialize, Deserialize)]
 pub struct WireHello {
@@ -161,8 +166,23 @@ impl From<WireHello> for Hello {
             cluster: wire.cluster,
             http: wire.http,
             zone: wire.zone,
+            asks: false,
         }
     }
+}
+
+/// A greeting, and a byte after it of a node that asks: one of the format before reads no further than the greeting.
+fn encode_greeting(greeting: &impl Serialize, me: &Hello) -> Vec<u8> {
+    let mut body = encode(greeting);
+    body.extend(me.asks.then_some(ASKS));
+    body
+}
+
+/// What [`encode_greeting`] encoded: the greeting, and whether its author asks.
+fn decode_greeting<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, bool), HandshakeError> {
+    let decoded = postcard::take_from_bytes(body);
+    let (greeting, rest) = decoded.map_err(|_| HandshakeError::Foreign)?;
+    Ok((greeting, rest.first() == Some(&ASKS)))
 }
 
 /// Greets the node at the other end of `stream`, which this end has opened.
@@ -225,10 +245,11 @@ where
     stream.read_exact(&mut theirs).await?;
     let version = agreed_version(&theirs)?;
 
-    let hello = encode(&ClientHello {
+    let greeting = ClientHello {
         hello: me.into(),
         attempt,
-    });
+    };
+    let hello = encode_greeting(&greeting, me);
     let proof = key
         .mac(b"weir client", &[&mine, &theirs, &hello])
         .finalize()
@@ -249,9 +270,12 @@ where
     if let Some(refusal) = Refusal::from_code(code) {
         return Err(HandshakeError::RefusedBy(refusal));
     }
-    let peer: WireHello = decode(body)?;
+    let (peer, asks) = decode_greeting::<WireHello>(body)?;
     Ok(Proven {
-        peer: peer.into(),
+        peer: Hello {
+            asks,
+            ..peer.into()
+        },
         version,
         plane,
         attempt,
@@ -293,12 +317,15 @@ where
         write_frame(stream, &[&[Refusal::WrongCookie.code()]]).await?;
         return Err(HandshakeError::Refused(Refusal::WrongCookie));
     }
-    let client: ClientHello = decode(hello)?;
-    let peer = Hello::from(client.hello);
+    let (client, asks) = decode_greeting::<ClientHello>(hello)?;
+    let peer = Hello {
+        asks,
+        ..client.hello.into()
+    };
 
     let verdict = admit(&peer, plane);
     let (code, body) = match &verdict {
-        Ok(me) => (0, encode(&WireHello::from(me))),
+        Ok(me) => (0, encode_greeting(&WireHello::from(me), me)),
         Err(refusal) => (refusal.code(), Vec::new()),
     };
     let proof = key
@@ -381,10 +408,6 @@ async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Han
 
 fn encode(value: &impl Serialize) -> Vec<u8> {
     postcard::to_allocvec(value).expect("strings and integers can be encoded")
-}
-
-fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, HandshakeError> {
-    postcard::from_bytes(body).map_err(|_| HandshakeError::Foreign)
 }
 
 #[cfg(test)]

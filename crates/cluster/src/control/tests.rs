@@ -41,6 +41,7 @@ async fn node(name: &str, replica: u32) -> (Transport, Control) {
         cluster: transport.advertised().to_owned(),
         http: String::new(),
         zone: None,
+        asks: false,
     };
     let mut events = transport.start(
         hello,
@@ -184,6 +185,7 @@ fn envelopes_come_back_as_they_were_and_rubbish_does_not() {
         cluster: "a:1".to_owned(),
         http: "a:2".to_owned(),
         zone: Some("north".to_owned()),
+        asks: false,
     };
     let sealed = gateway::envelope(&from, b"body");
     assert_eq!(

@@ -51,6 +51,8 @@ pub struct Peer {
     pub name: String,
     /// What this node believes of it. [`Status::Dead`] also of an incarnation that another has followed.
     pub status: Status,
+    /// Whether it owns and holds nothing.
+    pub asks: bool,
 }
 
 struct Pending {
@@ -202,12 +204,14 @@ impl Cluster {
     /// The members that this node knows of, itself and the dead included.
     #[must_use]
     pub fn peers(&self) -> Vec<Peer> {
+        let asking = self.asking();
         let peers = self.with_membership(|membership, _| {
             let members = membership.roster().iter().filter(|m| m.belongs());
             let peer = |member: &membership::Member| Peer {
                 replica: member.replica,
                 name: member.name.clone(),
                 status: membership.status(member.replica).unwrap_or(Status::Dead),
+                asks: asking.contains(&member.replica),
             };
             members.map(peer).collect()
         });

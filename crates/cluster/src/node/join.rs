@@ -161,6 +161,7 @@ impl Cluster {
             cluster: transport.advertised().to_owned(),
             http: config.http.clone(),
             zone: config.zone.clone(),
+            asks: config.asks,
         };
         let cluster = Self::assemble(
             config,
@@ -398,7 +399,8 @@ impl Cluster {
                     .owner(shard::ShardId(shard))
                     .is_some_and(|owner| world.view.contains(owner))
             });
-            let counts = world.view.counts(self.inner.me) && self.no_quorum().is_none();
+            let counts = self.inner.config.asks || world.view.counts(self.inner.me);
+            let counts = counts && self.no_quorum().is_none();
             if owned && counts && (all_heard == Some(true) || !patience) {
                 return;
             }

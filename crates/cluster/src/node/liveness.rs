@@ -182,7 +182,11 @@ pub(crate) fn member_of(hello: &Hello) -> Member {
         name: hello.name.clone(),
         incarnation: hello.incarnation,
         replica: hello.replica,
-        standing: Standing::Joined,
+        standing: match hello.asks {
+            false => Standing::Joined,
+            // Nothing is placed on one that leaves, which differs from one that asks in how long it stays.
+            true => Standing::Leaving,
+        },
         contact: Contact {
             cluster: hello.cluster.clone(),
             http: hello.http.clone(),

@@ -57,6 +57,7 @@ impl Cluster {
     ) -> Result<Found, JoinError> {
         let ClusterConfig {
             name,
+            asks,
             join: seeds,
             expect,
             shards,
@@ -64,6 +65,7 @@ impl Cluster {
         } = &self.inner.config;
         let now = || self.inner.clock.now().boot;
         let rules = FoundingRules {
+            asks: *asks,
             quorum: shards.partition == shard::Partition::Quorum,
             has_seeds: !seeds.is_empty(),
             expect: *expect,

@@ -93,6 +93,8 @@ pub struct ClusterConfig {
     pub http: String,
     /// Where the node stands.
     pub zone: Option<String>,
+    /// Whether it owns and holds no shard: it asks the others, and never founds a cluster.
+    pub asks: bool,
     /// Where what people change at run time outlives this process. `None`: nowhere.
     pub data_dir: Option<PathBuf>,
     /// Live nodes to join.

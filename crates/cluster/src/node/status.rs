@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use coordinator::{ClusterStatus, Forgotten, Member, MemberStatus, Ownership, Policy};
+use delta_crdt::ReplicaId;
 use membership::Status as Liveness;
 use quota::Nanos;
 use shard::{Role, ShardId};
@@ -19,7 +20,8 @@ impl Cluster {
     pub fn status(&self) -> ClusterStatus {
         let now = self.inner.clock.now().boot;
         let world = self.inner.slots.world.load_full();
-        let live = world.view.members().len();
+        let takers = world.view.members().iter().filter(|seen| seen.takes_shards);
+        let live = takers.count();
         let configured = self.inner.config.shards.replicas;
         let possible = configured.min(live.saturating_sub(1));
         let mut owned: BTreeMap<u32, u32> = BTreeMap::new();
@@ -56,12 +58,17 @@ impl Cluster {
             short += u32::from(is_short);
             unsettled += u32::from(is_unsettled);
         }
+        let asking = self.asking();
         let members = self.with_membership(|membership, now| {
             let status = |member: &membership::Member| Member {
                 name: member.name.clone(),
-                status: believed(membership.status(member.replica)),
+                status: believed(
+                    membership.status(member.replica),
+                    asking.contains(&member.replica),
+                ),
                 incarnation: member.incarnation,
                 shards: owned.get(&member.replica.0).copied().unwrap_or_default(),
+                asks: asking.contains(&member.replica),
                 http: member.contact.http.clone(),
                 cluster: member.contact.cluster.clone(),
                 silent: now - membership.silent_since(member.replica).unwrap_or(now),
@@ -85,6 +92,14 @@ impl Cluster {
             raft: None,
             redis: None,
         }
+    }
+
+    /// Those of the members in touch that own and hold nothing.
+    pub(super) fn asking(&self) -> BTreeSet<ReplicaId> {
+        let peers = self.inner.transport.peers();
+        let peers = peers.into_iter().filter(|peer| peer.asks);
+        let me = self.inner.config.asks.then_some(self.inner.me);
+        peers.map(|peer| peer.replica).chain(me).collect()
     }
 
     /// Brings the gauges up to date, for whoever reads the metrics next.
@@ -200,10 +215,11 @@ impl Cluster {
     }
 }
 
-/// A member without evidence is held for dead.
-fn believed(status: Option<Liveness>) -> MemberStatus {
+/// A member without evidence is held for dead. One that asks stands with those that leave for as long as it lives.
+fn believed(status: Option<Liveness>, asks: bool) -> MemberStatus {
     match status {
         Some(Liveness::Alive) => MemberStatus::Alive,
+        Some(Liveness::Leaving) if asks => MemberStatus::Alive,
         Some(Liveness::Suspect) => MemberStatus::Suspect,
         Some(Liveness::Leaving) => MemberStatus::Leaving,
         Some(Liveness::Dead) | None => MemberStatus::Dead,

@@ -53,6 +53,7 @@ fn config(name: &str, cookie: &str, join: &[&Cluster], advertise: &str) -> Clust
         advertise: advertise.to_owned(),
         http: String::new(),
         zone: None,
+        asks: false,
         data_dir: None,
         join: seeds.collect(),
         neighbours: None,

@@ -60,6 +60,7 @@ pub(crate) fn hello(transport: &Transport, name: &str, incarnation: u64) -> Hell
         cluster: transport.advertised().to_owned(),
         http: "127.0.0.1:4000".to_owned(),
         zone: None,
+        asks: false,
     }
 }
 

@@ -25,6 +25,7 @@ async fn a_task_that_panics_starts_again_and_hits_are_decided_as_before() {
         name: "a".to_owned(),
         is_alive: true,
         is_leaving: false,
+        votes: true,
     };
     let config = RaftConfig {
         me: 1,

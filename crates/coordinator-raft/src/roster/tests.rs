@@ -1,15 +1,16 @@
 use super::*;
 
-/// Members by name, in the order of the alphabet: `a` is 1. Small letters live, `-a` is dead, `~a` leaves.
+/// Members by name, in the order of the alphabet: `a` is 1. Small letters live, `-a` is dead, `~a` leaves, `?a` asks.
 fn members(all: &str) -> Vec<Member> {
     all.split_whitespace()
         .map(|word| {
-            let name = word.trim_start_matches(['-', '~']);
+            let name = word.trim_start_matches(['-', '~', '?']);
             Member {
                 id: id(name),
                 name: name.to_owned(),
                 is_alive: !word.starts_with('-'),
                 is_leaving: word.starts_with('~'),
+                votes: !word.starts_with('?'),
             }
         })
         .collect()
@@ -54,6 +55,16 @@ fn members_learn_and_the_lowest_names_come_to_vote_in_odd_numbers() {
         Some(Change::Vote(ids("a b c d e")))
     );
     assert_eq!(next("a b c d e", "f g", all, all), None);
+}
+
+#[test]
+fn who_asks_learns_and_never_comes_to_vote() {
+    assert_eq!(next("b", "", "?a b", ""), Some(Change::Learn(ids("a"))));
+    assert_eq!(next("b", "a c", "?a b c", "a c"), None);
+    assert_eq!(
+        next("b", "a c d", "?a b c d", "a c d"),
+        Some(Change::Vote(ids("b c d")))
+    );
 }
 
 #[test]

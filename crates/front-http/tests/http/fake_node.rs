@@ -137,6 +137,7 @@ impl Node for FakeNode {
                 name: "oskar".into(),
                 status: MemberStatus::Suspect,
                 incarnation: 3,
+                asks: false,
                 shards: 341,
                 http: "127.0.0.1:4000".into(),
                 cluster: "127.0.0.1:5000".into(),

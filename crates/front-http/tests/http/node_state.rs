@@ -21,6 +21,7 @@ async fn the_cluster_is_told_as_the_node_sees_it() {
                 "status": "suspect",
                 "incarnation": 3,
                 "shards": 341,
+                "role": "owns",
                 "http": "127.0.0.1:4000",
                 "cluster": "127.0.0.1:5000",
                 "silent_ms": 400.0,

@@ -112,7 +112,8 @@ fn members(cluster: &Cluster) -> Vec<Member> {
         id: peer.replica.0,
         name: peer.name,
         is_alive: peer.status != Status::Dead,
-        is_leaving: peer.status == Status::Leaving,
+        is_leaving: peer.status == Status::Leaving && !peer.asks,
+        votes: !peer.asks,
     };
     cluster.peers().into_iter().map(member).collect()
 }

@@ -1,5 +1,6 @@
 //! Nodes in a program: this one.
 
+mod asks;
 mod leaves_nothing;
 mod listeners;
 mod redis;

@@ -197,7 +197,7 @@ impl Shard {
             .unwrap_or(around.order.len());
         let turn = CLAIM_TURN.times(1 + rank as u64);
         let is_first = first == Some(self.me) || turn <= now - since;
-        if is_first && !self.is_aside(around) {
+        if is_first && self.may_own(around) && !self.is_aside(around) {
             self.start_claim(around, None);
         }
     }

@@ -46,6 +46,13 @@ impl Shard {
         }
     }
 
+    /// Whether the shard may be this node's: it takes shards, or has a copy that nobody else may have. Whoever leaves opens
+    /// nothing anew, and whoever only asks opens nothing ever.
+    pub(super) fn may_own(&self, around: Surroundings<'_>) -> bool {
+        let holds = || self.record.as_ref().is_some_and(|it| it.held_by(self.me));
+        around.order.contains(&self.me) || holds()
+    }
+
     /// Whether this node's clock is off, and somebody is there to claim whose clock is not.
     pub(super) fn is_aside(&self, around: Surroundings<'_>) -> bool {
         let [preferred, aside] = around.view.placed();

@@ -64,6 +64,7 @@ impl Node {
             .view()
             .members()
             .iter()
+            .filter(|seen| seen.takes_shards)
             .map(|seen| seen.replica)
             .collect();
         let around = Surroundings {

@@ -160,6 +160,23 @@ fn a_claimant_that_gave_up_says_so_to_whoever_promises_after_all() {
     assert_eq!(sent, [(ReplicaId(3), Message::Release { term: mine })]);
 }
 
+/// A node that was killed, and a program beside it that owns nothing: the program is the only one left for a while.
+#[test]
+fn who_takes_no_shards_opens_none_without_a_copy_of_it() {
+    let opens = |asks: bool| {
+        let mut node = Node::new(Partition::Available, false, &[]);
+        if asks {
+            node.membership.on_leave(BootNanos::new(0));
+        }
+        (0..100).any(|_| {
+            node.tick();
+            node.shard.role() == Role::Open
+        })
+    };
+    assert!(opens(false));
+    assert!(!opens(true));
+}
+
 /// A node that founded a cluster with 2 and 3, and sees both; those of `recalled` know what a majority knows.
 fn founder(me: u32, recalled: &[u32]) -> Node {
     let mut node = Node::of(ReplicaId(me), Partition::Quorum, false, &[]);

@@ -232,6 +232,7 @@ impl World {
                 name: name.clone(),
                 is_alive: here.id == there.id || !despairs && self.meet(here.id, there.id),
                 is_leaving: self.leaving.contains(&there.id),
+                votes: true,
             });
             let dead = self.dead.iter().map(|(name, &id)| (name, id));
             let replaced = self.replaced.iter().filter(|_| self.keeps_the_dead);
@@ -241,6 +242,7 @@ impl World {
                 name: name.clone(),
                 is_alive: self.keeps_the_dead,
                 is_leaving: false,
+                votes: true,
             });
             let members = alive.chain(gone).filter(|member| sees(member.id));
             here.members.send_replace(members.collect());

@@ -4,6 +4,7 @@
 use delta_crdt::{ReplicaId, Term};
 use shard::{Partition, Role, Shard};
 
+use super::life::ASKING;
 use super::{CLIENTS_START, HOSTS, MILLIS, SECONDS, World};
 use crate::node::{Node, Payload, SHARDS};
 use crate::oracle::{Decided, RequestId, SimTime};
@@ -173,10 +174,9 @@ impl World {
 
     /// Too few may run when all have been killed. Before clients ask, they come up one after another.
     pub(super) fn watch_majority(&mut self, host: usize) {
-        let running = self
-            .hosts
-            .iter()
-            .filter(|host| host.node.is_some() && !host.paused)
+        let running = (0..HOSTS)
+            .filter(|&other| self.hosts[other].node.is_some() && !self.hosts[other].paused)
+            .filter(|&other| !self.asks(other))
             .count();
         let majority = self.hosts[host]
             .node
@@ -202,6 +202,10 @@ impl World {
         let sees_all = nodes
             .iter()
             .all(|node| node.joined && node.membership.view().members().len() == nodes.len());
+        let takers: Vec<&Node> = (0..HOSTS)
+            .filter(|&host| !self.asks(host))
+            .filter_map(|host| self.hosts[host].node.as_ref())
+            .collect();
         let shard_settled = |shard: usize| {
             let owners = nodes
                 .iter()
@@ -214,10 +218,10 @@ impl World {
                 && owners.clone().count() == 1
                 && owners
                     .clone()
-                    .all(|node| !node.shards[shard].is_under_replicated(nodes.len()))
+                    .all(|node| !node.shards[shard].is_under_replicated(takers.len()))
         };
         // A node without a vote is as good as lost: with another loss it would be two.
-        let vote = nodes.iter().all(|node| node.has_votes(self.now));
+        let vote = takers.iter().all(|node| node.has_votes(self.now));
         calm && vote && sees_all && !nodes.is_empty() && (0..usize::from(SHARDS)).all(shard_settled)
     }
 
@@ -252,6 +256,22 @@ impl World {
         }
     }
 
+    /// A node that asks neither owns a shard nor has a copy of one.
+    fn check_asking(&mut self) {
+        let Some(node) = &self.hosts[ASKING].node else {
+            return;
+        };
+        let has = |shard: &&Shard| {
+            let holds = shard.record().is_some_and(|record| record.held_by(node.me));
+            holds || shard.cells().len() != 0
+        };
+        let held: Vec<_> = node.shards.iter().filter(has).map(Shard::id).collect();
+        if self.asks(ASKING) && !held.is_empty() {
+            let story = format!("host {ASKING} asks, and has shards {held:?}");
+            self.oracle.report("asks", self.now, story);
+        }
+    }
+
     pub(super) fn check_end(&mut self) {
         if !self.is_settled() {
             let nodes = self.describe();
@@ -265,6 +285,7 @@ impl World {
         self.check_evictions();
         self.check_bounded();
         self.check_copies();
+        self.check_asking();
         for shard in 0..SHARDS {
             let owner = (0..HOSTS).find(|&host| {
                 self.hosts[host]

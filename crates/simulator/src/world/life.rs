@@ -20,7 +20,15 @@ const NAMES: [&str; HOSTS] = [
     "ada", "bea", "cal", "dov", "eve", "fay", "gil", "hal", "ivy",
 ];
 
+/// The host whose node asks, in worlds that have one.
+pub(super) const ASKING: usize = HOSTS - 1;
+
 impl World {
+    /// Whether the node of a host owns nothing.
+    pub(super) fn asks(&self, host: usize) -> bool {
+        self.scenario.asks && host == ASKING
+    }
+
     pub(super) fn join(&mut self, host: usize) {
         if self.hosts[host].node.is_some() {
             return;
@@ -40,11 +48,10 @@ impl World {
         let quorum = self.scenario.partition == Partition::Quorum;
         let founders = match seed {
             None if quorum => self.look_for_others(host),
-            None => self
-                .hosts
-                .iter()
-                .all(|host| host.node.is_none())
-                .then(Vec::new),
+            None => {
+                let is_alone = self.hosts.iter().all(|host| host.node.is_none());
+                (is_alone && !self.asks(host)).then(Vec::new)
+            }
             Some(_) => None,
         };
         let alone = founders.is_some();
@@ -83,7 +90,10 @@ impl World {
             name: name.into(),
             incarnation,
             replica,
-            standing: Standing::Joined,
+            standing: match self.asks(host) && self.scenario.bug != Some(Bug::AsksAndOwns) {
+                false => Standing::Joined,
+                true => Standing::Leaving,
+            },
             contact: Contact {
                 cluster: address,
                 ..Contact::default()
@@ -167,6 +177,7 @@ impl World {
         let now = BootNanos::new(self.now);
         let founds_alone = self.scenario.bug == Some(Bug::FoundsAlone);
         let rules = FoundingRules {
+            asks: self.asks(host),
             quorum: !founds_alone,
             has_seeds: true,
             expect: (!founds_alone).then_some(self.scenario.nodes),
@@ -244,8 +255,8 @@ impl World {
             self.oracle.lost(self.now, node.me);
             self.lose_only_copies(&node);
         }
-        if self.hosts.iter().all(|host| host.node.is_none()) {
-            // P2 is about what others hold; a cluster of one has no others.
+        if (0..HOSTS).all(|host| self.hosts[host].node.is_none() || self.asks(host)) {
+            // P2 is about what others hold; a cluster of one has no others, or such as hold nothing.
             self.oracle.all_lost();
             self.newest_terms.clear();
         }

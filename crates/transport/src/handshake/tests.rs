@@ -12,6 +12,7 @@ fn hello(name: &str) -> Hello {
         cluster: "10.0.0.1:7000".to_owned(),
         http: "10.0.0.1:4000".to_owned(),
         zone: Some("north".to_owned()),
+        asks: false,
     }
 }
 
@@ -51,6 +52,46 @@ async fn both_ends_learn_who_the_other_is() {
     };
     assert_eq!(greeted.unwrap(), proven("server"));
     assert_eq!(received.unwrap(), proven("client"));
+}
+
+#[tokio::test]
+async fn both_ends_learn_who_asks() {
+    let asks = |name| Hello {
+        asks: true,
+        ..hello(name)
+    };
+    let (greeted, _, _) = shake("c", "c", Ok(asks("server"))).await;
+    assert_eq!(greeted.unwrap().peer, asks("server"));
+    let (mut near, mut far) = tokio::io::duplex(64 * 1024);
+    let (me, key) = (asks("client"), key("c"));
+    let (greeted, received) = tokio::join!(
+        greet(&mut near, &key, &me, Plane::Data, 3),
+        receive(&mut far, &key, |_, _| Ok(hello("server")))
+    );
+    assert_eq!(greeted.unwrap().peer, hello("server"));
+    assert_eq!(received.unwrap().peer, me);
+}
+
+#[test]
+fn a_greeting_and_one_of_the_format_before_are_read_by_each_other() {
+    let asks = Hello {
+        asks: true,
+        ..hello("client")
+    };
+    for me in [hello("client"), asks] {
+        let before = encode(&WireHello::from(&me));
+        let (read, is_asking) = decode_greeting::<WireHello>(&before).unwrap();
+        assert_eq!((Hello::from(read), is_asking), (hello("client"), false));
+        let now = encode_greeting(&WireHello::from(&me), &me);
+        let read: WireHello = postcard::from_bytes(&now).unwrap();
+        assert_eq!(Hello::from(read), hello("client"));
+        let (read, asks) = decode_greeting::<WireHello>(&now).unwrap();
+        let read = Hello {
+            asks,
+            ..read.into()
+        };
+        assert_eq!(read, me);
+    }
 }
 
 #[tokio::test]

@@ -91,6 +91,9 @@ fn told(cluster: &Value) -> Facts {
         if member["name"] == cluster["node"] {
             row.push("(asked)".to_owned());
         }
+        if member["role"] == "asks" {
+            row.push("(owns nothing, by its role)".to_owned());
+        }
         row.extend(silent(member));
         rows.push(row);
     }
@@ -169,13 +172,16 @@ mod tests {
     #[test]
     fn members_are_rows_and_the_one_asked_is_marked() {
         let member = |name: &str, status: &str, shards: u32| json!({"name":name,"status":status,"incarnation":1,"shards":shards,"http":"127.0.0.1:4000","cluster":"127.0.0.1:5000"});
+        let mut asks = member("app", "alive", 0);
+        asks["role"] = json!("asks");
         let cluster = json!({
             "node":"oskar","view":"9f3c","under_replicated_shards":0,"replication_lag_ms":1.5,
-            "members":[member("oskar", "alive", 1024), member("oskar2", "dead", 0)],
+            "members":[member("oskar", "alive", 1024), asks, member("oskar2", "dead", 0)],
         });
         let expected = "\
 NAME    STATUS  INCARNATION  SHARDS  HTTP            CLUSTER
 oskar   alive   1            1024    127.0.0.1:4000  127.0.0.1:5000  (asked)
+app     alive   1            0       127.0.0.1:4000  127.0.0.1:5000  (owns nothing, by its role)
 oskar2  dead    1            0       127.0.0.1:4000  127.0.0.1:5000
 view                     9f3c
 under-replicated shards  0
