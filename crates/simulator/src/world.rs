@@ -127,6 +127,8 @@ struct World {
     passed: u32,
     /// When fewer nodes than a majority last ran: of two nodes, one is not enough.
     last_minority: SimTime,
+    /// When the last node went down that takes shards: who only asks has nobody to ask until one is up again.
+    last_ownerless: SimTime,
     /// Of each shard, the highest term under which a hit was decided whose decision stands, and since when.
     newest_terms: BTreeMap<u16, (Term, SimTime)>,
     /// When every holder of a shard may last have been killed at once.
@@ -162,6 +164,7 @@ pub fn run(scenario: Scenario) -> Report {
         last_heal: 0,
         passed: 0,
         last_minority: 0,
+        last_ownerless: 0,
         newest_terms: BTreeMap::new(),
         last_state_lost: 0,
         evictions: Evictions::default(),

@@ -159,7 +159,11 @@ impl World {
         let without_majority = self.scenario.partition == Partition::Quorum
             && since != 0
             && asked < since + 12 * SECONDS;
-        fit && !without_majority && self.hosts[host].leaving_since.is_none()
+        let without_owner = self.asks(host)
+            && self.last_ownerless != 0
+            && asked < self.last_ownerless + 12 * SECONDS;
+        let lacks = without_majority || without_owner;
+        fit && !lacks && self.hosts[host].leaving_since.is_none()
     }
 
     /// Nothing that somebody waits for is held up by copies, however narrow the link.

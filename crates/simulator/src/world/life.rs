@@ -258,6 +258,7 @@ impl World {
         if (0..HOSTS).all(|host| self.hosts[host].node.is_none() || self.asks(host)) {
             // P2 is about what others hold; a cluster of one has no others, or such as hold nothing.
             self.oracle.all_lost();
+            self.last_ownerless = self.now;
             self.newest_terms.clear();
         }
         self.gone.push(node.me);
