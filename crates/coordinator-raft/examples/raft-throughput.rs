@@ -1,6 +1,6 @@
 //! Decisions a second of three nodes in one process, over a network that is a function call.
 //!
-//! `cargo run --release -p coordinator-raft --example raft-throughput [SECONDS]`; takes some 3 x SECONDS (default 3).
+//! `cargo run --profile shipping -p coordinator-raft --example raft-throughput [SECONDS]`; takes some 3 x SECONDS (default 3).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

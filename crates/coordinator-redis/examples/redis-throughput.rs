@@ -2,7 +2,7 @@
 //! connections as there are callers here.
 //!
 //! ```text
-//! cargo run --release -p coordinator-redis --example redis-throughput [CALLERS]
+//! cargo run --profile shipping -p coordinator-redis --example redis-throughput [CALLERS]
 //! ```
 //!
 //! `redis-benchmark` cannot send the packed argument, which has zero bytes in it. Its copy of the script has it written in,

@@ -36,11 +36,15 @@ pub(crate) fn bench(names: &[String]) -> Result<bool> {
         ]))?;
     }
     // The bench finds them beside itself.
-    let release = ["build", "--locked", "--release", "--target-dir", "target"];
-    let mut programs = cargo(release);
+    let shipping = || {
+        let mut build = cargo(["build", "--locked", "--profile", "shipping"]);
+        build.args(["--target-dir", "target"]);
+        build
+    };
+    let mut programs = shipping();
     programs.args(["--package", "weir", "--package", "bench"]);
     must(programs)?;
-    let mut examples = cargo(release);
+    let mut examples = shipping();
     examples.args([
         "--package",
         "coordinator-redis",
@@ -54,10 +58,10 @@ pub(crate) fn bench(names: &[String]) -> Result<bool> {
         "raft-throughput",
     ]);
     must(examples)?;
-    Ok(Command::new("target/release/bench")
+    Ok(Command::new("target/shipping/bench")
         .args(names)
         // For what is measured with the nodes of the end-to-end tests.
-        .env("WEIR_BIN", std::path::absolute("target/release/weir")?)
+        .env("WEIR_BIN", std::path::absolute("target/shipping/weir")?)
         .status()?
         .success())
 }
