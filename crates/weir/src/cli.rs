@@ -475,6 +475,22 @@ mod tests {
     }
 
     #[test]
+    fn every_command_is_in_the_reference_and_no_other() {
+        let reference = include_str!("../../../docs/command.md");
+        let rows = reference
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `weir "));
+        let documented = rows.filter_map(|row| row.split('`').next());
+        let mut documented: Vec<_> = documented.collect();
+        documented.sort_unstable();
+        let all = Cli::command();
+        let shown = all.get_subcommands().filter(|it| !it.is_hide_set());
+        let mut shown: Vec<_> = shown.map(clap::Command::get_name).collect();
+        shown.sort_unstable();
+        assert_eq!(documented, shown);
+    }
+
+    #[test]
     fn a_check_names_key_limit_and_cost() {
         let Ok(Command::Check(args)) =
             parse("weir check u1 --limit user_home --cost 0 --url http://h:1 --json")

@@ -20,6 +20,7 @@ use ::node::config::routes::{Answer, Identify};
 mod grpc;
 mod layers;
 mod mistakes;
+mod reference;
 mod strategies;
 
 /// Everything that a node can be told, as data.

@@ -1,0 +1,104 @@
+//! `docs/` is a book of mdBook: it is built, every page has its place, and every link leads somewhere.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mdbook_driver::MDBook;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The files below a folder that end so.
+fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, end));
+        } else if path.to_string_lossy().ends_with(end) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// What stands between `start` and the next quotation mark, wherever it stands.
+fn quoted<'t>(text: &'t str, start: &'t str) -> impl Iterator<Item = &'t str> {
+    let places = text.match_indices(start);
+    places.filter_map(move |(place, _)| text[place + start.len()..].split('"').next())
+}
+
+#[test]
+fn the_book_is_built_and_every_link_leads_somewhere() {
+    let built = tempfile::tempdir().unwrap();
+    let mut book = MDBook::load(root().join("docs")).unwrap();
+    book.config.build.build_dir = built.path().to_owned();
+    book.build().unwrap();
+    let pages = files(built.path(), ".html");
+    let mut dead = Vec::new();
+    let mut links = 0;
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        for link in quoted(&text, "href=\"") {
+            let is_elsewhere = link.contains("://") || link.starts_with("mailto:");
+            // The page of a missing page names its links from the root of a site that there is not.
+            if is_elsewhere || link.starts_with('/') {
+                continue;
+            }
+            links += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap().join(file),
+            };
+            let leads = match fs::read_to_string(&target) {
+                Ok(text) if !anchor.is_empty() => quoted(&text, "id=\"").any(|id| id == anchor),
+                _ => target.exists(),
+            };
+            if !leads {
+                dead.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+    assert!(100 < links, "only {links} links were looked at");
+}
+
+#[test]
+fn every_page_has_its_place_in_the_book() {
+    let docs = root().join("docs");
+    let summary = fs::read_to_string(docs.join("SUMMARY.md")).unwrap();
+    let listed = summary.split("](").skip(1);
+    let listed: BTreeSet<_> = listed.filter_map(|it| it.split(')').next()).collect();
+    let pages = fs::read_dir(&docs).unwrap();
+    let pages = pages.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let missing: Vec<_> = pages
+        .filter(|name| name.ends_with(".md") && name != "SUMMARY.md")
+        .filter(|name| !listed.contains(name.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "not in docs/SUMMARY.md: {missing:?}");
+}
+
+#[test]
+fn the_overview_of_http_has_every_request_and_no_other() {
+    let overview = fs::read_to_string(root().join("docs/http.md")).unwrap();
+    let api = fs::read_to_string(root().join("crates/front-http/src/openapi.json")).unwrap();
+    let api: serde_json::Value = serde_json::from_str(&api).unwrap();
+    let paths = api["paths"].as_object().unwrap();
+    let served: BTreeSet<String> = paths
+        .iter()
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().unwrap().keys();
+            methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect();
+    let rows = overview.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.filter_map(|row| row.split(" | ").next());
+    let told: BTreeSet<String> = rows
+        .flat_map(|row| row.split(", "))
+        .map(|request| request.trim_matches('`').to_owned())
+        .collect();
+    assert_eq!(told, served);
+}
