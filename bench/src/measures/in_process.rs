@@ -202,6 +202,7 @@ pub(crate) fn node_config(name: &str, advertise: SocketAddr) -> ClusterConfig {
         http: String::new(),
         zone: None,
         data_dir: None,
+        start_wait: Nanos::ZERO,
         expect: None,
         join: Vec::new(),
         neighbours: None,

@@ -54,6 +54,7 @@ fn config(name: &str, cookie: &str, join: &[&Cluster], advertise: &str) -> Clust
         http: String::new(),
         zone: None,
         data_dir: None,
+        start_wait: Nanos::from_millis(500),
         join: seeds.collect(),
         neighbours: None,
         expect: None,
