@@ -182,18 +182,17 @@ impl Founding {
             patience,
         } = self.rules;
         let is_first = self.follows(now) == Some(&self.me);
-        if let Some(last) = &self.last {
-            let waits = self.waits_for(last, now, looked_for);
-            return match is_first && !waits && look_around <= looked_for {
-                true => FoundingStep::Found,
-                false => FoundingStep::Look,
-            };
-        }
-        let waits = match expect {
+        let waits = match (&self.last, expect) {
+            (Some(last), _) => {
+                let was_alone = last.members.len() == 1;
+                let is_slow = somebody || (has_seeds && was_alone);
+                let may_be_others = !quorum && is_slow && looked_for < patience;
+                may_be_others || self.waits_for(last, now, looked_for)
+            }
             // Whoever is there and slow may be one of them.
-            Some(expected) => self.followers(now).count() + 1 < expected,
-            None if quorum => has_seeds || somebody,
-            None => looked_for < patience && (has_seeds || somebody),
+            (None, Some(expected)) => self.followers(now).count() + 1 < expected,
+            (None, None) if quorum => has_seeds || somebody,
+            (None, None) => looked_for < patience && (has_seeds || somebody),
         };
         if !is_first || waits || looked_for < look_around {
             return FoundingStep::Look;

@@ -121,6 +121,8 @@ struct Writer {
     next: Option<u16>,
     /// Something was not written: all of it has to be written anew.
     is_behind: bool,
+    /// While something is being written. A panic leaves it so.
+    is_writing: bool,
 }
 
 impl Counts {
@@ -179,6 +181,7 @@ impl Cluster {
             members: wire::encode_roster(&members),
             next: None,
             is_behind: false,
+            is_writing: false,
         });
     }
 
@@ -264,15 +267,24 @@ impl Cluster {
 impl Writer {
     /// Blocks.
     fn write(&mut self, cluster: &Cluster) -> Result<(), LogError> {
+        if std::mem::replace(&mut self.is_writing, true) {
+            self.give_up();
+        }
         let written = self
             .append_changes(cluster)
             .and_then(|()| self.rewrite(cluster));
         if written.is_err() {
-            self.is_behind = true;
-            self.next = None;
-            self.log.abandon_rewrite();
+            self.give_up();
         }
+        self.is_writing = false;
         written
+    }
+
+    /// What was taken from the shards is not on the disk, and nobody knows which of it.
+    fn give_up(&mut self) {
+        self.is_behind = true;
+        self.next = None;
+        self.log.abandon_rewrite();
     }
 
     fn append_changes(&mut self, cluster: &Cluster) -> Result<(), LogError> {

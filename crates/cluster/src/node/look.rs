@@ -86,9 +86,10 @@ impl Cluster {
         };
         let members = last.iter().map(|member| member.name.clone());
         let founding = Founding::new(now(), name, rules).remembering(members, *start_wait);
-        if founding.remembers() {
-            let members = last.iter().map(|member| member.name.as_str());
-            let members = members.collect::<Vec<_>>().join(", ");
+        let others = last.iter().map(|member| member.name.as_str());
+        let others: Vec<&str> = others.filter(|other| other != name).collect();
+        if !others.is_empty() {
+            let members = others.join(", ");
             tracing::info!(members, "looking for the last members of the cluster");
         }
         *self.founding() = Some(founding);
