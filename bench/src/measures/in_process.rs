@@ -203,6 +203,7 @@ pub(crate) fn node_config(name: &str, advertise: SocketAddr) -> ClusterConfig {
         zone: None,
         asks: false,
         data_dir: None,
+        start_wait: Nanos::ZERO,
         expect: None,
         join: Vec::new(),
         neighbours: None,

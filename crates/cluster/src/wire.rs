@@ -28,20 +28,27 @@ use shard::{HitId, Operation, ShardId};
 use self::encoding::{Reader, Writer};
 pub use self::tallies::encode_told_split;
 
-/// The newest version of a frame, which is its first byte. A frame names the lowest version that can read it: of all
-/// frames only those of [`Frame::Shards`] have changed with version 2. (Protocol 3 adds [`Frame::Catalogue`] and changes
-/// none.)
+/// The newest version of a frame, which is its first byte. A frame names the lowest version that can read it: version 4 is
+/// of those that say that something is kept, or is not, which no period tells. Of all others only those of
+/// [`Frame::Shards`] have changed, with version 2. (Protocol 3 adds [`Frame::Catalogue`] and changes none.)
 ///
 /// What a peer reads is what it said in the handshake, see [`form_for`].
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 4;
 
-/// The version before it, which is still read, and written for a peer that reads no other.
+/// The version since which copies go in pieces.
+const VERSION_PIECES: u8 = 2;
+
+/// The first version, which is still read, and written for a peer that reads no other.
 pub const VERSION_BEFORE: u8 = 1;
 
 /// The version of frames to a peer with which the protocol `version` was agreed on.
 #[must_use]
-pub fn form_for(version: u16) -> u8 {
-    u8::try_from(version).map_or(VERSION, |version| version.clamp(VERSION_BEFORE, VERSION))
+pub const fn form_for(version: u16) -> u8 {
+    match version {
+        ..=1 => VERSION_BEFORE,
+        2..=3 => VERSION_PIECES,
+        4.. => VERSION,
+    }
 }
 
 /// Whether a peer to which frames of `version` are sent knows hits that are passed on: [`Frame::Relay`] and
@@ -141,7 +148,9 @@ pub struct ForwardedHit {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WireError {
     /// The peer speaks another version: no frame of it will be understood.
-    #[error("frame has wire version {given}, accepted: {VERSION_BEFORE} and {VERSION}")]
+    #[error(
+        "frame has wire version {given}, accepted: {VERSION_BEFORE}, {VERSION_PIECES} and {VERSION}"
+    )]
     Version {
         /// The version of the frame.
         given: u8,
@@ -180,18 +189,38 @@ enum Kind {
     Relayed = 14,
     Catalogue = 15,
     Record = 16,
+    Cell = 17,
 }
 
-/// The bytes of `frame`.
+/// The bytes of `frame`, for a peer of this version.
 #[must_use]
 pub fn encode(frame: &Frame) -> Bytes {
+    encode_for(VERSION, frame)
+}
+
+/// The bytes of `frame` for a peer that reads `version`. What that has no word for is left out: whether something is kept.
+#[must_use]
+pub fn encode_for(version: u8, frame: &Frame) -> Bytes {
     let mut out = BytesMut::new();
-    encode_into(frame, &mut out);
+    put_frame(version, frame, &mut out);
     out.freeze()
 }
 
 /// Appends the bytes of `frame` to `out`.
+#[cfg(test)]
 pub fn encode_into(frame: &Frame, out: &mut BytesMut) {
+    put_frame(VERSION, frame, out);
+}
+
+/// The lowest version of a frame that says what is kept only where `does`, for a peer that reads `version`.
+fn version_of(version: u8, lowest: u8, does: bool) -> u8 {
+    match version {
+        VERSION if does => VERSION,
+        _ => version.min(lowest),
+    }
+}
+
+fn put_frame(version: u8, frame: &Frame, out: &mut BytesMut) {
     let out = &mut Writer::new(out);
     match frame {
         Frame::Membership(message) => {
@@ -199,28 +228,34 @@ pub fn encode_into(frame: &Frame, out: &mut BytesMut) {
             members::put_message(out, message);
         }
         Frame::Shards(messages) => {
-            begin_as(out, VERSION, Kind::Shards);
+            let version = version_of(version, VERSION_PIECES, shards::keep_any(messages));
+            begin_as(out, version, Kind::Shards);
             for (shard, message) in messages {
-                shards::put(out, VERSION, *shard, message);
+                shards::put(out, version, *shard, message);
             }
         }
         Frame::Hits(hits) => {
-            begin(out, Kind::Hits);
-            hits::put_hits(out, hits);
+            let version = hits::version_of(version, hits);
+            begin_as(out, version, Kind::Hits);
+            hits::put_hits(out, version, hits);
         }
         Frame::Verdicts(verdicts) => {
             begin(out, Kind::Verdicts);
             hits::put_verdicts(out, VERSION, verdicts);
         }
         Frame::Relay(hit) => {
-            begin(out, Kind::Relay);
-            hits::put_hits(out, std::slice::from_ref(hit));
+            let hits = std::slice::from_ref(hit);
+            let version = hits::version_of(version, hits);
+            begin_as(out, version, Kind::Relay);
+            hits::put_hits(out, version, hits);
         }
         Frame::Relayed { id, hit } => {
-            begin(out, Kind::Relayed);
+            let hits = std::slice::from_ref(hit);
+            let version = hits::version_of(version, hits);
+            begin_as(out, version, Kind::Relayed);
             out.varint(id.origin.0);
             out.varint(id.sequence);
-            hits::put_hits(out, std::slice::from_ref(hit));
+            hits::put_hits(out, version, hits);
         }
         Frame::TimeAsked(asked) => {
             begin(out, Kind::TimeAsked);
@@ -246,8 +281,9 @@ pub fn encode_into(frame: &Frame, out: &mut BytesMut) {
         Frame::Call { id, body } => put_body(out, Kind::Call, *id, body),
         Frame::Return { id, body } => put_body(out, Kind::Return, *id, body),
         Frame::Catalogue(message) => {
-            begin(out, Kind::Catalogue);
-            catalogue::put(out, message);
+            let version = version_of(version, VERSION_BEFORE, catalogue::keeps_unusually(message));
+            begin_as(out, version, Kind::Catalogue);
+            catalogue::put(out, version, message);
         }
     }
 }
@@ -269,15 +305,15 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, WireError> {
     let frame = match kind {
         kind if kind == Kind::Membership as u8 => Frame::Membership(members::message(input)?),
         kind if kind == Kind::Shards as u8 => Frame::Shards(shards::messages(input, version)?),
-        kind if kind == Kind::Hits as u8 => Frame::Hits(hits::hits(input)?),
+        kind if kind == Kind::Hits as u8 => Frame::Hits(hits::hits(input, version)?),
         kind if kind == Kind::Verdicts as u8 => Frame::Verdicts(hits::verdicts(input)?),
-        kind if kind == Kind::Relay as u8 => Frame::Relay(hits::hit(input)?),
+        kind if kind == Kind::Relay as u8 => Frame::Relay(hits::hit(input, version)?),
         kind if kind == Kind::Relayed as u8 => Frame::Relayed {
             id: HitId {
                 origin: ReplicaId(input.varint("origin")?),
                 sequence: input.varint("sequence of the origin")?,
             },
-            hit: hits::hit(input)?,
+            hit: hits::hit(input, version)?,
         },
         kind if kind == Kind::TimeAsked as u8 => Frame::TimeAsked(boot(input)?),
         kind if kind == Kind::TimeTold as u8 => Frame::TimeTold {
@@ -326,6 +362,7 @@ pub fn encode_shards_split(
     messages: &[(ShardId, shard::Message)],
     max_bytes: usize,
 ) -> Vec<Bytes> {
+    let version = version_of(version, VERSION_PIECES, shards::keep_any(messages));
     let mut frames = Vec::new();
     let mut frame = BytesMut::new();
     let mut items = 0;
@@ -379,8 +416,12 @@ pub fn decode_roster(bytes: &[u8]) -> Result<Vec<membership::Member>, WireError>
 pub fn encode_record(address: &Address, record: &Record) -> Bytes {
     let mut bytes = BytesMut::new();
     let out = &mut Writer::new(&mut bytes);
-    begin(out, Kind::Record);
-    catalogue::put_record(out, address, record);
+    let version = match catalogue::keeps_usually(record) {
+        true => VERSION_BEFORE,
+        false => VERSION,
+    };
+    begin_as(out, version, Kind::Record);
+    catalogue::put_record(out, version, address, record);
     bytes.freeze()
 }
 
@@ -399,6 +440,28 @@ pub fn decode_record(bytes: &[u8]) -> Result<(Address, Record), WireError> {
     Ok(record)
 }
 
+/// Appends the bytes of one cell that is kept to `out`, for the data directory, in the same way.
+pub fn put_kept(out: &mut BytesMut, key: KeyHash, cell: &Cell) {
+    let out = &mut Writer::new(out);
+    begin_as(out, VERSION, Kind::Cell);
+    cells::put_cell(out, VERSION, key, cell);
+}
+
+/// The cell that [`put_kept`] encoded.
+///
+/// # Errors
+///
+/// As for [`decode`].
+pub fn decode_kept(bytes: &[u8]) -> Result<(KeyHash, Cell), WireError> {
+    let (version, kind, mut input) = open(bytes)?;
+    if kind != Kind::Cell as u8 {
+        return Err(WireError::Malformed { what: "kind" });
+    }
+    let cell = cells::cell(&mut input, version)?;
+    input.end()?;
+    Ok(cell)
+}
+
 /// Begins a frame whose form has not changed since the version before.
 fn begin(out: &mut Writer<'_>, kind: Kind) {
     begin_as(out, VERSION_BEFORE, kind);
@@ -411,7 +474,9 @@ fn begin_as(out: &mut Writer<'_>, version: u8, kind: Kind) {
 fn open(bytes: &[u8]) -> Result<(u8, u8, Reader<'_>), WireError> {
     let mut input = Reader::new(bytes);
     match input.byte("version")? {
-        version @ (VERSION_BEFORE | VERSION) => Ok((version, input.byte("kind")?, input)),
+        version @ (VERSION_BEFORE | VERSION_PIECES | VERSION) => {
+            Ok((version, input.byte("kind")?, input))
+        }
         given => Err(WireError::Version { given }),
     }
 }

@@ -17,6 +17,7 @@ use crate::version::Version;
 pub struct Cell {
     /// By context, in any fixed order.
     versions: SmallVec<[Version; 1]>,
+    is_kept: bool,
 }
 
 impl Cell {
@@ -29,6 +30,19 @@ impl Cell {
             cell.admit(version);
         }
         Some(cell)
+    }
+
+    /// The same cell, which is to outlive all nodes or is not. It says nothing of what was counted.
+    #[must_use]
+    pub fn with_kept(self, is_kept: bool) -> Self {
+        Self { is_kept, ..self }
+    }
+
+    /// Whether this is to outlive all nodes: its key was last written under a limit [that is
+    /// kept](quota::Limit::keep), as far as is known.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// The versions. Never empty; in the same order for equal cells.
@@ -62,6 +76,7 @@ impl Cell {
 
     /// Takes in what `other` knows. Commutes, associates, and twice is once.
     pub(crate) fn join(&mut self, other: Self) {
+        self.is_kept |= other.is_kept;
         for version in other.versions {
             self.admit(version);
         }
@@ -131,6 +146,7 @@ impl From<Version> for Cell {
     fn from(version: Version) -> Self {
         Self {
             versions: SmallVec::from_buf([version]),
+            is_kept: false,
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::cell::Cell;
 use crate::digest::{Digest, slot_hash};
 use crate::expiry::Sweep;
 use crate::fold::{Folded, Writers, fold, whole_context};
+use crate::kept::Kept;
 use crate::store::Store;
 use crate::term::{Dot, Term, stamp};
 use crate::version::{Added, SLOTS_MAX, Slot, Slots, Version};
@@ -36,6 +37,8 @@ pub struct Cells {
     /// No hit was admitted later than this by a clock that is right: [`Cells::bound_stamps`].
     pub(crate) latest: Option<UnixNanos>,
     pub(crate) digest: Digest,
+    /// What has changed of the keys that are to outlive all nodes. `None`: this node keeps nothing.
+    pub(crate) kept: Option<Box<Kept>>,
     #[cfg(feature = "faults")]
     fault: Option<Fault>,
 }
@@ -334,14 +337,21 @@ impl Cells {
     /// Both sides are whole and of one term, as nearly always on a replica: the later write has the earlier.
     fn join_newer(&mut self, key: KeyHash, place: usize, cell: Cell) -> Joined {
         let known = self.store.entry(place).slot();
+        let is_kept = cell.is_kept();
         let version = cell.into_only().expect("one version");
         let (count, slots, _) = version.into_parts();
         let changed = known.seq < slots[0].seq;
         if changed {
+            let entry = self.store.entry_mut(place);
+            let is_news = entry.is_kept() || is_kept;
+            entry.set_kept(is_kept);
             self.sweep.note(count.expires_at());
             self.digest.subtract(key, slot_hash(key, &known));
             self.digest.add(key, slot_hash(key, &slots[0]));
             self.store.replace(place, count, slots[0]);
+            if is_news {
+                self.list_kept(place);
+            }
         }
         Joined {
             changed,
@@ -380,7 +390,7 @@ impl Cells {
         let changed = taken.added != 0;
         if changed {
             entry.advance(dot.counter, taken.added);
-            entry.note_burst(limit.burst());
+            let is_kept = entry.note_limit(limit);
             let written = entry.slot();
             if let Some(count) = &entry.count {
                 self.sweep.note(count.expires_at());
@@ -389,6 +399,9 @@ impl Cells {
             self.store.note_heap(log_bytes, log_bytes_now);
             self.digest.subtract(key, slot_hash(key, &known));
             self.digest.add(key, slot_hash(key, &written));
+            if is_kept {
+                self.list_kept(place);
+            }
         }
         Written {
             decision: taken.decision,
@@ -430,7 +443,7 @@ impl Cells {
                 place
             }
         };
-        self.store.entry_mut(place).note_burst(limit.burst());
+        self.note_limit(place, limit);
         Written {
             decision,
             changed: true,
@@ -483,7 +496,7 @@ impl Cells {
         forgiven.retain(|old| slots[0].term <= old.term);
         let version = Version::of(count, slots, forgiven);
         let place = self.put_as(key, version.into(), Some(dot.actor));
-        self.store.entry_mut(place).note_burst(limit.burst());
+        self.note_limit(place, limit);
         Written {
             decision,
             changed: true,
@@ -545,7 +558,18 @@ impl Cells {
         let ends = cell.versions().iter().map(|v| v.count().expires_at());
         self.sweep.note(ends.max().unwrap_or_default());
         self.digest.add(key, crate::digest::cell_hash(key, &cell));
-        self.store.put(key, cell, writer)
+        let place = self.store.put(key, cell, writer);
+        if self.store.entry(place).is_kept() {
+            self.list_kept(place);
+        }
+        place
+    }
+
+    #[inline]
+    fn note_limit(&mut self, place: usize, limit: &Limit) {
+        if self.store.entry_mut(place).note_limit(limit) {
+            self.list_kept(place);
+        }
     }
 }
 

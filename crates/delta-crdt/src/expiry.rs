@@ -117,6 +117,7 @@ impl Cells {
     pub(crate) fn remove(&mut self, place: usize) {
         let key = self.store.entry(place).key;
         self.digest.subtract(key, self.store.hash(place));
+        self.note_removal(place);
         self.store.remove(place);
         if place < self.len() {
             // The key that moved here may be one that the pass has not seen yet, and now will not.

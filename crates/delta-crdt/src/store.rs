@@ -4,7 +4,7 @@
 //! into 64 bytes stands aside.
 
 use hashbrown::HashTable;
-use quota::{Count, KeyHash, UnixNanos};
+use quota::{Count, KeyHash, Limit, UnixNanos};
 use smallvec::SmallVec;
 
 use crate::cell::Cell;
@@ -23,8 +23,8 @@ pub(crate) struct Entry {
     /// `None`: the cell has several versions and stands aside.
     pub(crate) count: Option<Count>,
     term: Term,
-    /// The sequence, below [`SEQ_END`]; above it the [`BurstScale`], and in [`AGED`] whether more of the version stands
-    /// aside.
+    /// The sequence, below [`SEQ_END`]; above it [`KEPT`], [`LISTED`], the [`BurstScale`], and in [`AGED`] whether more of
+    /// the version stands aside.
     seq: u64,
     added: Added,
 }
@@ -34,8 +34,12 @@ const _: () = assert!(size_of::<Entry>() == 64);
 
 const AGED: u64 = 1 << 63;
 const SEQ: u64 = SEQ_END - 1;
-const SCALE_AT: u32 = SEQ_END.trailing_zeros();
-const _: () = assert!(SEQ | BurstScale::CODE_MAX << SCALE_AT | AGED == u64::MAX);
+/// The key is to outlive all nodes.
+const KEPT: u64 = SEQ_END;
+/// The key is among those whose changes are to be kept.
+const LISTED: u64 = SEQ_END << 1;
+const SCALE_AT: u32 = SEQ_END.trailing_zeros() + 2;
+const _: () = assert!(SEQ | KEPT | LISTED | BurstScale::CODE_MAX << SCALE_AT | AGED == u64::MAX);
 
 /// Bytes that a key takes: its entry, and its parts of the list's spare room and of the index.
 pub const KEY_BYTES: usize = 80;
@@ -91,11 +95,36 @@ impl Entry {
         self.added = self.added.plus(added);
     }
 
-    /// The key was written under a limit of this burst.
+    /// The key was written under this limit. Whether its change is to be kept: it is kept, or was.
     #[inline]
-    pub(crate) fn note_burst(&mut self, burst: u32) {
-        let others = self.seq & !(BurstScale::CODE_MAX << SCALE_AT);
-        self.seq = others | BurstScale::of(burst).code() << SCALE_AT;
+    pub(crate) fn note_limit(&mut self, limit: &Limit) -> bool {
+        let was_kept = self.is_kept();
+        let others = self.seq & !(BurstScale::CODE_MAX << SCALE_AT | KEPT);
+        let kept = if limit.keep() { KEPT } else { 0 };
+        self.seq = others | BurstScale::of(limit.burst()).code() << SCALE_AT | kept;
+        was_kept || limit.keep()
+    }
+
+    /// Whether the key is to outlive all nodes.
+    #[inline]
+    pub(crate) fn is_kept(&self) -> bool {
+        self.seq & KEPT != 0
+    }
+
+    #[inline]
+    pub(crate) fn set_kept(&mut self, is_kept: bool) {
+        self.seq = self.seq & !KEPT | if is_kept { KEPT } else { 0 };
+    }
+
+    /// Whether the key is among those whose changes are to be kept.
+    #[inline]
+    pub(crate) fn is_listed(&self) -> bool {
+        self.seq & LISTED != 0
+    }
+
+    #[inline]
+    pub(crate) fn set_listed(&mut self, is_listed: bool) {
+        self.seq = self.seq & !LISTED | if is_listed { LISTED } else { 0 };
     }
 
     /// Bytes of a log.
@@ -177,7 +206,7 @@ impl Store {
     pub(crate) fn cell(&self, place: usize) -> Cell {
         let entry = &self.entries[place];
         let own = entry.slot();
-        match (&entry.count, self.rest(entry)) {
+        let cell: Cell = match (&entry.count, self.rest(entry)) {
             (_, Some(Rest::Siblings(cell))) => Cell::clone(cell),
             (Some(count), Some(Rest::Past { others, forgiven })) => {
                 Version::of(count.clone(), with_own(others, own), forgiven.clone()).into()
@@ -186,7 +215,8 @@ impl Store {
                 Version::of(count.clone(), SmallVec::from_buf([own]), Vec::new()).into()
             }
             (None, _) => unreachable!("an entry without a count has its siblings aside"),
-        }
+        };
+        cell.with_kept(entry.is_kept())
     }
 
     /// When the last version at `place` expires.
@@ -245,6 +275,9 @@ impl Store {
             self.insert(key, none, own(first))
         });
         self.forget_aside(place);
+        if cell.is_kept() {
+            self.entries[place].set_kept(true);
+        }
         match cell.into_only() {
             Ok(version) => {
                 let slot = own(&version);

@@ -24,9 +24,9 @@ pub struct Term {
 /// The counter goes on from one term of a replica to the next, and stays below [`SEQ_END`].
 pub type Dot = crdts::Dot<Term>;
 
-/// The sequence numbers of writes end here, 2^56: 2 000 years of a million writes a second to one shard. A map keeps
+/// The sequence numbers of writes end here, 2^54: 500 years of a million writes a second to one shard. A map keeps
 /// other things in the bits above.
-pub const SEQ_END: u64 = 1 << 56;
+pub const SEQ_END: u64 = 1 << 54;
 
 impl Term {
     /// The term in one word, in the same order: the number in the high half.

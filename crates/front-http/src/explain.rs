@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     Text,
     /// A whole number that fits 32 bits.
     Count,
+    Flag,
     Object(&'static Shape),
     Array,
 }
@@ -106,6 +107,7 @@ impl Kind {
             Self::Count => value
                 .as_u64()
                 .is_some_and(|number| u32::try_from(number).is_ok()),
+            Self::Flag => value.is_boolean(),
             Self::Object(_) => value.is_object(),
             Self::Array => value.is_array(),
         }

@@ -5,7 +5,9 @@ use axum::http::Uri;
 use axum::response::Response;
 use catalogue::NamedLimit;
 use coordinator::{FailMode, Policy, Strategy, UnknownStrategy};
-use limiter::{ENCODED, Node, Places, Refusal, RuleText, accepted, anchor_name, decode, span};
+use limiter::{
+    ENCODED, Given as Told, Node, Places, Refusal, RuleText, accepted, anchor_name, decode, span,
+};
 use quota::Algorithm;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,6 +25,9 @@ use crate::problem::Problem;
 const NAME_ACCEPTED: &str = "1 to 64 letters, digits, dots, dashes and underscores";
 const STRATEGY_ACCEPTED: &str = "owner or local";
 const ON_FAILURE_ACCEPTED: &str = "deny or allow";
+const KEEP_ACCEPTED: &str = "true or false";
+const KEEP_LOCAL: &str =
+    "false; true is for limits with the strategy owner: local counts in memory";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +45,8 @@ struct Given {
     strategy: Option<String>,
     #[serde(default)]
     on_failure: Option<String>,
+    #[serde(default)]
+    keep: Option<bool>,
 }
 
 const GIVEN: Shape = Shape {
@@ -52,6 +59,12 @@ const GIVEN: Shape = Shape {
         text("anchor", false, accepted::ANCHOR),
         text("strategy", false, STRATEGY_ACCEPTED),
         text("on_failure", false, ON_FAILURE_ACCEPTED),
+        Field {
+            name: "keep",
+            required: false,
+            kind: Kind::Flag,
+            accepted: KEEP_ACCEPTED,
+        },
     ],
 };
 
@@ -163,8 +176,20 @@ impl Given {
                 return Err(Refusal::field("on_failure", other, ON_FAILURE_ACCEPTED));
             }
         };
+        let limit = rule.limit(&PLACES)?;
+        let limit = match self.keep {
+            Some(true) if strategy == Strategy::Local => {
+                return Err(Refusal::field(
+                    "keep",
+                    Told::Literal("true".into()),
+                    KEEP_LOCAL,
+                ));
+            }
+            Some(keep) => limit.with_keep(keep),
+            None => limit,
+        };
         Ok(NamedLimit {
-            limit: rule.limit(&PLACES)?,
+            limit,
             as_token_bucket: self.algorithm == "token_bucket",
             strategy,
             on_failure,
@@ -213,6 +238,9 @@ fn limit_json(policy: &Policy) -> Value {
             FailMode::Owner => "owner",
         },
     });
+    if policy.strategy == Strategy::Owner {
+        json["keep"] = limit.keep().into();
+    }
     match limit.algorithm() {
         Algorithm::Gcra | Algorithm::LeakyBucket => json["burst"] = limit.burst().into(),
         Algorithm::FixedWindow => json["anchor"] = anchor_name(limit.anchor()).into(),

@@ -3,8 +3,12 @@
 //!
 //! Newcomers that look for each other tell whether they would found a cluster, and whom they follow: the one of those
 //! they have met whose name sorts first. Of several that would, that one founds, and the others join it.
+//!
+//! A newcomer whose disk has the members of a cluster that is no more, all of whose nodes were stopped or killed, waits for
+//! these before it founds another in its place: they may know better what was counted. Newcomers that remember such members
+//! go before those that do not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quota::{BootNanos, Nanos};
 
@@ -43,6 +47,16 @@ struct Newcomer {
     at: BootNanos,
     founds: bool,
     follows: Option<String>,
+    remembers: bool,
+}
+
+/// What a newcomer knows of the cluster that it was in.
+#[derive(Debug)]
+struct Last {
+    /// Who counted, itself among them unless it had another name.
+    members: BTreeSet<String>,
+    /// How long it waits for all of them.
+    wait: Nanos,
 }
 
 /// A newcomer's knowledge of the others.
@@ -54,6 +68,8 @@ pub struct Founding {
     rules: FoundingRules,
     started: BootNanos,
     met: BTreeMap<String, Newcomer>,
+    /// `None`: it remembers none.
+    last: Option<Last>,
     /// Somebody was there in this round who did not say no.
     somebody: bool,
 }
@@ -67,15 +83,34 @@ impl Founding {
             rules,
             started: now,
             met: BTreeMap::new(),
+            last: None,
             somebody: false,
         }
+    }
+
+    /// The same node, which was in a cluster of these members before. It waits for all of them for so long; under `quorum`
+    /// it founds nothing without a majority of them however long it waits.
+    #[must_use]
+    pub fn remembering(mut self, members: impl IntoIterator<Item = String>, wait: Nanos) -> Self {
+        let members: BTreeSet<String> = members.into_iter().collect();
+        self.last = (!members.is_empty()).then_some(Last { members, wait });
+        self
+    }
+
+    /// Whether this node knows who was in the cluster before.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        self.last.is_some()
     }
 
     /// Whether this node would found a cluster. One that must join one never does.
     #[must_use]
     pub fn founds(&self) -> bool {
-        let must_join = self.rules.quorum && self.rules.has_seeds && self.rules.expect.is_none();
-        !self.rules.asks && !must_join
+        let may_found = match &self.last {
+            Some(last) => !self.rules.quorum || last.members.contains(&self.me),
+            None => !self.rules.quorum || !self.rules.has_seeds || self.rules.expect.is_some(),
+        };
+        !self.rules.asks && may_found
     }
 
     /// Whom this node expects to found the cluster. `None`: nobody that it has met would, or it would count for nothing
@@ -85,9 +120,15 @@ impl Founding {
         if self.rules.asks {
             return None;
         }
-        let me = self.founds().then_some(self.me.as_str());
+        let me = self
+            .founds()
+            .then_some((self.me.as_str(), self.remembers()));
         let others = self.fresh(now).filter(|(_, newcomer)| newcomer.founds);
-        others.map(|(name, _)| name).chain(me).min()
+        let all = others.map(|(name, newcomer)| (name, newcomer.remembers));
+        let first = all
+            .chain(me)
+            .min_by_key(|&(name, remembers)| (!remembers, name));
+        first.map(|(name, _)| name)
     }
 
     /// A newcomer answered: whether it would found a cluster, and whom it follows.
@@ -96,8 +137,16 @@ impl Founding {
             at: now,
             founds,
             follows: follows.map(str::to_owned),
+            remembers: false,
         };
         self.met.insert(name.to_owned(), newcomer);
+    }
+
+    /// That newcomer has just said that it remembers who was in the cluster before.
+    pub fn on_remembering(&mut self, name: &str) {
+        if let Some(newcomer) = self.met.get_mut(name) {
+            newcomer.remembers = true;
+        }
     }
 
     /// Somebody is there who could not answer in time, or will in a moment. A cluster founded beside it would have to
@@ -114,9 +163,15 @@ impl Founding {
     }
 
     /// Who counts from the first moment on, if this node founds a cluster: itself, and those that follow it where so many
-    /// were expected.
+    /// were expected. Where this node remembers who counted before, those.
     #[must_use]
     pub fn founders(&self, now: BootNanos) -> Vec<String> {
+        if let Some(last) = &self.last {
+            let me = [&self.me]
+                .into_iter()
+                .filter(|me| !last.members.contains(*me));
+            return last.members.iter().chain(me).cloned().collect();
+        }
         let followers = self.followers(now).map(str::to_owned);
         let followers = followers.filter(|_| self.rules.expect.is_some());
         followers.chain([self.me.clone()]).collect()
@@ -135,16 +190,37 @@ impl Founding {
             ..
         } = self.rules;
         let is_first = self.follows(now) == Some(&self.me);
-        let waits = match expect {
+        let waits = match (&self.last, expect) {
+            (Some(last), _) => {
+                let was_alone = last.members.len() == 1;
+                let is_slow = somebody || (has_seeds && was_alone);
+                let may_be_others = !quorum && is_slow && looked_for < patience;
+                may_be_others || self.waits_for(last, now, looked_for)
+            }
             // Whoever is there and slow may be one of them.
-            Some(expected) => self.followers(now).count() + 1 < expected,
-            None if quorum => has_seeds || somebody,
-            None => looked_for < patience && (has_seeds || somebody),
+            (None, Some(expected)) => self.followers(now).count() + 1 < expected,
+            (None, None) if quorum => has_seeds || somebody,
+            (None, None) => looked_for < patience && (has_seeds || somebody),
         };
         if !is_first || waits || looked_for < look_around {
             return FoundingStep::Look;
         }
         FoundingStep::Found
+    }
+
+    /// Whether those who were members before are to be waited for.
+    fn waits_for(&self, last: &Last, now: BootNanos, waited: Nanos) -> bool {
+        let (members, met) = (&last.members, self.met(now));
+        let is_there = |name: &&String| **name == self.me || met.contains(name);
+        let lacks_some = !members.iter().all(|name| is_there(&name));
+        // One that does not remember has lost its disk, and what only that one had: it is no part of a majority that has
+        // everything.
+        let knows = |name: &str| self.met.get(name).is_some_and(|it| it.remembers);
+        let followers: Vec<&str> = self.followers(now).filter(|it| knows(it)).collect();
+        let follows = |name: &&String| **name == self.me || followers.contains(&name.as_str());
+        let majority = members.len() / 2 + 1;
+        let lacks_majority = members.iter().filter(follows).count() < majority;
+        (lacks_some && waited < last.wait) || (self.rules.quorum && lacks_majority)
     }
 
     fn followers(&self, now: BootNanos) -> impl Iterator<Item = &str> {

@@ -14,7 +14,7 @@ use quota::{BootNanos, Nanos};
 use crate::council::{Chair, Council, CouncilId};
 use crate::leases::Leases;
 use crate::quorum::{self, Heard};
-use crate::roster::{Member, Roster, Standing};
+use crate::roster::{Contact, Member, Roster, Standing};
 use crate::view::{Seen, Status, View};
 
 use belonging::LetGo;
@@ -375,6 +375,25 @@ impl Membership {
             council.names.extend(names);
             self.refresh_view();
         }
+    }
+
+    /// Who counts, met or not, and neither left nor forgotten: the members of this cluster, should all of them be stopped.
+    #[must_use]
+    pub fn counting(&self) -> Vec<Member> {
+        let unmet = |name: &String| Member {
+            name: name.clone(),
+            incarnation: 0,
+            replica: ReplicaId(0),
+            standing: Standing::Joined,
+            contact: Contact::default(),
+        };
+        let council = self.council.iter().flat_map(|council| &council.names);
+        let unmet = council
+            .filter(|name| self.roster.get(name).is_none())
+            .map(unmet);
+        let met = self.roster.iter();
+        let met = met.filter(|member| member.belongs() && self.counts(member));
+        met.cloned().chain(unmet).collect()
     }
 
     /// Whether this node owns the shard that goes with the right to change who counts, and under which term.

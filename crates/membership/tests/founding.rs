@@ -160,3 +160,66 @@ fn silence_is_told_after_a_second_and_then_every_half_a_minute() {
     silence.on_answer(at(70_000));
     assert!(!silence.is_due(at(70_900)) && silence.is_due(at(71_000)));
 }
+
+/// A node that was in a cluster of these members, and waits ten seconds for them.
+fn remembering(me: &str, members: &[&str], quorum: bool) -> Founding {
+    let members = members.iter().map(|&name| name.to_owned());
+    let founding = Founding::new(at(0), me, rules(quorum, false, None));
+    founding.remembering(members, Nanos::from_secs(10))
+}
+
+/// When `node` founds a cluster, having met these newcomers, who follow it, at each look.
+fn founds_at(mut node: Founding, met: &[&str]) -> Option<u64> {
+    (0..60_000).step_by(100).find(|&millis| {
+        for name in met {
+            let follows = node.follows(at(millis)).map(str::to_owned);
+            node.on_newcomer(at(millis), name, true, follows.as_deref());
+            node.on_remembering(name);
+        }
+        node.step(at(millis)) == FoundingStep::Found
+    })
+}
+
+#[test]
+fn who_remembers_the_last_members_waits_for_them() {
+    for quorum in [false, true] {
+        let node = |members: &[&str]| remembering("a", members, quorum);
+        assert_eq!(founds_at(node(&["a"]), &[]), Some(300), "it was alone");
+        let three = ["a", "b", "c"];
+        assert_eq!(founds_at(node(&three), &["b", "c"]), Some(300));
+        assert_eq!(founds_at(node(&three), &["b"]), Some(10_000));
+        let alone = (!quorum).then_some(10_000);
+        assert_eq!(founds_at(node(&three), &[]), alone);
+        // Those that were no members make no majority of them.
+        assert_eq!(founds_at(node(&three), &["d", "e"]), alone);
+    }
+    let mut founders = remembering("a", &["a", "b", "c"], true);
+    founders.on_newcomer(at(0), "b", true, Some("a"));
+    assert_eq!(founders.founders(at(0)), ["a", "b", "c"]);
+}
+
+/// A node whose disk was lost knows nobody, and would found a cluster of its own at once.
+#[test]
+fn who_remembers_goes_before_those_who_do_not() {
+    let blank = || Founding::new(at(0), "a", rules(true, false, None));
+    let (mut first, mut second) = (blank(), remembering("b", &["a", "b", "c"], true));
+    first.on_newcomer(at(0), "b", second.founds(), second.follows(at(0)));
+    first.on_remembering("b");
+    assert_eq!(first.follows(at(0)), Some("b"));
+    assert_eq!(first.step(at(300)), FoundingStep::Look);
+    second.on_newcomer(at(0), "a", first.founds(), first.follows(at(0)));
+    assert_eq!(second.follows(at(0)), Some("b"));
+    assert_eq!(second.step(at(300)), FoundingStep::Look, "c may come yet");
+    second.on_newcomer(at(9_000), "a", first.founds(), first.follows(at(0)));
+    let step = second.step(at(10_000));
+    assert_eq!(
+        step,
+        FoundingStep::Look,
+        "what only a had is lost, or with c"
+    );
+    second.on_newcomer(at(10_000), "c", true, Some("b"));
+    second.on_remembering("c");
+    assert_eq!(second.step(at(10_100)), FoundingStep::Found);
+    // One that was given another name is no part of that majority.
+    assert!(!remembering("d", &["a", "b", "c"], true).founds());
+}

@@ -269,8 +269,8 @@ impl Builder {
         self
     }
 
-    /// Where limits made at run time outlive this process, in a directory of this node's own that is made if there is none.
-    /// Default none: they live in memory, and are gone when all nodes are.
+    /// Where limits made at run time, and counts of limits that are kept, outlive this process, in a directory of this node's own
+    /// that is made if there is none. Default none: they live in memory, and are gone when all nodes are.
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(directory.into());
         self

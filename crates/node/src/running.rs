@@ -181,6 +181,7 @@ pub(crate) fn cluster_config(config: &Config, cookie: Cookie) -> ClusterConfig {
         join: Vec::new(),
         neighbours: None,
         data_dir: None,
+        start_wait: shared.start_wait.into(),
         expect: None,
         shards: shard::Settings::lan(usize::from(shared.replicas), shared.partition),
         acknowledge: match shared.ack {

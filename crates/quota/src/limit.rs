@@ -112,6 +112,7 @@ pub struct Limit {
     period: Nanos,
     pub(crate) rate: Rate,
     pub(crate) ticks: Option<Ticks>,
+    keep: bool,
 }
 
 /// The rate and burst of a limit in ticks, chosen so that neither needs a fraction and 64 bits are enough.
@@ -154,6 +155,9 @@ impl Limit {
     pub const UNITS_MAX: u32 = i32::MAX as u32;
     /// The longest period: a leap year.
     pub const PERIOD_MAX: Nanos = Nanos::from_secs(366 * 24 * 60 * 60);
+    /// What is counted under a limit of so long a period is kept, unless [told otherwise](Self::with_keep). Shorter ones are
+    /// full again soon after a cluster is.
+    pub const KEPT_FROM: Nanos = Nanos::from_secs(60 * 60);
 
     /// A limit of `units` per `period`, with a burst of `units`, and windows anchored at the epoch.
     ///
@@ -179,6 +183,7 @@ impl Limit {
             period,
             rate,
             ticks: Ticks::new(units, period, units),
+            keep: Self::KEPT_FROM <= period,
         })
     }
 
@@ -230,6 +235,13 @@ impl Limit {
         Ok(Self { anchor, ..self })
     }
 
+    /// The same limit, whose counts outlive all nodes of a cluster or do not.
+    #[must_use]
+    pub const fn with_keep(mut self, keep: bool) -> Self {
+        self.keep = keep;
+        self
+    }
+
     /// How hits are counted.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
@@ -258,6 +270,18 @@ impl Limit {
     #[must_use]
     pub const fn anchor(&self) -> Anchor {
         self.anchor
+    }
+
+    /// Whether what is counted outlives all nodes of a cluster, where they have a disk for it. It changes no decision.
+    #[must_use]
+    pub const fn keep(&self) -> bool {
+        self.keep
+    }
+
+    /// Whether [`keep`](Self::keep) is what its period says.
+    #[must_use]
+    pub fn keeps_as_usual(&self) -> bool {
+        self.keep == (Self::KEPT_FROM <= self.period)
     }
 }
 

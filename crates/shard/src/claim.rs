@@ -87,13 +87,27 @@ impl Claim {
         pulls
     }
 
-    /// Whoever has promised holds nothing that counts.
-    pub(crate) fn gather_nothing(&mut self) {
-        for asked in self.asked.values_mut() {
-            if matches!(asked, Asked::Promised { .. }) {
-                *asked = Asked::Ready { digest: None };
-            }
+    /// Whom to pull which buckets from, when nobody has heard of an owner: what there is comes from disks, and all of it
+    /// counts.
+    pub(crate) fn gather_kept(&mut self, mine: &Digest) -> Vec<(ReplicaId, Buckets)> {
+        let mut pulls = Vec::new();
+        for (&other, asked) in &mut self.asked {
+            let Asked::Promised { digest } = asked else {
+                continue;
+            };
+            let digest = digest.take();
+            let buckets = digest
+                .as_ref()
+                .map_or(0, |theirs| worth_pulling(mine, theirs));
+            *asked = match digest {
+                Some(digest) if buckets != 0 => {
+                    pulls.push((other, buckets));
+                    Asked::Pulling { digest, buckets }
+                }
+                digest => Asked::Ready { digest },
+            };
         }
+        pulls
     }
 
     pub(crate) fn ready(&self) -> usize {

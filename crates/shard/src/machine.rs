@@ -6,6 +6,7 @@ mod eligible;
 mod eviction;
 mod hits;
 mod holders;
+mod kept;
 mod pieces;
 mod pledges;
 mod poisoned;

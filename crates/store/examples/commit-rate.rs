@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{batch:>5} records: {store:>6.0} commits/s, log {log:>6.0} appends/s");
     }
     let path = directory.join("many");
-    let (mut store, _) = Store::open(&path, [0; 16])?;
+    let (mut store, ..) = Store::open(&path, [0; 16])?;
     let began = Instant::now();
     for first in (0..RECORDS).step_by(4_096) {
         let numbers = first..(first + 4_096).min(RECORDS);
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let written = began.elapsed();
     let bytes = fs::metadata(path.join("catalogue.redb"))?.len();
     let began = Instant::now();
-    let (_store, kept) = Store::open(&path, [0; 16])?;
+    let (_store, _log, kept) = Store::open(&path, [0; 16])?;
     println!(
         "{} records: written in {written:.1?}, {} MiB, read again in {:.1?}",
         kept.records.len(),
@@ -60,7 +60,7 @@ fn change(number: u64) -> Change {
 }
 
 fn commits(path: &Path, batch: u64) -> Result<f64, Box<dyn Error>> {
-    let (mut store, _) = Store::open(path, [0; 16])?;
+    let (mut store, ..) = Store::open(path, [0; 16])?;
     let mut number = 0;
     rate(|| {
         let changes: Vec<_> = (number..number + batch).map(change).collect();

@@ -34,6 +34,16 @@ pub enum OpenError {
         /// Its format.
         given: u32,
     },
+    /// A later version of Weir wrote a file of it.
+    #[error("{} has format {given}; this version reads format {accepted}", path.display())]
+    NewerLog {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        given: u32,
+        /// What this version reads.
+        accepted: u32,
+    },
     /// It has files, and none that says what they are.
     #[error("{} is no data directory of Weir and is not empty; name an empty or a new one", path.display())]
     Foreign {
@@ -48,6 +58,15 @@ pub enum OpenError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+/// Why entries were not written. What was on the disk before is still there.
+#[derive(Debug, thiserror::Error)]
+#[error("writing to {}", path.display())]
+pub struct LogError {
+    pub(crate) path: PathBuf,
+    #[source]
+    pub(crate) source: io::Error,
 }
 
 /// Why records were not written. What was on the disk before is still there.

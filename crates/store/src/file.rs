@@ -145,6 +145,7 @@ fn read(database: &impl ReadableDatabase) -> Result<Kept, redb::Error> {
     Ok(Kept {
         records,
         written_at: written_at.map(|at| at.value()),
+        ..Kept::default()
     })
 }
 

@@ -4,6 +4,7 @@
 //! DIR/lock           held for as long as a process uses the directory
 //! DIR/format         text: which layout this is, and whose
 //! DIR/catalogue.redb records that people made, in a file of redb
+//! DIR/counts.log     what is counted, in a log
 //! ```
 //!
 //! A [`Store`] is one open directory. It knows places and bytes; what they mean, and who waits for them, is its caller's
@@ -15,15 +16,17 @@
 mod directory;
 mod error;
 mod file;
+mod log;
 
 use std::path::Path;
 
-pub use error::{OpenError, WriteError};
+pub use error::{LogError, OpenError, WriteError};
+pub use log::{Entry, Log, Places};
 
 use directory::Directory;
 use file::RecordFile;
 
-/// An open data directory, locked for as long as this lives.
+/// An open data directory, locked for as long as this lives. Its [`Log`] is to be closed before.
 #[derive(Debug)]
 pub struct Store {
     directory: Directory,
@@ -44,6 +47,8 @@ pub struct Change {
 pub struct Kept {
     /// Every record, in the order of their places.
     pub records: Vec<Vec<u8>>,
+    /// What the log says of every place.
+    pub counts: Places,
     /// When it was last written to, in milliseconds since the Unix epoch by its writer's clock. `None`: never.
     pub written_at: Option<u64>,
 }
@@ -54,10 +59,15 @@ impl Store {
     /// # Errors
     ///
     /// See [`OpenError`]. What was there is as it was.
-    pub fn open(path: &Path, cluster: [u8; 16]) -> Result<(Self, Kept), OpenError> {
+    pub fn open(path: &Path, cluster: [u8; 16]) -> Result<(Self, Log, Kept), OpenError> {
         let directory = Directory::open(path, cluster)?;
+        // Before anything is changed: what is refused stays as it was.
+        let found = Log::look(path)?;
         let (records, kept) = RecordFile::open(path)?;
-        Ok((Self { directory, records }, kept))
+        let log = Log::open(path, found.bytes)?;
+        let counts = found.places;
+        let kept = Kept { counts, ..kept };
+        Ok((Self { directory, records }, log, kept))
     }
 
     /// Where it is.

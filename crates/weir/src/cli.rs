@@ -106,7 +106,7 @@ pub(crate) struct NodeArgs {
     /// Limits, routes and settings [default: a built-in example]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Keeps limits made at run time across a restart of all nodes; each node needs a directory of its own [default: none]
+    /// Keeps counts of long limits, and limits made at run time, across a restart of all nodes; each node needs a directory of its own [default: none]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
     /// What clients must send as `Authorization: Bearer TOKEN`, over the Redis protocol as `AUTH TOKEN`
@@ -370,6 +370,9 @@ pub(crate) struct SetArgs {
     /// deny or allow, when no decision can be had [default: deny]
     #[arg(long)]
     pub(crate) on_failure: Option<String>,
+    /// Whether counts outlive all nodes, where these have a --data-dir [default: true from a period of an hour]
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) keep: Option<bool>,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
     /// Print the node's answer as it is

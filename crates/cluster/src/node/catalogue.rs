@@ -302,7 +302,9 @@ impl Cluster {
             Urgency::Repair => Lane::Copies,
         };
         // What is lost is said again.
-        let frame = wire::encode(&Frame::Catalogue(message));
+        let version = self.inner.transport.version(to);
+        let form = version.map_or(wire::VERSION, wire::form_for);
+        let frame = wire::encode_for(form, &Frame::Catalogue(message));
         let _lost = self.inner.transport.send(to, lane, frame);
     }
 

@@ -15,6 +15,7 @@ use metrics::{Counter, counter};
 use store::{Change, OpenError, Store, WriteError};
 use tokio::sync::{Notify, oneshot};
 
+use super::counts::{self, KeptCounts};
 use super::{Cluster, ClusterConfig};
 use crate::wire;
 
@@ -138,6 +139,7 @@ impl Disk {
 pub(super) struct Opened {
     pub(super) store: Option<Store>,
     pub(super) kept: Kept,
+    pub(super) counts: KeptCounts,
 }
 
 /// What a node found in its directory.
@@ -156,7 +158,8 @@ pub(super) async fn open(config: ClusterConfig) -> Result<(ClusterConfig, Opened
         };
         let secret = config.cookie.secret("data directory");
         let cluster = std::array::from_fn(|place| secret[place]);
-        let (store, kept) = Store::open(path, cluster)?;
+        let (store, log, kept) = Store::open(path, cluster)?;
+        let counts = counts::read(log, &kept.counts)?;
         let records = kept.records.iter().map(|bytes| wire::decode_record(bytes));
         let records = records.collect::<Result<_, _>>();
         let records = records.map_err(|error| store.corrupt(error.to_string()))?;
@@ -164,8 +167,12 @@ pub(super) async fn open(config: ClusterConfig) -> Result<(ClusterConfig, Opened
             records,
             written_at: kept.written_at,
         };
-        let store = Some(store);
-        Ok((config, Opened { store, kept }))
+        let opened = Opened {
+            store: Some(store),
+            kept,
+            counts,
+        };
+        Ok((config, opened))
     })
     .await
 }
@@ -302,7 +309,7 @@ fn note_failure(error: &WriteError) {
 }
 
 /// Does what blocks where that is allowed, and panics if it panics.
-async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
     let done = tokio::task::spawn_blocking(act).await;
     done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

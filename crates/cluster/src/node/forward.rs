@@ -139,7 +139,7 @@ impl Forwarder {
     ) -> Result<Said, AskError> {
         let mut awaited = self.await_answer(to, sequence);
         self.transport
-            .send(to, Lane::Bulk, wire::encode(frame))
+            .send(to, Lane::Bulk, wire::encode_for(self.form_for(to), frame))
             .map_err(|error| AskError::Unsent(unsent(error)))?;
         let said = awaited.within(patience).await;
         said.unwrap_or(Err(AskError::Unanswered))
@@ -252,7 +252,7 @@ impl Forwarder {
             let batch = Vec::from(std::mem::replace(&mut queue.hits, rest));
             self.metrics.batch_hits.record(batch.len() as f64);
             let frame = Frame::Hits(batch);
-            let bytes: Bytes = wire::encode(&frame);
+            let bytes: Bytes = wire::encode_for(self.form_for(to), &frame);
             if let Err(error) = self.transport.send(to, Lane::Bulk, bytes) {
                 let unsent = unsent(error);
                 let Frame::Hits(batch) = frame else {
@@ -267,6 +267,12 @@ impl Forwarder {
             queue.sent_at = Some(Instant::now());
         }
         Ok(())
+    }
+
+    /// In which version frames for `peer` are written.
+    fn form_for(&self, peer: ReplicaId) -> u8 {
+        let agreed = self.transport.version(peer);
+        agreed.map_or(wire::VERSION, wire::form_for)
     }
 
     fn queue(&self, peer: ReplicaId) -> Arc<Mutex<Queue>> {

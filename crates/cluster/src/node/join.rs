@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::calls::Calls;
 use super::catalogue::Records;
+use super::counts::Counts;
 use super::disk::{self, Disk};
 use super::flush;
 use super::forward::Forwarder;
@@ -171,6 +172,9 @@ impl Cluster {
             opened.store,
         );
         let aside = cluster.load(opened.kept);
+        let last = opened.counts.members().to_vec();
+        let loaded = cluster.clone();
+        disk::blocking(move || loaded.load_counts(opened.counts)).await;
         let control = Control::start(
             &transport,
             &cluster.inner.supervisor,
@@ -195,7 +199,7 @@ impl Cluster {
             .lock()
             .expect("nothing panics under this lock") = announcement;
         let found = tokio::select! {
-            found = cluster.look_for_cluster(neighbours.as_ref(), &me.cluster) => found,
+            found = cluster.look_for_cluster(neighbours.as_ref(), &me.cluster, &last) => found,
             () = &mut stopped => Err(JoinError::Stopped),
         };
         let found = match found {
@@ -264,10 +268,12 @@ impl Cluster {
             supervisor,
             records: Records::new(me, keys),
             disk: Disk::new(store),
+            counts: Counts::new(),
             memory: Memory::new(config.max_keys, config.max_memory),
             metrics: NodeMetrics::new(),
             skew: Skew::new(config.shards.max_skew),
             founding: Mutex::new(None),
+            beginning: Mutex::new(None),
             silent_since: Mutex::new(None),
             quorum_watch: QuorumWatch::default(),
             waiting: Semaphore::new(WAITING_MAX),
@@ -332,6 +338,7 @@ impl Cluster {
         self.run("catalogue", Self::look_after_catalogue);
         if self.inner.config.data_dir.is_some() {
             self.run("disk", Self::keep_records);
+            self.run("counts", Self::keep_counts);
         }
         Ok(())
     }
@@ -377,8 +384,8 @@ impl Cluster {
         }
     }
 
-    /// Waits until every member is heard of, but for those that whoever let this node in holds for `dead`, and every shard
-    /// has a live owner.
+    /// Waits until every member is heard of, but for those that whoever let this node in holds for `dead`, every shard has a
+    /// live owner, and that one has what this node had on its disk.
     async fn settle(&self, dead: &[ReplicaId]) {
         let started = Instant::now();
         while started.elapsed() < SETTLE {
@@ -401,7 +408,8 @@ impl Cluster {
             });
             let counts = self.inner.config.asks || world.view.counts(self.inner.me);
             let counts = counts && self.no_quorum().is_none();
-            if owned && counts && (all_heard == Some(true) || !patience) {
+            let is_settled = owned && counts && (all_heard == Some(true) || !patience);
+            if is_settled && self.is_what_was_kept_known() {
                 return;
             }
             tokio::time::sleep(PAUSE / 4).await;
@@ -461,7 +469,11 @@ impl GatewayHandler for Gatekeeper {
             }
         };
         let dead = cluster.with_membership(|membership, now| membership.presumed_dead(now));
-        encode_answer(&answer, &dead.unwrap_or_default())
+        let more = More {
+            dead: dead.unwrap_or_default(),
+            remembers: cluster.remembers_members(),
+        };
+        encode_answer(&answer, &more)
     }
 
     fn told(&self, from: Hello, word: Vec<u8>) {
@@ -511,17 +523,29 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).expect("these values have a serial form")
 }
 
-/// The answer, and after it whom this node holds for dead: a node of the format before reads no further than the answer.
-fn encode_answer(answer: &Answer, dead: &[ReplicaId]) -> Vec<u8> {
-    let dead: Vec<u32> = dead.iter().map(|replica| replica.0).collect();
-    [encode(answer), encode(&dead)].concat()
+/// What is told behind an answer: a node of the format before reads no further than what it knows.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct More {
+    /// Whom the asked holds for dead.
+    pub(super) dead: Vec<ReplicaId>,
+    /// The asked is a newcomer, and remembers who was in the cluster before.
+    pub(super) remembers: bool,
 }
 
-/// What [`encode_answer`] encoded. A node of the format before says nothing of the dead.
-pub(super) fn decode_answer(bytes: &[u8]) -> Option<(Answer, Vec<ReplicaId>)> {
+fn encode_answer(answer: &Answer, more: &More) -> Vec<u8> {
+    let dead: Vec<u32> = more.dead.iter().map(|replica| replica.0).collect();
+    [encode(answer), encode(&dead), encode(&more.remembers)].concat()
+}
+
+/// What [`encode_answer`] encoded. A node of an earlier format says less.
+pub(super) fn decode_answer(bytes: &[u8]) -> Option<(Answer, More)> {
     let (answer, rest) = postcard::take_from_bytes(bytes).ok()?;
-    let dead: Vec<u32> = decode(rest).unwrap_or_default();
-    Some((answer, dead.into_iter().map(ReplicaId).collect()))
+    let (dead, rest): (Vec<u32>, _) = postcard::take_from_bytes(rest).unwrap_or_default();
+    let more = More {
+        dead: dead.into_iter().map(ReplicaId).collect(),
+        remembers: decode(rest).unwrap_or_default(),
+    };
+    Some((answer, more))
 }
 
 pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
@@ -540,14 +564,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_and_one_of_the_format_before_are_read_by_each_other() {
-        let before = encode(&Answer::Taken);
+    fn an_answer_and_those_of_earlier_formats_are_read_by_each_other() {
+        let first = encode(&Answer::Taken);
+        let read = decode_answer(&first);
+        assert!(matches!(read, Some((Answer::Taken, more)) if more == More::default()));
+        let dead = vec![ReplicaId(7), ReplicaId(0xffff_ffff)];
+        let raw: Vec<u32> = dead.iter().map(|replica| replica.0).collect();
+        let before = [encode(&Answer::Taken), encode(&raw)].concat();
+        let told = More {
+            dead: dead.clone(),
+            remembers: false,
+        };
         let read = decode_answer(&before);
-        assert!(matches!(read, Some((Answer::Taken, dead)) if dead.is_empty()));
-        let dead = [ReplicaId(7), ReplicaId(0xffff_ffff)];
-        let now = encode_answer(&Answer::Asking, &dead);
+        assert!(matches!(read, Some((Answer::Taken, more)) if more == told));
+        let told = More {
+            remembers: true,
+            ..told
+        };
+        let now = encode_answer(&Answer::Asking, &told);
         assert!(matches!(decode(&now), Some(Answer::Asking)));
+        let (_, rest): (Answer, _) = postcard::take_from_bytes(&now).unwrap();
+        assert_eq!(decode(rest), Some(raw));
         let read = decode_answer(&now);
-        assert!(matches!(read, Some((Answer::Asking, told)) if told == dead));
+        assert!(matches!(read, Some((Answer::Asking, more)) if more == told));
     }
 }

@@ -69,6 +69,8 @@ impl Cluster {
         self.control().stop();
         self.inner.transport.shutdown().await;
         self.inner.supervisor.stop().await;
+        self.keep_last_counts().await;
+        self.inner.counts.close();
         self.inner.disk.close();
     }
 }

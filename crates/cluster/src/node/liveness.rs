@@ -63,7 +63,7 @@ impl Cluster {
                 Effect::ViewChanged | Effect::RosterChanged => {}
             }
         }
-        if view_changed {
+        if view_changed || is_news {
             let world = self.inner.slots.world.load();
             tracing::info!(view = %format_args!("{:016x}", world.view.digest()), members = world.view.members().len(), "view changed");
             self.inner.view_changes.send_replace(());
@@ -106,6 +106,10 @@ impl Cluster {
         }
         if !self.inner.joined.load(Ordering::Acquire) {
             // Whom it joined has not answered yet: a newcomer alone must not take every shard for its own.
+            return false;
+        }
+        // And those that came into a new cluster with it may know better than it does.
+        if old.orders.is_empty() && !self.has_begun(self.inner.clock.now().boot, &view) {
             return false;
         }
         let is_news = view_changed || old.orders.is_empty();

@@ -4,8 +4,8 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use membership::{Founding, FoundingRules, FoundingStep, Silence};
-use quota::Nanos;
+use membership::{Founding, FoundingRules, FoundingStep, Member, Silence, View};
+use quota::{BootNanos, Nanos};
 
 use super::join::{Answer, Found, JoinError, Question, decode_answer, encode};
 use super::{Cluster, ClusterConfig};
@@ -27,12 +27,23 @@ const WAIT_FOR_SEEDS: Nanos = Nanos::from_secs(5);
 /// Addresses that are asked at once, so that a round takes no longer than one silent address.
 const ASKED_AT_ONCE: usize = 16;
 
+/// How long newcomers that were met have to join the cluster that one of them founds: a round of questions and a heartbeat,
+/// with one address that is silent.
+const NEWCOMERS_JOIN: Nanos = Nanos::from_secs(3);
+
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// Between two looks of a node that serves alone meanwhile. Addresses are dialled again by themselves, once a second; a
 /// name may have got new ones.
 const LOOK_ON: Duration = Duration::from_secs(1);
+
+/// Whom a node waits for that has just come into a cluster, which is new itself.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    names: Vec<String>,
+    until: BootNanos,
+}
 
 /// What one address had to say.
 enum Told {
@@ -42,6 +53,7 @@ enum Told {
         name: String,
         founds: bool,
         follows: Option<String>,
+        remembers: bool,
     },
     /// Somebody is there, and has not answered, or will in a moment.
     Somebody,
@@ -54,6 +66,7 @@ impl Cluster {
         &self,
         neighbours: Option<&Neighbours>,
         advertised: &str,
+        last: &[Member],
     ) -> Result<Found, JoinError> {
         let ClusterConfig {
             name,
@@ -61,6 +74,7 @@ impl Cluster {
             join: seeds,
             expect,
             shards,
+            start_wait,
             ..
         } = &self.inner.config;
         let now = || self.inner.clock.now().boot;
@@ -72,10 +86,26 @@ impl Cluster {
             look_around: LOOK_AROUND,
             patience: WAIT_FOR_SEEDS,
         };
-        *self.founding() = Some(Founding::new(now(), name, rules));
+        let members = last.iter().map(|member| member.name.clone());
+        let founding = Founding::new(now(), name, rules).remembering(members, *start_wait);
+        let others = last.iter().map(|member| member.name.as_str());
+        let others: Vec<&str> = others.filter(|other| other != name).collect();
+        if !others.is_empty() {
+            let members = others.join(", ");
+            tracing::info!(members, "looking for the last members of the cluster");
+        }
+        *self.founding() = Some(founding);
+        let addresses = last.iter().map(|member| &member.contact.cluster);
+        let addresses = addresses.filter(|address| !address.is_empty());
+        let addresses: Vec<String> = addresses.cloned().collect();
         let mut silence = Silence::new(now());
         loop {
-            let candidates = discovery::candidates(seeds, neighbours, advertised).await;
+            let mut candidates = discovery::candidates(seeds, neighbours, advertised).await;
+            for address in &addresses {
+                if address != advertised && !candidates.contains(address) {
+                    candidates.push(address.clone());
+                }
+            }
             let mut round = futures_util::stream::iter(candidates)
                 .map(|address| self.ask_to_join(address))
                 .buffered(ASKED_AT_ONCE);
@@ -83,16 +113,22 @@ impl Cluster {
                 let told = told?;
                 match told {
                     Told::LetIn(found) => {
-                        *self.founding() = None;
+                        if let Some(founding) = self.founding().take() {
+                            self.await_newcomers(&founding);
+                        }
                         return Ok(found);
                     }
                     Told::Newcomer {
                         name,
                         founds,
                         follows,
+                        remembers,
                     } => {
                         if let Some(founding) = &mut *self.founding() {
                             founding.on_newcomer(now(), &name, founds, follows.as_deref());
+                            if remembers {
+                                founding.on_remembering(&name);
+                            }
                         }
                     }
                     Told::Somebody => {
@@ -109,6 +145,7 @@ impl Cluster {
                 .founding()
                 .take_if(|it| it.step(now()) == FoundingStep::Found);
             if let Some(found) = found {
+                self.await_newcomers(&found);
                 let founders = found.founders(now());
                 return Ok(Found::Nobody { founders });
             }
@@ -159,11 +196,11 @@ impl Cluster {
                     roster,
                     ..
                 },
-                dead,
+                more,
             )) => Told::LetIn(Found::Granted {
                 incarnation,
                 roster,
-                dead,
+                dead: more.dead,
             }),
             Some((Answer::Taken, _)) => return Err(self.name_taken(address)),
             Some((Answer::Asking, _)) => Told::Somebody,
@@ -171,11 +208,13 @@ impl Cluster {
                 name: peer.name,
                 founds: true,
                 follows: None,
+                remembers: false,
             },
-            Some((Answer::Newcomer { founds, follows }, _)) => Told::Newcomer {
+            Some((Answer::Newcomer { founds, follows }, more)) => Told::Newcomer {
                 name: peer.name,
                 founds,
                 follows,
+                remembers: more.remembers,
             },
             None => {
                 tracing::warn!(address, "its answer to the introduction is not understood");
@@ -195,6 +234,40 @@ impl Cluster {
             // It has been let in, or founds, and is about to take part.
             None => Answer::Asking,
         }
+    }
+
+    /// Whether this node, not in a cluster yet, remembers who was in the one before.
+    pub(super) fn remembers_members(&self) -> bool {
+        let founding = self.founding();
+        founding.as_ref().is_some_and(Founding::remembers)
+    }
+
+    /// A node that remembers the last members, and has met newcomers like itself, takes no part in deciding before these are
+    /// members, too: each may know better what was counted.
+    fn await_newcomers(&self, founding: &Founding) {
+        let now = self.inner.clock.now().boot;
+        let names = founding.met(now);
+        if founding.remembers() && !names.is_empty() {
+            let until = now + NEWCOMERS_JOIN;
+            *self.beginning() = Some(Beginning { names, until });
+        }
+    }
+
+    /// Whether the newcomers that were met are members, or have had their time.
+    pub(super) fn has_begun(&self, now: BootNanos, view: &View) -> bool {
+        let mut beginning = self.beginning();
+        let is_met = |name: &String| view.members().iter().any(|seen| seen.name == *name);
+        let waits = |begins: &Beginning| now < begins.until && !begins.names.iter().all(is_met);
+        if beginning.as_ref().is_some_and(waits) {
+            return false;
+        }
+        *beginning = None;
+        true
+    }
+
+    fn beginning(&self) -> MutexGuard<'_, Option<Beginning>> {
+        let beginning = self.inner.beginning.lock();
+        beginning.expect("nothing panics under this lock")
     }
 
     /// Goes on looking for those that were to be joined, until somebody is met.

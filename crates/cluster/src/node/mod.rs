@@ -8,6 +8,7 @@ mod calls;
 mod catalogue;
 mod coordinate;
 mod copies;
+mod counts;
 mod decide;
 mod disk;
 mod flush;
@@ -55,6 +56,7 @@ pub use slots::SHARDS;
 use self::catalogue::Records;
 use calls::Calls;
 use copies::CopyWindows;
+use counts::Counts;
 use disk::Disk;
 use forward::Forwarder;
 use local::Local;
@@ -95,8 +97,11 @@ pub struct ClusterConfig {
     pub zone: Option<String>,
     /// Whether it owns and holds no shard: it asks the others, and never founds a cluster.
     pub asks: bool,
-    /// Where what people change at run time outlives this process. `None`: nowhere.
+    /// Where what people change at run time, and what is counted under limits that are kept, outlives this process. `None`:
+    /// nowhere.
     pub data_dir: Option<PathBuf>,
+    /// How long a node whose disk names the last members waits for them, where nobody else has a cluster.
+    pub start_wait: quota::Nanos,
     /// Live nodes to join.
     pub join: Vec<Seed>,
     /// Below this directory nodes of one host, user and cookie find each other. It is made when it is not there. `None`:
@@ -147,11 +152,14 @@ pub(crate) struct Inner {
     supervisor: Supervisor,
     records: Records,
     disk: Disk,
+    counts: Counts,
     memory: Memory,
     metrics: NodeMetrics,
     skew: Skew,
     /// While this node looks for a cluster.
     founding: Mutex<Option<Founding>>,
+    /// While it waits for others to come into the cluster with it.
+    beginning: Mutex<Option<look::Beginning>>,
     /// Since when a node that serves alone has looked for those that it was to join.
     silent_since: Mutex<Option<BootNanos>>,
     quorum_watch: QuorumWatch,

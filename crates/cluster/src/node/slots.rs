@@ -275,6 +275,17 @@ impl Slots {
         Some(result)
     }
 
+    /// Works with what one shard counts, which leaves nothing to be done. `None`: the shard is poisoned.
+    pub(crate) fn with_counts<R>(
+        &self,
+        shard: ShardId,
+        act: impl FnOnce(&mut Shard, Now) -> R,
+    ) -> Option<R> {
+        let mut state = self.lock(&self.slots[usize::from(shard.0)])?;
+        let now = self.clock.now();
+        Some(act(&mut state.shard, now))
+    }
+
     /// A decision of this shard panicked: nothing of it is believed, a replica is asked.
     pub(crate) fn recover_if_poisoned(&self, shard: ShardId, out: &mut Outbox) -> bool {
         let slot = &self.slots[usize::from(shard.0)];

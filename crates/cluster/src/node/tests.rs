@@ -55,6 +55,7 @@ fn config(name: &str, cookie: &str, join: &[&Cluster], advertise: &str) -> Clust
         zone: None,
         asks: false,
         data_dir: None,
+        start_wait: Nanos::from_millis(500),
         join: seeds.collect(),
         neighbours: None,
         expect: None,

@@ -8,11 +8,12 @@ use catalogue::{
 };
 use coordinator::{FailMode, Strategy};
 use delta_crdt::ReplicaId;
+use quota::Limit;
 use serde::{Deserialize, Serialize};
 
-use super::WireError;
 use super::encoding::{Reader, Writer};
 use super::hits::WireLimit;
+use super::{VERSION, WireError};
 
 /// Most buckets of a digest.
 const BUCKETS_MAX: usize = Bucket::COUNT as usize;
@@ -23,7 +24,7 @@ const RECORD_BYTES_USUAL: usize = 64;
 /// A stamp of one byte each.
 const STAMP_BYTES_MIN: usize = 2;
 
-pub(super) fn put(out: &mut Writer<'_>, message: &Message) {
+pub(super) fn put(out: &mut Writer<'_>, version: u8, message: &Message) {
     match message {
         Message::Ask { exchange, root } => {
             out.raw(&[0]);
@@ -60,7 +61,7 @@ pub(super) fn put(out: &mut Writer<'_>, message: &Message) {
             }]);
             out.varint(*number);
             for (address, record) in records {
-                put_record(out, address, record);
+                put_record(out, version, address, record);
             }
         }
         Message::Receipt { number } => {
@@ -120,14 +121,33 @@ fn up_to<T>(max: usize, items: Vec<T>) -> Result<Vec<T>, WireError> {
     }
 }
 
-pub(super) fn put_record(out: &mut Writer<'_>, address: &Address, record: &Record) {
+/// Whether what is kept of the limit, if it is one by name, follows from its period.
+pub(super) fn keeps_usually(record: &Record) -> bool {
+    let limit = record.content().and_then(Content::named_limit);
+    limit.is_none_or(|named| named.limit.keeps_as_usual())
+}
+
+/// Whether a message tells of a limit of which that is not so.
+pub(super) fn keeps_unusually(message: &Message) -> bool {
+    match message {
+        Message::Piece { records, .. } => records.iter().any(|(_, it)| !keeps_usually(it)),
+        _ => false,
+    }
+}
+
+/// A peer that reads no [`VERSION`] takes it that the limit is kept as its period says.
+pub(super) fn put_record(out: &mut Writer<'_>, version: u8, address: &Address, record: &Record) {
     out.item(&WireKind::from(address.kind));
     put_text(out, &address.namespace);
     put_text(out, &address.name);
     put_stamp(out, record.stamp());
     let seen: Vec<Stamp> = record.seen().iter().collect();
     out.list(&seen, |out, stamp| put_stamp(out, *stamp));
-    out.item(&record.content().map(WireContent::from));
+    let mut content = record.content().map(WireContent::from);
+    if version < VERSION {
+        content = content.map(WireContent::as_before);
+    }
+    out.item(&content);
 }
 
 pub(super) fn record(input: &mut Reader<'_>) -> Result<(Address, Record), WireError> {
@@ -208,6 +228,35 @@ enum WireContent {
         limit: WireLimit,
         as_token_bucket: bool,
     },
+    /// That is kept although its period is short, or not although it is long. Of the newest version.
+    UnusuallyKept {
+        limit: WireLimit,
+        as_token_bucket: bool,
+        strategy: WireStrategy,
+        on_failure: WireFailMode,
+        keep: bool,
+    },
+}
+
+impl WireContent {
+    /// In the form of the version before.
+    fn as_before(self) -> Self {
+        match self {
+            Self::UnusuallyKept {
+                limit,
+                as_token_bucket,
+                strategy,
+                on_failure,
+                keep: _,
+            } => Self::Limit {
+                limit,
+                as_token_bucket,
+                strategy,
+                on_failure,
+            },
+            other => other,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -225,29 +274,75 @@ enum WireFailMode {
     Owner,
 }
 
+impl From<Strategy> for WireStrategy {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::Owner => Self::Owner,
+            Strategy::Local => Self::Local,
+            Strategy::Redis => Self::Redis,
+            Strategy::Raft => Self::Raft,
+        }
+    }
+}
+
+impl From<WireStrategy> for Strategy {
+    fn from(wire: WireStrategy) -> Self {
+        match wire {
+            WireStrategy::Owner => Self::Owner,
+            WireStrategy::Local => Self::Local,
+            WireStrategy::Redis => Self::Redis,
+            WireStrategy::Raft => Self::Raft,
+        }
+    }
+}
+
+impl From<FailMode> for WireFailMode {
+    fn from(mode: FailMode) -> Self {
+        match mode {
+            FailMode::Deny => Self::Deny,
+            FailMode::Allow => Self::Allow,
+            FailMode::Owner => Self::Owner,
+        }
+    }
+}
+
+impl From<WireFailMode> for FailMode {
+    fn from(wire: WireFailMode) -> Self {
+        match wire {
+            WireFailMode::Deny => Self::Deny,
+            WireFailMode::Allow => Self::Allow,
+            WireFailMode::Owner => Self::Owner,
+        }
+    }
+}
+
 impl From<&Content> for WireContent {
     fn from(content: &Content) -> Self {
         match content {
-            Content::Limit(NamedLimit {
-                limit,
-                as_token_bucket,
-                strategy,
-                on_failure,
-            }) => Self::Limit {
-                limit: limit.into(),
-                as_token_bucket: *as_token_bucket,
-                strategy: match strategy {
-                    Strategy::Owner => WireStrategy::Owner,
-                    Strategy::Local => WireStrategy::Local,
-                    Strategy::Redis => WireStrategy::Redis,
-                    Strategy::Raft => WireStrategy::Raft,
-                },
-                on_failure: match on_failure {
-                    FailMode::Deny => WireFailMode::Deny,
-                    FailMode::Allow => WireFailMode::Allow,
-                    FailMode::Owner => WireFailMode::Owner,
-                },
-            },
+            Content::Limit(named) => {
+                let NamedLimit {
+                    limit,
+                    as_token_bucket,
+                    strategy,
+                    on_failure,
+                } = *named;
+                let (strategy, on_failure) = (strategy.into(), on_failure.into());
+                match limit.keeps_as_usual() {
+                    true => Self::Limit {
+                        limit: (&limit).into(),
+                        as_token_bucket,
+                        strategy,
+                        on_failure,
+                    },
+                    false => Self::UnusuallyKept {
+                        limit: (&limit).into(),
+                        as_token_bucket,
+                        strategy,
+                        on_failure,
+                        keep: limit.keep(),
+                    },
+                }
+            }
             Content::KeyLimit(KeyLimit {
                 limit,
                 as_token_bucket,
@@ -272,18 +367,27 @@ impl TryFrom<WireContent> for Content {
             } => Self::Limit(NamedLimit {
                 limit: limit.try_into()?,
                 as_token_bucket,
-                strategy: match strategy {
-                    WireStrategy::Owner => Strategy::Owner,
-                    WireStrategy::Local => Strategy::Local,
-                    WireStrategy::Redis => Strategy::Redis,
-                    WireStrategy::Raft => Strategy::Raft,
-                },
-                on_failure: match on_failure {
-                    WireFailMode::Deny => FailMode::Deny,
-                    WireFailMode::Allow => FailMode::Allow,
-                    WireFailMode::Owner => FailMode::Owner,
-                },
+                strategy: strategy.into(),
+                on_failure: on_failure.into(),
             }),
+            WireContent::UnusuallyKept {
+                limit,
+                as_token_bucket,
+                strategy,
+                on_failure,
+                keep,
+            } => {
+                let limit = Limit::try_from(limit)?.with_keep(keep);
+                if limit.keeps_as_usual() {
+                    return Err(WireError::OutOfBounds { what: "content" });
+                }
+                Self::Limit(NamedLimit {
+                    limit,
+                    as_token_bucket,
+                    strategy: strategy.into(),
+                    on_failure: on_failure.into(),
+                })
+            }
             WireContent::KeyLimit {
                 limit,
                 as_token_bucket,

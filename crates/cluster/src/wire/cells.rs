@@ -6,8 +6,8 @@ use quota::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::WireError;
 use super::encoding::{Reader, Writer};
+use super::{VERSION, WireError};
 
 /// Number, replica, sequence and added units.
 const SLOT_BYTES_MIN: usize = 4;
@@ -21,12 +21,15 @@ const ENTRY_BYTES_MIN: usize = 4;
 /// Joining a cell compares each of its versions with each. More sides than this never counted one key apart.
 const VERSIONS_MAX: usize = 256;
 
-pub(super) fn put_cells(out: &mut Writer<'_>, cells: &[(KeyHash, Cell)]) {
-    out.list(cells, |out, (key, cell)| put_cell(out, *key, cell));
+pub(super) fn put_cells(out: &mut Writer<'_>, version: u8, cells: &[(KeyHash, Cell)]) {
+    out.list(cells, |out, (key, cell)| put_cell(out, version, *key, cell));
 }
 
-pub(super) fn put_cell(out: &mut Writer<'_>, key: KeyHash, cell: &Cell) {
+pub(super) fn put_cell(out: &mut Writer<'_>, version: u8, key: KeyHash, cell: &Cell) {
     out.raw(&key.get().to_le_bytes());
+    if VERSION <= version {
+        out.raw(&[u8::from(cell.is_kept())]);
+    }
     out.list(cell.versions(), |out, version| {
         put_count(out, version.count());
         for slots in [version.slots(), version.forgiven()] {
@@ -35,20 +38,33 @@ pub(super) fn put_cell(out: &mut Writer<'_>, key: KeyHash, cell: &Cell) {
     });
 }
 
-pub(super) fn cells(input: &mut Reader<'_>) -> Result<Vec<(KeyHash, Cell)>, WireError> {
-    input.list("cells", CELL_BYTES_MIN, cell)
+pub(super) fn cells(
+    input: &mut Reader<'_>,
+    version: u8,
+) -> Result<Vec<(KeyHash, Cell)>, WireError> {
+    input.list("cells", CELL_BYTES_MIN, |input| cell(input, version))
 }
 
 /// A key and its cell.
-pub(super) fn cell(input: &mut Reader<'_>) -> Result<(KeyHash, Cell), WireError> {
+pub(super) fn cell(input: &mut Reader<'_>, form: u8) -> Result<(KeyHash, Cell), WireError> {
     let key = KeyHash::new(u128::from_le_bytes(input.raw("key")?));
+    let is_kept = VERSION <= form && flag(input, "kept")?;
     let versions = input.list("versions", VERSION_BYTES_MIN, version)?;
     let out_of_bounds = WireError::OutOfBounds { what: "cell" };
     if VERSIONS_MAX < versions.len() {
         return Err(out_of_bounds);
     }
     let cell = Cell::new(versions).ok_or(out_of_bounds)?;
-    Ok((key, cell))
+    Ok((key, cell.with_kept(is_kept)))
+}
+
+/// A byte that says yes or no.
+pub(super) fn flag(input: &mut Reader<'_>, what: &'static str) -> Result<bool, WireError> {
+    match input.byte(what)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(WireError::Malformed { what }),
+    }
 }
 
 fn version(input: &mut Reader<'_>) -> Result<Version, WireError> {

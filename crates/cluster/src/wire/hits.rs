@@ -11,9 +11,10 @@ use request::Said;
 use serde::{Deserialize, Serialize};
 use shard::Operation;
 
+use super::cells::flag;
 use super::encoding::{Reader, Writer};
 use super::shards::shard_id;
-use super::{ForwardedHit, VERSION_BEFORE, WireError};
+use super::{ForwardedHit, VERSION, VERSION_BEFORE, WireError};
 
 /// The least: only the key has a fixed length.
 const HIT_BYTES_MIN: usize = 1 + 1 + 16 + 1 + 1;
@@ -22,7 +23,14 @@ const HIT_BYTES_USUAL: usize = 4 + 2 + 16 + 1 + 2;
 /// A sequence of four bytes, the remaining units, and two waits of seconds.
 const VERDICT_BYTES_USUAL: usize = 4 + 1 + 3 + 5 + 5;
 
-pub(super) fn put_hits(out: &mut Writer<'_>, hits: &[ForwardedHit]) {
+/// The version of a frame with these hits, for a peer that reads `version`: whether a limit is kept follows from its
+/// period, as a rule, and is not told then.
+pub(super) fn version_of(version: u8, hits: &[ForwardedHit]) -> u8 {
+    let is_unusual = |hit: &ForwardedHit| !hit.limit.keeps_as_usual();
+    super::version_of(version, VERSION_BEFORE, hits.iter().any(is_unusual))
+}
+
+pub(super) fn put_hits(out: &mut Writer<'_>, version: u8, hits: &[ForwardedHit]) {
     out.reserve(hits.len() * HIT_BYTES_USUAL);
     let mut limits = Numbered::default();
     for hit in hits {
@@ -33,12 +41,15 @@ pub(super) fn put_hits(out: &mut Writer<'_>, hits: &[ForwardedHit]) {
         out.varint(number);
         if is_new {
             out.item(&WireLimit::from(&hit.limit));
+            if VERSION <= version {
+                out.raw(&[u8::from(hit.limit.keep())]);
+            }
         }
         put_operation(out, hit.operation);
     }
 }
 
-pub(super) fn hits(input: &mut Reader<'_>) -> Result<Vec<ForwardedHit>, WireError> {
+pub(super) fn hits(input: &mut Reader<'_>, version: u8) -> Result<Vec<ForwardedHit>, WireError> {
     let mut limits: Vec<Limit> = Vec::new();
     input.until_end(HIT_BYTES_MIN, |input| {
         let sequence = input.varint("sequence")?;
@@ -46,7 +57,11 @@ pub(super) fn hits(input: &mut Reader<'_>) -> Result<Vec<ForwardedHit>, WireErro
         let key = KeyHash::new(u128::from_le_bytes(input.raw("key")?));
         let number: usize = input.varint("limit number")?;
         if number == limits.len() {
-            limits.push(input.item::<WireLimit>("limit")?.try_into()?);
+            let limit: Limit = input.item::<WireLimit>("limit")?.try_into()?;
+            limits.push(match VERSION <= version {
+                true => limit.with_keep(flag(input, "keep")?),
+                false => limit,
+            });
         }
         let what = "limit number";
         let limit = *limits.get(number).ok_or(WireError::OutOfBounds { what })?;
@@ -62,9 +77,9 @@ pub(super) fn hits(input: &mut Reader<'_>) -> Result<Vec<ForwardedHit>, WireErro
 }
 
 /// The only hit of a frame.
-pub(super) fn hit(input: &mut Reader<'_>) -> Result<ForwardedHit, WireError> {
+pub(super) fn hit(input: &mut Reader<'_>, version: u8) -> Result<ForwardedHit, WireError> {
     let what = "number of hits";
-    match hits(input)?[..] {
+    match hits(input, version)?[..] {
         [hit] => Ok(hit),
         _ => Err(WireError::OutOfBounds { what }),
     }

@@ -10,7 +10,7 @@ use shard::{Baseline, CopyId, HitId, Message, Piece, Record, ShardId};
 
 use super::cells::{WireTerm, cells, put_cells};
 use super::encoding::{Reader, Writer};
-use super::{SHARDS, VERSION, WireError};
+use super::{SHARDS, VERSION_BEFORE, WireError};
 
 /// Most confirm a delta: shard, tag, a term of six bytes, a sequence.
 const MESSAGE_BYTES_USUAL: usize = 2 + 1 + 6 + 3;
@@ -21,29 +21,44 @@ pub(super) fn put(out: &mut Writer<'_>, version: u8, shard: ShardId, message: &M
     out.varint(shard.0);
     match (version, message) {
         // A pull without its number: the answer comes in one message.
-        (..VERSION, Message::Pull { term, buckets, .. }) => out.item(&WireMessage::Pull {
+        (VERSION_BEFORE, Message::Pull { term, buckets, .. }) => out.item(&WireMessage::Pull {
             term: (*term).into(),
             buckets: *buckets,
         }),
         _ => out.item(&WireMessage::from(message)),
     }
-    let (cells, admitted) = match message {
+    let Some((cells, admitted)) = contents(message) else {
+        return;
+    };
+    put_cells(out, version, cells);
+    out.list(admitted, |out, id| {
+        out.varint(id.origin.0);
+        out.varint(id.sequence);
+    });
+}
+
+/// What a message holds of cells, and of ids of admitted hits.
+fn contents(message: &Message) -> Option<(&[(KeyHash, Cell)], &[HitId])> {
+    match message {
         Message::Delta {
             cells, admitted, ..
         }
         | Message::State {
             cells, admitted, ..
-        } => (cells, admitted),
+        } => Some((cells, admitted)),
         Message::Copy { piece, .. } | Message::Answer { piece, .. } => {
-            (&piece.cells, &piece.admitted)
+            Some((&piece.cells, &piece.admitted))
         }
-        _ => return,
-    };
-    put_cells(out, cells);
-    out.list(admitted, |out, id| {
-        out.varint(id.origin.0);
-        out.varint(id.sequence);
-    });
+        _ => None,
+    }
+}
+
+/// Whether any cell is to outlive all nodes.
+pub(super) fn keep_any(messages: &[(ShardId, Message)]) -> bool {
+    let cells = messages.iter().filter_map(|(_, message)| contents(message));
+    cells
+        .flat_map(|(cells, _)| cells)
+        .any(|(_, cell)| cell.is_kept())
 }
 
 pub(super) fn messages(
@@ -69,13 +84,13 @@ fn message(input: &mut Reader<'_>, version: u8) -> Result<Message, WireError> {
     let wire = input.item::<WireMessage>(what)?;
     // One version has one form for each message: what is read is written back as it was.
     if wire.is_of(version) {
-        decoded(input, wire)
+        decoded(input, version, wire)
     } else {
         Err(WireError::Malformed { what })
     }
 }
 
-fn decoded(input: &mut Reader<'_>, wire: WireMessage) -> Result<Message, WireError> {
+fn decoded(input: &mut Reader<'_>, version: u8, wire: WireMessage) -> Result<Message, WireError> {
     Ok(match wire {
         WireMessage::Claim {
             term,
@@ -128,7 +143,7 @@ fn decoded(input: &mut Reader<'_>, wire: WireMessage) -> Result<Message, WireErr
             term: term.into(),
             baseline: baseline.into(),
             through,
-            cells: cells(input)?,
+            cells: cells(input, version)?,
             admitted: hit_ids(input)?,
         },
         WireMessage::Have { term, through, gap } => Message::Have {
@@ -163,11 +178,11 @@ fn decoded(input: &mut Reader<'_>, wire: WireMessage) -> Result<Message, WireErr
             term: term.into(),
             record: record.into(),
             through,
-            piece: piece.with(cells(input)?, hit_ids(input)?),
+            piece: piece.with(cells(input, version)?, hit_ids(input)?),
         },
         WireMessage::Answer { term, piece } => Message::Answer {
             term: term.into(),
-            piece: piece.with(cells(input)?, hit_ids(input)?),
+            piece: piece.with(cells(input, version)?, hit_ids(input)?),
         },
         WireMessage::Received {
             term,
@@ -187,7 +202,7 @@ fn decoded(input: &mut Reader<'_>, wire: WireMessage) -> Result<Message, WireErr
         WireMessage::State { term, buckets } => Message::State {
             term: term.into(),
             buckets,
-            cells: cells(input)?,
+            cells: cells(input, version)?,
             admitted: hit_ids(input)?,
         },
         WireMessage::Synced { term } => Message::Synced { term: term.into() },
@@ -318,8 +333,8 @@ impl WireMessage {
                 | Self::Received { .. }
         );
         match version {
-            VERSION => !matches!(self, Self::Pull { .. }),
-            _ => !is_new,
+            VERSION_BEFORE => !is_new,
+            _ => !matches!(self, Self::Pull { .. }),
         }
     }
 }

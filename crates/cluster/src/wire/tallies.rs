@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use delta_crdt::{Cell, Digest};
 use quota::KeyHash;
 
+use super::VERSION_BEFORE;
 use super::cells::{CELL_BYTES_MIN, cell, put_cell};
 use super::encoding::{Reader, Writer};
 use super::shards::WireDigest;
@@ -16,12 +17,12 @@ const WANTED_BYTES_USUAL: usize = 3;
 
 pub(super) fn put_told(out: &mut Writer<'_>, cells: &[(KeyHash, Cell)]) {
     for (key, cell) in cells {
-        put_cell(out, *key, cell);
+        put_cell(out, VERSION_BEFORE, *key, cell);
     }
 }
 
 pub(super) fn told(input: &mut Reader<'_>) -> Result<Vec<(KeyHash, Cell)>, WireError> {
-    input.until_end(CELL_BYTES_MIN, cell)
+    input.until_end(CELL_BYTES_MIN, |input| cell(input, VERSION_BEFORE))
 }
 
 pub(super) fn put_digests(out: &mut Writer<'_>, digests: &[(u8, Digest)]) {
@@ -67,7 +68,7 @@ pub fn encode_told_split(
             begin(&mut Writer::new(&mut frame), Kind::Told);
         }
         let before = frame.len();
-        put_cell(&mut Writer::new(&mut frame), key, &cell);
+        put_cell(&mut Writer::new(&mut frame), VERSION_BEFORE, key, &cell);
         let is_too_much = max_bytes < frame.len() || items == ITEMS_MAX;
         if is_too_much && items != 0 {
             let last = frame.split_off(before);

@@ -133,11 +133,11 @@ async fn limits_of_the_file_are_listed() {
     );
     assert_eq!(
         front.get("/v1/limits/bursty").await.json(),
-        json!({"name": "bursty", "algorithm": "gcra", "limit": 10, "per": "1m", "burst": 20, "strategy": "owner", "on_failure": "deny"})
+        json!({"name": "bursty", "algorithm": "gcra", "limit": 10, "per": "1m", "burst": 20, "strategy": "owner", "on_failure": "deny", "keep": false})
     );
     assert_eq!(
         front.get("/v1/limits/weekly").await.json(),
-        json!({"name": "weekly", "algorithm": "fixed_window", "limit": 5, "per": "7d", "anchor": "epoch", "strategy": "owner", "on_failure": "deny"})
+        json!({"name": "weekly", "algorithm": "fixed_window", "limit": 5, "per": "7d", "anchor": "epoch", "strategy": "owner", "on_failure": "deny", "keep": true})
     );
     assert_eq!(
         front.get("/v1/limits/open").await.json()["on_failure"],

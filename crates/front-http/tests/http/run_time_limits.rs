@@ -20,7 +20,7 @@ async fn check(front: &Front, limit: &str) -> StatusCode {
 async fn a_limit_is_made_changed_and_removed() {
     let front = front();
     let made = front.put("/v1/limits/hourly", hourly().to_string()).await;
-    let stored = json!({"name": "hourly", "algorithm": "token_bucket", "limit": 2, "per": "1h", "burst": 2, "strategy": "owner", "on_failure": "deny"});
+    let stored = json!({"name": "hourly", "algorithm": "token_bucket", "limit": 2, "per": "1h", "burst": 2, "strategy": "owner", "on_failure": "deny", "keep": true});
     assert_eq!((made.status.as_u16(), made.json()), (201, stored.clone()));
     assert!(!made.headers.contains_key("weir-pending"));
     assert_eq!(front.get("/v1/limits/hourly").await.json(), stored);
@@ -37,6 +37,30 @@ async fn a_limit_is_made_changed_and_removed() {
     assert_eq!(check(&front, "hourly").await, 404);
     let again = front.method("DELETE", "/v1/limits/hourly").await;
     again.problem(404, "unknown-limit");
+}
+
+#[tokio::test]
+async fn what_is_kept_is_said_or_follows_from_the_period() {
+    let front = front();
+    for (per, given, kept) in [
+        ("1h", None, true),
+        ("59m", None, false),
+        ("1m", Some(true), true),
+        ("7d", Some(false), false),
+    ] {
+        let mut body = json!({"algorithm": "gcra", "limit": 2, "per": per});
+        if let Some(keep) = given {
+            body["keep"] = json!(keep);
+        }
+        let reply = front.put("/v1/limits/quota", body.to_string()).await;
+        assert!(reply.status.is_success(), "{}", reply.body);
+        assert_eq!(front.get("/v1/limits/quota").await.json()["keep"], kept);
+    }
+    let local =
+        json!({"algorithm": "gcra", "limit": 2, "per": "1d", "strategy": "local", "keep": true});
+    let reply = front.put("/v1/limits/quota", local.to_string()).await;
+    let problem = reply.problem(400, "invalid-request");
+    assert_eq!(problem["field"], "keep");
 }
 
 #[tokio::test]
@@ -70,6 +94,7 @@ async fn fields_of_a_limit_are_held_to_their_values() {
         ("strategy", json!("magic")),
         ("on_failure", json!("owner")),
         ("on_failure", json!("hope")),
+        ("keep", json!("yes")),
         ("name", json!("another")),
         ("more", json!(1)),
     ] {

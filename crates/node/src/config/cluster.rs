@@ -34,6 +34,13 @@ pub struct ClusterConfig {
     /// Under `partition = "quorum"`, and where a limit has the strategy `raft`, the dead have a vote until an operator forgets
     /// them, and this says nothing: [`Config::forget_after`](super::Config::forget_after).
     pub forget_after: Duration,
+    /// How long a node that kept the last members of the cluster waits for them, where all of them were stopped, before it
+    /// goes on with those it has met. Zero does not wait.
+    ///
+    /// Shorter is ready sooner when one does not come back; longer opens no shard without what a node that is slow to start has
+    /// counted, which otherwise joins it when it comes. Default 10 s: a machine that starts again takes longer, a rollout
+    /// that starts all at once does not. Under `partition = "quorum"` a majority of them is waited for however long it takes.
+    pub start_wait: Duration,
     /// Networks whose `X-Forwarded-For` is believed. Default none: anybody can write that header.
     pub trusted_proxies: Vec<Network>,
     /// Keys that a node keeps at most; at the cap, what loses least if it is forgotten goes first.
@@ -69,6 +76,7 @@ const REPLICAS_DEFAULT: u8 = 2;
 const REPLICAS_MAX: u8 = 7;
 const MAX_LAG_DEFAULT: Duration = Duration::from_millis(250);
 const FORGET_AFTER_DEFAULT: Duration = Duration::from_secs(60 * 60);
+const START_WAIT_DEFAULT: Duration = Duration::from_secs(10);
 const MAX_KEYS_DEFAULT: u64 = 20_000_000;
 const MAX_MEMORY_DEFAULT: MemoryMax = MemoryMax::Percent(25);
 
@@ -80,6 +88,7 @@ pub(crate) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> Cluster
         max_lag: MAX_LAG_DEFAULT,
         partition: Partition::Available,
         forget_after: FORGET_AFTER_DEFAULT,
+        start_wait: START_WAIT_DEFAULT,
         trusted_proxies: Vec::new(),
         max_keys: MAX_KEYS_DEFAULT,
         max_memory: MAX_MEMORY_DEFAULT,
@@ -118,6 +127,12 @@ pub(crate) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> Cluster
         config.forget_after = problems
             .parse(&forget_after, &accepted, span::parse)
             .unwrap_or(config.forget_after);
+    }
+    if let Some(start_wait) = table.string("start_wait", problems) {
+        let accepted = format!("{}; \"0s\" does not wait", span::ACCEPTED);
+        config.start_wait = problems
+            .parse(&start_wait, &accepted, span::parse)
+            .unwrap_or(config.start_wait);
     }
     let proxies = table.strings("trusted_proxies", problems);
     config.trusted_proxies = proxies

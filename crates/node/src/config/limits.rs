@@ -10,6 +10,7 @@ use super::table::Table;
 use super::{NAME_ACCEPTED, NAMESPACE, span, valid_name};
 
 const ALGORITHMS: &str = quota::UnknownAlgorithm::ACCEPTED;
+const KEEP_ACCEPTED: &str = "false; true is for limits with strategy = \"owner\": redis keeps what it counts by itself, raft in [raft] data_dir, local in memory";
 /// As far as a limit's number goes. Single algorithms take less.
 const UNITS_MAX: u64 = Limit::UNITS_MAX as u64;
 
@@ -43,6 +44,7 @@ pub(crate) fn read(
         let limit = read_limit(&mut table, problems);
         let strategy = read_strategy(&mut table, limit.as_ref(), has_redis, problems);
         let on_failure = read_on_failure(&mut table, strategy, problems);
+        let limit = read_keep(&mut table, limit, strategy, problems);
         table.finish(problems);
         if let (Some(name), Some(limit), Some(strategy), Some(on_failure)) =
             (name, limit, strategy, on_failure)
@@ -190,6 +192,25 @@ fn read_on_failure(
         return None;
     }
     Some(mode)
+}
+
+/// Whether what is counted outlives all nodes: only the strategy `owner` has it where it can be kept.
+fn read_keep(
+    table: &mut Table<'_>,
+    limit: Option<Limit>,
+    strategy: Option<Strategy>,
+    problems: &mut Problems,
+) -> Option<Limit> {
+    let place = table.place_of_key("keep");
+    let Some(keep) = table.boolean("keep", problems) else {
+        return limit;
+    };
+    if keep && let Some(other) = strategy.filter(|&strategy| strategy != Strategy::Owner) {
+        let what = format!("true does not go with strategy = {:?}", other.name());
+        problems.add(&place, what, KEEP_ACCEPTED);
+        return None;
+    }
+    limit.map(|limit| limit.with_keep(keep))
 }
 
 fn to_u32(given: Given<u64>) -> Given<u32> {

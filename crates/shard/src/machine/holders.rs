@@ -57,8 +57,12 @@ impl Shard {
             return;
         }
         let Some(record) = &self.record else {
-            // Nobody has owned it, so that nobody holds anything that was answered.
-            return claim.gather_nothing();
+            // Nobody has owned it since all nodes started, so that what anybody has was kept on a disk.
+            let (term, mine) = (claim.term, self.cells.digest());
+            for (to, buckets) in claim.gather_kept(&mine) {
+                self.pull(to, term, buckets);
+            }
+            return;
         };
         let is_begun = claim.gathers_for == Some((record.term, record.epoch));
         if !record.held_by(self.me) && !is_begun {

@@ -1,6 +1,6 @@
 //! A shard in which something panicked: what it held is not believed, and comes back from those who hold it.
 
-use delta_crdt::{ReplicaId, Term};
+use delta_crdt::{Cells, ReplicaId, Term};
 
 #[cfg(feature = "faults")]
 use super::no_cells;
@@ -20,7 +20,13 @@ impl Shard {
     pub fn on_poisoned(&mut self, around: Surroundings<'_>) {
         // Receipts among them would confirm what is gone.
         self.effects.clear();
+        let lists_changes = self.cells.lists_kept_changes();
+        self.cells = Cells::new();
         self.forget();
+        if lists_changes {
+            // The disk goes on with what it has: it was written before.
+            self.cells.list_kept_changes();
+        }
         self.synced = None;
         self.told = None;
         self.offered_at = None;
@@ -35,7 +41,8 @@ impl Shard {
     #[doc(hidden)]
     #[cfg(feature = "faults")]
     pub fn break_counts(&mut self) {
-        self.cells = no_cells(self.settings);
+        let before = std::mem::replace(&mut self.cells, no_cells(self.settings));
+        self.cells.replace_kept(&before, false);
     }
 
     /// Whether a holder can have the copy that the record promises: this node has none after a panic.

@@ -77,6 +77,9 @@ fn body(args: &SetArgs) -> Value {
     if let Some(burst) = args.burst {
         body["burst"] = burst.into();
     }
+    if let Some(keep) = args.keep {
+        body["keep"] = keep.into();
+    }
     let texts = [
         ("anchor", &args.anchor),
         ("strategy", &args.strategy),
@@ -120,6 +123,7 @@ fn told(limits: &Value) -> String {
         "burst",
         "strategy",
         "on_failure",
+        "keep",
     ];
     let mut rows = vec![columns.map(str::to_uppercase).to_vec()];
     rows.extend(
@@ -138,8 +142,8 @@ mod tests {
 
     #[test]
     fn limits_are_rows() {
-        let page = json!({"name":"page","algorithm":"sliding_log","limit":1,"per":"10s","strategy":"owner","on_failure":"deny"});
-        let expected = "NAME  ALGORITHM    LIMIT  PER  BURST  STRATEGY  ON_FAILURE\npage  sliding_log  1      10s  -      owner     deny\n";
+        let page = json!({"name":"page","algorithm":"sliding_log","limit":1,"per":"10s","strategy":"owner","on_failure":"deny","keep":false});
+        let expected = "NAME  ALGORITHM    LIMIT  PER  BURST  STRATEGY  ON_FAILURE  KEEP\npage  sliding_log  1      10s  -      owner     deny        false\n";
         assert_eq!(told(&page), expected);
         assert_eq!(told(&json!([page])), expected);
         assert_eq!(told(&json!({ "limits": [page] })), expected);

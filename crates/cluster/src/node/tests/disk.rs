@@ -5,7 +5,7 @@ use quota::{Algorithm, Limit, Nanos};
 use store::OpenError;
 use tempfile::TempDir;
 
-use super::{Cluster, JoinError, config, listener, until};
+use super::{Cluster, JoinError, admitted, config, listener, until};
 
 async fn start(name: &str, data: &TempDir, join: &[&Cluster]) -> Result<Cluster, JoinError> {
     let (listener, address) = listener();
@@ -55,6 +55,28 @@ async fn what_was_set_and_removed_is_so_after_everybody_was_away() {
     assert_eq!(set(&bert, "stays", 7).await, [""; 0]);
     let anna = start("anna", &data, &[&bert]).await.unwrap();
     assert_eq!(units(&anna, "stays"), Some(7));
+    for node in [anna, bert] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_counted_is_so_after_everybody_was_away() {
+    let data = TempDir::new().unwrap();
+    let anna = start("anna", &data, &[]).await.unwrap();
+    let bert = start("bert", &data, &[&anna]).await.unwrap();
+    until("both", || members(&anna) == 2 && members(&bert) == 2).await;
+    assert_eq!(admitted(&anna, "u1", 2).await, 2);
+    anna.inner.supervisor.panic("counts").await;
+    assert_eq!(admitted(&anna, "u1", 1).await, 1);
+    for node in [&anna, &bert] {
+        node.stop().await;
+    }
+    // The other one first, and alone: it waits for half a second.
+    let bert = start("bert", &data, &[]).await.unwrap();
+    assert_eq!(admitted(&bert, "u1", 9).await, 2);
+    let anna = start("anna", &data, &[&bert]).await.unwrap();
+    assert_eq!(admitted(&anna, "u1", 1).await, 0);
     for node in [anna, bert] {
         node.stop().await;
     }

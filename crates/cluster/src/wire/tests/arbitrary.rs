@@ -46,7 +46,9 @@ pub(super) fn frame() -> impl Strategy<Value = Frame> {
 }
 
 pub(super) fn told() -> impl Strategy<Value = Vec<(KeyHash, Cell)>> {
-    vec((key(), cell()), 0..6)
+    // Nothing of it is kept.
+    let cell = cell().prop_map(|cell| cell.with_kept(false));
+    vec((key(), cell), 0..6)
 }
 
 fn membership_message() -> impl Strategy<Value = membership::Message> {
@@ -321,7 +323,10 @@ fn digest() -> impl Strategy<Value = Digest> {
 }
 
 fn cell() -> impl Strategy<Value = Cell> {
-    vec(version(), 1..4).prop_map(|versions| Cell::new(versions).expect("there is a version"))
+    (vec(version(), 1..4), any::<bool>()).prop_map(|(versions, is_kept)| {
+        let cell = Cell::new(versions).expect("there is a version");
+        cell.with_kept(is_kept)
+    })
 }
 
 fn version() -> impl Strategy<Value = Version> {
@@ -393,12 +398,13 @@ pub(super) fn limit() -> impl Strategy<Value = Limit> {
     let algorithm = proptest::sample::select(&Algorithm::ALL[..]);
     let burst = option::of(prop_oneof![1..99u32, any::<u32>()]);
     let units = prop_oneof![1..=10_000u32, 1..=i32::MAX as u32];
-    (algorithm, units, period(), burst, any::<bool>()).prop_map(
-        |(algorithm, units, period, burst, first_hit)| {
+    (algorithm, units, period(), burst, any::<[bool; 2]>()).prop_map(
+        |(algorithm, units, period, burst, [first_hit, keep])| {
             let limit = Limit::new(algorithm, units, period)
                 .or_else(|_| Limit::new(algorithm, units % 10_000 + 1, period))
                 .expect("units and period are in range");
             // Where the algorithm has no burst, or no anchor, the limit stays as it is.
+            let limit = limit.with_keep(keep);
             let limit = burst.map_or(limit, |burst| limit.with_burst(burst).unwrap_or(limit));
             match first_hit {
                 true => limit.with_anchor(Anchor::FirstHit).unwrap_or(limit),

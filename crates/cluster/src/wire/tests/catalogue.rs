@@ -41,7 +41,7 @@ fn record() -> impl Strategy<Value = (Address, Record)> {
             let content = match named {
                 Some(named) => Content::Limit(named),
                 None => Content::KeyLimit(KeyLimit {
-                    limit,
+                    limit: limit.with_keep(Limit::KEPT_FROM <= limit.period()),
                     as_token_bucket,
                 }),
             };

@@ -463,9 +463,60 @@ fn copies_in_pieces() {
     );
 }
 
+/// A limit of a minute is not kept unless that is said, and one of an hour is: who reads no such words goes by that.
+#[test]
+fn what_is_kept_is_said_where_no_period_tells_it() {
+    let limit = |hours: u64, keep| {
+        let limit = Limit::new(Algorithm::Gcra, 5, Nanos::from_secs(3_600 * hours)).unwrap();
+        limit.with_keep(keep)
+    };
+    let hit = |limit| ForwardedHit {
+        sequence: 1,
+        shard: ShardId(2),
+        key: KeyHash::new(0),
+        limit,
+        operation: Operation::Reset,
+    };
+    let usual = "01 02 00000000000000000000000000000000 00 00 00 05 80dddb01 05";
+    check(
+        Frame::Hits(vec![hit(limit(1, true))]),
+        &format!("0103 {usual} 02"),
+    );
+    let told = Frame::Hits(vec![hit(limit(1, false))]);
+    check(told.clone(), &format!("0403 {usual} 00 02"));
+    let before = bytes_of(&format!("0103 {usual} 02"));
+    assert_eq!(encode_for(form_for(3), &told)[..], before);
+
+    let until = UnixNanos::new(300);
+    let slot = Slot {
+        term: term(1, 2),
+        seq: 3,
+        added: Added::new(4),
+    };
+    let version = Version::new(Count::Reset { until }, [slot], []).unwrap();
+    let cell = Cell::new([version]).unwrap();
+    let state = |is_kept| {
+        let message = Message::State {
+            term: term(1, 2),
+            buckets: 3,
+            cells: vec![(KeyHash::new(1), cell.clone().with_kept(is_kept))],
+            admitted: vec![],
+        };
+        vec![(ShardId(0), message)]
+    };
+    let kept =
+        "0402 00 09 0102 03 01 01000000000000000000000000000000 01 01 05ac02 01 01020310 00 00";
+    check(Frame::Shards(state(true)), kept);
+    let before =
+        "0202 00 09 0102 03 01 01000000000000000000000000000000 01 05ac02 01 01020310 00 00";
+    check(Frame::Shards(state(false)), before);
+    let encoded = encode_shards_split(form_for(3), &state(true), usize::MAX);
+    assert_eq!(encoded, [bytes_of(before)]);
+}
+
 #[test]
 fn a_peer_is_written_to_in_the_version_that_it_reads() {
-    assert_eq!([0, 1, 2, 3, 300].map(form_for), [1, 1, 2, 2, 2]);
+    assert_eq!([0, 1, 2, 3, 4, 300].map(form_for), [1, 1, 2, 2, 4, 4]);
 }
 
 #[test]
