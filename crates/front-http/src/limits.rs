@@ -5,7 +5,10 @@ use axum::http::Uri;
 use axum::response::Response;
 use catalogue::NamedLimit;
 use coordinator::{FailMode, Policy, Strategy, UnknownStrategy};
-use limiter::{ENCODED, Node, Places, Refusal, RuleText, accepted, anchor_name, decode, span};
+use limiter::{
+    ENCODED, Limiter, Node, Places, Refusal, RuleText, Selected, accepted, anchor_name, decode,
+    span,
+};
 use quota::Algorithm;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,8 +24,8 @@ use crate::problem::Problem;
 
 /// As in the file.
 const NAME_ACCEPTED: &str = "1 to 64 letters, digits, dots, dashes and underscores";
-const STRATEGY_ACCEPTED: &str = "owner or local";
-const ON_FAILURE_ACCEPTED: &str = "deny or allow";
+const STRATEGY_ACCEPTED: &str = "owner, local, redis or raft";
+const ON_FAILURE_ACCEPTED: &str = "deny or allow; with the strategy redis, also owner";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,7 +97,7 @@ pub(crate) async fn list<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Res
     let mut limits = Vec::new();
     if page.after.is_none() {
         let of_file = app.limiter.limits().into_iter();
-        limits.extend(of_file.map(|limit| limit_json(limit.policy())));
+        limits.extend(of_file.map(|limit| of_file_json(&app.limiter, &limit)));
     }
     limits.extend(made.iter().map(|(name, limit)| made_json(name, limit)));
     let json = json!({ "limits": limits, "next": next });
@@ -105,7 +108,7 @@ pub(crate) async fn list<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Res
 pub(crate) async fn get<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
     let name = name(&uri)?;
     let json = match app.limiter.named(&name) {
-        Ok(limit) => limit_json(limit.policy()),
+        Ok(limit) => of_file_json(&app.limiter, &limit),
         Err(_) => made_json(&name, &app.limiter.named_limit(&name)?),
     };
     Ok(decided::json(json.to_string()))
@@ -183,6 +186,16 @@ fn name(uri: &Uri) -> Result<String, Refusal> {
     Ok(decoded
         .ok_or_else(|| Refusal::field("name", name, ENCODED))?
         .into_owned())
+}
+
+/// A limit of the file, as it is written there.
+fn of_file_json<N>(limiter: &Limiter<N>, limit: &Selected) -> Value {
+    let policy = limit.policy();
+    let mut json = limit_json(policy);
+    if limiter.is_called_token_bucket(&policy.name) {
+        json["algorithm"] = "token_bucket".into();
+    }
+    json
 }
 
 /// A limit made at run time, as `[[limit]]` has it.

@@ -10,6 +10,7 @@ mod coordinate;
 mod copies;
 mod decide;
 mod disk;
+mod files;
 mod flush;
 mod forward;
 mod inbound;
@@ -56,6 +57,7 @@ use self::catalogue::Records;
 use calls::Calls;
 use copies::CopyWindows;
 use disk::Disk;
+use files::Files;
 use forward::Forwarder;
 use local::Local;
 use memory::Memory;
@@ -145,6 +147,7 @@ pub(crate) struct Inner {
     supervisor: Supervisor,
     records: Records,
     disk: Disk,
+    files: Files,
     memory: Memory,
     metrics: NodeMetrics,
     skew: Skew,
