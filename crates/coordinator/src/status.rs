@@ -24,6 +24,8 @@ pub struct ClusterStatus {
     pub no_quorum: Option<NoQuorum>,
     /// Whom it was to join, and serves alone without. `None`: it has met somebody, or was to join nobody.
     pub silent_seeds: Option<SilentSeeds>,
+    /// Limits that files of nodes define differently. `None`: they agree.
+    pub config_differs: Option<ConfigDiffers>,
     /// The group that counts limits with the strategy `raft`. `None` if no limit has it.
     pub raft: Option<RaftStatus>,
     /// The Redis that counts limits with the strategy `redis`. `None` if no limit has it.
@@ -57,6 +59,33 @@ pub struct SilentSeeds {
     pub addresses: Vec<String>,
     /// For how long.
     pub lasts: Nanos,
+}
+
+/// Limits that the file of one node and those of others define differently.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigDiffers {
+    /// For how long files have differed.
+    pub lasts: Nanos,
+    /// By their names. Not empty.
+    pub limits: Vec<DifferingLimit>,
+}
+
+/// A limit that files of nodes define differently.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DifferingLimit {
+    /// Its name.
+    pub limit: String,
+    /// What each definition says. Two at least.
+    pub definitions: Vec<Definition>,
+}
+
+/// How some nodes define a limit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Definition {
+    /// Their names, in order.
+    pub nodes: Vec<String>,
+    /// What their files say of it. `None`: nothing.
+    pub says: Option<String>,
 }
 
 /// A group of raft, in names of nodes.

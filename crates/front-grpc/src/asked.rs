@@ -76,7 +76,7 @@ impl Deref for HeldTo<'_> {
 /// replaces. `find` finds limits by their names.
 pub(crate) fn read<'r>(
     rules: &'r Rules,
-    find: impl Fn(&str) -> Result<Cow<'r, Selected>, Refusal>,
+    find: impl Fn(&str) -> Result<Selected, Refusal>,
     request: &'r RateLimitRequest,
 ) -> Result<Vec<Option<Ask<'r>>>, NotAsked> {
     check(request)?;
@@ -137,7 +137,7 @@ fn texts(entry: &Entry) -> [(&'static str, &str); 2] {
 
 fn ask<'r>(
     rules: &'r Rules,
-    find: &impl Fn(&str) -> Result<Cow<'r, Selected>, Refusal>,
+    find: &impl Fn(&str) -> Result<Selected, Refusal>,
     request: &'r RateLimitRequest,
     descriptor: &'r RateLimitDescriptor,
     index: usize,
@@ -161,7 +161,7 @@ fn ask<'r>(
         Bound::Limit(limit) => Some(Cow::Borrowed(limit)),
         Bound::Nothing(_) | Bound::Everything => None,
         Bound::Named(name) => match find(name) {
-            Ok(limit) => Some(limit),
+            Ok(limit) => Some(Cow::Owned(limit)),
             // It turns nobody away.
             Err(_) if in_force.rule.is_shadow => return Ok(None),
             Err(refusal) => return Err(NotAsked::NoLimit(index, refusal)),
@@ -305,7 +305,7 @@ mod tests {
     use super::*;
     use crate::ratelimit_config;
 
-    fn none<'r>(name: &str) -> Result<Cow<'r, Selected>, Refusal> {
+    fn none(name: &str) -> Result<Selected, Refusal> {
         Err(Refusal::unknown_limit(name))
     }
 

@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::R
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
-use limiter::{Limiter, Node};
+use limiter::Node;
 use subtle::ConstantTimeEq as _;
 use tonic::Status;
 use tonic::body::Body;
@@ -20,9 +20,9 @@ use tonic_health::pb::health_server::HealthServer;
 use tower_service::Service as _;
 
 use crate::connections::{Busy, Seat};
+use crate::front::Front;
 use crate::health::Healthy;
 use crate::reflection;
-use crate::rules::Rules;
 use crate::service::Service;
 
 /// Largest message. A request at all of its bounds has 67 KiB: 16 descriptors of 8 entries of twice 256 bytes.
@@ -64,14 +64,14 @@ pub(crate) struct OnConnection<N> {
 }
 
 impl<N: Node> Dispatch<N> {
-    pub(crate) fn new(limiter: Limiter<N>, rules: Arc<Rules>, api_token: Option<String>) -> Self {
-        let health = HealthServer::new(Healthy::new(limiter.clone()));
+    pub(crate) fn new(front: &Front<N>) -> Self {
+        let health = HealthServer::new(Healthy::new(front.limiter.clone()));
         let others = reflection::add_to(Routes::new(health.max_decoding_message_size(MESSAGE_MAX)));
-        let service = Service::new(limiter, rules);
+        let service = Service::new(front);
         Self {
             rate_limit: RateLimitServiceServer::new(service).max_decoding_message_size(MESSAGE_MAX),
             others: others.prepare(),
-            api_token: api_token.map(Into::into),
+            api_token: front.api_token.as_deref().map(Into::into),
             requests: Arc::default(),
         }
     }

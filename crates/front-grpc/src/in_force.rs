@@ -3,7 +3,7 @@
 use crate::rule::Rule;
 
 /// A rule in its place among all.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(crate) struct InForce {
     pub(crate) rule: Rule,
     /// Its place among all rules, by which it is counted. `None`: it came with a request.

@@ -58,6 +58,7 @@ mod config;
 mod connections;
 mod descriptor;
 mod dispatch;
+mod front;
 mod health;
 mod in_force;
 mod meter;
@@ -73,6 +74,7 @@ mod unit;
 #[doc(hidden)]
 pub use asked::is_read;
 pub use config::GrpcConfig;
+pub use front::Front;
 pub use rule::{Bound, Rule};
 pub use rules::{Match, RuleError, Rules};
 pub use serve::serve;

@@ -4,7 +4,7 @@ use limiter::Selected;
 use quota::Nanos;
 
 /// A rule, as the descriptors that it matches are held to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// What clients see as the name of the limit, in `current_limit` and in headers.
     pub name: String,
@@ -19,7 +19,7 @@ pub struct Rule {
 }
 
 /// How much passes.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Bound {
     /// What the limit of this name admits, as the node knows it when it is asked: of its file, or made at run time.
     Named(String),

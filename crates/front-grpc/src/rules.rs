@@ -13,14 +13,14 @@ use crate::in_force::InForce;
 use crate::rule::Rule;
 
 /// The rules of all domains.
-#[derive(Debug, Default)]
+#[derive(PartialEq, Eq, Debug, Default)]
 pub struct Rules {
     domains: HashMap<Box<str>, Domain>,
     /// Domain and name of each, in the order of their places.
     named: Vec<(String, String)>,
 }
 
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 struct Domain {
     level: Level<InForce>,
     follow: Follow,
@@ -116,6 +116,12 @@ impl Rules {
         let mut captured = Captured::default();
         let rule = domain.level.find(entries, domain.follow, &mut captured)?;
         Some((rule, captured))
+    }
+
+    /// How many rules there are, in all domains.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.named.len()
     }
 
     /// Domain and name of each rule, in the order of their places.

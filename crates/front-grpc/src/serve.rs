@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use limiter::{Limiter, Node};
+use limiter::Node;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::config::GrpcConfig;
 use crate::connections::{Connections, Seat};
 use crate::dispatch::{Dispatch, OnConnection};
-use crate::tls::Tls;
+use crate::front::Front;
 
 /// How long a client may take for its part of the TLS handshake. Three round trips around the world, and some.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -43,21 +42,17 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(9);
 /// Serves the rate limit service, health and reflection on `listener` until `shutdown`, and then until everybody who asked
 /// has been answered, 10 s at most. Who waits for nothing then, or has not said what it wants, is cut after 1 s.
 ///
-/// HTTP/2, with TLS where `config` has it. At most 5 120 connections, and together with the other listeners of the process what
+/// HTTP/2, with TLS where the configuration has it. At most 5 120 connections, and together with the other listeners of the process what
 /// it may open: at the bound, the one that has been idle for longest
 /// makes room. A connection on which no request begins or is answered for 60 s is asked to end, and cut 10 s later.
-///
-/// Metrics go to the recorder that is in force where this is called, not where it is awaited.
 pub fn serve<N: Node>(
     listener: TcpListener,
-    limiter: Limiter<N>,
-    config: GrpcConfig,
+    front: Front<N>,
     shutdown: impl Future<Output = ()>,
 ) -> impl Future<Output = ()> {
     let served = Served {
-        dispatch: Dispatch::new(limiter, config.rules, config.api_token),
-        tls: config.tls,
-        keepalive: config.keepalive,
+        dispatch: Dispatch::new(&front),
+        front,
     };
     accept(listener, served, shutdown)
 }
@@ -117,8 +112,7 @@ async fn recover(connections: &mut Connections, error: &io::Error) {
 /// What all connections share.
 struct Served<N> {
     dispatch: Dispatch<N>,
-    tls: Option<Tls>,
-    keepalive: Option<Duration>,
+    front: Front<N>,
 }
 
 impl<N: Node> Served<N> {
@@ -130,7 +124,8 @@ impl<N: Node> Served<N> {
         // Answers are small and complete: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
         let service = self.dispatch.on_connection(Arc::clone(&seat));
-        let (tls, keepalive) = (self.tls.clone(), self.keepalive);
+        let served = self.front.served.load();
+        let (tls, keepalive) = (served.tls.clone(), served.keepalive);
         let mine = Arc::clone(&seat);
         connections.spawn((seat, place), async move {
             let Some(tls) = tls else {

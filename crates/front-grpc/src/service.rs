@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use coordinator::Hit;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitService;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
@@ -14,22 +15,19 @@ use tonic::{Request, Response, Status};
 
 use crate::answer::{self, Told};
 use crate::asked::{self, Ask, Deed, NotAsked};
-use crate::meter::Meters;
-use crate::rules::Rules;
+use crate::front::{Front, Served};
 
 /// Answers for the rules of this node.
 pub(crate) struct Service<N> {
     limiter: Limiter<N>,
-    rules: Arc<Rules>,
-    meters: Meters,
+    served: Arc<ArcSwap<Served>>,
 }
 
 impl<N> Service<N> {
-    pub(crate) fn new(limiter: Limiter<N>, rules: Arc<Rules>) -> Self {
+    pub(crate) fn new(front: &Front<N>) -> Self {
         Self {
-            limiter,
-            meters: Meters::new(&rules),
-            rules,
+            limiter: front.limiter.clone(),
+            served: Arc::clone(&front.served),
         }
     }
 }
@@ -42,9 +40,14 @@ impl<N: Node> RateLimitService for Service<N> {
     ) -> Result<Response<RateLimitResponse>, Status> {
         let request = request.into_inner();
         let find = |name: &str| self.limiter.find(name);
-        let asks = asked::read(&self.rules, find, &request).map_err(not_asked)?;
+        let held_to = Arc::clone(&self.served.load().held_to);
+        let asks = asked::read(&held_to.rules, find, &request).map_err(not_asked)?;
         let told = self.ask(&asks).await?;
-        Ok(Response::new(answer::respond(&asks, &told, &self.meters)))
+        Ok(Response::new(answer::respond(
+            &asks,
+            &told,
+            &held_to.meters,
+        )))
     }
 }
 

@@ -1,6 +1,5 @@
 //! What all handlers share.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -21,12 +20,28 @@ pub(crate) struct App<N> {
     pub(crate) answers: Memory,
 }
 
+/// What clients may take together, whatever the configuration says.
+#[derive(Clone)]
+pub(crate) struct Room {
+    bodies: Memory,
+    answers: Memory,
+}
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        Self {
+            bodies: Memory::new(BODIES_MAX),
+            answers: Memory::new(ANSWERS_MAX),
+        }
+    }
+}
+
 /// The state of every handler.
 pub(crate) type Shared<N> = State<Arc<App<N>>>;
 
 impl<N: Node> App<N> {
     /// The limit of `/rate`.
-    pub(crate) fn rate_limit(&self) -> Result<Cow<'_, Selected>, Refusal> {
+    pub(crate) fn rate_limit(&self) -> Result<Selected, Refusal> {
         self.limiter.find(&self.rate_limit)
     }
 }
@@ -36,13 +51,14 @@ impl<N> App<N> {
         limiter: Limiter<N>,
         identifier: Arc<Identifier>,
         rate_limit: String,
+        room: Room,
     ) -> Self {
         Self {
             limiter,
             identifier,
             rate_limit,
-            bodies: Memory::new(BODIES_MAX),
-            answers: Memory::new(ANSWERS_MAX),
+            bodies: room.bodies,
+            answers: room.answers,
         }
     }
 }

@@ -121,19 +121,19 @@ impl<'de: 'b, 'b> Deserialize<'de> for Text<'b> {
 
 /// A check whose every part is known to be good.
 struct Asked<'a> {
-    selected: Cow<'a, Selected>,
+    selected: Selected,
     key: Key<'a>,
     cost: Cost,
 }
 
 impl<N: Node> App<N> {
-    fn read_check<'a>(&'a self, body: &'a [u8]) -> Result<Asked<'a>, Refusal> {
+    fn read_check<'a>(&self, body: &'a [u8]) -> Result<Asked<'a>, Refusal> {
         let check: Check<'a> =
             serde_json::from_slice(body).map_err(|error| explain(body, &CHECK, &error))?;
         let key = Key::new(check.key.0, "key")?;
         let selected = match (&check.limit, &check.rule) {
             (Some(name), None) => self.limiter.find(&name.0)?,
-            (None, Some(rule)) => Cow::Owned(self.limiter.inline(Rule::from(rule.limit()?))),
+            (None, Some(rule)) => self.limiter.inline(Rule::from(rule.limit()?)),
             (None, None) => return Err(Refusal::missing("limit", LIMIT_ACCEPTED)),
             (Some(_), Some(_)) => {
                 return Err(Refusal::invalid("give either limit or rule").at("rule"));

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use coordinator::{Forgotten, Readiness, Strategy};
+use coordinator::{ConfigDiffers, Forgotten, Readiness, Strategy};
 use limiter::{Kind, Node, Refusal, parameter};
 use quota::Nanos;
 use serde_json::{Value, json};
@@ -59,6 +59,9 @@ pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Result<Response, 
             "lasts_ms": millis(seeds.lasts),
         });
     }
+    if let Some(differs) = status.config_differs {
+        json["config_differs"] = config_differs(&differs);
+    }
     // Of strategies that no limit names, nothing is told.
     if let Some(raft) = status.raft {
         json["raft"] = json!({
@@ -75,6 +78,25 @@ pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Result<Response, 
         });
     }
     Ok(decided::json(room.keep(json.to_string())))
+}
+
+/// Limits that are told, of those that files define differently: enough to see what has happened.
+const DIFFERING_MAX: usize = 100;
+
+fn config_differs(differs: &ConfigDiffers) -> Value {
+    let limits = differs.limits.iter().take(DIFFERING_MAX).map(|differing| {
+        let definitions = differing.definitions.iter();
+        let definitions = definitions.map(|says| json!({ "nodes": says.nodes, "says": says.says }));
+        json!({
+            "limit": differing.limit,
+            "definitions": definitions.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "count": differs.limits.len(),
+        "lasts_ms": millis(differs.lasts),
+        "limits": limits.collect::<Vec<_>>(),
+    })
 }
 
 fn millis(span: Nanos) -> f64 {

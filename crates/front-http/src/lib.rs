@@ -1,6 +1,6 @@
 //! The HTTP front: turns requests into hits, and decisions into answers.
 //!
-//! Give [`router`] a [`Limiter`](limiter::Limiter) and an [`HttpConfig`], and [`serve`] the router on a listener. Everything that people and
+//! Give a [`Front`] a [`Limiter`](limiter::Limiter) and an [`HttpConfig`], and [`serve`] on a listener what it serves. Everything that people and
 //! programs see of HTTP is here: paths, bodies, statuses, errors, and `/openapi.json`, which describes them.
 //!
 //! This crate does not know how a decision comes about, who is counted, or which limits there are. The types it puts on the wire are its own, so that a
@@ -17,6 +17,7 @@ mod config;
 mod decided;
 mod docs;
 mod explain;
+mod front;
 mod gate;
 mod head;
 mod key_limits;
@@ -27,6 +28,7 @@ mod page;
 mod problem;
 mod problems;
 mod rate;
+mod reload;
 mod router;
 mod routes;
 mod rule;
@@ -35,5 +37,6 @@ mod throttle;
 mod token;
 
 pub use config::{HttpConfig, Route, RouteAnswer};
+pub use front::{Front, Served};
 pub use router::router;
 pub use serve::{PeerAddr, serve};

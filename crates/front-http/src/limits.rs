@@ -6,7 +6,8 @@ use axum::response::Response;
 use catalogue::NamedLimit;
 use coordinator::{FailMode, Policy, Strategy, UnknownStrategy};
 use limiter::{
-    ENCODED, Given as Told, Node, Places, Refusal, RuleText, accepted, anchor_name, decode, span,
+    ENCODED, Given as Told, Limiter, Node, Places, Refusal, RuleText, Selected, accepted,
+    anchor_name, decode, span,
 };
 use quota::Algorithm;
 use serde::Deserialize;
@@ -23,11 +24,11 @@ use crate::problem::Problem;
 
 /// As in the file.
 const NAME_ACCEPTED: &str = "1 to 64 letters, digits, dots, dashes and underscores";
-const STRATEGY_ACCEPTED: &str = "owner or local";
-const ON_FAILURE_ACCEPTED: &str = "deny or allow";
+const STRATEGY_ACCEPTED: &str = "owner, local, redis or raft";
+const ON_FAILURE_ACCEPTED: &str = "deny or allow; with the strategy redis, also owner";
 const KEEP_ACCEPTED: &str = "true or false";
-const KEEP_LOCAL: &str =
-    "false; true is for limits with the strategy owner: local counts in memory";
+const KEEP_ELSEWHERE: &str =
+    "false; true is for limits with the strategy owner: the others count elsewhere, or in memory";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,7 +108,7 @@ pub(crate) async fn list<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Res
     let mut limits = Vec::new();
     if page.after.is_none() {
         let of_file = app.limiter.limits().into_iter();
-        limits.extend(of_file.map(|limit| limit_json(limit.policy())));
+        limits.extend(of_file.map(|limit| of_file_json(&app.limiter, &limit)));
     }
     limits.extend(made.iter().map(|(name, limit)| made_json(name, limit)));
     let json = json!({ "limits": limits, "next": next });
@@ -118,7 +119,7 @@ pub(crate) async fn list<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Res
 pub(crate) async fn get<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
     let name = name(&uri)?;
     let json = match app.limiter.named(&name) {
-        Ok(limit) => limit_json(limit.policy()),
+        Ok(limit) => of_file_json(&app.limiter, &limit),
         Err(_) => made_json(&name, &app.limiter.named_limit(&name)?),
     };
     Ok(decided::json(json.to_string()))
@@ -178,11 +179,11 @@ impl Given {
         };
         let limit = rule.limit(&PLACES)?;
         let limit = match self.keep {
-            Some(true) if strategy == Strategy::Local => {
+            Some(true) if strategy != Strategy::Owner => {
                 return Err(Refusal::field(
                     "keep",
                     Told::Literal("true".into()),
-                    KEEP_LOCAL,
+                    KEEP_ELSEWHERE,
                 ));
             }
             Some(keep) => limit.with_keep(keep),
@@ -208,6 +209,16 @@ fn name(uri: &Uri) -> Result<String, Refusal> {
     Ok(decoded
         .ok_or_else(|| Refusal::field("name", name, ENCODED))?
         .into_owned())
+}
+
+/// A limit of the file, as it is written there.
+fn of_file_json<N>(limiter: &Limiter<N>, limit: &Selected) -> Value {
+    let policy = limit.policy();
+    let mut json = limit_json(policy);
+    if limiter.is_called_token_bucket(&policy.name) {
+        json["algorithm"] = "token_bucket".into();
+    }
+    json
 }
 
 /// A limit made at run time, as `[[limit]]` has it.

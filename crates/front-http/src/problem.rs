@@ -16,6 +16,8 @@ pub(crate) struct Problem {
     refusal: Refusal,
     /// Told once more under throttlecrab's name for it.
     has_error: bool,
+    /// Each thing that is wrong, where there may be several.
+    problems: Vec<String>,
     /// What only this protocol refuses; the refusal's own kind is then that of a request that makes no sense.
     protocol: Option<Protocol>,
 }
@@ -64,7 +66,7 @@ pub(crate) const fn status(kind: Kind) -> StatusCode {
         Kind::Unauthorized => StatusCode::UNAUTHORIZED,
         Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::UnknownLimit | Kind::NotFound => StatusCode::NOT_FOUND,
-        Kind::DefinedInFile | Kind::MemberAlive => StatusCode::CONFLICT,
+        Kind::DefinedInFile | Kind::MemberAlive | Kind::NotReloaded => StatusCode::CONFLICT,
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::NeverConforms => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
@@ -79,6 +81,7 @@ impl From<Refusal> for Problem {
         Self {
             refusal,
             has_error: false,
+            problems: Vec::new(),
             protocol: None,
         }
     }
@@ -90,6 +93,7 @@ impl Problem {
         Self {
             refusal,
             has_error: false,
+            problems: Vec::new(),
             protocol: Some(protocol),
         }
     }
@@ -98,6 +102,14 @@ impl Problem {
     pub(crate) fn with_error(self) -> Self {
         Self {
             has_error: true,
+            ..self
+        }
+    }
+
+    /// The same, with each thing that is wrong besides.
+    pub(crate) fn with_problems(self, problems: &[String]) -> Self {
+        Self {
+            problems: problems.to_vec(),
             ..self
         }
     }
@@ -156,6 +168,10 @@ impl Problem {
                 (refusal.counted() == Counted::Unknown).then(|| text("unknown")),
             ),
             ("error", self.has_error.then(|| text(refusal.detail()))),
+            (
+                "problems",
+                (!self.problems.is_empty()).then(|| Value::from(&*self.problems).to_string()),
+            ),
         ];
         for (name, value) in members {
             if let Some(value) = value {

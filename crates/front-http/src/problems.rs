@@ -78,11 +78,16 @@ const fn meaning(kind: Kind) -> (&'static str, &'static str) {
         ),
         Kind::DefinedInFile => (
             "The limit is defined in the file, which a request cannot change.",
-            "Change it in the file, on every node.",
+            "Change it in the file of every node, and have each read it again: weir reload, or SIGHUP.",
         ),
         Kind::MemberAlive => (
             "Only a dead member can be forgotten, and this one answers. Nothing was changed.",
             "Stop it: it leaves by itself.",
+        ),
+        Kind::NotReloaded => (
+            "The file of the node cannot be taken as it is now, or changes what only a restart can, or there is none. Nothing \
+             was changed: all that was in force is.",
+            "The member problems names each thing, with its place. weir config check FILE says the same beforehand.",
         ),
         Kind::TooLarge => (
             "The body is over 64 KiB, that of a batch over 4 MiB, or a batch has more than 1000 checks. Nothing was \

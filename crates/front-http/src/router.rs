@@ -12,12 +12,12 @@ use axum::routing::{self, MethodRouter};
 use bytes::Bytes;
 use limiter::{Limiter, Node};
 
-use crate::app::{App, Shared};
+use crate::app::{App, Room, Shared};
 use crate::config::{HttpConfig, Route};
 use crate::routes::Protected;
 use crate::{
     auth, check, cluster, decided, docs, key_limits, limits, openapi, problem, problems, rate,
-    throttle, token,
+    reload, throttle, token,
 };
 
 /// Method, path and handler.
@@ -31,8 +31,13 @@ type Endpoint<N> = (&'static str, &'static str, MethodRouter<Arc<App<N>>>);
 ///
 /// If two routes have the same path, or one has a path of the API.
 pub fn router<N: Node>(limiter: Limiter<N>, config: HttpConfig) -> Router {
+    route(limiter, config, Room::new())
+}
+
+/// As [`router`], where clients take from `room` what they need.
+pub(crate) fn route<N: Node>(limiter: Limiter<N>, config: HttpConfig, room: Room) -> Router {
     let (identifier, rate_limit) = (Arc::clone(&config.identifier), config.rate_limit.clone());
-    let app = Arc::new(App::new(limiter, identifier, rate_limit));
+    let app = Arc::new(App::new(limiter, identifier, rate_limit, room));
     let mut router = Router::new();
     for (_, path, handler) in endpoints().into_iter().chain(descriptions(&config)) {
         router = router.route(path, handler);
@@ -46,13 +51,15 @@ pub fn router<N: Node>(limiter: Limiter<N>, config: HttpConfig) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(app);
-    match config.api_token {
+    let router = match config.api_token {
         Some(token) => {
             let token: Arc<str> = token.into();
             router.layer(middleware::from_fn_with_state(token, token::guard))
         }
         None => router,
-    }
+    };
+    // Turns handlers into services once, not for every request.
+    router.with_state(())
 }
 
 /// The API.
@@ -76,6 +83,7 @@ fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
             "/v1/limits/{name}",
             routing::delete(limits::delete),
         ),
+        ("post", "/v1/reload", routing::post(reload::reload)),
         ("get", "/v1/cluster", routing::get(cluster::cluster)),
         ("get", "/v1/owner", routing::get(cluster::owner)),
         (

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::Router;
 use axum::http::Request;
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::response::Response;
@@ -21,6 +20,7 @@ use pin_project_lite::pin_project;
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service as _;
 
+use crate::front::Served;
 use crate::gate::Gate;
 use crate::head::HEAD_MAX;
 
@@ -39,7 +39,7 @@ const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     {\"type\":\"/problems/overloaded\",\"title\":\"Too much is waiting already\",\"status\":503,\
     \"detail\":\"too many connections are busy; nothing was counted\"}";
 
-/// Serves `router` on `listener` until `shutdown`, and then until everybody who asked has been answered.
+/// Serves `served` on `listener` until `shutdown`, and then until everybody who asked has been answered.
 ///
 /// HTTP/1.1, with keep-alive and pipelining. Connections are bounded by what the process may open, at most 20 000: at the
 /// bound, those that have been idle for longest make room for new ones, so that idle ones never stop others. A
@@ -51,9 +51,12 @@ const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 ///
 /// After `shutdown` nobody is accepted any more, answers carry `Connection: close`, idle connections end within 250 ms,
 /// and what has not been answered after ten seconds is cut off.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
-    // Turns handlers into services once, not for every request.
-    let router = router.with_state(());
+pub async fn serve(
+    listener: TcpListener,
+    served: impl Into<Served>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let served = served.into();
     let heads = Memory::new(HEADS_MAX);
     let terms = Terms {
         idle: Idle::EndsAfterAMinute,
@@ -61,7 +64,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
     };
     let speak = move |stream, peer, seat: Arc<Seat>| {
         let service = Answer {
-            router: router.clone(),
+            served: served.clone(),
             peer: PeerAddr(peer),
             seat: Arc::clone(&seat),
         };
@@ -91,7 +94,7 @@ async fn answer(mut gate: Gate<TcpStream>, service: Answer) {
 
 /// Answers the requests of one connection.
 struct Answer {
-    router: Router,
+    served: Served,
     peer: PeerAddr,
     seat: Arc<Seat>,
 }
@@ -105,7 +108,7 @@ impl hyper::service::Service<Request<Incoming>> for Answer {
     fn call(&self, mut request: Request<Incoming>) -> Answering {
         let answer = self.seat.begin_request().then(|| {
             request.extensions_mut().insert(self.peer);
-            self.router.clone().call(request)
+            self.served.now().call(request)
         });
         Answering {
             answer,

@@ -1,7 +1,5 @@
 //! What is said on one connection, without the connection: bytes in, questions and replies out.
 
-use std::borrow::Cow;
-
 use bytes::BytesMut;
 use connections::Then;
 use coordinator::{Answer, Hit};
@@ -49,16 +47,16 @@ pub(crate) enum Step<'a> {
 /// A hit, a refund or a reset, every part of which is known to be good.
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
-    by: By<'a>,
+    by: By,
     key: Key<'a>,
     cost: Cost,
     form: Form,
 }
 
 #[derive(Debug)]
-enum By<'a> {
+enum By {
     /// A limit by its name.
-    Limit(Cow<'a, Selected>),
+    Limit(Selected),
     /// A rule that the conversation keeps, by its place.
     Rule(usize),
 }

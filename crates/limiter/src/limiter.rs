@@ -1,8 +1,11 @@
 //! What every front asks.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use coordinator::{Answer, Hit, NoDecision, Policy};
 use quota::{Cost, Verdict};
 
@@ -28,10 +31,17 @@ pub struct Limiter<N> {
 
 struct Shared<N> {
     node: Arc<N>,
-    limits: HashMap<Arc<str>, Selected>,
+    /// Those of the file.
+    limits: ArcSwap<OfFile>,
+    /// Those among them that the file calls `token_bucket`, by which the algorithm is known, too.
+    token_buckets: ArcSwap<HashSet<Arc<str>>>,
+    /// Whether they are others than those that the node was started with.
+    have_changed: AtomicBool,
     rules: Rules,
     made: Made,
 }
+
+type OfFile = HashMap<Arc<str>, Selected>;
 
 impl<N> Clone for Limiter<N> {
     fn clone(&self) -> Self {
@@ -61,13 +71,13 @@ impl<N> Limiter<N> {
         limits: impl IntoIterator<Item = Policy>,
         front: Front,
     ) -> Self {
-        let limits = limits.into_iter();
+        let limits: OfFile = limits.into_iter().map(by_name).collect();
         Self {
             shared: Arc::new(Shared {
                 node,
-                limits: limits
-                    .map(|policy| (Arc::clone(&policy.name), Selected::named(policy)))
-                    .collect(),
+                limits: ArcSwap::from_pointee(limits),
+                token_buckets: ArcSwap::default(),
+                have_changed: AtomicBool::new(false),
                 rules: Rules::new(Arc::clone(&namespace)),
                 made: Made::new(namespace),
             }),
@@ -102,23 +112,63 @@ impl<N> Limiter<N> {
     ///
     /// [`Kind::UnknownLimit`](crate::Kind::UnknownLimit) if it defines none.
     #[inline]
-    pub fn named(&self, name: &str) -> Result<&Selected, Refusal> {
+    pub fn named(&self, name: &str) -> Result<Selected, Refusal> {
         self.of_file(name)
             .ok_or_else(|| Refusal::unknown_limit(name))
     }
 
     /// As [`named`](Self::named), where a limit that is not the file's is no refusal: that costs a box and a string.
     #[inline]
-    pub(crate) fn of_file(&self, name: &str) -> Option<&Selected> {
-        self.shared.limits.get(name)
+    pub(crate) fn of_file(&self, name: &str) -> Option<Selected> {
+        self.shared.limits.load().get(name).cloned()
     }
 
     /// The limits that the file defines, by name.
     #[must_use]
-    pub fn limits(&self) -> Vec<&Selected> {
-        let mut limits: Vec<_> = self.shared.limits.values().collect();
+    pub fn limits(&self) -> Vec<Selected> {
+        let mut limits: Vec<_> = self.shared.limits.load().values().cloned().collect();
         limits.sort_by(|a, b| a.name().cmp(b.name()));
         limits
+    }
+
+    /// From now on the file defines these limits. All fronts find them at once; what was asked before is answered by the
+    /// limit that was found then. What was counted stays counted, in units.
+    pub fn replace_limits(&self, limits: impl IntoIterator<Item = Policy>) {
+        let before = self.shared.limits.load();
+        let limits = limits
+            .into_iter()
+            .map(|policy| match before.get(&policy.name) {
+                // What was put together for it is still good.
+                Some(known) if *known.policy() == policy => {
+                    (Arc::clone(&policy.name), known.clone())
+                }
+                _ => by_name(policy),
+            });
+        let limits: OfFile = limits.collect();
+        self.shared.limits.store(Arc::new(limits));
+        self.shared.have_changed.store(true, Ordering::Release);
+    }
+
+    /// The file calls the algorithm of these limits `token_bucket`, and that of no others.
+    pub fn call_token_buckets(&self, names: HashSet<Arc<str>>) {
+        self.shared.token_buckets.store(Arc::new(names));
+    }
+
+    /// Whether the file calls the algorithm of its limit `name` so.
+    #[must_use]
+    pub fn is_called_token_bucket(&self, name: &str) -> bool {
+        self.shared.token_buckets.load().contains(name)
+    }
+
+    /// What the file says now of a limit that was found before. One that it does not define any more stays as it was found.
+    #[inline]
+    #[must_use]
+    pub fn as_of_now<'s>(&self, found: &'s Selected) -> Cow<'s, Selected> {
+        if !self.shared.have_changed.load(Ordering::Acquire) {
+            return Cow::Borrowed(found);
+        }
+        let now = self.of_file(&found.policy().name);
+        now.map_or(Cow::Borrowed(found), Cow::Owned)
     }
 
     /// A limit that is given inline. The same rule has the same counters, whoever gives it.
@@ -126,6 +176,10 @@ impl<N> Limiter<N> {
     pub fn inline(&self, rule: Rule) -> Selected {
         self.shared.rules.select(rule)
     }
+}
+
+fn by_name(policy: Policy) -> (Arc<str>, Selected) {
+    (Arc::clone(&policy.name), Selected::named(policy))
 }
 
 impl<N: Node> Limiter<N> {

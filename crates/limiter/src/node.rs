@@ -4,12 +4,14 @@ use std::future::Future;
 use std::sync::Arc;
 
 use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
-use coordinator::{ClusterStatus, Coordinator, Forgotten, Ownership, Policy, Readiness};
+use coordinator::{ClusterStatus, Coordinator, Forgotten, Ownership, Policy, Readiness, Strategy};
+
+use crate::NotReloaded;
 
 /// A node as seen from its fronts: it decides hits, and tells how it and its cluster are.
 ///
-/// Everything but deciding, [`set`](Self::set) and [`remove`](Self::remove) answers from what the node knows already,
-/// without waiting.
+/// Everything but deciding, [`set`](Self::set), [`remove`](Self::remove) and [`reload`](Self::reload) answers from what the
+/// node knows already, without waiting.
 pub trait Node: Coordinator {
     /// The cluster as this node sees it.
     fn cluster(&self) -> ClusterStatus;
@@ -63,6 +65,20 @@ pub trait Node: Coordinator {
         kind: Kind,
         name: &str,
     ) -> impl Future<Output = Result<Option<Changed>, NotChanged>> + Send;
+
+    /// Whether this node can count by `strategy`, or could once a limit names it: Redis needs to be in its file.
+    fn may_count_by(&self, _strategy: Strategy) -> bool {
+        true
+    }
+
+    /// Reads the file of this node again, and tells what that has changed: all that it says is in force then.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReloaded`]: nothing was changed.
+    fn reload(&self) -> impl Future<Output = Result<Vec<String>, NotReloaded>> + Send {
+        std::future::ready(Err(NotReloaded::NoFile))
+    }
 }
 
 /// Name under which limits of single keys count. No file can define it: names there have no `@`.

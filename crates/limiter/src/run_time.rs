@@ -1,6 +1,5 @@
 //! Limits that people make at run time: by name, and for single keys.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use catalogue::{ChangeError, Changed, Content, KeyLimit, NamedLimit, NotChanged};
@@ -75,13 +74,13 @@ impl<N: Node> Limiter<N> {
     /// [`Kind::UnknownLimit`] if there is none; [`Kind::NoDecision`] while the node joins, since there may be one that the
     /// others will tell.
     #[inline]
-    pub fn find(&self, name: &str) -> Result<Cow<'_, Selected>, Refusal> {
+    pub fn find(&self, name: &str) -> Result<Selected, Refusal> {
         match self.of_file(name) {
-            Some(selected) => Ok(Cow::Borrowed(selected)),
+            Some(selected) => Ok(selected),
             None => {
                 let limit = self.node().named_limit(name);
                 let selected = self.made().select(name, limit);
-                selected.map(Cow::Owned).ok_or_else(|| self.unknown(name))
+                selected.ok_or_else(|| self.unknown(name))
             }
         }
     }
@@ -110,19 +109,16 @@ impl<N: Node> Limiter<N> {
     ///
     /// # Errors
     ///
-    /// [`Kind::DefinedInFile`] if it is the file's; [`Kind::InvalidRequest`] for a strategy that no node starts at run time;
+    /// [`Kind::DefinedInFile`] if it is the file's; [`Kind::InvalidRequest`] for a strategy that this node cannot count by;
     /// and when it could not be changed. Nothing was changed then, on any node.
     pub async fn set_limit(&self, name: &str, limit: NamedLimit) -> Result<Changed, Refusal> {
         self.may_change(name)?;
-        if !matches!(limit.strategy, Strategy::Owner | Strategy::Local) {
-            return Err(Refusal::field(
-                "strategy",
-                limit.strategy.name(),
-                "owner or local; redis and raft are started for limits of the file alone",
-            ));
+        if !self.node().may_count_by(limit.strategy) {
+            let accepted = "owner, local or raft; redis on a node whose file has a section [redis] that says where it is";
+            return Err(Refusal::field("strategy", limit.strategy.name(), accepted));
         }
-        if limit.on_failure == FailMode::Owner {
-            let accepted = "deny or allow; owner is for limits that Redis counts";
+        if limit.on_failure == FailMode::Owner && limit.strategy != Strategy::Redis {
+            let accepted = "deny or allow, unless Redis counts";
             return Err(Refusal::field("on_failure", "owner", accepted));
         }
         let changed = self.node().set(name, Content::Limit(limit)).await;

@@ -9,7 +9,7 @@ use quota::Cost;
 use crate::{Key, RateHeaders, Refusal};
 
 /// A limit that a front has found, ready to be asked. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Selected(Arc<Parts>);
 
 #[derive(Debug)]
@@ -20,6 +20,15 @@ struct Parts {
     /// Written when a front first wants them: not every protocol has headers.
     headers: OnceLock<RateHeaders>,
 }
+
+/// Headers follow from the rest.
+impl PartialEq for Parts {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.policy, &self.shown) == (&other.policy, &other.shown)
+    }
+}
+
+impl Eq for Parts {}
 
 impl Selected {
     /// A limit that clients see under its own name.

@@ -152,7 +152,7 @@ fn now<F: Future>(future: F) -> F::Output {
 #[test]
 fn what_never_conforms_is_refused_before_anybody_is_asked() {
     let limiter = limiter(Counting::default());
-    let login = limiter.named("login").unwrap();
+    let login = &limiter.named("login").unwrap();
     let refusal = now(limiter.check(login, &key("ada"), Cost::new(4))).unwrap_err();
     assert_eq!(refusal.kind(), Kind::NeverConforms);
     assert_eq!(*limiter.node().asked.lock().unwrap(), [0; 0]);
@@ -165,7 +165,7 @@ fn what_never_conforms_is_refused_before_anybody_is_asked() {
 #[test]
 fn a_batch_stays_one_and_is_answered_in_its_order() {
     let limiter = limiter(Counting::default());
-    let login = limiter.named("login").unwrap();
+    let login = &limiter.named("login").unwrap();
     let rule = limiter.inline(Rule::from(limit(1)));
     let keys = ["ada", "bo", "ada", "ada", "ada"].map(key);
     let mut hits: Vec<_> = keys.iter().map(|key| login.hit(key, Cost::ONE)).collect();
@@ -182,7 +182,7 @@ fn a_batch_stays_one_and_is_answered_in_its_order() {
 #[test]
 fn a_hit_that_can_be_decided_at_once_needs_no_future() {
     let at_once = limiter(Counting::default());
-    let login = at_once.named("login").unwrap();
+    let login = &at_once.named("login").unwrap();
     let told = at_once.try_hit(login, &key("ada"), Cost::ONE);
     assert_eq!(told.unwrap().unwrap().decision.remaining, 2);
     assert_eq!(*at_once.node().asked.lock().unwrap(), [0; 0]);
@@ -190,7 +190,7 @@ fn a_hit_that_can_be_decided_at_once_needs_no_future() {
         waits: true,
         ..Counting::default()
     });
-    let login = waiting.named("login").unwrap();
+    let login = &waiting.named("login").unwrap();
     assert!(waiting.try_hit(login, &key("ada"), Cost::ONE).is_none());
 }
 
@@ -200,13 +200,13 @@ fn a_limit_that_fails_closed_says_whether_the_hit_was_counted() {
         fails: true,
         ..Counting::default()
     });
-    let login = limiter.named("login").unwrap();
+    let login = &limiter.named("login").unwrap();
     let refusal = now(limiter.check(login, &key("ada"), Cost::ONE)).unwrap_err();
     assert_eq!(
         (refusal.kind(), refusal.counted()),
         (Kind::NoDecision, Counted::Unknown)
     );
-    let open = limiter.named("open").unwrap();
+    let open = &limiter.named("open").unwrap();
     let answer = now(limiter.check(open, &key("ada"), Cost::ONE)).unwrap();
     assert!(answer.by_fail_mode && answer.decision.is_allowed());
     for refusal in [
@@ -269,10 +269,38 @@ fn a_limit_made_at_run_time_is_found_as_it_is_now_and_the_files_stay() {
     assert_eq!(again.kind(), Kind::UnknownLimit);
 }
 
+/// What is counted stays with the name: the node counts by it, and is handed another limit.
+#[test]
+fn all_fronts_find_what_the_file_says_now() {
+    let http = limiter(Counting::default());
+    let program = http.of(Front::Program);
+    let before = program.find("login").unwrap();
+    assert_eq!(program.as_of_now(&before).policy().limit.units(), 3);
+    let changed = Policy {
+        limit: limit(5),
+        ..policy("login", FailMode::Deny)
+    };
+    let other = policy("other", FailMode::Deny);
+    http.replace_limits([changed.clone(), other.clone()]);
+    assert_eq!(program.find("login").unwrap().policy(), &changed);
+    assert_eq!(program.as_of_now(&before).policy(), &changed);
+    let kept = program.find("other").unwrap();
+    // `open` was the file's, and may be made at run time now.
+    assert_eq!(program.find("open").unwrap_err().kind(), Kind::UnknownLimit);
+    program.may_change("open").unwrap();
+    let gone = program.may_change("login").unwrap_err();
+    assert_eq!(gone.kind(), Kind::DefinedInFile);
+    // What stays as it was is not put together again, and one that has gone is as it was found.
+    http.replace_limits([other]);
+    let again = program.find("other").unwrap();
+    assert!(Arc::ptr_eq(&kept.policy().name, &again.policy().name));
+    assert_eq!(program.as_of_now(&before).policy().limit.units(), 3);
+}
+
 #[test]
 fn a_browser_is_given_an_id_that_is_as_spent_as_where_it_comes_from() {
     let limiter = limiter(Counting::default());
-    let login = limiter.named("login").unwrap();
+    let login = &limiter.named("login").unwrap();
     let identifier = Identifier::new(&[], &[7; 32]);
     let headers = HeaderMap::new();
     let arrives = || {
@@ -322,7 +350,7 @@ fn decisions_name_the_front_and_the_strategy() {
     metrics::with_local_recorder(&recorder, || {
         let http = limiter(Counting::default());
         let resp = http.of(Front::Resp);
-        let login: Selected = http.named("login").unwrap().clone();
+        let login: Selected = http.named("login").unwrap();
         for _ in 0..4 {
             let _told = now(http.hit(&login, &key("ada"), Cost::ONE));
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::cookie::Cookie;
@@ -14,6 +15,7 @@ use crate::config::{Config, NAME_ACCEPTED, Problems, Source, valid_name};
 use crate::listeners::{Listen, ListenError};
 use crate::metrics::Metrics;
 use crate::node::Node;
+use crate::reload::ReadAgain;
 
 /// What a node is told before it starts. Made by [`Node::builder`].
 ///
@@ -39,6 +41,7 @@ pub struct Builder {
     pub(crate) api_token: Option<String>,
     pub(crate) metrics: Option<Metrics>,
     pub(crate) strategies: Vec<Strategy>,
+    pub(crate) read_again: Option<ReadAgain>,
 }
 
 /// The part that a node has in its cluster.
@@ -90,6 +93,11 @@ pub enum StartError {
 /// Why the Redis of the limits cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisError {
+    /// A limit names it, and nothing says where it is.
+    #[error(
+        "a limit has the strategy redis, and the file of this node has no section [redis] that says where it is"
+    )]
+    NotTold,
     /// Its certificates could not be read.
     #[error("reading redis.ca_file {}", path.display())]
     Read {
@@ -135,6 +143,7 @@ impl Builder {
             api_token: None,
             metrics: None,
             strategies: Vec::new(),
+            read_again: None,
         }
     }
 
@@ -162,6 +171,18 @@ impl Builder {
             text: toml,
         })?;
         Ok(self)
+    }
+
+    /// What reads the configuration again, for [`Node::reload`] and `POST /v1/reload`: what it says now, and the keys of which it
+    /// says something else that only a restart changes. Default none: the node was started without a file.
+    ///
+    /// It may block.
+    pub fn read_again(
+        mut self,
+        read: impl Fn() -> Result<(Config, Vec<String>), Problems> + Send + Sync + 'static,
+    ) -> Self {
+        self.read_again = Some(Arc::new(read));
+        self
     }
 
     /// One limit more. It replaces one of the same name.

@@ -11,10 +11,13 @@ pub mod redis;
 pub mod routes;
 pub mod span;
 
+pub(crate) mod changes;
 mod limits;
 mod problem;
 mod table;
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator::{Policy, Strategy};
@@ -36,6 +39,8 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// In the order of the file.
     pub limits: Vec<Policy>,
+    /// Those of them whose algorithm the file calls `token_bucket`.
+    pub token_buckets: HashSet<Arc<str>>,
     /// Where limits with `strategy = "redis"` are counted. `Some` if there are any.
     pub redis: Option<RedisConfig>,
     /// What limits with `strategy = "raft"` share.
@@ -59,11 +64,17 @@ impl Config {
         Self {
             cluster: cluster::read(None, &mut Problems::default()),
             limits: Vec::new(),
+            token_buckets: HashSet::new(),
             redis: None,
             raft: RaftConfig::default(),
             routes: Vec::new(),
             grpc: grpc::read(Vec::new(), None, &[], &mut Problems::default()),
         }
+    }
+
+    /// The limit of that name.
+    pub(crate) fn limit(&self, name: &str) -> Option<&Policy> {
+        self.limits.iter().find(|policy| *policy.name == *name)
     }
 
     /// After how long without a sign of life a member is let go of. `None`: never.
@@ -105,7 +116,8 @@ impl Config {
     pub fn read(root: &mut Table<'_>, redis_url: Option<String>, problems: &mut Problems) -> Self {
         let cluster = cluster::read(root.table("cluster", problems), problems);
         let has_redis = root.has("redis") || redis_url.is_some();
-        let (limits, names) = limits::read(root.tables("limit", problems), has_redis, problems);
+        let tables = root.tables("limit", problems);
+        let (limits, names, token_buckets) = limits::read(tables, has_redis, problems);
         let routes = routes::read(root.tables("route", problems), &names, problems);
         let redis = redis::read(root.table("redis", problems), redis_url, problems);
         let raft = raft::read(root.table("raft", problems), problems);
@@ -115,6 +127,7 @@ impl Config {
         Self {
             cluster,
             limits,
+            token_buckets,
             redis,
             raft,
             routes,

@@ -156,8 +156,7 @@ pub(crate) fn http_config(
     browser_key: [u8; 32],
 ) -> HttpConfig {
     let policy = |name: &str| {
-        let mut limits = config.limits.iter();
-        let named = limits.find(|policy| *policy.name == *name);
+        let named = config.limit(name);
         named
             .expect("the reader knows the limits of routes")
             .clone()

@@ -15,6 +15,7 @@ mod machine;
 mod metrics;
 mod node;
 mod program;
+mod reload;
 mod running;
 mod served;
 mod strategies;
@@ -22,6 +23,7 @@ mod tasks;
 
 pub use builder::{Builder, RedisError, Role, StartError};
 pub use cluster::node::JoinError;
+pub use limiter::NotReloaded;
 pub use listeners::ListenError;
 pub use metrics::Metrics;
 pub use node::{Failure, Node};

@@ -8,14 +8,15 @@ use cluster::discovery::Seed;
 use cluster::node::ClusterConfig;
 use coordinator::Strategy;
 use front_resp::RespConfig;
-use limiter::Limiter;
+use limiter::{Limiter, NotReloaded};
 use tokio::sync::watch;
 
 use crate::builder::{Builder, Role, StartError};
-use crate::config::NAMESPACE;
+use crate::config::{Config, NAMESPACE, Source};
 use crate::front::{grpc_config, http_config};
 use crate::listeners::advertised;
 use crate::metrics::Metrics;
+use crate::reload::Reloader;
 use crate::running::{Joining, Life, Running, cluster_config, watch_over};
 use crate::served::{Me, Served};
 use crate::tasks::Tasks;
@@ -36,6 +37,7 @@ pub(crate) struct Inner {
     grpc: Option<SocketAddr>,
     cluster: SocketAddr,
     pub(crate) limiter: Limiter<Served>,
+    reloader: Arc<Reloader>,
     /// Those that it runs.
     pub(crate) strategies: Vec<Strategy>,
     metrics: Metrics,
@@ -112,7 +114,18 @@ impl Node {
             let node = Arc::clone(&served);
             Limiter::new(node, NAMESPACE.into(), limits, limiter::Front::Program)
         });
+        limiter.call_token_buckets(builder.config.token_buckets.clone());
         let mut tasks = Tasks::start(metrics.clone());
+        let mut reloader = Reloader {
+            read_again: builder.read_again,
+            current: tokio::sync::Mutex::new(builder.config.clone()),
+            limiter: limiter.clone(),
+            http: None,
+            grpc: None,
+            api_token: builder.api_token.clone(),
+            browser_key: cookie.secret("browser"),
+            metrics: metrics.clone(),
+        };
         let redis_address = redis.as_ref().map(|&(_, address)| address);
         if let Some((listener, _)) = redis {
             let config = RespConfig {
@@ -130,25 +143,33 @@ impl Node {
         let grpc_address = grpc.as_ref().map(|&(_, address)| address);
         if let Some((listener, _)) = grpc {
             let config = grpc_config(&builder.config, builder.api_token.clone());
-            let limiter = limiter.of(limiter::Front::Grpc);
+            let front = limiter.of(limiter::Front::Grpc);
+            let front = metrics.scope(|| front_grpc::Front::new(front, config));
+            reloader.grpc = Some(front.clone());
             tasks.serve(
                 ("grpc", "front-grpc"),
                 listener,
-                move |listener, stopped| {
-                    front_grpc::serve(listener, limiter.clone(), config.clone(), stopped)
-                },
+                move |listener, stopped| front_grpc::serve(listener, front.clone(), stopped),
             )?;
         }
         if let Some((listener, _)) = http {
-            let config = http_config(&builder.config, builder.api_token, cookie.secret("browser"));
-            let router =
-                metrics.scope(|| front_http::router(limiter.of(limiter::Front::Http), config));
+            let config = http_config(
+                &builder.config,
+                builder.api_token.clone(),
+                reloader.browser_key,
+            );
+            let front = limiter.of(limiter::Front::Http);
+            let front = metrics.scope(|| front_http::Front::new(front, config));
+            let served_now = front.served();
+            reloader.http = Some(front);
             tasks.serve(
                 ("http", "front-http"),
                 listener,
-                move |listener, stopped| front_http::serve(listener, router.clone(), stopped),
+                move |listener, stopped| front_http::serve(listener, served_now.clone(), stopped),
             )?;
         }
+        let reloader = Arc::new(reloader);
+        served.reload_by(&reloader);
         let (told, is_told) = watch::channel(false);
         let (lives, life) = watch::channel(Life::Joining);
         let refused = Arc::default();
@@ -188,6 +209,7 @@ impl Node {
                 grpc: grpc_address,
                 cluster,
                 limiter,
+                reloader,
                 strategies,
                 metrics,
                 told,
@@ -270,6 +292,32 @@ impl Node {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         Err(refused.unwrap_or(StartError::NotStarted))
+    }
+
+    /// Reads its file again by [`Builder::read_again`], and tells what that has changed, each in a line. All that it says is in
+    /// force then, and what was counted stays counted.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReloaded`]: nothing was changed.
+    pub async fn reload(&self) -> Result<Vec<String>, NotReloaded> {
+        self.inner.reloader.read_again().await
+    }
+
+    /// Takes in what was given to [`Builder::limits`] as it is now, and tells what that has changed, each in a line. Limits of it
+    /// that were found before are as they are now, too; one that is not there any more stays as it was found.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReloaded`]: nothing was changed.
+    pub async fn replace_limits(&self, toml: &str) -> Result<Vec<String>, NotReloaded> {
+        let source = Source {
+            name: "limits",
+            text: toml,
+        };
+        let config = Config::parse(source);
+        let config = config.map_err(|problems| NotReloaded::Wrong(problems.lines()))?;
+        self.inner.reloader.take(config).await
     }
 
     /// Resolves when the node cannot go on, or was stopped.

@@ -1,6 +1,5 @@
 //! A node as the program that it lives in asks it.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use client::{Answer, Counted, Error, IntoKey, Key, Limit, Limits, Operation, Outcome, Rule};
@@ -76,11 +75,13 @@ impl Limits for Node {
             },
             _ => told(&refusal, 0),
         };
-        found.map(Cow::into_owned).map_err(error)
+        found.map_err(error)
     }
 
     fn rule(&self, rule: Rule) -> Result<Selected, Error> {
-        if !self.inner.strategies.contains(&rule.strategy()) {
+        if !self.inner.strategies.contains(&rule.strategy())
+            && !self.inner.limiter.node().runs(rule.strategy())
+        {
             return Err(Error::Unsupported {
                 what: "this node does not run the strategy; give it to the builder",
             });
@@ -108,6 +109,7 @@ impl Limits for Node {
             });
         }
         let limiter = &self.inner.limiter;
+        let found = &*limiter.as_of_now(found);
         let key = limiter::Key::new(key.as_str(), "key").map_err(|refusal| told(&refusal, 0))?;
         let (answered, cost) = match operation {
             Operation::Hit(cost) => {

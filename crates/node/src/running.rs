@@ -16,6 +16,7 @@ use crate::config::cluster::Ack;
 use crate::config::memory::MemoryMax;
 use crate::metrics::Metrics;
 use crate::node::Failure;
+use crate::reload::definitions;
 use crate::served::{Served, Started};
 use crate::strategies::Strategies;
 use crate::tasks::Tasks;
@@ -156,10 +157,13 @@ async fn join_cluster(
     let cluster = Cluster::start_unless(config, listener, stopped).await?;
     let redis_secret = half(cookie.secret("redis"));
     match Strategies::start(&limits, &strategies, &cluster, redis_secret, metrics).await {
-        Ok(strategies) => Ok(Started {
-            cluster,
-            strategies,
-        }),
+        Ok(strategies) => {
+            cluster.define(definitions(&limits));
+            Ok(Started {
+                cluster,
+                strategies,
+            })
+        }
         Err(error) => {
             // Others must not count on a node that has given up.
             cluster.stop().await;
@@ -197,7 +201,7 @@ pub(crate) fn cluster_config(config: &Config, cookie: Cookie) -> ClusterConfig {
 }
 
 /// What keys may take on this machine.
-fn max_memory(configured: MemoryMax) -> u64 {
+pub(crate) fn max_memory(configured: MemoryMax) -> u64 {
     match (configured, crate::machine::memory()) {
         (MemoryMax::Bytes(bytes), _) => bytes,
         (MemoryMax::Percent(percent), Some(memory)) => memory / 100 * u64::from(percent),

@@ -1,17 +1,19 @@
 //! This node as its fronts see it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
 use cluster::node::Cluster;
 use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, Member, MemberStatus, NoDecision,
-    Ownership, Policy, Readiness,
+    Ownership, Policy, Readiness, Strategy,
 };
+use limiter::NotReloaded;
 use quota::{Cost, Nanos};
 
 use crate::metrics::Metrics;
+use crate::reload::Reloader;
 use crate::strategies::Strategies;
 
 /// A node from the moment it listens: first joining, then started, in the end stopping.
@@ -24,6 +26,8 @@ pub(crate) struct Served {
     /// What people make at run time counts here.
     pub(crate) namespace: Arc<str>,
     started: OnceLock<Started>,
+    /// What takes another configuration in: as long as somebody holds the node.
+    reloader: OnceLock<Weak<Reloader>>,
     stopping: AtomicBool,
     ended: AtomicBool,
 }
@@ -60,6 +64,7 @@ impl Served {
             metrics,
             namespace,
             started: OnceLock::new(),
+            reloader: OnceLock::new(),
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }
@@ -69,6 +74,16 @@ impl Served {
     pub(crate) fn start(&self, started: Started) {
         let first = self.started.set(started);
         assert!(first.is_ok(), "a node joins once");
+    }
+
+    /// What takes another configuration in. To be called once.
+    pub(crate) fn reload_by(&self, reloader: &Arc<Reloader>) {
+        let _first = self.reloader.set(Arc::downgrade(reloader));
+    }
+
+    /// Whether the node was told to stop, or has.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire) || self.has_ended()
     }
 
     /// From now on the node says that it is not ready. It serves whoever comes all the same.
@@ -94,6 +109,12 @@ impl Served {
     /// What the node has, once it has joined.
     pub(crate) fn started(&self) -> Option<&Started> {
         self.started.get()
+    }
+
+    /// Whether this strategy has been started.
+    pub(crate) fn runs(&self, strategy: Strategy) -> bool {
+        let strategies = self.strategies();
+        strategies.is_some_and(|strategies| strategies.runs(strategy))
     }
 
     fn strategies(&self) -> Option<&Strategies> {
@@ -132,6 +153,7 @@ impl Served {
             no_quorum: None,
             silent_seeds: None,
             raft: None,
+            config_differs: None,
             redis: None,
         }
     }
@@ -261,5 +283,16 @@ impl limiter::Node for Served {
     async fn remove(&self, kind: Kind, name: &str) -> Result<Option<Changed>, NotChanged> {
         let cluster = self.joined().ok_or(NotChanged::Joining)?;
         cluster.remove_record(kind, &self.namespace, name).await
+    }
+
+    fn may_count_by(&self, strategy: Strategy) -> bool {
+        let strategies = self.strategies();
+        strategies.is_none_or(|strategies| strategies.may_run(strategy))
+    }
+
+    async fn reload(&self) -> Result<Vec<String>, NotReloaded> {
+        let reloader = self.reloader.get().and_then(Weak::upgrade);
+        let reloader = reloader.ok_or(NotReloaded::Stopping)?;
+        reloader.read_again().await
     }
 }

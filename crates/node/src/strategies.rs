@@ -1,122 +1,82 @@
-//! The strategies that this node's limits name, each started once, and every hit sent to its own.
+//! The strategies that limits name, each started once, and every hit sent to its own.
 
 mod raft;
 mod redis;
+mod start;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cluster::node::{Cluster, LocalCoordinator};
-use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy, Strategy};
+use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy, Strategy};
 use coordinator_raft::RaftCoordinator;
 use coordinator_redis::RedisCoordinator;
 use quota::{Cost, Nanos};
-use supervisor::Supervisor;
-use tokio::sync::OnceCell;
 
 use self::raft::RaftPeers;
-use crate::builder::StartError;
-use crate::config::Config;
-use crate::metrics::Metrics;
+use self::start::Starting;
 
 /// Who counts, by strategy. Clones share it.
 ///
-/// `owner` always runs: limits of single keys and inline rules count by it. Of the others, those run that some limit
-/// of the file names; `local` also from the first hit on a limit that was made at run time and names it.
+/// `owner` always runs: limits of single keys and inline rules count by it. Of the others, those run that some limit names
+/// or has named: of the file that the node was started with, of one that it has read since, or made at run time.
 #[derive(Clone)]
 pub(crate) struct Strategies {
     owner: Cluster,
-    local: Arc<OnceCell<LocalCoordinator>>,
-    redis: Option<RedisCoordinator<Cluster>>,
-    raft: Option<RaftCoordinator<RaftPeers>>,
-    /// Above what this node does for them besides.
-    supervisor: Supervisor,
-    /// Of what is started later.
-    metrics: Metrics,
+    others: Arc<Others>,
+}
+
+struct Others {
+    local: OnceLock<LocalCoordinator>,
+    redis: OnceLock<RedisCoordinator<Cluster>>,
+    raft: OnceLock<RaftCoordinator<RaftPeers>>,
+    starting: Starting,
 }
 
 impl Strategies {
-    /// Starts those that are named, and returns when hits can be decided.
-    ///
-    /// # Errors
-    ///
-    /// A Redis that cannot be used, or a snapshot of raft that cannot be read.
-    pub(crate) async fn start(
-        config: &Config,
-        strategies: &[Strategy],
-        cluster: &Cluster,
-        redis_secret: [u8; 16],
-        metrics: Metrics,
-    ) -> Result<Self, StartError> {
-        let names = |strategy| strategies.contains(&strategy);
-        let redis = match &config.redis {
-            Some(settings) if names(Strategy::Redis) => {
-                Some(redis::connect(settings, redis_secret, cluster.clone()).await?)
-            }
-            _ => None,
-        };
-        let supervisor = Supervisor::start();
-        let raft = match names(Strategy::Raft) {
-            true => {
-                let started = raft::start(&config.raft, cluster, &supervisor).await;
-                Some(started.inspect_err(|_| supervisor.cut_off())?)
-            }
-            false => None,
-        };
-        let local = OnceCell::new();
-        if names(Strategy::Local) {
-            local.get_or_init(|| cluster.start_local()).await;
+    /// Whether it has been started.
+    pub(crate) fn runs(&self, strategy: Strategy) -> bool {
+        match strategy {
+            Strategy::Owner => true,
+            Strategy::Local => self.others.local.get().is_some(),
+            Strategy::Redis => self.others.redis.get().is_some(),
+            Strategy::Raft => self.others.raft.get().is_some(),
         }
-        Ok(Self {
-            owner: cluster.clone(),
-            local: Arc::new(local),
-            redis,
-            raft,
-            supervisor,
-            metrics,
-        })
-    }
-
-    /// Ends what was started, once no more hits come.
-    pub(crate) async fn stop(&self) {
-        if let Some(redis) = &self.redis {
-            redis.stop().await;
-        }
-        if let Some(raft) = &self.raft {
-            raft.stop().await;
-        }
-        self.supervisor.stop().await;
     }
 
     /// Whether this node has its part in all of them: with raft, its vote.
     pub(crate) fn have_joined(&self) -> bool {
-        let raft = self.raft.as_ref();
+        let raft = self.raft_that_counts();
         raft.is_none_or(RaftCoordinator::is_settled)
     }
 
     /// Whether hits are decided, as far as that depends on this node's peers: the group of raft does. A Redis that is away
     /// makes no node unready: all of them would be at once.
     pub(crate) fn decide(&self) -> bool {
-        let raft = self.raft.as_ref();
+        let raft = self.raft_that_counts();
         raft.is_none_or(RaftCoordinator::decides)
+    }
+
+    /// The group of raft, unless it was started at run time and has not settled yet: all nodes start it at the same moment,
+    /// and no balancer should leave all of them for the second that this takes.
+    fn raft_that_counts(&self) -> Option<&RaftCoordinator<RaftPeers>> {
+        let raft = self.others.raft.get();
+        raft.filter(|_| self.others.starting.has_raft_settled())
     }
 
     /// How the group of raft is, as far as this node knows.
     pub(crate) fn raft_status(&self) -> Option<coordinator::RaftStatus> {
-        self.raft
-            .as_ref()
-            .map(|raft| raft::status(&raft.status(), &self.owner.peers()))
+        let raft = self.others.raft.get();
+        raft.map(|raft| raft::status(&raft.status(), &self.owner.peers()))
     }
 
     /// How Redis is.
     pub(crate) fn redis_status(&self) -> Option<coordinator::RedisStatus> {
-        self.redis
-            .as_ref()
-            .map(|redis| redis::status(redis.health()))
+        let redis = self.others.redis.get();
+        redis.map(|redis| redis::status(redis.health()))
     }
 }
 
-/// A limit whose strategy was not started. The file's limits all have theirs, and no other names `redis` or `raft`: no
-/// policy of this node ends here.
+/// A limit whose strategy has not been started.
 const NOT_STARTED: NoDecision = NoDecision::Unavailable {
     retry_after: Nanos::from_secs(1),
 };
@@ -129,15 +89,15 @@ macro_rules! dispatch {
                 let $coordinator = &$self.owner;
                 $call
             }
-            Strategy::Local => match $self.local.get() {
+            Strategy::Local => match $self.others.local.get() {
                 Some($coordinator) => $call,
                 None => $otherwise,
             },
-            Strategy::Redis => match &$self.redis {
+            Strategy::Redis => match $self.others.redis.get() {
                 Some($coordinator) => $call,
                 None => $otherwise,
             },
-            Strategy::Raft => match &$self.raft {
+            Strategy::Raft => match $self.others.raft.get() {
                 Some($coordinator) => $call,
                 None => $otherwise,
             },
@@ -152,8 +112,12 @@ impl Coordinator for Strategies {
     }
 
     async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
-        self.start_for(policy.strategy).await;
-        dispatch!(self, policy.strategy, by => by.hit(policy, key, cost).await, Err(NOT_STARTED))
+        self.start_by_hit(policy.strategy).await;
+        dispatch!(
+            self, policy.strategy,
+            by => by.hit(policy, key, cost).await,
+            self.hit_not_started(policy, key, cost).await
+        )
     }
 
     async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
@@ -188,34 +152,49 @@ impl Coordinator for Strategies {
     }
 
     async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
-        self.start_for(policy.strategy).await;
+        self.start_by_hit(policy.strategy).await;
         dispatch!(self, policy.strategy, by => by.refund(policy, key, cost).await, Err(NOT_STARTED))
     }
 
     async fn reset(&self, policy: &Policy, key: &str) -> Result<(), NoDecision> {
-        self.start_for(policy.strategy).await;
+        self.start_by_hit(policy.strategy).await;
         dispatch!(self, policy.strategy, by => by.reset(policy, key).await, Err(NOT_STARTED))
     }
 }
 
 impl Strategies {
-    /// Starts `local` for the first limit that names it. That takes up to a second, in which one other node tells what it
-    /// has counted; hits wait for it.
-    #[inline]
-    async fn start_for(&self, strategy: Strategy) {
-        if strategy == Strategy::Local && !self.local.initialized() {
-            let start = || self.metrics.within(self.owner.start_local());
-            self.local.get_or_init(start).await;
-        }
-    }
-
     /// The hits of one batch that are counted by one strategy.
     async fn part(&self, strategy: Strategy, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
         if hits.is_empty() {
             return Vec::new();
         }
-        self.start_for(strategy).await;
-        let none = vec![Err(NOT_STARTED); hits.len()];
-        dispatch!(self, strategy, by => by.hits(hits).await, none)
+        self.start_by_hit(strategy).await;
+        dispatch!(self, strategy, by => by.hits(hits).await, self.hits_not_started(hits).await)
+    }
+
+    /// Where the strategy does not run yet, as while the node joins: by the fail mode.
+    #[cold]
+    async fn hit_not_started(
+        &self,
+        policy: &Policy,
+        key: &str,
+        cost: Cost,
+    ) -> Result<Answer, NoDecision> {
+        match policy.on_failure {
+            FailMode::Owner => self.owner.hit(policy, key, cost).await,
+            mode => mode.answer(&policy.limit, cost, NOT_STARTED),
+        }
+    }
+
+    #[cold]
+    async fn hits_not_started(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
+        let is_owners = |hit: &&Hit<'_>| hit.policy.on_failure == FailMode::Owner;
+        let of_owner: Vec<Hit<'_>> = hits.iter().filter(is_owners).copied().collect();
+        let mut of_owner = self.owner.hits(&of_owner).await.into_iter();
+        let answers = hits.iter().map(|hit| match hit.policy.on_failure {
+            FailMode::Owner => of_owner.next().unwrap_or(Err(NOT_STARTED)),
+            mode => mode.answer(&hit.policy.limit, hit.cost, NOT_STARTED),
+        });
+        answers.collect()
     }
 }

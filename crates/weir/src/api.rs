@@ -1,9 +1,11 @@
 //! A running node, asked over HTTP.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::tls::{Certificate, TlsConfig};
 
 use crate::cli::ApiArgs;
 
@@ -29,8 +31,12 @@ pub(crate) struct Answer {
 /// Why a node's answer cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    #[error("--url {0:?} is no address of a node; accepted: http://HOST:PORT")]
+    #[error("--url {0:?} is no address of a node; accepted: http://HOST:PORT or https://HOST:PORT")]
     Url(String),
+    #[error(
+        "no certificate can be checked for {0}: this machine trusts nobody, or SSL_CERT_FILE names a file without certificates"
+    )]
+    NoAuthorities(String),
     #[error("no node answers at {0}; is one running there? Another is named with --url")]
     Refused(String),
     #[error("{url} did not answer within {} s; whether a hit was counted is not known", DEADLINE.as_secs())]
@@ -52,22 +58,28 @@ impl Api {
     /// [`ApiError::Url`] if there can be none.
     pub(crate) fn new(args: &ApiArgs) -> Result<Self, ApiError> {
         let url = args.url.trim_end_matches('/').to_owned();
-        let host = url.strip_prefix("http://").unwrap_or_default();
+        let (is_tls, host) = match url.strip_prefix("https://") {
+            Some(host) => (true, host),
+            None => (false, url.strip_prefix("http://").unwrap_or_default()),
+        };
         let is_plain = !host.is_empty()
             && !host.contains(|char: char| "/?#@".contains(char) || char.is_whitespace());
         if !is_plain {
             return Err(ApiError::Url(args.url.clone()));
         }
-        let config = ureq::Agent::config_builder()
+        let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(DEADLINE))
             .max_redirects(0)
             // Nodes are asked directly: a proxy for the web knows no 127.0.0.1 of ours.
             .proxy(None)
-            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
-            .build();
+            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")));
+        if is_tls {
+            let tls = tls().ok_or_else(|| ApiError::NoAuthorities(url.clone()))?;
+            config = config.tls_config(tls);
+        }
         Ok(Self {
-            agent: config.into(),
+            agent: config.build().into(),
             url,
             token: args.api_token.clone(),
         })
@@ -181,6 +193,23 @@ impl Api {
     }
 }
 
+/// How a node behind TLS is asked: whoever stands before it is known by an authority that this machine trusts. `None`: it
+/// trusts none.
+fn tls() -> Option<TlsConfig> {
+    let trusted = rustls_native_certs::load_native_certs().certs;
+    if trusted.is_empty() {
+        return None;
+    }
+    let trusted = trusted
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate).to_owned());
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let tls = TlsConfig::builder()
+        .root_certs(trusted.collect::<Vec<_>>().into())
+        .unversioned_rustls_crypto_provider(Arc::new(provider));
+    Some(tls.build())
+}
+
 /// `text` as one segment of a path.
 pub(crate) fn segment(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -218,7 +247,8 @@ mod tests {
         for url in [
             "",
             "127.0.0.1:4000",
-            "https://weir",
+            "https://",
+            "ftp://weir",
             "http://",
             "http://weir/v1",
             "http://a b",
@@ -226,6 +256,9 @@ mod tests {
         ] {
             assert!(matches!(api(url), Err(ApiError::Url(_))), "{url}");
         }
+        // Whom this machine trusts is its own affair.
+        let told = api("https://weir:4000").err();
+        assert!(matches!(told, None | Some(ApiError::NoAuthorities(_))));
     }
 
     #[test]

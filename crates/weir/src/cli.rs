@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Let a key start anew, as if nothing had been counted
     Reset(KeyArgs),
+    /// Have a node read its file again: all of it or nothing
+    Reload(ReloadArgs),
     /// Say that a dead member will not come back
     Forget(ForgetArgs),
     /// Exit 0 when the node says that it is ready, else 1; for containers
@@ -63,8 +65,9 @@ pub(crate) enum Command {
 /// It finds the other nodes of this host, user and cookie by itself, and those of other hosts through --join.
 /// Once it serves, it prints one line: weir NAME ready http=ADDR:PORT cluster=ADDR:PORT members=N, and behind it
 /// redis=ADDR:PORT where it serves that.
-/// Ctrl-C or SIGTERM hands its shards over and stops it; a second one stops it at once.
-#[derive(Args, Debug, Default)]
+/// Ctrl-C or SIGTERM hands its shards over and stops it; a second one stops it at once. SIGHUP has it read --config again,
+/// as weir reload does.
+#[derive(Args, Clone, Debug, Default)]
 #[command(after_help = NODE_AFTER_HELP)]
 pub(crate) struct NodeArgs {
     /// Name of this node, unique in the cluster [default: the host name]
@@ -257,7 +260,7 @@ fn fail_mode(text: &str) -> Result<FailMode, String> {
 /// How to reach a running node.
 #[derive(Args, Debug)]
 pub(crate) struct ApiArgs {
-    /// Any node of the cluster
+    /// Any node of the cluster, or what stands before it: http:// or https://
     #[arg(long, env = "WEIR_URL", default_value = "http://127.0.0.1:4000")]
     pub(crate) url: String,
     /// The token that the node wants, if it wants one
@@ -272,7 +275,7 @@ pub(crate) struct ApiArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit 1 if anything is wrong: a member that is not alive, a shard without all its copies, no majority where one\nis needed, nobody at the addresses to join by, a node that is not ready.\n\nExamples:\n  weir status\n  weir status --watch\n  weir status --json | jq .under_replicated_shards"
+    after_help = "Exit 1 if anything is wrong: a member that is not alive, a shard without all its copies, no majority where one\nis needed, nobody at the addresses to join by, files that differ in a limit, a node that is not ready.\n\nExamples:\n  weir status\n  weir status --watch\n  weir status --json | jq .under_replicated_shards"
 )]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
@@ -364,10 +367,10 @@ pub(crate) struct SetArgs {
     /// Where windows of fixed_window begin: epoch or first_hit [default: epoch]
     #[arg(long)]
     pub(crate) anchor: Option<String>,
-    /// owner or local [default: owner]
+    /// owner, local, redis or raft; redis takes a section [redis] in the file of each node [default: owner]
     #[arg(long)]
     pub(crate) strategy: Option<String>,
-    /// deny or allow, when no decision can be had [default: deny]
+    /// deny or allow, when no decision can be had; with redis also owner [default: deny]
     #[arg(long)]
     pub(crate) on_failure: Option<String>,
     /// Whether counts outlive all nodes, where these have a --data-dir [default: true from a period of an hour]
@@ -440,6 +443,25 @@ pub(crate) struct ManArgs {
     /// Made if it does not exist
     pub(crate) dir: PathBuf,
 }
+
+#[derive(Args, Debug)]
+#[command(after_help = RELOAD_AFTER_HELP)]
+pub(crate) struct ReloadArgs {
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+    /// Print the node's answer as it is
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const RELOAD_AFTER_HELP: &str = "\
+It is the file that the node was started with, where the node is; SIGHUP does the same. Limits, routes, rules, trusted
+proxies and the caps on memory change while requests are answered, and what was counted stays counted. What has changed is
+printed. With a mistake in the file, or a change of something that takes a restart, nothing changes: each is printed with its
+place, and the exit code is 2. Other nodes are told by themselves; until then weir status says in what files differ.
+
+Example:
+  weir config check weir.toml && weir reload";
 
 #[derive(Args, Debug)]
 #[command(after_help = "\

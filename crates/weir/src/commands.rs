@@ -7,6 +7,7 @@ mod forget;
 mod health;
 mod limits;
 mod manual;
+mod reload;
 mod reset;
 mod status;
 mod table;
@@ -22,6 +23,7 @@ pub(crate) use self::forget::forget;
 pub(crate) use self::health::health;
 pub(crate) use self::limits::limits;
 pub(crate) use self::manual::{completions, man};
+pub(crate) use self::reload::{NotReloaded, reload};
 pub(crate) use self::reset::reset;
 pub(crate) use self::status::{status, watch};
 

@@ -3,10 +3,12 @@
 //! Whoever holds a [`Config`] holds one that was checked. What is wrong is reported all at once, each problem with
 //! its place, what was found there and what is accepted.
 
+mod address;
 pub(crate) mod node;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use ::node::config::{self, EXAMPLE, Problems, Source, Table};
@@ -33,6 +35,61 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) home: Option<PathBuf>,
 }
 
+/// The file that a node was started with.
+pub(crate) struct ConfigFile {
+    args: NodeArgs,
+    surroundings: fn() -> Surroundings<'static>,
+    /// What the node was told of itself.
+    told: BTreeMap<&'static str, String>,
+}
+
+impl ConfigFile {
+    /// The file that `args` or a variable names. `None`: neither does.
+    pub(crate) fn of(
+        args: &NodeArgs,
+        surroundings: fn() -> Surroundings<'static>,
+        config: &Config,
+    ) -> Option<Self> {
+        path(args, &surroundings())?;
+        Some(Self {
+            args: args.clone(),
+            surroundings,
+            told: config.node.told.clone(),
+        })
+    }
+
+    /// What it says now of what all nodes share, and the keys of `[node]` of which it says something else than before.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub(crate) fn read_again(&self) -> Result<(config::Config, Vec<String>), Problems> {
+        let around = (self.surroundings)();
+        let config = Config::load(&self.args, &around).map_err(as_problems)?;
+        let keys = self.told.keys().chain(config.node.told.keys());
+        let keys: BTreeSet<_> = keys.copied().collect();
+        let changed = keys
+            .into_iter()
+            .filter(|key| self.told.get(key) != config.node.told.get(key));
+        let changed = changed.map(|key| format!("node.{key}"));
+        Ok((config.shared, changed.collect()))
+    }
+}
+
+fn as_problems(error: anyhow::Error) -> Problems {
+    error.downcast().unwrap_or_else(|error| {
+        let mut problems = Problems::default();
+        problems.add("--config", format!("{error:#}"), "a file that can be read");
+        problems
+    })
+}
+
+/// The file that is named.
+fn path(args: &NodeArgs, around: &Surroundings<'_>) -> Option<PathBuf> {
+    let named = args.config.clone();
+    named.or_else(|| (around.variable)("WEIR_CONFIG").map(PathBuf::from))
+}
+
 impl Config {
     /// Reads the file, if one is named, and checks everything.
     ///
@@ -40,11 +97,7 @@ impl Config {
     ///
     /// [`Problems`], or the failure to read the file.
     pub(crate) fn load(args: &NodeArgs, around: &Surroundings<'_>) -> anyhow::Result<Self> {
-        let path = args
-            .config
-            .clone()
-            .or_else(|| (around.variable)("WEIR_CONFIG").map(PathBuf::from));
-        let Some(path) = path else {
+        let Some(path) = path(args, around) else {
             let source = Source {
                 name: "built-in example",
                 text: EXAMPLE,

@@ -70,4 +70,4 @@ pub use layer::{
     Clues, Cookie, Denied, Extract, Extractor, Header, Missing, OnFailure, Peer, Query, RateLimit,
     RateLimitLayer, ResponseBody,
 };
-pub use node::{Builder, Failure, Metrics, Node, Role, StartError};
+pub use node::{Builder, Failure, Metrics, Node, NotReloaded, Role, StartError};

@@ -24,7 +24,8 @@ use ::node::{JoinError, StartError};
 use clap::Parser as _;
 
 use self::cli::{Cli, Command};
-use self::config::{Config, Surroundings};
+use self::commands::NotReloaded;
+use self::config::{Config, ConfigFile, Surroundings};
 
 /// Gives free memory back to the system within a second, as `.cargo/config.toml` has it
 /// (`docs/decisions/0044-the-command-brings-an-allocator.md`).
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Limits(command) => commands::limits(&command),
         Command::Explain(args) => commands::explain(&args).map_err(anyhow::Error::from),
         Command::Reset(args) => commands::reset(&args).map_err(anyhow::Error::from),
+        Command::Reload(args) => commands::reload(&args),
         Command::Forget(args) => commands::forget(&args).map_err(anyhow::Error::from),
         Command::Health(args) => commands::health(&args).map_err(anyhow::Error::from),
         Command::Config(command) => commands::config(&command, &surroundings()),
@@ -76,7 +78,11 @@ fn main() -> ExitCode {
 fn start_node(args: &cli::NodeArgs) -> ExitCode {
     let around = surroundings();
     let neighbours = neighbours(&around);
-    match Config::load(args, &around).and_then(|config| node::run(config, neighbours)) {
+    let started = Config::load(args, &around).and_then(|config| {
+        let file = ConfigFile::of(args, surroundings, &config);
+        node::run(config, neighbours, file)
+    });
+    match started {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, ExitCode::FAILURE),
     }
@@ -84,7 +90,7 @@ fn start_node(args: &cli::NodeArgs) -> ExitCode {
 
 /// Says why not. A file with mistakes is misuse, whatever was to be done with it.
 fn fail(error: &anyhow::Error, failed: ExitCode) -> ExitCode {
-    if error.is::<Problems>() {
+    if error.is::<Problems>() || error.is::<NotReloaded>() {
         // Each has a place of its own.
         eprintln!("{error}");
         return ExitCode::from(MISUSED);

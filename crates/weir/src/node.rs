@@ -7,19 +7,23 @@ use anyhow::Context as _;
 use node::Node;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigFile};
 use crate::secret::Secret;
-use crate::signals::Signals;
+use crate::signals::{Signals, Told};
 use crate::telemetry;
 
 /// Runs a node until it is told to stop and has drained.
 ///
-/// `neighbours`: below it, nodes of this host, user and cookie find each other.
+/// `neighbours`: below it, nodes of this host, user and cookie find each other. `file`: what is read again when it is told to.
 ///
 /// # Errors
 ///
 /// One clear reason why it could not start, or not stop in order.
-pub(crate) fn run(config: Config, neighbours: Option<PathBuf>) -> anyhow::Result<()> {
+pub(crate) fn run(
+    config: Config,
+    neighbours: Option<PathBuf>,
+    file: Option<ConfigFile>,
+) -> anyhow::Result<()> {
     telemetry::start_logs(config.node.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -32,7 +36,7 @@ pub(crate) fn run(config: Config, neighbours: Option<PathBuf>) -> anyhow::Result
     allow_many_files();
     let node = {
         let _within = runtime.enter();
-        open(config, neighbours)?
+        open(config, neighbours, file)?
     };
     let served = runtime.block_on(serve(node, signals));
     // Not dropped, which would wait for work that nobody waits for any more.
@@ -53,7 +57,11 @@ pub(crate) fn allow_many_files() {
 const FILES: u64 = 65_536;
 
 /// All that can fail before anybody is told that this node exists. It serves HTTP from here on.
-fn open(config: Config, neighbours: Option<PathBuf>) -> anyhow::Result<Node> {
+fn open(
+    config: Config,
+    neighbours: Option<PathBuf>,
+    file: Option<ConfigFile>,
+) -> anyhow::Result<Node> {
     let told = config.node;
     let cookie = Secret::load(&told.cookie).context("the cookie")?;
     let api_token = told.api_token.as_ref().map(Secret::load);
@@ -88,6 +96,9 @@ fn open(config: Config, neighbours: Option<PathBuf>) -> anyhow::Result<Node> {
     if let Some(token) = api_token {
         builder = builder.api_token(token.expose());
     }
+    if let Some(file) = file {
+        builder = builder.read_again(move || file.read_again());
+    }
     match neighbours {
         Some(directory) => builder = builder.neighbours(directory),
         None => tracing::warn!(
@@ -108,11 +119,21 @@ async fn serve(node: Node, mut signals: Signals) -> anyhow::Result<()> {
         None => return stop(node, signals).await,
     }
     announce(&node)?;
-    tokio::select! {
-        () = signals.stop() => {}
-        failure = node.failed() => return Err(failure.into()),
+    loop {
+        let told = tokio::select! {
+            told = signals.next() => told,
+            failure = node.failed() => return Err(failure.into()),
+        };
+        match told {
+            Told::Stop => return stop(node, signals).await,
+            Told::Reload => {
+                tracing::info!("SIGHUP, reading the file again");
+                let node = node.clone();
+                // By itself, so that the node can be told to stop meanwhile. What came of it is logged.
+                tokio::spawn(async move { drop(node.reload().await) });
+            }
+        }
     }
-    stop(node, signals).await
 }
 
 /// Stops in order, unless told again to stop.

@@ -3,6 +3,14 @@
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What a signal tells a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Told {
+    Stop,
+    /// By SIGHUP. A closed terminal sends it as well, to whom it does no harm.
+    Reload,
+}
+
 /// The signals that a node listens to from now on: those that stop it, and those that would kill it without a word.
 pub(crate) struct Signals {
     terminate: Signal,
@@ -30,17 +38,25 @@ impl Signals {
         })
     }
 
-    /// Returns when the node has been told to stop, by SIGTERM or Ctrl-C.
-    ///
-    /// The others are logged and change nothing: a closed terminal, a log rotation or a reload meant for another
-    /// program sends them, and no node may die of that, leaving its shards to be taken over.
+    /// Returns when the node has been told to stop, by SIGTERM or Ctrl-C. A SIGHUP meanwhile waits for [`next`](Self::next).
     pub(crate) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Returns what the node has been told to do.
+    ///
+    /// The others are logged and change nothing: somebody means another program, and no node may die of that, leaving its
+    /// shards to be taken over.
+    pub(crate) async fn next(&mut self) -> Told {
         let [user_1, user_2] = &mut self.user;
         loop {
             let ignored = tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => "SIGHUP",
+                _ = self.terminate.recv() => return Told::Stop,
+                _ = self.interrupt.recv() => return Told::Stop,
+                _ = self.hangup.recv() => return Told::Reload,
                 _ = user_1.recv() => "SIGUSR1",
                 _ = user_2.recv() => "SIGUSR2",
             };

@@ -8,10 +8,11 @@ use ::catalogue::{
     Address, Catalogue, ChangeError, ChangeId, Changed, Content, Effect, KeyLimit, Kind, Message,
     NamedLimit, NotChanged, Place, Urgency,
 };
+use coordinator::Strategy;
 use delta_crdt::ReplicaId;
 use metrics::{Counter, counter, gauge};
 use quota::{KeyHasher, Now};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use transport::Lane;
 
@@ -36,6 +37,8 @@ const LATEST_ANSWER: Duration = Duration::from_secs(5);
 pub(crate) struct Records {
     /// Hits of limits that are not the file's read it, beside each other.
     state: RwLock<State>,
+    /// The strategies that limits have named, since this node started.
+    named: watch::Sender<Vec<Strategy>>,
     changes: Counter,
     pending_changes: Counter,
     restarts: Counter,
@@ -54,10 +57,25 @@ impl Records {
         };
         Self {
             state: RwLock::new(state),
+            named: watch::Sender::default(),
             changes: counter!("weir_catalogue_changes_total"),
             pending_changes: counter!("weir_catalogue_pending_changes_total"),
             restarts: counter!("weir_catalogue_restarts_total"),
         }
+    }
+
+    /// A limit names its strategy.
+    pub(super) fn on_limit(&self, content: Option<&Content>) {
+        let Some(limit) = content.and_then(Content::named_limit) else {
+            return;
+        };
+        self.named.send_if_modified(|named| {
+            let is_news = !named.contains(&limit.strategy);
+            if is_news {
+                named.push(limit.strategy);
+            }
+            is_news
+        });
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -88,6 +106,12 @@ impl Cluster {
         let place = Place::of(&self.inner.keys, Kind::Limit, namespace, name);
         let state = self.inner.records.read();
         state.catalogue.get_at(place)?.named_limit()
+    }
+
+    /// The strategies that limits made at run time name, or have named since this node started.
+    #[must_use]
+    pub fn strategies_named(&self) -> watch::Receiver<Vec<Strategy>> {
+        self.inner.records.named.subscribe()
     }
 
     /// The limit that was set for this one key.
@@ -269,6 +293,9 @@ impl Cluster {
                     }
                 }
             }
+        }
+        for &place in &places {
+            self.inner.records.on_limit(state.catalogue.get_at(place));
         }
         // Under the lock: what is confirmed by a later call may rest on what this one has changed.
         let words = self.inner.disk.keep(places, words);

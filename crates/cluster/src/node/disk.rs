@@ -198,6 +198,7 @@ impl Cluster {
         let count = kept.records.len();
         self.with_records(|state, now| {
             for (address, record) in kept.records {
+                self.inner.records.on_limit(record.content());
                 state.catalogue.load(now, address, record);
             }
         });

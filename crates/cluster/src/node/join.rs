@@ -21,6 +21,7 @@ use super::calls::Calls;
 use super::catalogue::Records;
 use super::counts::Counts;
 use super::disk::{self, Disk};
+use super::files::Files;
 use super::flush;
 use super::forward::Forwarder;
 use super::liveness::member_of;
@@ -90,6 +91,8 @@ pub enum JoinError {
 pub(super) enum Question {
     /// Let me in under this name.
     Join { name: String },
+    /// What does your file say of limits? The asker knows files with these sums. For peers of protocol 3 and later.
+    File { known: Vec<u64> },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -269,6 +272,7 @@ impl Cluster {
             records: Records::new(me, keys),
             disk: Disk::new(store),
             counts: Counts::new(),
+            files: Files::default(),
             memory: Memory::new(config.max_keys, config.max_memory),
             metrics: NodeMetrics::new(),
             skew: Skew::new(config.shards.max_skew),
@@ -336,6 +340,7 @@ impl Cluster {
         self.run("clock", Self::keep_time);
         self.run("flush", flush::flush_forever);
         self.run("catalogue", Self::look_after_catalogue);
+        self.run("files", Self::compare_files);
         if self.inner.config.data_dir.is_some() {
             self.run("disk", Self::keep_records);
             self.run("counts", Self::keep_counts);
@@ -444,11 +449,15 @@ struct Gatekeeper(Cluster);
 
 impl GatewayHandler for Gatekeeper {
     async fn asked(&self, from: Hello, question: Vec<u8>) -> Vec<u8> {
-        let Some(Question::Join { name }) = decode(&question) else {
-            tracing::warn!(peer = %from.name, "a question that is not understood");
-            return Vec::new();
-        };
         let cluster = &self.0;
+        let name = match decode(&question) {
+            Some(Question::Join { name }) => name,
+            Some(Question::File { known }) => return cluster.inner.files.answer(&known),
+            None => {
+                tracing::warn!(peer = %from.name, "a question that is not understood");
+                return Vec::new();
+            }
+        };
         let verdict = cluster.with_membership(|membership, now: BootNanos| {
             membership.on_name_wanted(now, &name, &from.cluster)
         });

@@ -139,6 +139,11 @@ impl Cluster {
         self.inner.transport.dial_only(members.chain(seeds));
     }
 
+    /// From now on the dead have a vote, until an operator forgets them.
+    pub fn give_the_dead_votes(&self) {
+        self.with_membership(|membership, _| membership.on_votes());
+    }
+
     /// Lets go of members that have been dead for long, unless a shard's record names them.
     pub(super) fn let_go(&self) {
         let long_dead = self.with_membership(|membership, now| membership.long_dead(now));

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use shard::Room;
 
+use super::Cluster;
+
 /// Who counts keys: each keeper those of its shards, and the upkeep of the strategy `local` its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Part {
@@ -49,8 +51,8 @@ const FREED_SHARE: u64 = 32;
 
 /// The caps of a node, and what it keeps, as counted at the last tick of each part.
 pub(crate) struct Memory {
-    keys_max: u64,
-    bytes_max: u64,
+    keys_max: AtomicU64,
+    bytes_max: AtomicU64,
     parts: [Counted; KEEPERS_MAX + 1],
 }
 
@@ -62,13 +64,21 @@ struct Counted {
 
 impl Memory {
     pub(crate) fn new(keys_max: u64, bytes_max: u64) -> Self {
-        metrics::gauge!("weir_keys_max").set(keys_max as f64);
-        metrics::gauge!("weir_key_bytes_max").set(bytes_max as f64);
-        Self {
-            keys_max,
-            bytes_max,
+        let memory = Self {
+            keys_max: AtomicU64::new(0),
+            bytes_max: AtomicU64::new(0),
             parts: Default::default(),
-        }
+        };
+        memory.set_max(keys_max, bytes_max);
+        memory
+    }
+
+    /// From now on so much may be kept. What is beyond it goes within the next ticks.
+    pub(crate) fn set_max(&self, keys: u64, bytes: u64) {
+        metrics::gauge!("weir_keys_max").set(keys as f64);
+        metrics::gauge!("weir_key_bytes_max").set(bytes as f64);
+        self.keys_max.store(keys, Ordering::Relaxed);
+        self.bytes_max.store(bytes, Ordering::Relaxed);
     }
 
     /// Takes note of what one part keeps. What it has to give up, if the node has too much.
@@ -77,8 +87,8 @@ impl Memory {
         counted.keys.store(held.keys, Ordering::Relaxed);
         counted.bytes.store(held.bytes, Ordering::Relaxed);
         let total = self.total();
-        let keys = Cap::new(self.keys_max, total.keys);
-        let bytes = Cap::new(self.bytes_max, total.bytes);
+        let keys = Cap::new(self.keys_max.load(Ordering::Relaxed), total.keys);
+        let bytes = Cap::new(self.bytes_max.load(Ordering::Relaxed), total.bytes);
         (keys.is_passed() || bytes.is_passed()).then(|| Excess {
             keys: keys.excess_of(held.keys),
             bytes: bytes.excess_of(held.bytes),
@@ -93,7 +103,9 @@ impl Memory {
     pub(crate) fn is_roomy(&self) -> bool {
         let total = self.total();
         let quarter_is_free = |most: u64, total: u64| total <= most - most / 4;
-        quarter_is_free(self.keys_max, total.keys) && quarter_is_free(self.bytes_max, total.bytes)
+        let quarter_is_free =
+            |most: &AtomicU64, total| quarter_is_free(most.load(Ordering::Relaxed), total);
+        quarter_is_free(&self.keys_max, total.keys) && quarter_is_free(&self.bytes_max, total.bytes)
     }
 
     fn total(&self) -> Held {
@@ -103,6 +115,13 @@ impl Memory {
             total.bytes += part.bytes.load(Ordering::Relaxed);
         }
         total
+    }
+}
+
+impl Cluster {
+    /// From now on this node holds so many keys and bytes of them at most.
+    pub fn keep_at_most(&self, keys: u64, bytes: u64) {
+        self.inner.memory.set_max(keys, bytes);
     }
 }
 

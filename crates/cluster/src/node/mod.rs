@@ -11,6 +11,7 @@ mod copies;
 mod counts;
 mod decide;
 mod disk;
+mod files;
 mod flush;
 mod forward;
 mod inbound;
@@ -58,6 +59,7 @@ use calls::Calls;
 use copies::CopyWindows;
 use counts::Counts;
 use disk::Disk;
+use files::Files;
 use forward::Forwarder;
 use local::Local;
 use memory::Memory;
@@ -153,6 +155,7 @@ pub(crate) struct Inner {
     records: Records,
     disk: Disk,
     counts: Counts,
+    files: Files,
     memory: Memory,
     metrics: NodeMetrics,
     skew: Skew,

@@ -89,6 +89,7 @@ impl Cluster {
             keys,
             no_quorum: self.no_quorum(),
             silent_seeds: self.silent_seeds(),
+            config_differs: self.config_differs(),
             raft: None,
             redis: None,
         }
@@ -111,6 +112,10 @@ impl Cluster {
             .iter()
             .find(|member| member.name == status.node);
         self.measure_catalogue();
+        let differing = status
+            .config_differs
+            .map_or(0, |differs| differs.limits.len());
+        gauge!("weir_config_differs").set(differing as f64);
         gauge!("weir_keys").set(status.keys as f64);
         gauge!("weir_key_bytes").set(self.key_bytes() as f64);
         gauge!("weir_no_quorum").set(f64::from(status.no_quorum.is_some()));

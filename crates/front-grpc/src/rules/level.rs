@@ -6,13 +6,13 @@ use super::pattern::Pattern;
 use crate::descriptor::{Captured, Entry};
 
 /// What the next entry of a descriptor may be.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Level<R> {
     keys: HashMap<Box<str>, Values<R>>,
 }
 
 /// What the value of an entry with one key may be.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 struct Values<R> {
     exact: HashMap<Box<str>, Matched<R>>,
     /// In the order in which they are tried.
@@ -21,7 +21,7 @@ struct Values<R> {
 }
 
 /// Where an entry leads.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Matched<R> {
     /// For a descriptor that ends here.
     pub(crate) rule: Option<R>,

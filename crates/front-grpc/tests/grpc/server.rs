@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescript
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use front_grpc::{Bound, GrpcConfig, Match, Rule, Rules, serve};
+use front_grpc::{Bound, Front as Served, GrpcConfig, Match, Rule, Rules, serve};
 use limiter::{Front, Limiter, NAMESPACE, Selected};
 use quota::{Algorithm, Limit, Nanos};
 use tokio::net::TcpListener;
@@ -22,6 +22,7 @@ use crate::fake_node::FakeNode;
 /// A front that serves until it is dropped or stopped.
 pub(crate) struct Server {
     pub(crate) node: Arc<FakeNode>,
+    pub(crate) front: Served<FakeNode>,
     pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
@@ -44,12 +45,14 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let limits = LIMITS.map(|(_, name, units)| policy(name, per_minute(units)));
         let limiter = Limiter::new(Arc::clone(&node), NAMESPACE.into(), limits, Front::Grpc);
+        let front = Served::new(limiter, config);
         let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(serve(listener, limiter, config, async {
+        let serving = tokio::spawn(serve(listener, front.clone(), async {
             let _dropped = stopped.await;
         }));
         Self {
             node,
+            front,
             address,
             stop,
             serving,

@@ -51,6 +51,34 @@ fn header<'r>(response: &'r RateLimitResponse, name: &str) -> Option<&'r str> {
 }
 
 #[tokio::test]
+async fn rules_come_and_go_on_connections_that_stay() {
+    let server = Server::start(config(rules())).await;
+    let mut client = server.client().await;
+    let mut ask = async |descriptor: &str| {
+        let asked = client.should_rate_limit(request("edge", &[descriptor]));
+        statuses(&asked.await.unwrap().into_inner())
+    };
+    assert_eq!(
+        ask("ip=10.0.0.1").await,
+        ["OK login 2/MINUTE: 1 left, reset 60s"]
+    );
+    let (mut others, entry) = (Rules::default(), |key: &str| Match {
+        key: key.to_owned(),
+        value: None,
+    });
+    let login = named("login".to_owned(), Bound::Named("login".to_owned()));
+    others.add("edge", &[entry("address")], login).unwrap();
+    assert_ne!(others, rules());
+    server.front.replace(config(others));
+    assert_eq!(ask("ip=10.0.0.1").await, ["OK"]);
+    // Counted under the same name and key as before.
+    assert_eq!(
+        ask("address=10.0.0.1").await,
+        ["OK login 2/MINUTE: 0 left, reset 60s"]
+    );
+}
+
+#[tokio::test]
 async fn a_spent_limit_is_over_with_everything_that_envoy_makes_headers_of() {
     let server = Server::start(config(rules())).await;
     let mut codes = Vec::new();

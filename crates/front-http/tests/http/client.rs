@@ -119,12 +119,15 @@ pub(crate) fn front() -> Front {
 
 pub(crate) fn front_with(config: HttpConfig) -> Front {
     let node = Arc::new(FakeNode::new());
-    let limits = limits().into_values();
-    let limiter = Limiter::new(Arc::clone(&node), "default".into(), limits, Way::Http);
     Front {
-        router: router(limiter, config),
+        router: router(limiter(Arc::clone(&node)), config),
         node,
     }
+}
+
+/// With the limits of the file.
+pub(crate) fn limiter(node: Arc<FakeNode>) -> Limiter<FakeNode> {
+    Limiter::new(node, "default".into(), limits().into_values(), Way::Http)
 }
 
 impl Front {

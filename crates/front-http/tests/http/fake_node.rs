@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
 use coordinator::{
-    Answer, ClusterStatus, Coordinator, Forgotten, Hit, Member, MemberStatus, Missing, NoDecision,
-    NoQuorum, Ownership, Policy, RaftStatus, Readiness, SilentSeeds,
+    Answer, ClusterStatus, ConfigDiffers, Coordinator, Definition, DifferingLimit, Forgotten, Hit,
+    Member, MemberStatus, Missing, NoDecision, NoQuorum, Ownership, Policy, RaftStatus, Readiness,
+    SilentSeeds, Strategy,
 };
-use limiter::Node;
+use limiter::{Node, NotReloaded};
 use quota::{Cost, Count, Nanos, Stamp, Taken, UnixNanos};
 
 /// A whole number of days, so that windows begin now.
@@ -28,6 +29,10 @@ pub(crate) struct FakeNode {
     pub(crate) readiness: Mutex<Readiness>,
     pub(crate) is_well: AtomicBool,
     pub(crate) has_owner: Mutex<bool>,
+    /// Whether its file says where Redis is.
+    pub(crate) has_redis: AtomicBool,
+    /// What comes of reading its file again.
+    pub(crate) reloaded: Mutex<Result<Vec<String>, NotReloaded>>,
 }
 
 impl FakeNode {
@@ -42,6 +47,8 @@ impl FakeNode {
             readiness: Mutex::new(Readiness::Ready),
             is_well: AtomicBool::new(true),
             has_owner: Mutex::new(true),
+            has_redis: AtomicBool::new(true),
+            reloaded: Mutex::new(Err(NotReloaded::NoFile)),
         }
     }
 
@@ -159,6 +166,22 @@ impl Node for FakeNode {
                 addresses: vec!["10.0.0.1:4100".into()],
                 lasts: Nanos::from_millis(7_000),
             }),
+            config_differs: Some(ConfigDiffers {
+                lasts: Nanos::from_millis(4_000),
+                limits: vec![DifferingLimit {
+                    limit: "login".into(),
+                    definitions: vec![
+                        Definition {
+                            nodes: vec!["oskar".into()],
+                            says: Some("gcra, 10 per 1m".into()),
+                        },
+                        Definition {
+                            nodes: vec!["oskar2".into()],
+                            says: None,
+                        },
+                    ],
+                }],
+            }),
             raft: Some(RaftStatus {
                 leader: Some("oskar".into()),
                 term: 2,
@@ -232,5 +255,13 @@ impl Node for FakeNode {
     async fn remove(&self, kind: Kind, name: &str) -> Result<Option<Changed>, NotChanged> {
         let before = self.made.lock().unwrap().remove(&(kind, name.to_owned()));
         Ok(before.map(|_| self.changed(true)))
+    }
+
+    fn may_count_by(&self, strategy: Strategy) -> bool {
+        strategy != Strategy::Redis || self.has_redis.load(Relaxed)
+    }
+
+    async fn reload(&self) -> Result<Vec<String>, NotReloaded> {
+        self.reloaded.lock().unwrap().clone()
     }
 }

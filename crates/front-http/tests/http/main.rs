@@ -11,6 +11,7 @@ mod key_limits;
 mod node_state;
 mod raw;
 mod refusals;
+mod reload;
 mod run_time_limits;
 mod schemas;
 mod server;

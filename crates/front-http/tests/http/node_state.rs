@@ -35,6 +35,17 @@ async fn the_cluster_is_told_as_the_node_sees_it() {
                 "missing": [{"name": "oskar2", "silent_ms": 3_000.0}],
             },
             "silent_seeds": {"addresses": ["10.0.0.1:4100"], "lasts_ms": 7_000.0},
+            "config_differs": {
+                "count": 1,
+                "lasts_ms": 4_000.0,
+                "limits": [{
+                    "limit": "login",
+                    "definitions": [
+                        {"nodes": ["oskar"], "says": "gcra, 10 per 1m"},
+                        {"nodes": ["oskar2"], "says": null},
+                    ],
+                }],
+            },
             "raft": {"leader": "oskar", "term": 2, "voters": ["oskar"], "learners": []},
         })
     );

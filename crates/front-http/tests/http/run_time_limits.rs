@@ -1,5 +1,7 @@
 //! Limits that people make at run time: by name, and for single keys.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use axum::http::StatusCode;
 use catalogue::{ChangeError, NotChanged};
 use coordinator::Readiness;
@@ -82,6 +84,7 @@ async fn who_has_not_confirmed_a_change_is_named() {
 #[tokio::test]
 async fn fields_of_a_limit_are_held_to_their_values() {
     let front = front();
+    front.node.has_redis.store(false, Relaxed);
     for (field, value) in [
         ("algorithm", json!("magic")),
         ("limit", json!(0)),
@@ -90,7 +93,6 @@ async fn fields_of_a_limit_are_held_to_their_values() {
         ("burst", json!(0)),
         ("anchor", json!("epoch")),
         ("strategy", json!("redis")),
-        ("strategy", json!("raft")),
         ("strategy", json!("magic")),
         ("on_failure", json!("owner")),
         ("on_failure", json!("hope")),
@@ -110,6 +112,33 @@ async fn fields_of_a_limit_are_held_to_their_values() {
         assert!(reply.status.is_client_error(), "{name}: {}", reply.status);
     }
     assert_eq!(front.get("/v1/limits/hourly").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_limit_may_name_any_strategy_that_its_node_can_count_by() {
+    let front = front();
+    for (strategy, on_failure) in [
+        ("owner", "deny"),
+        ("local", "allow"),
+        ("raft", "deny"),
+        ("redis", "owner"),
+    ] {
+        let mut body = hourly();
+        body["strategy"] = json!(strategy);
+        body["on_failure"] = json!(on_failure);
+        let reply = front.put("/v1/limits/hourly", body.to_string()).await;
+        assert!(reply.status.is_success(), "{strategy}: {}", reply.body);
+        let stored = front.get("/v1/limits/hourly").await.json();
+        assert_eq!(stored["strategy"], strategy);
+        assert_eq!(stored["on_failure"], on_failure);
+    }
+    front.node.has_redis.store(false, Relaxed);
+    let mut body = hourly();
+    body["strategy"] = json!("redis");
+    let reply = front.put("/v1/limits/hourly", body.to_string()).await;
+    let problem = reply.problem(400, "invalid-request");
+    let accepted = problem["accepted"].as_str().unwrap();
+    assert!(accepted.contains("[redis]"), "{accepted}");
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ pub enum Kind {
     DefinedInFile,
     /// The member that is to be forgotten answers.
     MemberAlive,
+    /// What the file says now cannot be in force.
+    NotReloaded,
     /// More than is read, or asked at once.
     TooLarge,
     /// The cost is above the burst.
@@ -33,7 +35,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -41,6 +43,7 @@ impl Kind {
         Self::NotFound,
         Self::DefinedInFile,
         Self::MemberAlive,
+        Self::NotReloaded,
         Self::TooLarge,
         Self::NeverConforms,
         Self::NotImplemented,
@@ -59,6 +62,7 @@ impl Kind {
             Self::NotFound => ("not-found", "There is nothing here"),
             Self::DefinedInFile => ("defined-in-file", "The limit is defined in the file"),
             Self::MemberAlive => ("member-alive", "The member is alive"),
+            Self::NotReloaded => ("not-reloaded", "The file was not taken"),
             Self::TooLarge => ("too-large", "The request is too large"),
             Self::NeverConforms => (
                 "never-conforms",

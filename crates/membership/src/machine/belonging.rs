@@ -150,6 +150,12 @@ impl Membership {
         peers.map(|(&replica, _)| replica).collect()
     }
 
+    /// From now on the dead have a vote until they are [forgotten](Self::on_forget): nobody is let go of for having been dead
+    /// for long.
+    pub fn on_votes(&mut self) {
+        self.settings.forget_after = None;
+    }
+
     /// No shard's record names this long dead member: let go of it. Without a word to others, each of whom has evidence of
     /// its own: what was said could not be taken back if both sides of a long partition said it of each other.
     pub fn on_unnamed(&mut self, now: BootNanos, replica: ReplicaId) {

@@ -1,6 +1,7 @@
 //! `[[limit]]`: the named limits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use coordinator::{FailMode, Policy, Strategy};
 use quota::{Algorithm, Anchor, Limit, LimitError, Nanos};
@@ -18,14 +19,16 @@ const UNITS_MAX: u64 = Limit::UNITS_MAX as u64;
 ///
 /// `has_redis`: whether the file says where Redis is.
 ///
-/// The second list has the names of all limits, those with problems too, so that a route is not blamed for them.
+/// The second list has the names of all limits, those with problems too, so that a route is not blamed for them; the third
+/// those whose algorithm is called `token_bucket`.
 pub(crate) fn read(
     tables: Vec<Table<'_>>,
     has_redis: bool,
     problems: &mut Problems,
-) -> (Vec<Policy>, Vec<String>) {
+) -> (Vec<Policy>, Vec<String>, HashSet<Arc<str>>) {
     let mut places: HashMap<String, String> = HashMap::new();
     let mut limits = Vec::new();
+    let mut token_buckets = HashSet::new();
     for mut table in tables {
         let name = table.string("name", problems);
         table.missing("name", NAME_ACCEPTED, problems);
@@ -42,6 +45,12 @@ pub(crate) fn read(
                 .or_insert_with(|| name.place.clone());
         }
         let limit = read_limit(&mut table, problems);
+        let algorithm = table.string("algorithm", &mut Problems::default());
+        if let Some(name) = &name
+            && algorithm.is_some_and(|given| given.value == "token_bucket")
+        {
+            token_buckets.insert(name.value.as_str().into());
+        }
         let strategy = read_strategy(&mut table, limit.as_ref(), has_redis, problems);
         let on_failure = read_on_failure(&mut table, strategy, problems);
         let limit = read_keep(&mut table, limit, strategy, problems);
@@ -58,7 +67,7 @@ pub(crate) fn read(
             });
         }
     }
-    (limits, places.into_keys().collect())
+    (limits, places.into_keys().collect(), token_buckets)
 }
 
 /// The arithmetic of one limit. Each value is checked by itself before they are checked together, so that one

@@ -210,7 +210,9 @@ impl<'s> Table<'s> {
     }
 
     fn value(&mut self, key: &'static str) -> Option<&'s Spanned<DeValue<'s>>> {
-        self.accepted.push(key);
+        if !self.accepted.contains(&key) {
+            self.accepted.push(key);
+        }
         self.table.get(key)
     }
 

@@ -42,8 +42,8 @@ impl Peers for RaftPeers {
     }
 }
 
-/// Starts the strategy, and returns when this node has its vote, or did not get it in time.
-pub(super) async fn start(
+/// Starts the strategy. Hits wait for a leader until they are late.
+pub(super) fn start(
     settings: &Settings,
     cluster: &Cluster,
     supervisor: &Supervisor,
@@ -68,6 +68,11 @@ pub(super) async fn start(
     supervisor.run("raft-members", move || {
         follow(followed.clone(), members.clone())
     });
+    Ok(raft)
+}
+
+/// Returns when this node has its vote, or did not get it in time.
+pub(super) async fn first_vote(raft: &RaftCoordinator<RaftPeers>) {
     let vote = async {
         while !(raft.is_settled() && raft.decides()) {
             tokio::time::sleep(FOLLOW_EVERY).await;
@@ -76,7 +81,6 @@ pub(super) async fn start(
     if tokio::time::timeout(FIRST_VOTE, vote).await.is_err() {
         tracing::warn!(strategy = "raft", "no vote yet, hits wait for a leader");
     }
-    Ok(raft)
 }
 
 /// Keeps the group told of the members, until it ends.

@@ -6,6 +6,7 @@ mod listeners;
 mod redis;
 #[path = "../../../coordinator-redis/tests/redis/server.rs"]
 mod redis_server;
+mod reload;
 
 use std::time::Duration;
 

@@ -13,7 +13,8 @@ use crate::api::{Api, ApiError};
 use crate::cli::StatusArgs;
 
 /// Shows what one node knows of its cluster. Exit 1 if anything is wrong: a member that is not alive, a shard without all
-/// its copies, no majority where one is needed, nobody at the addresses to join by, a node that is not ready.
+/// its copies, no majority where one is needed, nobody at the addresses to join by, files that differ, a node that is not
+/// ready.
 ///
 /// # Errors
 ///
@@ -68,7 +69,7 @@ fn is_well(cluster: &Value) -> bool {
     let members = cluster["members"].as_array();
     let mut members = members.into_iter().flatten();
     let is_healthy = |member: &Value| member["status"] == "alive" || member["status"] == "leaving";
-    let lacks = ["no_quorum", "silent_seeds"];
+    let lacks = ["no_quorum", "silent_seeds", "config_differs"];
     // Two nodes that are well have fewer copies than they are configured to have, and nothing that anybody should mend. A
     // node of the version before knows one number for both.
     let moving = cluster.get("unsettled_shards");
@@ -130,6 +131,17 @@ fn told(cluster: &Value) -> Facts {
             format!("for {lasts}: nobody answers at {addresses}"),
         );
     }
+    if let Some(differs) = cluster["config_differs"].as_object() {
+        let limits = differs["limits"].as_array().into_iter().flatten();
+        for differing in limits.clone().take(DIFFERING_SHOWN) {
+            fact("files differ", differing_limit(differing));
+        }
+        let count = differs["count"].as_u64().unwrap_or_default();
+        let shown = limits.take(DIFFERING_SHOWN).count() as u64;
+        if shown < count {
+            fact("files differ", format!("in {} more limits", count - shown));
+        }
+    }
     if let Some(raft) = cluster["raft"].as_object() {
         fact("raft leader", plain(&raft["leader"]));
         fact("raft term", plain(&raft["term"]));
@@ -143,6 +155,20 @@ fn told(cluster: &Value) -> Facts {
         }
     }
     facts
+}
+
+/// Limits in which files differ that are shown.
+const DIFFERING_SHOWN: usize = 10;
+
+/// `login: gcra, limit 5, per 1m (oskar); not defined (oskar2)`.
+fn differing_limit(differing: &Value) -> String {
+    let definitions = differing["definitions"].as_array().into_iter().flatten();
+    let definitions = definitions.map(|definition| {
+        let says = definition["says"].as_str().unwrap_or("not defined");
+        format!("{says} ({})", names(&definition["nodes"]))
+    });
+    let definitions: Vec<String> = definitions.collect();
+    format!("{}: {}", plain(&differing["limit"]), definitions.join("; "))
 }
 
 fn millis(value: &Value) -> String {
@@ -218,6 +244,13 @@ replication lag          1.5 ms
         assert!(!is_well(&minority));
         let line = "quorum                   lost for 1.5 s: 2 are needed, no answer of c";
         assert!(told(&minority).0.contains(line), "{}", told(&minority).0);
+        let mut differs = well.clone();
+        let says = |node: &str, says: Option<&str>| json!({"nodes":[node],"says":says});
+        let limit = json!({"limit":"login","definitions":[says("a", Some("gcra, limit 5, per 1m")), says("b", None)]});
+        differs["config_differs"] = json!({"count":12,"lasts_ms":1.0,"limits":[limit]});
+        assert!(!is_well(&differs));
+        let lines = "files differ             login: gcra, limit 5, per 1m (a); not defined (b)\nfiles differ             in 11 more limits\n";
+        assert!(told(&differs).0.contains(lines), "{}", told(&differs).0);
         let mut alone = well;
         alone["silent_seeds"] = json!({"addresses":["10.0.0.1:1"],"lasts_ms":7_000.0});
         assert!(!is_well(&alone));

@@ -1,5 +1,6 @@
 //! `[node]`, its flags and its variables: what differs from node to node.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use ::node::config::{Given, NAME_ACCEPTED, Problems, Table, span, valid_name};
 
-use super::Surroundings;
+use super::{Surroundings, address};
 use crate::cli::NodeArgs;
 use crate::secret::Secret;
 
@@ -48,6 +49,8 @@ pub(crate) struct NodeConfig {
     pub(crate) api_token: Option<SecretSource>,
     /// How to log. `None`: as fits where stderr goes.
     pub(crate) log: Option<LogFormat>,
+    /// What it was told, by the keys of the file and in its spelling. Only a restart changes any of it.
+    pub(crate) told: BTreeMap<&'static str, String>,
 }
 
 /// Where a secret comes from.
@@ -88,7 +91,6 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-const ADDRESS_ACCEPTED: &str = "an IP address and a port, such as 127.0.0.1:4000 or [::1]:4000";
 const HTTP_PORT_DEFAULT: u16 = 4000;
 
 /// Flags, variables and `[node]`, in falling order of who wins.
@@ -96,6 +98,7 @@ struct Layers<'a> {
     args: &'a NodeArgs,
     around: &'a Surroundings<'a>,
     file: Option<Table<'a>>,
+    told: BTreeMap<&'static str, String>,
 }
 
 impl Layers<'_> {
@@ -123,11 +126,28 @@ impl Layers<'_> {
             .file
             .as_mut()
             .and_then(|file| file.string(key, problems));
-        self.flag(key).or_else(|| self.variable(key)).or(in_file)
+        let picked = self.flag(key).or_else(|| self.variable(key)).or(in_file);
+        if let Some(given) = &picked {
+            self.told.insert(key, given.value.clone());
+        }
+        picked
     }
 
     /// A secret given as it is or by its file; `file_key` is the file's key, and `key` no key of the file.
     fn pick_secret(
+        &mut self,
+        key: &'static str,
+        file_key: &'static str,
+        problems: &mut Problems,
+    ) -> Option<SecretSource> {
+        let picked = self.secret(key, file_key, problems);
+        if let Some(SecretSource::File(path)) = &picked {
+            self.told.insert(file_key, path.display().to_string());
+        }
+        picked
+    }
+
+    fn secret(
         &mut self,
         key: &'static str,
         file_key: &'static str,
@@ -175,7 +195,7 @@ impl Layers<'_> {
             return Ok(None);
         };
         let value = problems
-            .parse(&given, ADDRESS_ACCEPTED, |text| text.parse().ok())
+            .parse(&given, address::ACCEPTED, address::parse)
             .ok_or(Refused)?;
         Ok(Some(Given {
             value,
@@ -194,7 +214,12 @@ pub(super) fn read(
     file: Option<Table<'_>>,
     problems: &mut Problems,
 ) -> Option<NodeConfig> {
-    let mut layers = Layers { args, around, file };
+    let mut layers = Layers {
+        args,
+        around,
+        file,
+        told: BTreeMap::new(),
+    };
     let name = read_name(&mut layers, problems);
     let cookie = read_cookie(&mut layers, problems);
     let api_token = layers.pick_secret("api_token", "api_token_file", problems);
@@ -241,6 +266,7 @@ pub(super) fn read(
         data_dir,
         api_token,
         log,
+        told: layers.told,
     })
 }
 
@@ -384,6 +410,10 @@ fn read_join(layers: &mut Layers<'_>, problems: &mut Problems) -> Vec<Seed> {
     } else {
         in_file
     };
+    if !seeds.is_empty() {
+        let all: Vec<&str> = seeds.iter().map(|seed| &*seed.value).collect();
+        layers.told.insert("join", all.join(", "));
+    }
     let accepted = "ADDR:PORT with an IP address, or dns:NAME:PORT";
     seeds
         .iter()
@@ -412,6 +442,9 @@ fn read_expect(layers: &mut Layers<'_>, problems: &mut Problems) -> Option<Optio
         }
         None => in_file.map(|given| given.value),
     };
+    if let Some(number) = number {
+        layers.told.insert("expect", number.to_string());
+    }
     let number = number.and_then(|number| usize::try_from(number).ok());
     (problems.count() == before).then_some(number)
 }
@@ -422,11 +455,8 @@ fn parse_seed(text: &str) -> Option<Seed> {
         return text.parse().ok().filter(dialable).map(Seed::Address);
     };
     let (name, port) = name_and_port.rsplit_once(':')?;
-    let plain = name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
     let port: u16 = port.parse().ok().filter(|&port| port != 0)?;
-    (!name.is_empty() && plain).then(|| Seed::Dns {
+    address::is_host(name).then(|| Seed::Dns {
         name: name.to_owned(),
         port,
     })

@@ -103,7 +103,7 @@ fn a_mistake_in_grpc_is_refused_at_its_place() {
         (
             "[node]\ngrpc = \"x\"",
             "2: node.grpc",
-            "accepted: an IP address and a port",
+            "accepted: an address and a port",
         ),
         (
             "[node]\ngrpc = \"0.0.0.0:4001\"",

@@ -33,9 +33,9 @@ fn a_mistake_in_node_or_cluster_is_refused_at_its_place() {
             "unknown key",
         ),
         (
-            "[node]\nhttp = \"localhost:4000\"",
+            "[node]\nhttp = \"no-such-host.invalid:4000\"",
             "2: node.http",
-            "accepted: an IP address and a port",
+            "accepted: an address and a port",
         ),
         (
             "[node]\nhttp = \"127.0.0.1\"",

@@ -1,0 +1,77 @@
+//! The front with what it serves, which may be replaced while it does.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use limiter::{Limiter, Node};
+
+use crate::app::Room;
+use crate::config::HttpConfig;
+use crate::router::route;
+
+/// The front of one node. Clones are the same front.
+pub struct Front<N> {
+    limiter: Limiter<N>,
+    room: Room,
+    served: Served,
+}
+
+impl<N> Clone for Front<N> {
+    fn clone(&self) -> Self {
+        Self {
+            limiter: self.limiter.clone(),
+            room: self.room.clone(),
+            served: self.served.clone(),
+        }
+    }
+}
+
+impl<N: Node> Front<N> {
+    /// Serves what `config` says for the node behind `limiter`.
+    ///
+    /// # Panics
+    ///
+    /// If two routes have the same path, or one has a path of the API.
+    pub fn new(limiter: Limiter<N>, config: HttpConfig) -> Self {
+        let room = Room::new();
+        let served = route(limiter.clone(), config, room.clone()).into();
+        Self {
+            limiter,
+            room,
+            served,
+        }
+    }
+
+    /// Serves what `config` says, from the next request on. Those that are being answered, are as before.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new); all goes on as before then.
+    pub fn replace(&self, config: HttpConfig) {
+        let router = route(self.limiter.clone(), config, self.room.clone());
+        self.served.0.store(Arc::new(router));
+    }
+
+    /// What [`serve`](crate::serve) serves.
+    #[must_use]
+    pub fn served(&self) -> Served {
+        self.served.clone()
+    }
+}
+
+/// What is served: to each request what it is then.
+#[derive(Clone, Debug)]
+pub struct Served(Arc<ArcSwap<Router>>);
+
+impl From<Router> for Served {
+    fn from(router: Router) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(router)))
+    }
+}
+
+impl Served {
+    pub(crate) fn now(&self) -> Router {
+        Router::clone(&self.0.load())
+    }
+}

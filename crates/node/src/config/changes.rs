@@ -1,0 +1,317 @@
+//! What one configuration says otherwise than another, for people; and what of it a running node can take.
+
+use coordinator::{FailMode, Policy, Strategy};
+use limiter::{anchor_name, span};
+use quota::{Algorithm, Anchor};
+
+use super::Config;
+use super::cluster::{ClusterConfig, Network};
+use super::routes::Route;
+
+/// One thing that a file says of a limit.
+struct Fact {
+    name: &'static str,
+    value: String,
+    /// The value goes without saying.
+    is_default: bool,
+}
+
+fn facts(policy: &Policy) -> Vec<Fact> {
+    let limit = &policy.limit;
+    let fact = |name, value: String, is_default| Fact {
+        name,
+        value,
+        is_default,
+    };
+    let mut facts = vec![
+        fact("algorithm", limit.algorithm().name().to_owned(), false),
+        fact("limit", limit.units().to_string(), false),
+        fact("per", span::format(limit.period()), false),
+    ];
+    let burst = limit.burst();
+    facts.push(fact("burst", burst.to_string(), burst == limit.units()));
+    let anchor = match limit.algorithm() {
+        Algorithm::FixedWindow => limit.anchor(),
+        _ => Anchor::Epoch,
+    };
+    let is_default = anchor == Anchor::Epoch;
+    facts.push(fact("anchor", anchor_name(anchor).to_owned(), is_default));
+    let strategy = policy.strategy;
+    let is_default = strategy == Strategy::Owner;
+    facts.push(fact("strategy", strategy.name().to_owned(), is_default));
+    let on_failure = match policy.on_failure {
+        FailMode::Deny => "deny",
+        FailMode::Allow => "allow",
+        FailMode::Owner => "owner",
+    };
+    let is_default = policy.on_failure == FailMode::Deny;
+    facts.push(fact("on_failure", on_failure.to_owned(), is_default));
+    facts
+}
+
+/// How a file defines a limit, in a line: `gcra, limit 10, per 1m`. Members compare these lines. What goes without saying is
+/// left out, so that a version that knows more of limits writes the same of those that do not use it.
+pub(crate) fn definition(policy: &Policy) -> String {
+    let mut facts = facts(policy).into_iter();
+    let algorithm = facts.next().map(|fact| fact.value).unwrap_or_default();
+    let facts = facts.filter(|fact| !fact.is_default);
+    facts.fold(algorithm, |line, Fact { name, value, .. }| {
+        format!("{line}, {name} {value}")
+    })
+}
+
+/// What `new` says otherwise than `old`, each in a line. `is_made`: whether a limit of that name was made at run time.
+pub(crate) fn changes(old: &Config, new: &Config, is_made: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut changes = Vec::new();
+    for policy in &new.limits {
+        match old.limit(&policy.name) {
+            None if is_made(&policy.name) => changes.push(format!(
+                "limit {}: added, {}; the one made at run time has no effect any more",
+                policy.name,
+                definition(policy)
+            )),
+            None => changes.push(format!(
+                "limit {}: added, {}",
+                policy.name,
+                definition(policy)
+            )),
+            Some(before) if before != policy => {
+                changes.push(format!(
+                    "limit {}: {}",
+                    policy.name,
+                    between(before, policy)
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    for policy in &old.limits {
+        if new.limit(&policy.name).is_none() {
+            let made = match is_made(&policy.name) {
+                true => "; the one made at run time is in force",
+                false => "",
+            };
+            changes.push(format!("limit {}: removed{made}", policy.name));
+        }
+    }
+    of_routes(&old.routes, &new.routes, &mut changes);
+    if old.grpc.rules != new.grpc.rules {
+        let (before, now) = (old.grpc.rules.count(), new.grpc.rules.count());
+        changes.push(match before == now {
+            true => "rules: changed".to_owned(),
+            false => format!("rules: changed, {before} → {now}"),
+        });
+    }
+    of_cluster(&old.cluster, &new.cluster, &mut changes);
+    if old.redis != new.redis {
+        changes.push("[redis]: changed".to_owned());
+    }
+    if old.raft != new.raft {
+        changes.push("[raft]: changed".to_owned());
+    }
+    if old.grpc.keepalive != new.grpc.keepalive {
+        changes.push("grpc.keepalive: changed, for connections that begin from now on".to_owned());
+    }
+    if old.grpc.tls.is_some() != new.grpc.tls.is_some() {
+        changes.push("TLS of grpc: changed, for connections that begin from now on".to_owned());
+    }
+    changes
+}
+
+/// `limit 5 → 10, per 1m → 1h`.
+fn between(old: &Policy, new: &Policy) -> String {
+    let pairs = facts(old).into_iter().zip(facts(new));
+    let changed = pairs.filter(|(old, new)| old.value != new.value);
+    // A burst that follows the limit goes without saying.
+    let changed =
+        changed.filter(|(old, new)| !(old.name == "burst" && old.is_default && new.is_default));
+    let changed = changed.map(|(old, new)| format!("{} {} → {}", new.name, old.value, new.value));
+    changed.collect::<Vec<_>>().join(", ")
+}
+
+fn of_routes(old: &[Route], new: &[Route], changes: &mut Vec<String>) {
+    let at = |routes: &[Route], path: &str| routes.iter().find(|it| it.path == path).cloned();
+    for route in new {
+        match at(old, &route.path) {
+            None => changes.push(format!("route {}: added", route.path)),
+            Some(before) if before != *route => {
+                changes.push(format!("route {}: changed", route.path));
+            }
+            Some(_) => {}
+        }
+    }
+    for route in old {
+        if at(new, &route.path).is_none() {
+            changes.push(format!("route {}: removed", route.path));
+        }
+    }
+}
+
+fn of_cluster(old: &ClusterConfig, new: &ClusterConfig, changes: &mut Vec<String>) {
+    if old.trusted_proxies != new.trusted_proxies {
+        let networks = |list: &[Network]| match list {
+            [] => "none".to_owned(),
+            list => {
+                let list = list
+                    .iter()
+                    .map(|it| format!("{}/{}", it.address, it.prefix));
+                list.collect::<Vec<_>>().join(" ")
+            }
+        };
+        let (old, new) = (&old.trusted_proxies, &new.trusted_proxies);
+        changes.push(format!(
+            "trusted_proxies: {} → {}",
+            networks(old),
+            networks(new)
+        ));
+    }
+    if old.max_keys != new.max_keys {
+        changes.push(format!("max_keys: {} → {}", old.max_keys, new.max_keys));
+    }
+    if old.max_memory != new.max_memory {
+        changes.push("max_memory: changed".to_owned());
+    }
+}
+
+/// The keys of which `new` says something else than `old` that only a restart changes. `runs`: whether a strategy has been
+/// started.
+pub(crate) fn needing_a_restart(
+    old: &Config,
+    new: &Config,
+    runs: impl Fn(Strategy) -> bool,
+) -> Vec<String> {
+    let (before, now) = (&old.cluster, &new.cluster);
+    let differs = [
+        ("cluster.replicas", before.replicas != now.replicas),
+        ("cluster.ack", before.ack != now.ack),
+        ("cluster.max_lag", before.max_lag != now.max_lag),
+        ("cluster.partition", before.partition != now.partition),
+        (
+            "cluster.forget_after",
+            before.forget_after != now.forget_after,
+        ),
+        ("redis", runs(Strategy::Redis) && old.redis != new.redis),
+        ("raft", runs(Strategy::Raft) && old.raft != new.raft),
+    ];
+    let differs = differs.into_iter().filter(|(_, differs)| *differs);
+    differs.map(|(key, _)| key.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Source;
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let source = Source { name: "f", text };
+        Config::parse(source).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    #[track_caller]
+    fn check(old: &str, new: &str, expected: &[&str]) {
+        let changes = changes(&config(old), &config(new), |name| name == "made");
+        assert_eq!(changes, expected);
+    }
+
+    fn limit(name: &str, rest: &str) -> String {
+        format!("[[limit]]\nname = \"{name}\"\n{rest}\n")
+    }
+
+    const FIVE: &str = "algorithm = \"gcra\"\nlimit = 5\nper = \"1m\"";
+    const TEN: &str = "algorithm = \"gcra\"\nlimit = 10\nper = \"1h\"";
+
+    #[test]
+    fn what_has_changed_of_limits_is_told_field_by_field() {
+        let (five, ten) = (limit("login", FIVE), limit("login", TEN));
+        check(&five, &five, &[]);
+        check(&five, &ten, &["limit login: limit 5 → 10, per 1m → 1h"]);
+        let window = "algorithm = \"fixed_window\"\nlimit = 5\nper = \"1m\"\nanchor = \"first_hit\"\n\
+                      strategy = \"local\"\non_failure = \"allow\"";
+        check(
+            &five,
+            &limit("login", window),
+            &[
+                "limit login: algorithm gcra → fixed_window, anchor epoch → first_hit, strategy owner → local, \
+               on_failure deny → allow",
+            ],
+        );
+        let burst = format!("{FIVE}\nburst = 9");
+        check(
+            &five,
+            &limit("login", &burst),
+            &["limit login: burst 5 → 9"],
+        );
+        check(
+            &(five.clone() + &limit("made", FIVE)),
+            &limit("other", TEN),
+            &[
+                "limit other: added, gcra, limit 10, per 1h",
+                "limit login: removed",
+                "limit made: removed; the one made at run time is in force",
+            ],
+        );
+        check(
+            &five,
+            &(five.clone() + &limit("made", FIVE)),
+            &[
+                "limit made: added, gcra, limit 5, per 1m; the one made at run time has no effect any more",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_has_changed_besides_is_named() {
+        let five = limit("login", FIVE);
+        let route = |path: &str, by: &str| {
+            format!(
+                "[[route]]\npath = \"{path}\"\nlimit = \"login\"\nidentify = [{{ {by} = true }}]\n"
+            )
+        };
+        let old = format!("{five}{}{}", route("/a", "peer"), route("/b", "peer"));
+        let new = format!("{five}{}{}", route("/c", "peer"), route("/b", "browser"));
+        check(
+            &old,
+            &new,
+            &["route /c: added", "route /b: changed", "route /a: removed"],
+        );
+        let rule = "[[rule]]\ndomain = \"edge\"\nmatch = [{ key = \"ip\" }]\nlimit = \"login\"\n";
+        let cluster = "[cluster]\ntrusted_proxies = [\"10.0.0.0/8\"]\nmax_keys = 1000\n";
+        check(
+            &five,
+            &format!("{cluster}{five}{rule}"),
+            &[
+                "rules: changed, 0 → 1",
+                "trusted_proxies: none → 10.0.0.0/8",
+                "max_keys: 20000000 → 1000",
+            ],
+        );
+        let with_rule = format!("{five}{rule}");
+        check(&with_rule, &with_rule, &[]);
+    }
+
+    #[test]
+    fn what_only_a_restart_changes_is_named_by_its_key() {
+        let check = |new: &str, runs: bool, expected: &[&str]| {
+            let keys = needing_a_restart(&config(""), &config(new), |_| runs);
+            assert_eq!(keys, expected, "{new}");
+        };
+        check("[cluster]\nmax_keys = 1000", true, &[]);
+        let all = "[cluster]\nreplicas = 1\nack = \"replicated\"\nmax_lag = \"1s\"\npartition = \"quorum\"\n\
+                   forget_after = \"1m\"";
+        check(
+            all,
+            false,
+            &[
+                "cluster.replicas",
+                "cluster.ack",
+                "cluster.max_lag",
+                "cluster.partition",
+                "cluster.forget_after",
+            ],
+        );
+        let redis = "[redis]\nurl = \"redis://localhost\"";
+        check(redis, false, &[]);
+        check(redis, true, &["redis"]);
+        check("[raft]\ndata_dir = \"/x\"", true, &["raft"]);
+    }
+}
