@@ -259,8 +259,11 @@ impl Cluster {
         if self.inner.slots.world.load().orders.is_empty() {
             return None;
         }
-        let counting = self.with_membership(|membership, _| membership.counting());
-        counting.map(|members| wire::encode_roster(&members))
+        let mut members = self.with_membership(|membership, _| membership.counting())?;
+        // Nobody has to wait for who has nothing.
+        let asking = self.asking();
+        members.retain(|member| !asking.contains(&member.replica));
+        Some(wire::encode_roster(&members))
     }
 }
 
