@@ -135,6 +135,11 @@ fn a_mistake_in_node_or_cluster_is_refused_at_its_place() {
             "\"0s\" never forgets",
         ),
         (
+            "[cluster]\nstart_wait = \"soon\"",
+            "2: cluster.start_wait",
+            "\"0s\" does not wait",
+        ),
+        (
             "[cluster]\npartition = \"ap\"",
             "2: cluster.partition",
             "accepted: \"available\", \"quorum\"",
@@ -270,6 +275,18 @@ fn a_mistake_in_a_limit_is_refused_at_its_place() {
             "\"1m\"\non_failure = \"open\"",
             "6: limit[0].on_failure",
             "accepted: \"deny\", \"allow\", \"owner\"",
+        ),
+        (
+            "\"1m\"",
+            "\"1m\"\nkeep = \"yes\"",
+            "6: limit[0].keep",
+            "found \"yes\"; accepted: true or false",
+        ),
+        (
+            "\"1m\"",
+            "\"1m\"\nstrategy = \"local\"\nkeep = true",
+            "7: limit[0].keep",
+            "does not go with strategy = \"local\"",
         ),
         (
             "\"1m\"",
