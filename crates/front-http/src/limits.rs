@@ -5,7 +5,7 @@ use axum::http::Uri;
 use axum::response::Response;
 use catalogue::NamedLimit;
 use coordinator::{FailMode, Policy, Strategy, UnknownStrategy};
-use limiter::{ENCODED, Node, Places, Refusal, RuleText, accepted, anchor_name, decode, span};
+use limiter::{AnchorWord, ENCODED, Node, Places, Refusal, RuleText, accepted, decode, span};
 use quota::Algorithm;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -31,11 +31,14 @@ struct Given {
     name: Option<String>,
     algorithm: String,
     limit: u32,
-    per: String,
+    #[serde(default)]
+    per: Option<String>,
     #[serde(default)]
     burst: Option<u32>,
     #[serde(default)]
     anchor: Option<String>,
+    #[serde(default)]
+    zone: Option<String>,
     #[serde(default)]
     strategy: Option<String>,
     #[serde(default)]
@@ -47,9 +50,10 @@ const GIVEN: Shape = Shape {
         text("name", false, "the name in the path"),
         text("algorithm", true, accepted::ALGORITHM),
         count("limit", true, accepted::LIMIT),
-        text("per", true, accepted::PER),
+        text("per", false, accepted::PER),
         count("burst", false, accepted::BURST),
         text("anchor", false, accepted::ANCHOR),
+        text("zone", false, accepted::ZONE),
         text("strategy", false, STRATEGY_ACCEPTED),
         text("on_failure", false, ON_FAILURE_ACCEPTED),
     ],
@@ -79,6 +83,7 @@ const PLACES: Places = Places {
     per: "per",
     burst: "burst",
     anchor: "anchor",
+    zone: "zone",
 };
 
 /// `GET /v1/limits`: those of the file, by name, and a page of those made at run time.
@@ -145,9 +150,10 @@ impl Given {
         let rule = RuleText {
             algorithm: &self.algorithm,
             limit: self.limit,
-            per: &self.per,
+            per: self.per.as_deref(),
             burst: self.burst,
             anchor: self.anchor.as_deref(),
+            zone: self.zone.as_deref(),
         };
         let strategy = match &self.strategy {
             None => Strategy::Owner,
@@ -205,7 +211,6 @@ fn limit_json(policy: &Policy) -> Value {
         "name": &*policy.name,
         "algorithm": limit.algorithm().name(),
         "limit": limit.units(),
-        "per": span::format(limit.period()),
         "strategy": policy.strategy.name(),
         "on_failure": match policy.on_failure {
             FailMode::Deny => "deny",
@@ -213,9 +218,14 @@ fn limit_json(policy: &Policy) -> Value {
             FailMode::Owner => "owner",
         },
     });
+    let (anchor, zone) = AnchorWord::of(limit.anchor());
+    match zone {
+        Some(zone) => json["zone"] = zone.name().into(),
+        None => json["per"] = span::format(limit.period()).into(),
+    }
     match limit.algorithm() {
         Algorithm::Gcra | Algorithm::LeakyBucket => json["burst"] = limit.burst().into(),
-        Algorithm::FixedWindow => json["anchor"] = anchor_name(limit.anchor()).into(),
+        Algorithm::FixedWindow => json["anchor"] = anchor.name().into(),
         Algorithm::SlidingLog | Algorithm::SlidingCounter => {}
     }
     json

@@ -14,6 +14,7 @@ pub mod span;
 mod limits;
 mod problem;
 mod table;
+mod windows;
 
 use std::time::Duration;
 

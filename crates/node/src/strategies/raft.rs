@@ -40,6 +40,10 @@ impl Peers for RaftPeers {
             Err(Failed::Unanswered) => Err(CallError::Silent),
         }
     }
+
+    fn read_calendars(&self) -> bool {
+        self.0.all_read_calendars()
+    }
 }
 
 /// Starts the strategy, and returns when this node has its vote, or did not get it in time.
