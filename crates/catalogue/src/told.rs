@@ -23,6 +23,11 @@ pub enum NotChanged {
     /// The node has not joined yet.
     #[error("nothing was changed: this node is still joining its cluster")]
     Joining,
+    /// Somebody is of a version that cannot read it.
+    #[error(
+        "nothing was changed: a node of an older version does not know windows of calendars, all are to be upgraded first"
+    )]
+    Older,
     /// The node is stopping.
     #[error("nothing was changed: this node is stopping")]
     Draining,

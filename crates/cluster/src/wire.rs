@@ -30,7 +30,8 @@ pub use self::tallies::encode_told_split;
 
 /// The newest version of a frame, which is its first byte. A frame names the lowest version that can read it: version 4 is
 /// of those that say that something is kept, or is not, which no period tells. Of all others only those of
-/// [`Frame::Shards`] have changed, with version 2. (Protocol 3 adds [`Frame::Catalogue`] and changes none.)
+/// [`Frame::Shards`] have changed, with version 2. (Protocol 3 adds [`Frame::Catalogue`], and protocol 4 limits whose
+/// windows follow a calendar; they change none.)
 ///
 /// What a peer reads is what it said in the handshake, see [`form_for`].
 pub const VERSION: u8 = 4;
@@ -62,6 +63,13 @@ pub const fn knows_relays(version: u8) -> bool {
 #[must_use]
 pub const fn knows_catalogue(version: u16) -> bool {
     3 <= version
+}
+
+/// Whether a peer with which the protocol `version` was agreed on reads limits whose windows follow a calendar. Others are
+/// not sent any: they would lose the whole frame.
+#[must_use]
+pub const fn knows_calendars(version: u16) -> bool {
+    4 <= version
 }
 
 /// Most items of one frame; a receiver refuses more.
@@ -161,6 +169,9 @@ pub enum WireError {
         /// What was being read.
         what: &'static str,
     },
+    /// A limit follows the calendar of a zone that the peer has and this node has not: its time zone database is newer.
+    #[error("frame names a time zone that this version does not have")]
+    UnknownZone,
     /// A value that this version can spell, but that cannot be.
     #[error("frame holds an impossible {what}")]
     OutOfBounds {

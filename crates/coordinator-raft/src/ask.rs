@@ -67,6 +67,21 @@ const ASK_BYTES_USUAL: usize = 4 + 16 + 1 + 2;
 const OUTCOME_BYTES_USUAL: usize = 16;
 
 impl Command {
+    /// Decides these hits at `now`, in windows that mean the same to all who read the log: their time zone databases can
+    /// differ, so that of a calendar's windows the one that holds `now` is written down.
+    pub(crate) fn decide(now: UnixNanos, mut parcels: Vec<Parcel>) -> Self {
+        let mut last = None;
+        for ask in parcels.iter_mut().flat_map(|parcel| &mut parcel.asks) {
+            let written = match last {
+                Some((limit, written)) if limit == ask.limit => written,
+                _ => ask.limit.at(now),
+            };
+            last = Some((ask.limit, written));
+            ask.limit = written;
+        }
+        Self::Decide { now, parcels }
+    }
+
     pub(crate) fn encode(&self) -> Bytes {
         match self {
             Self::Restore(part) => {

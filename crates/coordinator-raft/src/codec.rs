@@ -1,8 +1,8 @@
 //! Putting values into bytes and taking them out again: what the log, snapshots and calls between nodes have in common.
 
 use quota::{
-    Algorithm, Anchor, Cost, Count, Decision, FixedWindow, KeyHash, Limit, Log, LogEntry, Nanos,
-    SlidingCounter, Stamp, Tat, UnixNanos, Verdict,
+    Algorithm, Anchor, Calendar, CalendarUnit, Cost, Count, Decision, FixedWindow, KeyHash, Limit,
+    Log, LogEntry, Nanos, SlidingCounter, Stamp, Tat, UnixNanos, Verdict,
 };
 
 /// Bytes that are not what they should be. Names the part that was looked for.
@@ -75,9 +75,26 @@ impl Writer {
             Algorithm::FixedWindow => match limit.anchor() {
                 Anchor::Epoch => 3,
                 Anchor::FirstHit => 4,
+                Anchor::Calendar(_) => 6,
+                Anchor::Ending(_) => 7,
             },
             Algorithm::LeakyBucket => 5,
         });
+        match limit.anchor() {
+            Anchor::Epoch | Anchor::FirstHit => {}
+            Anchor::Calendar(calendar) => {
+                self.byte(match calendar.unit {
+                    CalendarUnit::Day => 0,
+                    CalendarUnit::Week => 1,
+                    CalendarUnit::Month => 2,
+                    CalendarUnit::Year => 3,
+                });
+                let zone = calendar.zone.name();
+                self.varint(zone.len() as u64);
+                self.raw(zone.as_bytes());
+            }
+            Anchor::Ending(end) => self.varint(end.get()),
+        }
         self.varint(limit.units());
         self.varint(limit.period().ceil_millis());
         self.varint(limit.burst());
@@ -231,11 +248,16 @@ impl<'a> Reader<'a> {
             3 => (Algorithm::FixedWindow, Anchor::Epoch),
             4 => (Algorithm::FixedWindow, Anchor::FirstHit),
             5 => (Algorithm::LeakyBucket, Anchor::Epoch),
+            6 => (Algorithm::FixedWindow, Anchor::Calendar(self.calendar()?)),
+            7 => (Algorithm::FixedWindow, Anchor::Ending(self.instant()?)),
             _ => return malformed(what),
         };
         let units = self.varint(what)?;
         let period = Nanos::from_millis(self.varint(what)?);
         let burst: u32 = self.varint(what)?;
+        if let Anchor::Ending(end) = anchor {
+            return Limit::ending(units, end, period).ok_or(Malformed { what });
+        }
         Limit::new(algorithm, units, period)
             .and_then(|limit| match burst {
                 burst if burst == limit.burst() => Ok(limit),
@@ -243,9 +265,24 @@ impl<'a> Reader<'a> {
             })
             .and_then(|limit| match anchor {
                 Anchor::Epoch => Ok(limit),
-                Anchor::FirstHit => limit.with_anchor(anchor),
+                anchor => limit.with_anchor(anchor),
             })
             .map_err(|_| Malformed { what })
+    }
+
+    fn calendar(&mut self) -> Result<Calendar, Malformed> {
+        let unit = match self.byte("calendar")? {
+            0 => CalendarUnit::Day,
+            1 => CalendarUnit::Week,
+            2 => CalendarUnit::Month,
+            3 => CalendarUnit::Year,
+            _ => return malformed("calendar"),
+        };
+        let what = "time zone";
+        let len = self.varint(what)?;
+        let name = str::from_utf8(self.bytes(what, len)?).map_err(|_| Malformed { what })?;
+        let zone = name.parse().map_err(|_| Malformed { what })?;
+        Ok(Calendar { unit, zone })
     }
 
     pub(crate) fn decision(&mut self) -> Result<Decision, Malformed> {

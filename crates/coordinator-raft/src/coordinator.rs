@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy};
-use quota::Cost;
+use quota::{Cost, Limit};
 use supervisor::Supervisor;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -191,7 +191,18 @@ impl<P: Peers> RaftCoordinator<P> {
         (key, policy.limit, operation)
     }
 
+    /// Whether some node would not understand the log with hits on `limit` in it.
+    fn is_unreadable(&self, limit: &Limit) -> bool {
+        limit.anchor().calendar().is_some() && !self.node.peers.read_calendars()
+    }
+
     async fn decide(&self, subject: Subject) -> Told {
+        let (_, limit, _) = &subject;
+        if self.is_unreadable(limit) {
+            return Err(NoDecision::Unavailable {
+                retry_after: RETRY_AFTER,
+            });
+        }
         let deadline = Instant::now() + DEADLINE;
         let ticket = self.node.outbox.put(std::iter::once(subject)).pop();
         let retry_after = RETRY_AFTER;
@@ -218,6 +229,13 @@ impl<P: Peers> Coordinator for RaftCoordinator<P> {
     }
 
     async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
+        if hits.iter().any(|hit| self.is_unreadable(&hit.policy.limit)) {
+            let mut answers = Vec::with_capacity(hits.len());
+            for hit in hits {
+                answers.push(self.hit(hit.policy, hit.key, hit.cost).await);
+            }
+            return answers;
+        }
         let deadline = Instant::now() + DEADLINE;
         let subjects = hits
             .iter()

@@ -323,8 +323,7 @@ impl<P: Peers> Node<P> {
         self.meter.batch_hits.record(hits as f64);
         self.meter.proposals.increment(1);
         let now = (self.config.clock)();
-        seat.propose(Command::Decide { now, parcels }.encode())
-            .await
+        seat.propose(Command::decide(now, parcels).encode()).await
     }
 
     /// The live members besides this one, those that leave included: they still decide.

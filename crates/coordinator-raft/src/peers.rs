@@ -22,6 +22,12 @@ pub trait Peers: Clone + Send + Sync + 'static {
         request: Bytes,
         deadline: Duration,
     ) -> impl Future<Output = Result<Bytes, CallError>> + Send;
+
+    /// Whether all others can read a log with windows of calendars in it. Until then no such limit is decided: who cannot
+    /// read an entry takes no part any more.
+    fn read_calendars(&self) -> bool {
+        true
+    }
 }
 
 /// Why a call brought no answer.

@@ -1,11 +1,13 @@
 //! One operation on one counter: arguments to a script, its answer to a decision.
 
-use quota::{Cost, Count, Decision, Limit, Stamp, UnixNanos, Verdict};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use quota::{Algorithm, Cost, Count, Decision, Limit, Nanos, Stamp, UnixNanos, Verdict};
 use redis::Value;
 
 use crate::failure::{Evidence, Failure};
 use crate::link::Link;
-use crate::scripts::{GRACE_MS, Scripts, arguments};
+use crate::scripts::{GRACE_MS, Scripts, arguments, edges};
 use crate::state::{decoded, decoded_by, encoded, instant};
 
 /// How often a state that was written under other parameters is taken over again because somebody else was faster.
@@ -51,14 +53,25 @@ pub(crate) struct Subject<'a> {
 pub(crate) struct Clock {
     /// The instant to take for the server's, in microseconds. For tests; `None` is the server's own.
     pub(crate) at: Option<u64>,
+    /// What this node takes for the server's time, in microseconds. For tests; `None` is what its own clock says.
+    pub(crate) believed: Option<u64>,
     pub(crate) grace_ms: u32,
 }
 
 impl Clock {
     pub(crate) const SERVER: Self = Self {
         at: None,
+        believed: None,
         grace_ms: GRACE_MS,
     };
+
+    fn believed(self) -> UnixNanos {
+        let read = || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            UnixNanos::ZERO + since.map_or(Nanos::ZERO, Nanos::from)
+        };
+        self.believed.map_or_else(read, instant)
+    }
 }
 
 /// Decides, and tells what that shows of the Redis. Without a deadline: the caller sets one for all of it.
@@ -76,11 +89,24 @@ pub(crate) async fn decide(
     let script = scripts.of(limit.algorithm());
     let packed = arguments(limit, operation.signed_cost(), clock.grace_ms);
     let at = clock.at.map(|at| at.to_string());
-    let mut args: Vec<&[u8]> = vec![&packed];
-    args.extend(at.as_ref().map(String::as_bytes));
+    let calendar = limit.anchor().calendar();
+    let mut windows = calendar.map(|calendar| edges(calendar, clock.believed()));
     for _ in 0..TAKEOVERS_MAX {
-        let reply = Reply::read(link.run(script, key, &args).await?)?;
+        let mut args: Vec<&[u8]> = vec![&packed];
+        match (&at, &windows) {
+            (at, Some(windows)) => {
+                let at = at.as_ref().map_or("", String::as_str);
+                args.extend([at.as_bytes(), windows]);
+            }
+            (Some(at), None) => args.push(at.as_bytes()),
+            (None, None) => {}
+        }
+        let reply = Reply::read(link.run(script, key, &args).await?, limit)?;
         match reply.done {
+            Done::Elsewhen => {
+                windows = calendar.map(|calendar| edges(calendar, reply.now));
+                continue;
+            }
             Done::Changed => return Ok(after_change(limit, operation, &reply)),
             Done::Nothing => {
                 let decision = without_change(limit, operation, &reply)?;
@@ -108,10 +134,11 @@ enum Done {
     Nothing,
     Changed,
     Foreign,
+    Elsewhen,
 }
 
 impl Reply {
-    fn read(value: Value) -> Result<Self, Failure> {
+    fn read(value: Value, limit: &Limit) -> Result<Self, Failure> {
         let Value::Array(parts) = value else {
             return Err(Failure::reply("no array"));
         };
@@ -124,12 +151,21 @@ impl Reply {
             0 => Done::Nothing,
             1 => Done::Changed,
             2 => Done::Foreign,
+            3 => Done::Elsewhen,
             _ => return Err(Failure::reply("a number that means nothing")),
         };
         let now = instant(now.unsigned_abs());
         let count = match done {
-            Done::Nothing | Done::Changed => decoded(&state),
-            Done::Foreign => decoded_by(&state, now),
+            Done::Nothing | Done::Changed | Done::Elsewhen => decoded(&state),
+            // From a clock that was ahead it is put where that limit's own script would.
+            Done::Foreign => match decoded(&state) {
+                Ok(Some(window @ Count::FixedWindow(_)))
+                    if limit.algorithm() == Algorithm::FixedWindow =>
+                {
+                    Ok(Some(window.no_later_than(limit, now, now, 1)))
+                }
+                _ => decoded_by(&state, now),
+            },
         };
         Ok(Self {
             done,

@@ -6,8 +6,8 @@ pub(crate) mod server;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use quota::{
-    Algorithm, Anchor, Cost, Count, Decision, FixedWindow, Limit, Nanos, Stamp, Tat, UnixNanos,
-    Verdict,
+    Algorithm, Anchor, Calendar, CalendarUnit, Cost, Count, Decision, FixedWindow, Limit, Nanos,
+    Stamp, Tat, UnixNanos, Verdict,
 };
 
 use crate::config::{RedisConfig, Servers};
@@ -52,6 +52,21 @@ fn units() -> impl Strategy<Value = u32> {
     prop_oneof![8 => 1..30u32, 1 => 1..10_000u32, 1 => (i32::MAX as u32 - 9)..=(i32::MAX as u32)]
 }
 
+/// Of zones whose clocks change by an hour, by half of one, or never.
+const CALENDARS: [(CalendarUnit, &str); 6] = [
+    (CalendarUnit::Day, "Europe/Vienna"),
+    (CalendarUnit::Day, "UTC"),
+    (CalendarUnit::Day, "Australia/Lord_Howe"),
+    (CalendarUnit::Week, "America/New_York"),
+    (CalendarUnit::Month, "Europe/Vienna"),
+    (CalendarUnit::Year, "Asia/Kathmandu"),
+];
+
+fn calendar(unit: CalendarUnit, zone: &str) -> Anchor {
+    let zone = zone.parse().unwrap();
+    Anchor::Calendar(Calendar { unit, zone })
+}
+
 fn limits() -> impl Strategy<Value = Limit> {
     let algorithms = prop::sample::select(Algorithm::ALL.to_vec());
     (algorithms, units(), periods(), units(), any::<bool>()).prop_map(
@@ -62,7 +77,10 @@ fn limits() -> impl Strategy<Value = Limit> {
             };
             let limit = Limit::new(algorithm, units, Nanos::from_millis(period)).unwrap();
             let varied = match algorithm {
-                Algorithm::FixedWindow => limit.with_anchor(Anchor::FirstHit),
+                Algorithm::FixedWindow => match CALENDARS.get(burst as usize % 12) {
+                    Some(&(unit, zone)) => limit.with_anchor(calendar(unit, zone)),
+                    None => limit.with_anchor(Anchor::FirstHit),
+                },
                 _ => limit.with_burst(burst),
             };
             if variant {
@@ -167,7 +185,10 @@ async fn play(
                 continue;
             }
             Event::WaitForWindow(period) => {
-                at += period - at % period;
+                at = match limit.anchor() {
+                    Anchor::Calendar(calendar) => calendar.window(now).end.get() / 1_000,
+                    _ => at + period - at % period,
+                };
                 continue;
             }
             Event::Back(micros) => {
@@ -204,6 +225,7 @@ async fn play(
         };
         let clock = Clock {
             at: Some(at),
+            believed: Some(START),
             grace_ms: GRACE_MS,
         };
         let (told, _) = decide(link, scripts, subject, clock).await.unwrap();
@@ -307,6 +329,7 @@ async fn dropped_entries_of_a_log_take_no_more_room_than_those_that_count() {
     for millis in 0..300 {
         let clock = Clock {
             at: Some(START + millis * 1_000),
+            believed: Some(START),
             grace_ms: GRACE_MS,
         };
         let (told, _) = decide(&link, &scripts, subject, clock).await.unwrap();
@@ -336,6 +359,7 @@ async fn what_was_written_while_the_clock_was_ahead_waits_no_longer_than_a_spent
             };
             let clock = Clock {
                 at: Some(at),
+                believed: Some(START),
                 grace_ms: GRACE_MS,
             };
             let (told, _) = decide(&link, &scripts, subject, clock).await.unwrap();

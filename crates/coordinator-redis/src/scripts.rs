@@ -1,6 +1,6 @@
 //! The scripts, and how they are called.
 
-use quota::{Algorithm, Anchor, Limit};
+use quota::{Algorithm, Anchor, Calendar, CalendarUnit, Limit, Nanos, UnixNanos};
 use redis::Cmd;
 
 /// The parts of a script that follow the prelude.
@@ -100,6 +100,33 @@ pub(crate) fn signature(kind: u8, units: u32, period_ms: u64) -> [u8; SIGNATURE]
     bytes
 }
 
+/// The beginning of a state whose window is one of a calendar's: its length stands in the state. Zones are not told apart: a
+/// window that was opened in another runs to its end.
+pub(crate) fn calendar_signature(unit: CalendarUnit) -> [u8; SIGNATURE] {
+    let unit = match unit {
+        CalendarUnit::Day => 0,
+        CalendarUnit::Week => 1,
+        CalendarUnit::Month => 2,
+        CalendarUnit::Year => 3,
+    };
+    signature(b'k', unit, 0)
+}
+
+/// Where windows of a calendar begin, as `fixed_window.lua` reads it: that of `around`, the one before, and two after. The
+/// server's clock may be in another of them than this node's, and says so when it is in none.
+pub(crate) fn edges(calendar: Calendar, around: UnixNanos) -> [u8; 32] {
+    let this = calendar.window(around);
+    let before = calendar.window(this.start - Nanos::new(1));
+    let next = calendar.window(this.end);
+    let mut bytes = [0; 32];
+    let edges = [before.start, this.start, this.end, next.end];
+    for (place, edge) in bytes.chunks_exact_mut(8).zip(edges) {
+        let micros = edge.get() / 1_000;
+        place.copy_from_slice(&(micros as f64).to_le_bytes());
+    }
+    bytes
+}
+
 /// What a script is told of a limit and a cost: the signature and six doubles, as `prelude.lua` reads them.
 pub(crate) fn arguments(limit: &Limit, cost: i64, grace_ms: u32) -> [u8; SIGNATURE + 48] {
     let (kind, units) = match limit.algorithm() {
@@ -110,16 +137,25 @@ pub(crate) fn arguments(limit: &Limit, cost: i64, grace_ms: u32) -> [u8; SIGNATU
         Algorithm::SlidingLog => (b'l', 0),
     };
     let period_ms = limit.period().ceil_millis();
+    let signature = match limit.anchor().calendar() {
+        Some(calendar) => calendar_signature(calendar.unit),
+        None => signature(kind, units, period_ms),
+    };
     let numbers = [
         cost as f64,
         f64::from(limit.burst()),
         f64::from(limit.units()),
         period_ms as f64 * 1_000.0,
         f64::from(grace_ms),
-        f64::from(u8::from(limit.anchor() == Anchor::FirstHit)),
+        f64::from(match limit.anchor() {
+            Anchor::Epoch => 0_u8,
+            // No limit that people make ends at an instant; from there on its windows are anchored nowhere else.
+            Anchor::FirstHit | Anchor::Ending(_) => 1,
+            Anchor::Calendar(_) => 2,
+        }),
     ];
     let mut bytes = [0; SIGNATURE + 48];
-    bytes[..SIGNATURE].copy_from_slice(&signature(kind, units, period_ms));
+    bytes[..SIGNATURE].copy_from_slice(&signature);
     for (place, number) in bytes[SIGNATURE..].chunks_exact_mut(8).zip(numbers) {
         place.copy_from_slice(&number.to_le_bytes());
     }

@@ -1,10 +1,10 @@
 //! What a counter's value in Redis says, as a count of `quota` and back.
 
 use quota::{
-    Count, FixedWindow, Limit, Log, LogEntry, Nanos, SlidingCounter, Stamp, Tat, UnixNanos,
+    Anchor, Count, FixedWindow, Limit, Log, LogEntry, Nanos, SlidingCounter, Stamp, Tat, UnixNanos,
 };
 
-use crate::scripts::{SIGNATURE, signature};
+use crate::scripts::{SIGNATURE, calendar_signature, signature};
 
 /// Nanoseconds in a microsecond, which is what Redis counts in.
 const MICRO: u64 = 1_000;
@@ -54,6 +54,11 @@ fn count(state: &[u8], latest: UnixNanos) -> Option<Count> {
         (b'w', &[end, used]) => {
             let end = instant(end).min(latest + period);
             FixedWindow::new(end, clamped(used), period).map(Count::FixedWindow)
+        }
+        (b'k', &[end, used, length]) => {
+            let length = Nanos::new(length.saturating_mul(MICRO));
+            let end = instant(end).min(latest + length);
+            FixedWindow::new(end, clamped(used), length).map(Count::FixedWindow)
         }
         (b'c', &[end, current, previous]) => {
             let end = instant(end).min(window_end(latest, period)?);
@@ -118,7 +123,14 @@ pub(crate) fn encoded(count: &Count, limit: &Limit, now: UnixNanos) -> Option<(V
         Count::Gcra(tat) => (b'g', tat.units(), tat.period(), level(tat, now)),
         Count::LeakyBucket(tat) => (b'b', tat.units(), tat.period(), level(tat, now)),
         Count::FixedWindow(window) => {
-            let numbers = vec![micros(window.end()), u64::from(window.used())];
+            let mut numbers = vec![micros(window.end()), u64::from(window.used())];
+            if let Anchor::Calendar(calendar) = limit.anchor()
+                && calendar.unit.may_last(window.period())
+            {
+                numbers.push(window.period().get() / MICRO);
+                let state = written(calendar_signature(calendar.unit), &numbers);
+                return Some((state, (window.end() - now).ceil_millis()));
+            }
             (b'w', 0, window.period(), numbers)
         }
         Count::SlidingCounter(counter) => {
@@ -132,9 +144,14 @@ pub(crate) fn encoded(count: &Count, limit: &Limit, now: UnixNanos) -> Option<(V
         Count::SlidingLog(log) => (b'l', 0, log.period(), sums(log)),
         Count::Reset { .. } => return None,
     };
-    let mut state = signature(kind, units, period.ceil_millis()).to_vec();
-    state.extend(numbers.iter().flat_map(|&n| (n as f64).to_le_bytes()));
+    let state = written(signature(kind, units, period.ceil_millis()), &numbers);
     Some((state, (count.expires_at() - now).ceil_millis()))
+}
+
+fn written(signature: [u8; SIGNATURE], numbers: &[u64]) -> Vec<u8> {
+    let mut state = signature.to_vec();
+    state.extend(numbers.iter().flat_map(|&n| (n as f64).to_le_bytes()));
+    state
 }
 
 /// As `gcra.lua` keeps it.

@@ -196,18 +196,18 @@ impl<'r> Ask<'r> {
 
     /// `current_limit` of its status. `None`: everything passes.
     pub(crate) fn current_limit(&self) -> Option<RateLimit> {
-        let (requests_per_unit, period) = match (&self.limit, &self.held_to.rule.bound) {
+        let (requests_per_unit, unit) = match (&self.limit, &self.held_to.rule.bound) {
             (Some(limit), _) => {
                 let limit = &limit.policy().limit;
-                (limit.units(), limit.period())
+                (limit.units(), Unit::number_for(limit))
             }
-            (None, Bound::Nothing(period)) => (0, *period),
+            (None, Bound::Nothing(period)) => (0, Unit::number_of(*period)),
             (None, _) => return None,
         };
         Some(RateLimit {
             name: self.held_to.rule.name.clone(),
             requests_per_unit,
-            unit: Unit::number_of(period),
+            unit,
         })
     }
 

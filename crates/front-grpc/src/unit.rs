@@ -1,7 +1,7 @@
 //! Units of time as Envoy names them.
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit;
-use quota::Nanos;
+use quota::{CalendarUnit, Limit, Nanos};
 
 /// A unit of time that has a name on the wire, by that name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +48,19 @@ impl Unit {
     pub(crate) fn number_of(period: Nanos) -> i32 {
         let unit = UNITS.into_iter().find(|unit| unit.period() == period);
         unit.map_or(rate_limit::Unit::Unknown, |unit| unit.wire) as i32
+    }
+
+    /// The number on the wire of the unit of a limit: of its calendar, or of its period.
+    pub(crate) fn number_for(limit: &Limit) -> i32 {
+        let Some(calendar) = limit.anchor().calendar() else {
+            return Self::number_of(limit.period());
+        };
+        match calendar.unit {
+            CalendarUnit::Day => rate_limit::Unit::Day.into(),
+            CalendarUnit::Week => rate_limit::Unit::Week.into(),
+            CalendarUnit::Month => rate_limit::Unit::Month.into(),
+            CalendarUnit::Year => rate_limit::Unit::Year.into(),
+        }
     }
 
     /// How long it is.

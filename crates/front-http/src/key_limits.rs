@@ -72,6 +72,7 @@ const PLACES: Places = Places {
     per: "interval",
     burst: "burst",
     anchor: "anchor",
+    zone: "zone",
 };
 
 /// `POST /api/limits`
@@ -92,9 +93,10 @@ pub(crate) async fn put<N: Node>(
     let rule = RuleText {
         algorithm: &algorithm,
         limit,
-        per: &interval,
+        per: Some(&interval),
         burst,
         anchor: None,
+        zone: None,
     };
     let limit = KeyLimit {
         limit: rule.limit(&PLACES)?,

@@ -6,8 +6,8 @@ use axum::response::Response;
 use catalogue::NamedLimit;
 use coordinator::{FailMode, Policy, Strategy, UnknownStrategy};
 use limiter::{
-    ENCODED, Given as Told, Limiter, Node, Places, Refusal, RuleText, Selected, accepted,
-    anchor_name, decode, span,
+    AnchorWord, ENCODED, Given as Told, Limiter, Node, Places, Refusal, RuleText, Selected,
+    accepted, decode, span,
 };
 use quota::Algorithm;
 use serde::Deserialize;
@@ -37,11 +37,14 @@ struct Given {
     name: Option<String>,
     algorithm: String,
     limit: u32,
-    per: String,
+    #[serde(default)]
+    per: Option<String>,
     #[serde(default)]
     burst: Option<u32>,
     #[serde(default)]
     anchor: Option<String>,
+    #[serde(default)]
+    zone: Option<String>,
     #[serde(default)]
     strategy: Option<String>,
     #[serde(default)]
@@ -55,9 +58,10 @@ const GIVEN: Shape = Shape {
         text("name", false, "the name in the path"),
         text("algorithm", true, accepted::ALGORITHM),
         count("limit", true, accepted::LIMIT),
-        text("per", true, accepted::PER),
+        text("per", false, accepted::PER),
         count("burst", false, accepted::BURST),
         text("anchor", false, accepted::ANCHOR),
+        text("zone", false, accepted::ZONE),
         text("strategy", false, STRATEGY_ACCEPTED),
         text("on_failure", false, ON_FAILURE_ACCEPTED),
         Field {
@@ -93,6 +97,7 @@ const PLACES: Places = Places {
     per: "per",
     burst: "burst",
     anchor: "anchor",
+    zone: "zone",
 };
 
 /// `GET /v1/limits`: those of the file, by name, and a page of those made at run time.
@@ -159,9 +164,10 @@ impl Given {
         let rule = RuleText {
             algorithm: &self.algorithm,
             limit: self.limit,
-            per: &self.per,
+            per: self.per.as_deref(),
             burst: self.burst,
             anchor: self.anchor.as_deref(),
+            zone: self.zone.as_deref(),
         };
         let strategy = match &self.strategy {
             None => Strategy::Owner,
@@ -241,7 +247,6 @@ fn limit_json(policy: &Policy) -> Value {
         "name": &*policy.name,
         "algorithm": limit.algorithm().name(),
         "limit": limit.units(),
-        "per": span::format(limit.period()),
         "strategy": policy.strategy.name(),
         "on_failure": match policy.on_failure {
             FailMode::Deny => "deny",
@@ -252,9 +257,14 @@ fn limit_json(policy: &Policy) -> Value {
     if policy.strategy == Strategy::Owner {
         json["keep"] = limit.keep().into();
     }
+    let (anchor, zone) = AnchorWord::of(limit.anchor());
+    match zone {
+        Some(zone) => json["zone"] = zone.name().into(),
+        None => json["per"] = span::format(limit.period()).into(),
+    }
     match limit.algorithm() {
         Algorithm::Gcra | Algorithm::LeakyBucket => json["burst"] = limit.burst().into(),
-        Algorithm::FixedWindow => json["anchor"] = anchor_name(limit.anchor()).into(),
+        Algorithm::FixedWindow => json["anchor"] = anchor.name().into(),
         Algorithm::SlidingLog | Algorithm::SlidingCounter => {}
     }
     json

@@ -12,11 +12,14 @@ use crate::explain::{Field, Kind, Shape};
 pub(crate) struct RuleBody {
     pub(crate) algorithm: String,
     pub(crate) limit: u32,
-    pub(crate) per: String,
+    #[serde(default)]
+    pub(crate) per: Option<String>,
     #[serde(default)]
     pub(crate) burst: Option<u32>,
     #[serde(default)]
     pub(crate) anchor: Option<String>,
+    #[serde(default)]
+    pub(crate) zone: Option<String>,
 }
 
 /// [`RuleBody`]'s fields.
@@ -36,7 +39,7 @@ pub(crate) const RULE: Shape = Shape {
         },
         Field {
             name: "per",
-            required: true,
+            required: false,
             kind: Kind::Text,
             accepted: accepted::PER,
         },
@@ -52,6 +55,12 @@ pub(crate) const RULE: Shape = Shape {
             kind: Kind::Text,
             accepted: accepted::ANCHOR,
         },
+        Field {
+            name: "zone",
+            required: false,
+            kind: Kind::Text,
+            accepted: accepted::ZONE,
+        },
     ],
 };
 
@@ -61,6 +70,7 @@ const IN_RULE: Places = Places {
     per: "rule.per",
     burst: "rule.burst",
     anchor: "rule.anchor",
+    zone: "rule.zone",
 };
 
 impl RuleBody {
@@ -69,9 +79,10 @@ impl RuleBody {
         let text = RuleText {
             algorithm: &self.algorithm,
             limit: self.limit,
-            per: &self.per,
+            per: self.per.as_deref(),
             burst: self.burst,
             anchor: self.anchor.as_deref(),
+            zone: self.zone.as_deref(),
         };
         text.limit(&IN_RULE)
     }

@@ -3,9 +3,11 @@
 //! `RateLimit-Policy` and `RateLimit` follow draft-ietf-httpapi-ratelimit-headers-11, `X-RateLimit-*` the custom, with
 //! the reset in seconds from now. The draft may still rename its parameters: they are written here and nowhere else.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use quota::{Decision, Limit, Verdict};
+use quota::{Decision, Limit, Nanos, UnixNanos, Verdict};
 
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -17,6 +19,8 @@ const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 #[derive(Clone, Debug)]
 pub struct RateHeaders {
     policy: HeaderValue,
+    /// Of a limit whose windows follow a calendar: they are not all as long. Its name is quoted already.
+    by_calendar: Option<(String, Limit)>,
     limit: HeaderValue,
     /// The beginning of `RateLimit`, up to the number of units left.
     prefix: Bytes,
@@ -28,14 +32,10 @@ impl RateHeaders {
     pub fn new(name: &str, limit: &Limit) -> Self {
         let name = sf_string(name);
         let burst = (limit.burst() != limit.units()).then_some(limit.burst());
-        let policy = policy(
-            &name,
-            limit.units(),
-            Some(limit.period().ceil_secs()),
-            burst,
-        );
+        let by_calendar = limit.anchor().calendar().map(|_| (name.clone(), *limit));
         Self {
-            policy: HeaderValue::from_str(&policy).expect("sf_string leaves printable ASCII"),
+            policy: policy_value(&name, limit.units(), limit.period(), burst),
+            by_calendar,
             limit: HeaderValue::from(limit.units()),
             prefix: Bytes::from(format!("{name};r=")),
         }
@@ -43,11 +43,18 @@ impl RateHeaders {
 
     /// Adds the headers that go with `decision`. All spans are rounded up to whole seconds.
     pub fn write(&self, decision: &Decision, headers: &mut HeaderMap) {
-        headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
+        headers.insert(RATE_LIMIT_POLICY, self.policy());
         headers.insert(RATE_LIMIT, self.rate_limit(decision));
         headers.insert(X_LIMIT, self.limit.clone());
         headers.insert(X_REMAINING, HeaderValue::from(decision.remaining));
         headers.insert(X_RESET, HeaderValue::from(decision.reset_after.ceil_secs()));
+    }
+
+    fn policy(&self) -> HeaderValue {
+        match &self.by_calendar {
+            None => self.policy.clone(),
+            Some((name, limit)) => policy_value(name, limit.units(), period_now(limit), None),
+        }
     }
 
     fn rate_limit(&self, decision: &Decision) -> HeaderValue {
@@ -104,6 +111,25 @@ pub fn write_standings(standings: &[Standing<'_>], headers: &mut HeaderMap) {
     headers.insert(X_RESET, nearest.reset_after_secs.into());
 }
 
+/// The period of a limit, or the length of the window of a calendar that it is in by the clock of this machine.
+#[must_use]
+pub fn period_now(limit: &Limit) -> Nanos {
+    if limit.anchor().calendar().is_none() {
+        return limit.period();
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = since.map_or(0, |since| {
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    });
+    limit.period_at(UnixNanos::new(now))
+}
+
+/// One limit as the value of `RateLimit-Policy`.
+fn policy_value(name: &str, units: u32, period: Nanos, burst: Option<u32>) -> HeaderValue {
+    let policy = policy(name, units, Some(period.ceil_secs()), burst);
+    HeaderValue::try_from(policy).expect("sf_string leaves printable ASCII")
+}
+
 /// One limit in `RateLimit-Policy`. `name` is quoted already.
 fn policy(name: &str, limit: u32, per_secs: Option<u64>, burst: Option<u32>) -> String {
     let mut policy = format!("{name};q={limit}");
@@ -139,7 +165,7 @@ fn sf_string(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use quota::{Algorithm, Nanos};
+    use quota::{Algorithm, Calendar, CalendarUnit};
 
     use super::*;
 
@@ -155,6 +181,27 @@ mod tests {
         assert_eq!(headers[RATE_LIMIT_POLICY], policy);
         assert_eq!(headers[RATE_LIMIT], rate_limit);
         assert_eq!(headers[X_RESET], "9");
+    }
+
+    #[test]
+    fn the_window_of_a_calendar_is_the_one_that_it_is() {
+        let zone = "Europe/Vienna".parse().unwrap();
+        for unit in CalendarUnit::ALL {
+            let limit = Limit::of_calendar(5, Calendar { unit, zone }).unwrap();
+            let decision = Decision {
+                verdict: Verdict::Allow,
+                remaining: 3,
+                grows_after: Nanos::from_millis(1_001),
+                reset_after: Nanos::from_millis(1_001),
+            };
+            let mut headers = HeaderMap::new();
+            let before = period_now(&limit).ceil_secs();
+            RateHeaders::new("quota", &limit).write(&decision, &mut headers);
+            let after = period_now(&limit).ceil_secs();
+            let told = headers["ratelimit-policy"].to_str().unwrap();
+            let expected = [before, after].map(|secs| format!("\"quota\";q=5;w={secs}"));
+            assert!(expected.iter().any(|it| it == told), "{told}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@
 //!
 //! [`Answer`]: coordinator::Answer
 
+mod anchor;
 mod browser;
 mod client;
 mod cookies;
@@ -41,9 +42,10 @@ mod run_time;
 mod selected;
 pub mod span;
 
+pub use anchor::{AnchorWord, PERIODLESS, ZONELESS, zone_accepted};
 pub use browser::BrowserId;
 pub use front::Front;
-pub use headers::{RateHeaders, Standing, write_retry_after, write_standings};
+pub use headers::{RateHeaders, Standing, period_now, write_retry_after, write_standings};
 pub use identity::{Clues, Identifier, Identity, Who};
 pub use key::Key;
 pub use limiter::{Limiter, NAMESPACE, Visit};
@@ -51,5 +53,5 @@ pub use node::{KEY_LIMITS, Node};
 pub use not_reloaded::NotReloaded;
 pub use query::{ENCODED, decode, parameter, parameters};
 pub use refusal::{Counted, Given, Kind, Refusal};
-pub use rule::{Places, Rule, RuleText, accepted, anchor_name};
+pub use rule::{Places, Rule, RuleText, accepted};
 pub use selected::Selected;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use coordinator::{FailMode, Policy, Strategy};
-use quota::{Algorithm, Anchor, Limit, LimitError, UnknownAlgorithm};
+use quota::{Algorithm, Limit, LimitError, UnknownAlgorithm, Zone};
 
+use crate::anchor::{AnchorWord, PERIODLESS, ZONELESS, zone_accepted};
 use crate::remembered::{Remembered, WhenFull};
 use crate::{Refusal, Selected, span};
 
@@ -34,14 +35,18 @@ impl Rule {
     /// The policy whose counters belong to this rule: the same rule, however written, has the same name.
     fn policy(self, namespace: &Arc<str>) -> Policy {
         let limit = self.limit;
-        let name = format!(
+        let (anchor, zone) = AnchorWord::of(limit.anchor());
+        let mut name = format!(
             "@rule/{}/{}/{}ms/{}/{}",
             limit.algorithm(),
             limit.units(),
             limit.period().ceil_millis(),
             limit.burst(),
-            anchor_name(limit.anchor()),
+            anchor.name(),
         );
+        if let Some(zone) = zone {
+            name.push_str(&format!("/{zone}"));
+        }
         Policy {
             namespace: Arc::clone(namespace),
             name: name.into(),
@@ -81,12 +86,14 @@ pub struct RuleText<'a> {
     pub algorithm: &'a str,
     /// Units for each period.
     pub limit: u32,
-    /// A span such as `1m`.
-    pub per: &'a str,
+    /// A span such as `1m`; `None` where a calendar says how long windows are.
+    pub per: Option<&'a str>,
     /// The most units that pass at once; `None`: `limit`.
     pub burst: Option<u32>,
     /// Where windows begin; `None`: at the epoch.
     pub anchor: Option<&'a str>,
+    /// Whose calendar windows follow, if they follow one; `None`: that of UTC.
+    pub zone: Option<&'a str>,
 }
 
 /// What each part of a [`RuleText`] accepts.
@@ -96,7 +103,9 @@ pub mod accepted {
     /// [`burst`](super::RuleText::burst).
     pub const BURST: &str = "a whole number from 1 to 2147483647";
     /// [`anchor`](super::RuleText::anchor).
-    pub const ANCHOR: &str = "epoch or first_hit";
+    pub const ANCHOR: &str = "epoch, first_hit, day, week, month or year";
+    /// [`zone`](super::RuleText::zone).
+    pub const ZONE: &str = "a name of the IANA time zone database, such as \"Europe/Vienna\"";
     /// [`per`](super::RuleText::per).
     pub const PER: &str = crate::span::ACCEPTED;
     /// [`algorithm`](super::RuleText::algorithm).
@@ -115,6 +124,8 @@ pub struct Places {
     pub burst: &'static str,
     /// Of the anchor.
     pub anchor: &'static str,
+    /// Of the zone.
+    pub zone: &'static str,
 }
 
 impl RuleText<'_> {
@@ -127,8 +138,18 @@ impl RuleText<'_> {
         let algorithm: Algorithm = self.algorithm.parse().map_err(|_| {
             Refusal::field(places.algorithm, self.algorithm, UnknownAlgorithm::ACCEPTED)
         })?;
-        let refused_per = || Refusal::field(places.per, self.per, span::ACCEPTED);
-        let period = span::parse(self.per).ok_or_else(refused_per)?;
+        let word = self.anchor_word(places)?;
+        let zone = self.zone(places, word)?;
+        let per = match (self.per, word) {
+            (Some(per), AnchorWord::Unit(_)) => {
+                return Err(Refusal::field(places.per, per, PERIODLESS));
+            }
+            (None, AnchorWord::Unit(unit)) => span::format(unit.longest()),
+            (Some(per), _) => per.to_owned(),
+            (None, _) => return Err(Refusal::missing(places.per, span::ACCEPTED)),
+        };
+        let refused_per = || Refusal::field(places.per, &*per, span::ACCEPTED);
+        let period = span::parse(&per).ok_or_else(refused_per)?;
         let refused = |error: LimitError| match error {
             LimitError::Units { given, .. } => {
                 Refusal::field(places.limit, given, error.accepted())
@@ -147,27 +168,28 @@ impl RuleText<'_> {
         if let Some(burst) = self.burst {
             limit = limit.with_burst(burst).map_err(refused)?;
         }
-        if let Some(name) = self.anchor {
-            let anchor = parse_anchor(name)
-                .ok_or_else(|| Refusal::field(places.anchor, name, accepted::ANCHOR))?;
-            limit = limit.with_anchor(anchor).map_err(refused)?;
+        if self.anchor.is_some() {
+            limit = limit.with_anchor(word.anchor(zone)).map_err(refused)?;
         }
         Ok(limit)
     }
-}
 
-fn parse_anchor(name: &str) -> Option<Anchor> {
-    [Anchor::Epoch, Anchor::FirstHit]
-        .into_iter()
-        .find(|anchor| anchor_name(*anchor) == name)
-}
+    fn anchor_word(&self, places: &Places) -> Result<AnchorWord, Refusal> {
+        let Some(name) = self.anchor else {
+            return Ok(AnchorWord::Epoch);
+        };
+        AnchorWord::named(name).ok_or_else(|| Refusal::field(places.anchor, name, accepted::ANCHOR))
+    }
 
-/// The name in files and on the wire.
-#[must_use]
-pub const fn anchor_name(anchor: Anchor) -> &'static str {
-    match anchor {
-        Anchor::Epoch => "epoch",
-        Anchor::FirstHit => "first_hit",
+    fn zone(&self, places: &Places, word: AnchorWord) -> Result<Zone, Refusal> {
+        let Some(name) = self.zone else {
+            return Ok(Zone::utc());
+        };
+        if !matches!(word, AnchorWord::Unit(_)) {
+            return Err(Refusal::field(places.zone, name, ZONELESS));
+        }
+        name.parse()
+            .map_err(|_| Refusal::field(places.zone, name, zone_accepted(name)))
     }
 }
 
@@ -180,6 +202,65 @@ mod tests {
     fn rule(units: u32) -> Rule {
         let limit = Limit::new(Algorithm::Gcra, units, Nanos::from_secs(60)).unwrap();
         limit.into()
+    }
+
+    const PLACES: Places = Places {
+        algorithm: "algorithm",
+        limit: "limit",
+        per: "per",
+        burst: "burst",
+        anchor: "anchor",
+        zone: "zone",
+    };
+
+    fn text<'a>(per: Option<&'a str>, anchor: &'a str, zone: Option<&'a str>) -> RuleText<'a> {
+        RuleText {
+            algorithm: "fixed_window",
+            limit: 5,
+            per,
+            burst: None,
+            anchor: Some(anchor),
+            zone,
+        }
+    }
+
+    #[test]
+    fn a_calendar_takes_the_place_of_the_period() {
+        let limit = text(None, "month", Some("Europe/Vienna")).limit(&PLACES);
+        let calendar = quota::Calendar {
+            unit: quota::CalendarUnit::Month,
+            zone: "Europe/Vienna".parse().unwrap(),
+        };
+        assert_eq!(limit.unwrap(), Limit::of_calendar(5, calendar).unwrap());
+        let utc = text(None, "day", None).limit(&PLACES).unwrap();
+        let zone = utc.anchor().calendar().unwrap().zone;
+        assert_eq!(zone.name(), "UTC");
+        let rules = Rules::new("default".into());
+        let selected = rules.select(utc.into());
+        let name = "@rule/fixed_window/5/86400000ms/5/day/UTC";
+        assert_eq!(&*selected.policy().name, name);
+    }
+
+    #[test]
+    fn what_goes_with_no_calendar_is_refused_by_name() {
+        for (text, field) in [
+            (text(Some("1d"), "day", None), "per"),
+            (text(None, "day", Some("Europe/Wien")), "zone"),
+            (text(Some("1d"), "epoch", Some("UTC")), "zone"),
+            (text(None, "epoch", None), "per"),
+            (text(None, "noon", None), "anchor"),
+            (
+                RuleText {
+                    algorithm: "gcra",
+                    ..text(None, "day", None)
+                },
+                "anchor",
+            ),
+        ] {
+            let refused = text.limit(&PLACES).unwrap_err();
+            assert_eq!(refused.at_field(), Some(field), "{text:?}: {refused:?}");
+            assert!(refused.accepted().is_some(), "{refused:?}");
+        }
     }
 
     #[test]

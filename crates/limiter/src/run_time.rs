@@ -216,6 +216,7 @@ impl From<NotChanged> for Refusal {
                 return Self::new(Kind::InvalidRequest, error.to_string()).at("name");
             }
             NotChanged::NoQuorum | NotChanged::Joining => (Kind::NoDecision, 1),
+            NotChanged::Older => (Kind::NoDecision, 60),
             NotChanged::Draining => (Kind::Draining, 1),
         };
         Self::new(kind, error.to_string()).with_retry_after(Nanos::from_secs(seconds))

@@ -15,6 +15,7 @@ pub(crate) mod changes;
 mod limits;
 mod problem;
 mod table;
+mod windows;
 
 use std::collections::HashSet;
 use std::sync::Arc;

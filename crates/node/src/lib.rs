@@ -9,6 +9,7 @@
 pub mod config;
 
 mod builder;
+mod families;
 mod front;
 mod listeners;
 mod machine;

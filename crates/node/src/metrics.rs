@@ -17,6 +17,9 @@ const SECONDS_BUCKETS: [f64; 14] = [
     1.0, 2.5,
 ];
 
+/// And of those that count what a frame, an entry or a key had: powers of four up to the most hits of one frame.
+const COUNT_BUCKETS: [f64; 7] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0];
+
 /// From one upkeep to the next: what the exporter does itself where it serves them. A node that decides 200 000 hits a second
 /// has some 8 MB of samples by then.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -57,18 +60,34 @@ impl Metrics {
         }
     }
 
-    /// Metrics stay in memory until somebody asks for `/metrics`. What a node has that is told nothing else.
+    /// Metrics stay in memory until somebody asks for `/metrics`, those of the process (`process_…`) among them. What a node
+    /// has that is told nothing else.
     #[must_use]
     pub fn prometheus() -> Self {
-        let seconds = Matcher::Suffix("_seconds".to_owned());
-        let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(seconds, &SECONDS_BUCKETS)
-            .expect("there are buckets")
-            .build_recorder();
+        let buckets = [
+            ("_seconds", &SECONDS_BUCKETS[..]),
+            ("_hits", &COUNT_BUCKETS),
+            ("_units", &COUNT_BUCKETS),
+        ];
+        let mut builder = PrometheusBuilder::new();
+        for (suffix, bounds) in buckets {
+            let suffix = Matcher::Suffix(suffix.to_owned());
+            builder = builder
+                .set_buckets_for_metric(suffix, bounds)
+                .expect("there are buckets");
+        }
+        let recorder = Arc::new(builder.build_recorder());
         let handle = recorder.handle();
         let upkept = handle.clone();
+        let process = metrics_process::Collector::default();
+        with_local_recorder(&recorder, || process.describe());
+        let own = Arc::clone(&recorder);
+        let render = move || {
+            with_local_recorder(&own, || process.collect());
+            handle.render()
+        };
         // Samples of histograms wait in a list until then, or until somebody asks for `/metrics`: maybe for ever.
-        Self::new(recorder, move || handle.render()).with_upkeep(move || upkept.run_upkeep())
+        Self::new(recorder, render).with_upkeep(move || upkept.run_upkeep())
     }
 
     /// The recorder, for others in the process that are to be shown by the same `/metrics`.

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::builder::{Builder, Role, StartError};
 use crate::config::{Config, NAMESPACE, Source};
+use crate::families;
 use crate::front::{grpc_config, http_config};
 use crate::listeners::advertised;
 use crate::metrics::Metrics;
@@ -88,6 +89,7 @@ impl Node {
         let (listener, cluster) = builder.cluster.open("cluster")?;
         let advertise = advertised(builder.advertise, cluster);
         let metrics = builder.metrics.unwrap_or_else(Metrics::prometheus);
+        metrics.scope(families::describe);
         let http_address = http.as_ref().map(|&(_, address)| address);
         let told = http_address.map(|address| address.to_string());
         let me = Me {

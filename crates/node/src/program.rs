@@ -136,7 +136,7 @@ fn answer(policy: &Policy, answered: &coordinator::Answer) -> Answer {
     Answer {
         allowed: decision.is_allowed(),
         limit: limit.units(),
-        per: Some(limit.period().into()),
+        per: Some(limiter::period_now(limit).into()),
         burst: (limit.burst() != limit.units()).then_some(limit.burst()),
         remaining: decision.remaining,
         grows_after: decision.grows_after.into(),

@@ -35,6 +35,12 @@ impl Count {
                 let excess = u32::try_from(excess).unwrap_or(u32::MAX);
                 self.minus(limit, latest, excess)
             }
+            Self::FixedWindow(window) if let Anchor::Calendar(calendar) = limit.anchor() => {
+                if window.start() <= explained {
+                    return self;
+                }
+                Self::FixedWindow(window.no_later_than(calendar, latest))
+            }
             Self::FixedWindow(window) => {
                 let is_epoch = limit.anchor() == Anchor::Epoch && limit.period() == window.period();
                 let end = |now| match is_epoch {

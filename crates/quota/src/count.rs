@@ -123,13 +123,12 @@ impl Count {
         }
     }
 
-    /// Whether this is a fixed window that had ended when that of `other`, as long, began.
+    /// Whether this is a fixed window that had ended when that of `other` began. They need not be as long: a calendar's
+    /// are not.
     #[must_use]
     pub fn ended_before(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::FixedWindow(a), Self::FixedWindow(b)) => {
-                a.period() == b.period() && a.end() + a.period() <= b.end()
-            }
+            (Self::FixedWindow(a), Self::FixedWindow(b)) => a.end() + b.period() <= b.end(),
             _ => false,
         }
     }
@@ -216,7 +215,7 @@ impl Count {
             (Self::LeakyBucket(a), Self::LeakyBucket(b)) if a.rate() == b.rate() => {
                 Self::LeakyBucket(a.later(b))
             }
-            (Self::FixedWindow(a), Self::FixedWindow(b)) if a.period() == b.period() => {
+            (Self::FixedWindow(a), Self::FixedWindow(b)) if a.is_like(&b, limit) => {
                 Self::FixedWindow(a.most(b))
             }
             (Self::SlidingCounter(a), Self::SlidingCounter(b)) if a.period() == b.period() => {

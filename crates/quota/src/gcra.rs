@@ -210,7 +210,7 @@ impl Limit {
                 added: 0,
             });
         }
-        let (ahead, fraction) = match u64::from(ticks.per_nano) {
+        let (ahead, fraction) = match u64::from(ticks.per_nano.get()) {
             1 => (after, 0),
             per_nano => (after / per_nano, (after % per_nano) as u32),
         };
@@ -260,7 +260,7 @@ impl Limit {
             return Some(0);
         }
         let ahead = (tat.at() - now).get();
-        match (ticks.per_nano, tat.fraction()) {
+        match (ticks.per_nano.get(), tat.fraction()) {
             (1, 0) => Some(ahead),
             (1, _) => None,
             (per_nano, fraction) => ahead
@@ -295,7 +295,7 @@ impl Ticks {
     /// Nanoseconds until `ticks` have passed.
     #[inline]
     fn wait(&self, ticks: u64) -> Nanos {
-        match u64::from(self.per_nano) {
+        match u64::from(self.per_nano.get()) {
             1 => Nanos::new(ticks),
             per_nano => Nanos::new(ticks.div_ceil(per_nano)),
         }

@@ -6,7 +6,8 @@
 //! This crate knows no clock: `now` is an argument. It knows nothing of nodes either, but counts are made to be
 //! replicated: they can be taken apart and put together by a peer protocol, expire by themselves, and can be
 //! [folded](Count::plus) and [compared](Count::stricter). Nothing here panics, whatever the input, and arithmetic
-//! saturates at the year 2554, where 64 bits of nanoseconds end.
+//! saturates at the year 2554, where 64 bits of nanoseconds end. What calendars say comes from a database of time zones that
+//! is compiled in: the same for every `now`, whatever the machine has.
 //!
 //! ```
 //! use quota::{Algorithm, Cost, Limit, Nanos, Stamp, UnixNanos, Verdict};
@@ -21,6 +22,7 @@
 //! # Ok::<(), quota::LimitError>(())
 //! ```
 
+mod calendar;
 mod clamp;
 mod count;
 mod decision;
@@ -34,6 +36,7 @@ mod sliding_counter;
 mod sliding_log;
 mod time;
 
+pub use calendar::{Calendar, CalendarUnit, UnknownZone, Window, Zone};
 pub use count::{Count, Stamp};
 pub use decision::{Cost, Decision, Taken, Verdict};
 pub use fixed_window::FixedWindow;

@@ -1,10 +1,12 @@
 //! The arithmetic part of a limit: how many units, how often, counted how.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use crate::calendar::Calendar;
 use crate::rate::Rate;
-use crate::time::Nanos;
+use crate::time::{Nanos, UnixNanos};
 
 /// How hits are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -98,6 +100,22 @@ pub enum Anchor {
     Epoch,
     /// For each key, at its first hit since it was last full.
     FirstHit,
+    /// Where a calendar's days, weeks, months or years begin, which are not all as long.
+    Calendar(Calendar),
+    /// So that one ends at this instant, and others as long follow it: a window of a calendar for whoever cannot ask the
+    /// calendar, see [`Limit::at`].
+    Ending(UnixNanos),
+}
+
+impl Anchor {
+    /// The calendar that windows follow; `None` if they follow none.
+    #[must_use]
+    pub const fn calendar(self) -> Option<Calendar> {
+        match self {
+            Self::Calendar(calendar) => Some(calendar),
+            Self::Epoch | Self::FirstHit | Self::Ending(_) => None,
+        }
+    }
 }
 
 /// How many units pass how often, and how that is counted.
@@ -109,17 +127,19 @@ pub struct Limit {
     algorithm: Algorithm,
     anchor: Anchor,
     burst: u32,
-    period: Nanos,
     pub(crate) rate: Rate,
     pub(crate) ticks: Option<Ticks>,
     keep: bool,
 }
 
+/// Every hit that waits for another node holds one.
+const _: () = assert!(size_of::<Limit>() <= 56);
+
 /// The rate and burst of a limit in ticks, chosen so that neither needs a fraction and 64 bits are enough.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Ticks {
     /// One where the emission interval is a whole number of nanoseconds, as it nearly always is; else the units.
-    pub(crate) per_nano: u32,
+    pub(crate) per_nano: NonZeroU32,
     /// The emission interval.
     pub(crate) interval: u64,
     /// The burst tolerance: burst times interval.
@@ -131,9 +151,9 @@ impl Ticks {
     /// more than 200 000 of them a day.
     fn new(units: u32, period: Nanos, burst: u32) -> Option<Self> {
         let (per_nano, interval) = if period.get().is_multiple_of(u64::from(units)) {
-            (1, period.get() / u64::from(units))
+            (NonZeroU32::MIN, period.get() / u64::from(units))
         } else {
-            (units, period.get())
+            (NonZeroU32::new(units)?, period.get())
         };
         let tolerance = interval.checked_mul(u64::from(burst))?;
         Some(Self {
@@ -180,10 +200,37 @@ impl Limit {
             algorithm,
             anchor: Anchor::Epoch,
             burst: units,
-            period,
             rate,
-            ticks: Ticks::new(units, period, units),
+            // Of the others no rate says how they drain.
+            ticks: algorithm
+                .has_burst()
+                .then(|| Ticks::new(units, period, units))
+                .flatten(),
             keep: Self::KEPT_FROM <= period,
+        })
+    }
+
+    /// A limit of `units` in each window of `calendar`, by fixed window.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitError::Units`] as for [`Self::new`].
+    pub fn of_calendar(units: u32, calendar: Calendar) -> Result<Self, LimitError> {
+        let limit = Self::new(Algorithm::FixedWindow, units, calendar.unit.longest())?;
+        limit.with_anchor(Anchor::Calendar(calendar))
+    }
+
+    /// A limit of `units` in the window of length `period` that ends at `end`, and in windows as long that follow it.
+    ///
+    /// `None` unless `units` are those of [`Self::new`], and `period` is a whole number of milliseconds from 1 ms to 368 days.
+    #[must_use]
+    pub fn ending(units: u32, end: UnixNanos, period: Nanos) -> Option<Self> {
+        let limit = Self::new(Algorithm::FixedWindow, units, Nanos::from_millis(1)).ok()?;
+        Some(Self {
+            anchor: Anchor::Ending(end),
+            rate: limit.rate.per_window(period)?,
+            keep: Self::KEPT_FROM <= period,
+            ..limit
         })
     }
 
@@ -205,9 +252,10 @@ impl Limit {
             return Err(LimitError::Burst { given: burst });
         }
         let units = u128::from(self.units());
-        let tolerance = (u128::from(burst) * u128::from(self.period.get())).div_ceil(units);
+        let period = self.period();
+        let tolerance = (u128::from(burst) * u128::from(period.get())).div_ceil(units);
         if u128::from(TOLERANCE_MAX) < tolerance {
-            let accepted = u128::from(TOLERANCE_MAX) * units / u128::from(self.period.get());
+            let accepted = u128::from(TOLERANCE_MAX) * units / u128::from(period.get());
             return Err(LimitError::BurstTooSlow {
                 given: burst,
                 accepted_max: u32::try_from(accepted).unwrap_or(Self::UNITS_MAX),
@@ -215,12 +263,12 @@ impl Limit {
         }
         Ok(Self {
             burst,
-            ticks: Ticks::new(self.units(), self.period, burst),
+            ticks: Ticks::new(self.units(), period, burst),
             ..self
         })
     }
 
-    /// The same limit with windows anchored elsewhere.
+    /// The same limit with windows anchored elsewhere. A calendar's have lengths of their own, in place of the period.
     ///
     /// # Errors
     ///
@@ -232,7 +280,29 @@ impl Limit {
                 algorithm: self.algorithm,
             });
         }
-        Ok(Self { anchor, ..self })
+        let rate = match anchor {
+            Anchor::Calendar(calendar) => {
+                let rate = self.rate.per_window(calendar.unit.longest());
+                rate.expect("no unit is longer than a window may be")
+            }
+            Anchor::Epoch | Anchor::FirstHit | Anchor::Ending(_) => self.rate,
+        };
+        Ok(Self {
+            anchor,
+            rate,
+            ..self
+        })
+    }
+
+    /// The same limit for whoever has another calendar, or none: of a calendar's windows the one that holds `now`.
+    #[must_use]
+    pub fn at(self, now: UnixNanos) -> Self {
+        let Anchor::Calendar(calendar) = self.anchor else {
+            return self;
+        };
+        let window = calendar.window(now);
+        let ending = Self::ending(self.units(), window.end, window.length());
+        ending.map_or(self, |limit| limit.with_keep(self.keep))
     }
 
     /// The same limit, whose counts outlive all nodes of a cluster or do not.
@@ -254,10 +324,19 @@ impl Limit {
         self.rate.units()
     }
 
-    /// The time in which `units` come back; the length of a window.
+    /// The time in which `units` come back; the length of a window, or of a calendar's windows that of the longest.
     #[must_use]
     pub const fn period(&self) -> Nanos {
-        self.period
+        self.rate.period().get()
+    }
+
+    /// The period, or of a calendar's windows the length of the one that holds `now`.
+    #[must_use]
+    pub fn period_at(&self, now: UnixNanos) -> Nanos {
+        match self.anchor {
+            Anchor::Calendar(calendar) => calendar.window(now).length(),
+            Anchor::Epoch | Anchor::FirstHit | Anchor::Ending(_) => self.period(),
+        }
     }
 
     /// Most units that pass at one instant. For windows and logs, the same as the units.
@@ -355,6 +434,8 @@ impl LimitError {
             Self::AnchorUnsupported { given, .. } => match given {
                 Anchor::Epoch => "epoch".into(),
                 Anchor::FirstHit => "first_hit".into(),
+                Anchor::Calendar(calendar) => calendar.unit.name().into(),
+                Anchor::Ending(end) => format!("ending {}", end.get()),
             },
         }
     }

@@ -134,7 +134,9 @@ fn a_window_ended_before_another_that_began_no_earlier() {
     assert!(!first.ended_before(&first));
     assert!(!window(after(60)).ended_before(&first), "the later one");
     let longer = counted(&limit(Algorithm::FixedWindow, 10, 90), after(600), 1);
-    assert!(!first.ended_before(&longer), "of another length");
+    assert!(first.ended_before(&longer), "of another length");
+    let overlapping = counted(&limit(Algorithm::FixedWindow, 10, 90), after(30), 1);
+    assert!(!first.ended_before(&overlapping), "of another length");
     let drains = counted(&limit(Algorithm::Gcra, 10, 60), after(600), 1);
     assert!(!first.ended_before(&drains) && !drains.ended_before(&first));
 }

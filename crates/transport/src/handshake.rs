@@ -36,7 +36,7 @@ mod refusal;
 pub use refusal::{HandshakeError, Refusal};
 
 /// The protocol that this build speaks. It also speaks the one before it, so that a cluster can be
-/// upgraded node by node. (4: what is kept. 3: the catalogue. 2: copies in
+/// upgraded node by node. (4: what is kept, and limits whose windows follow a calendar. 3: the catalogue. 2: copies in
 /// pieces.)
 pub const VERSION: u16 = 4;
 

@@ -61,10 +61,10 @@ impl Traffic {
             links: metrics::gauge!("weir_transport_links"),
             full: metrics::counter!("weir_transport_queue_full_total"),
             panics: metrics::counter!("weir_transport_panics_total"),
-            sent_bytes: metrics::counter!("weir_transport_sent_bytes"),
-            sent_frames: metrics::counter!("weir_transport_sent_frames"),
-            received_bytes: metrics::counter!("weir_transport_received_bytes"),
-            received_frames: metrics::counter!("weir_transport_received_frames"),
+            sent_bytes: metrics::counter!("weir_transport_sent_bytes_total"),
+            sent_frames: metrics::counter!("weir_transport_sent_frames_total"),
+            received_bytes: metrics::counter!("weir_transport_received_bytes_total"),
+            received_frames: metrics::counter!("weir_transport_received_frames_total"),
             evicted_handshakes: metrics::counter!("weir_handshakes_evicted_total"),
             handshakes: [PROVEN]
                 .into_iter()

@@ -348,7 +348,8 @@ pub(crate) enum LimitsCommand {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:
-  weir limits set login --algorithm sliding_log --limit 5 --per 1m")]
+  weir limits set login --algorithm sliding_log --limit 5 --per 1m
+  weir limits set quota --algorithm fixed_window --limit 1000 --anchor month --zone Europe/Vienna")]
 pub(crate) struct SetArgs {
     /// Name of the limit
     pub(crate) name: String,
@@ -358,15 +359,18 @@ pub(crate) struct SetArgs {
     /// Units per period
     #[arg(long, value_name = "N")]
     pub(crate) limit: u32,
-    /// A whole number and ms, s, m, h or d
+    /// A whole number and ms, s, m, h or d; not with the anchors day, week, month and year
     #[arg(long, value_name = "SPAN")]
-    pub(crate) per: String,
+    pub(crate) per: Option<String>,
     /// Most units that pass at once; gcra and leaky_bucket [default: the limit]
     #[arg(long, value_name = "N")]
     pub(crate) burst: Option<u32>,
-    /// Where windows of fixed_window begin: epoch or first_hit [default: epoch]
+    /// Where windows of fixed_window begin: epoch, first_hit, or the day, week, month or year of a zone [default: epoch]
     #[arg(long)]
     pub(crate) anchor: Option<String>,
+    /// Whose days, weeks, months or years they are, such as Europe/Vienna [default: UTC]
+    #[arg(long)]
+    pub(crate) zone: Option<String>,
     /// owner, local, redis or raft; redis takes a section [redis] in the file of each node [default: owner]
     #[arg(long)]
     pub(crate) strategy: Option<String>,

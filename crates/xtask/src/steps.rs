@@ -37,6 +37,11 @@ const STEPS: &[Step] = &[
         run: demos,
     },
     Step {
+        name: "alerts",
+        slow: false,
+        run: alerts,
+    },
+    Step {
         name: "tests",
         slow: false,
         run: unit_tests,
@@ -65,7 +70,11 @@ const END_TO_END_PACKAGES: &[(&str, &str)] = &[
     ("iptables", "iptables"),
     ("sysctl", "procps"),
     ("faketime", "faketime"),
+    PROMTOOL,
 ];
+
+/// What reads `/metrics` and alert rules as Prometheus does.
+const PROMTOOL: (&str, &str) = ("promtool", "prometheus");
 
 /// Programs that tests of the strategy `redis` and of the Redis protocol call: a server to count in, clients, and
 /// certificates.
@@ -191,6 +200,20 @@ fn demos(_: &Selection, _: &mut Tally) -> Result<()> {
     let mut dockerfile = Command::new(linters.join("hadolint"));
     dockerfile.arg("demo/Dockerfile");
     must(dockerfile)
+}
+
+/// The alert rules: that they are rules, and that each fires where it should and not before.
+fn alerts(_: &Selection, _: &mut Tally) -> Result<()> {
+    tools::install_missing(&[PROMTOOL])?;
+    for args in [
+        ["check", "rules", "deploy/alerts.yml"],
+        ["test", "rules", "deploy/alerts_test.yml"],
+    ] {
+        let mut promtool = Command::new("promtool");
+        promtool.args(args);
+        must(promtool)?;
+    }
+    Ok(())
 }
 
 fn unit_tests(_: &Selection, tally: &mut Tally) -> Result<()> {

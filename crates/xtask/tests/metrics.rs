@@ -52,3 +52,44 @@ fn every_metric_is_documented_and_everything_documented_is_a_metric() {
     assert!(50 < counted.len(), "the search finds them: {counted:?}");
     assert_eq!(counted, documented);
 }
+
+/// And says what it counts: a counter ends in `_total`, and nothing else does.
+#[test]
+fn every_metric_has_a_help() {
+    let file = root().join("crates/node/src/families.rs");
+    let text = fs::read_to_string(file).unwrap();
+    let mut described = BTreeSet::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.splitn(3, ' ').collect();
+        let [kind @ ("counter" | "gauge" | "histogram"), name, help] = words[..] else {
+            continue;
+        };
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+        assert!(help.ends_with('.'), "{name}: {help}");
+        described.insert(name.to_owned());
+    }
+    assert_eq!(described, counted());
+}
+
+/// An alert that nobody knows what to do about is noise, and one on a metric that is gone never fires.
+#[test]
+fn every_alert_has_a_page_and_metrics_that_there_are() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let (rules, page) = (read("deploy/alerts.yml"), read("docs/alerts.md"));
+    let alerts: Vec<&str> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    assert!(10 < alerts.len(), "the search finds them");
+    let sections: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .collect();
+    assert_eq!(alerts, sections);
+    let counted = counted();
+    let words = rules.split(|c: char| c != '_' && !c.is_ascii_lowercase());
+    let unknown: BTreeSet<&str> = words
+        .filter(|word| word.starts_with("weir_") && !counted.contains(*word))
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}

@@ -169,6 +169,9 @@ impl Cluster {
         name: &str,
         content: Content,
     ) -> Result<Changed, NotChanged> {
+        if follows_calendar(&content) && !self.all_read_calendars() {
+            return Err(NotChanged::Older);
+        }
         let (namespace, name) = (Arc::from(namespace), Arc::from(name));
         let changed = self.change(|catalogue, now| {
             let change = catalogue.set(now, namespace, name, content)?;
@@ -323,7 +326,25 @@ impl Cluster {
         }
     }
 
-    fn send_catalogue(&self, to: ReplicaId, message: Message) {
+    /// Whether everybody who is connected reads limits whose windows follow a calendar: nobody is of the version before.
+    #[must_use]
+    pub fn all_read_calendars(&self) -> bool {
+        let members = self.other_members();
+        members.iter().all(|member| self.reads_calendars(*member))
+    }
+
+    fn reads_calendars(&self, peer: ReplicaId) -> bool {
+        let version = self.inner.transport.version(peer);
+        version.is_none_or(wire::knows_calendars)
+    }
+
+    fn send_catalogue(&self, to: ReplicaId, mut message: Message) {
+        if let Message::Piece { records, .. } = &mut message
+            && !self.reads_calendars(to)
+        {
+            // It would lose the whole piece for one of them. It has them when it is upgraded, which starts it again.
+            records.retain(|(_, record)| !record.content().is_some_and(follows_calendar));
+        }
         let lane = match message.urgency() {
             Urgency::Change => Lane::Bulk,
             Urgency::Repair => Lane::Copies,
@@ -414,4 +435,12 @@ impl Cluster {
         gauge!("weir_catalogue_tombstones").set((all - live) as f64);
         counter!("weir_catalogue_conflicts_total").absolute(conflicts);
     }
+}
+
+fn follows_calendar(content: &Content) -> bool {
+    let limit = match content {
+        Content::Limit(named) => named.limit,
+        Content::KeyLimit(of_key) => of_key.limit,
+    };
+    limit.anchor().calendar().is_some()
 }

@@ -173,7 +173,11 @@ impl Cluster {
         let said = match way {
             Way::Direct => inner.forwarder.ask(to, hit, at_most.into()).await,
             // A node of the version before does not know such hits: as good as one that does not reach the owner.
-            Way::Relay { .. } if !self.knows_relays(to) => Ok(Said::Unreached),
+            Way::Relay { .. }
+                if !self.knows_relays(to) || !inner.forwarder.can_read(to, &hit.limit) =>
+            {
+                Ok(Said::Unreached)
+            }
             Way::Relay { .. } => match inner.relaying.try_acquire() {
                 Ok(_permit) => {
                     let relay = Frame::Relay(hit);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use delta_crdt::ReplicaId;
+use quota::Limit;
 use request::{Said, Unsent};
 use tokio::sync::oneshot;
 
@@ -116,6 +117,9 @@ impl Forwarder {
         hit: ForwardedHit,
         patience: Duration,
     ) -> Result<Said, AskError> {
+        if !self.can_read(to, &hit.limit) {
+            return Err(AskError::Unsent(Unsent::Unreached));
+        }
         let mut awaited = self.await_answer(to, hit.sequence);
         self.enqueue(to, hit).map_err(AskError::Unsent)?;
         match awaited.within(patience).await {
@@ -143,6 +147,12 @@ impl Forwarder {
             .map_err(|error| AskError::Unsent(unsent(error)))?;
         let said = awaited.within(patience).await;
         said.unwrap_or(Err(AskError::Unanswered))
+    }
+
+    /// Whether a node reads hits on `limit`, as far as is known: it may be of the version before.
+    pub(crate) fn can_read(&self, to: ReplicaId, limit: &Limit) -> bool {
+        let is_known = || self.transport.version(to).is_none_or(wire::knows_calendars);
+        limit.anchor().calendar().is_none() || is_known()
     }
 
     fn await_answer(&self, to: ReplicaId, sequence: u64) -> Awaited<'_> {

@@ -104,7 +104,7 @@ pub(super) fn message(input: &mut Reader<'_>) -> Result<Message, WireError> {
                 4 => Urgency::Change,
                 _ => Urgency::Repair,
             },
-            records: input.until_end(RECORD_BYTES_USUAL, record)?,
+            records: records(input)?,
         },
         6 => Message::Receipt {
             number: input.varint("piece")?,
@@ -150,6 +150,17 @@ pub(super) fn put_record(out: &mut Writer<'_>, version: u8, address: &Address, r
     out.item(&content);
 }
 
+/// Those of a piece. One that names a time zone which is not known here is passed over: it must not keep back what came
+/// with it, again and again.
+fn records(input: &mut Reader<'_>) -> Result<Vec<(Address, Record)>, WireError> {
+    let records = input.until_end(RECORD_BYTES_USUAL, |input| match record(input) {
+        Err(WireError::UnknownZone) => Ok(None),
+        record => record.map(Some),
+    })?;
+    Ok(records.into_iter().flatten().collect())
+}
+
+/// Nothing is left to read of it when it is refused for its content.
 pub(super) fn record(input: &mut Reader<'_>) -> Result<(Address, Record), WireError> {
     let kind = input.item::<WireKind>("kind")?.into();
     let namespace: &str = input.item("namespace")?;

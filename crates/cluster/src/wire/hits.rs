@@ -6,7 +6,10 @@
 use std::collections::HashMap;
 
 use delta_crdt::ReplicaId;
-use quota::{Algorithm, Anchor, Cost, Decision, KeyHash, Limit, Nanos, Verdict};
+use quota::{
+    Algorithm, Anchor, Calendar, CalendarUnit, Cost, Decision, KeyHash, Limit, Nanos, UnixNanos,
+    Verdict,
+};
 use request::Said;
 use serde::{Deserialize, Serialize};
 use shard::Operation;
@@ -49,23 +52,37 @@ pub(super) fn put_hits(out: &mut Writer<'_>, version: u8, hits: &[ForwardedHit])
     }
 }
 
+/// Those of a frame. Hits on a limit that names a time zone which is not known here are passed over, and so not answered: they
+/// must not keep back the others.
 pub(super) fn hits(input: &mut Reader<'_>, version: u8) -> Result<Vec<ForwardedHit>, WireError> {
-    let mut limits: Vec<Limit> = Vec::new();
-    input.until_end(HIT_BYTES_MIN, |input| {
+    let mut limits: Vec<Option<Limit>> = Vec::new();
+    let mut unreadable: Vec<u64> = Vec::new();
+    let mut hits = input.until_end(HIT_BYTES_MIN, |input| {
         let sequence = input.varint("sequence")?;
         let shard = shard_id(input)?;
         let key = KeyHash::new(u128::from_le_bytes(input.raw("key")?));
         let number: usize = input.varint("limit number")?;
         if number == limits.len() {
-            let limit: Limit = input.item::<WireLimit>("limit")?.try_into()?;
-            limits.push(match VERSION <= version {
-                true => limit.with_keep(flag(input, "keep")?),
-                false => limit,
+            let limit = match input.item::<WireLimit>("limit")?.try_into() {
+                Err(WireError::UnknownZone) => None,
+                limit => Some(limit?),
+            };
+            let keep = match VERSION <= version {
+                true => Some(flag(input, "keep")?),
+                false => None,
+            };
+            limits.push(match (limit, keep) {
+                (Some(limit), Some(keep)) => Some(Limit::with_keep(limit, keep)),
+                (limit, _) => limit,
             });
         }
         let what = "limit number";
         let limit = *limits.get(number).ok_or(WireError::OutOfBounds { what })?;
         let operation = operation(input)?;
+        let limit = limit.unwrap_or_else(|| {
+            unreadable.push(sequence);
+            no_limit()
+        });
         Ok(ForwardedHit {
             sequence,
             shard,
@@ -73,7 +90,16 @@ pub(super) fn hits(input: &mut Reader<'_>, version: u8) -> Result<Vec<ForwardedH
             limit,
             operation,
         })
-    })
+    })?;
+    if !unreadable.is_empty() {
+        hits.retain(|hit| !unreadable.contains(&hit.sequence));
+    }
+    Ok(hits)
+}
+
+/// Stands for one that cannot be read until its hits are passed over.
+fn no_limit() -> Limit {
+    Limit::new(Algorithm::FixedWindow, 1, Nanos::from_secs(1)).expect("one a second is a limit")
 }
 
 /// The only hit of a frame.
@@ -232,6 +258,44 @@ enum WireAlgorithm {
 enum WireAnchor {
     Epoch,
     FirstHit,
+    Calendar {
+        unit: WireUnit,
+        /// By its name: numbers of zones are those of one version.
+        zone: String,
+    },
+    Ending {
+        end_ns: u64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+enum WireUnit {
+    Day,
+    Week,
+    Month,
+    Year,
+}
+
+impl From<CalendarUnit> for WireUnit {
+    fn from(unit: CalendarUnit) -> Self {
+        match unit {
+            CalendarUnit::Day => Self::Day,
+            CalendarUnit::Week => Self::Week,
+            CalendarUnit::Month => Self::Month,
+            CalendarUnit::Year => Self::Year,
+        }
+    }
+}
+
+impl From<WireUnit> for CalendarUnit {
+    fn from(wire: WireUnit) -> Self {
+        match wire {
+            WireUnit::Day => Self::Day,
+            WireUnit::Week => Self::Week,
+            WireUnit::Month => Self::Month,
+            WireUnit::Year => Self::Year,
+        }
+    }
 }
 
 impl From<&Limit> for WireLimit {
@@ -247,6 +311,11 @@ impl From<&Limit> for WireLimit {
             anchor: match limit.anchor() {
                 Anchor::Epoch => WireAnchor::Epoch,
                 Anchor::FirstHit => WireAnchor::FirstHit,
+                Anchor::Calendar(calendar) => WireAnchor::Calendar {
+                    unit: calendar.unit.into(),
+                    zone: calendar.zone.name().to_owned(),
+                },
+                Anchor::Ending(end) => WireAnchor::Ending { end_ns: end.get() },
             },
             units: limit.units(),
             period_ms: limit.period().ceil_millis(),
@@ -266,15 +335,32 @@ impl TryFrom<WireLimit> for Limit {
             WireAlgorithm::FixedWindow => Algorithm::FixedWindow,
             WireAlgorithm::LeakyBucket => Algorithm::LeakyBucket,
         };
-        Limit::new(algorithm, wire.units, Nanos::from_millis(wire.period_ms))
+        let period = Nanos::from_millis(wire.period_ms);
+        let out_of_bounds = WireError::OutOfBounds { what: "limit" };
+        let anchor = match wire.anchor {
+            WireAnchor::Epoch => None,
+            WireAnchor::FirstHit => Some(Anchor::FirstHit),
+            WireAnchor::Calendar { unit, zone } => Some(Anchor::Calendar(Calendar {
+                unit: unit.into(),
+                zone: zone.parse().map_err(|_| WireError::UnknownZone)?,
+            })),
+            WireAnchor::Ending { end_ns } => {
+                let end = UnixNanos::new(end_ns);
+                let limit = Limit::ending(wire.units, end, period);
+                return limit
+                    .filter(|_| algorithm == Algorithm::FixedWindow)
+                    .ok_or(out_of_bounds);
+            }
+        };
+        Limit::new(algorithm, wire.units, period)
             .and_then(|limit| match wire.burst {
                 burst if burst == limit.burst() => Ok(limit),
                 burst => limit.with_burst(burst),
             })
-            .and_then(|limit| match wire.anchor {
-                WireAnchor::Epoch => Ok(limit),
-                WireAnchor::FirstHit => limit.with_anchor(Anchor::FirstHit),
+            .and_then(|limit| match anchor {
+                None => Ok(limit),
+                Some(anchor) => limit.with_anchor(anchor),
             })
-            .map_err(|_| WireError::OutOfBounds { what: "limit" })
+            .map_err(|_| out_of_bounds)
     }
 }

@@ -1,6 +1,9 @@
 use bytes::Bytes;
 use proptest::prelude::*;
-use quota::{Algorithm, Cost, Count, Decision, KeyHash, Limit, Nanos, Stamp, UnixNanos, Verdict};
+use quota::{
+    Algorithm, Anchor, Calendar, CalendarUnit, Cost, Count, Decision, KeyHash, Limit, Nanos, Stamp,
+    UnixNanos, Verdict,
+};
 
 use super::*;
 
@@ -205,8 +208,53 @@ fn limits() -> impl Strategy<Value = Limit> {
         1..3_000_u64,
     )
         .prop_map(|(algorithm, units, millis)| {
-            Limit::new(algorithm, units, Nanos::from_millis(millis)).unwrap()
+            let limit = Limit::new(algorithm, units, Nanos::from_millis(millis)).unwrap();
+            match (algorithm, units % 4) {
+                (Algorithm::FixedWindow, 1) => limit.with_anchor(Anchor::FirstHit).unwrap(),
+                (Algorithm::FixedWindow, 2) => day_in_vienna(units),
+                (Algorithm::FixedWindow, 3) => day_in_vienna(units).at(at(millis)),
+                _ => limit,
+            }
         })
+}
+
+fn day_in_vienna(units: u32) -> Limit {
+    let calendar = Calendar {
+        unit: CalendarUnit::Day,
+        zone: "Europe/Vienna".parse().unwrap(),
+    };
+    Limit::of_calendar(units, calendar).unwrap()
+}
+
+/// Nodes whose time zone databases differ compute the same from it.
+#[test]
+fn the_log_holds_windows_and_no_calendars() {
+    let limit = day_in_vienna(1);
+    let hit = |sequence, now: UnixNanos| {
+        let parcel = Parcel {
+            origin: 7,
+            settled: 1,
+            asks: vec![ask(sequence, 1, limit, ONE)],
+        };
+        let written = Command::decide(now, vec![parcel]).encode();
+        assert!(!written.windows(6).any(|bytes| bytes == b"Vienna"));
+        Command::decode(&written).unwrap()
+    };
+    let midnight = limit.anchor().calendar().unwrap().window(at(0)).end;
+    let mut machine = Machine::default();
+    let mut decided = |sequence, now| match apply(&mut machine, &hit(sequence, now))[..] {
+        [Outcome::Decided(decision)] => decision,
+        ref other => panic!("{other:?}"),
+    };
+    let first = decided(2, at(0));
+    assert_eq!(at(0) + first.reset_after, midnight);
+    let nano = Nanos::new(1);
+    let denied = decided(3, midnight - nano);
+    assert_eq!(denied.verdict, Verdict::Deny { retry_after: nano });
+    let tomorrow = decided(4, midnight);
+    assert!(tomorrow.is_allowed());
+    let next = limit.anchor().calendar().unwrap().window(midnight).end;
+    assert_eq!(midnight + tomorrow.reset_after, next);
 }
 
 fn operations() -> impl Strategy<Value = Operation> {

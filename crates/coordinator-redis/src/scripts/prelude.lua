@@ -1,11 +1,13 @@
 -- What every script begins with. KEYS[1] is the counter. ARGV[1] is what the limit says, packed: the 13 bytes that a
 -- state written under the same parameters begins with, then six doubles. ARGV[2] is for tests: an instant to take for
--- the server's, in microseconds since the epoch.
+-- the server's, in microseconds since the epoch, or ''. ARGV[3] is for limits whose windows follow a calendar: where four
+-- of them begin, one after the other, as doubles.
 --
 -- A cost above 0 is a hit, 0 a peek, below 0 a refund. The answer is { what, now, state }:
 --   0  no units were changed; the state as it is
 --   1  done; the state after it
 --   2  the state was written under other parameters or is none of ours, and nothing was changed; the state as it is
+--   3  now lies in none of the calendar's windows that were told, and nothing was changed; the state is ''
 --
 -- A state from a time that has not come yet was written while the clock was ahead. It is taken for written now, and
 -- kept so, as soon as anybody asks: else it would deny for as long as the clock was ahead.

@@ -147,6 +147,7 @@ async fn fields_of_a_rule_are_held_to_their_values() {
             vec![json!(0), json!(-1), json!(3_000_000_000_u32), json!("1")],
         ),
         ("anchor", vec![json!("noon"), json!("epoch"), json!(1)]),
+        ("zone", vec![json!("UTC"), json!(1)]),
         ("extra", vec![json!(1)]),
     ] {
         for value in values {

@@ -66,6 +66,49 @@ async fn what_is_kept_is_said_or_follows_from_the_period() {
 }
 
 #[tokio::test]
+async fn a_limit_of_a_calendar_has_a_zone_in_place_of_a_period() {
+    let front = front();
+    let given =
+        json!({"algorithm": "fixed_window", "limit": 1, "anchor": "day", "zone": "Europe/Vienna"});
+    let made = front.put("/v1/limits/daily", given.to_string()).await;
+    let stored = json!({"name": "daily", "algorithm": "fixed_window", "limit": 1, "anchor": "day", "zone": "Europe/Vienna", "strategy": "owner", "keep": true, "on_failure": "deny"});
+    assert_eq!((made.status.as_u16(), made.json()), (201, stored.clone()));
+    assert_eq!(front.get("/v1/limits/daily").await.json(), stored);
+    for expected in [200, 429] {
+        assert_eq!(check(&front, "daily").await, expected);
+    }
+    let zoneless = json!({"algorithm": "fixed_window", "limit": 1, "anchor": "month"});
+    let made = front
+        .put("/v1/limits/monthly", zoneless.to_string())
+        .await
+        .json();
+    assert_eq!((&made["zone"], &made["per"]), (&json!("UTC"), &Value::Null));
+
+    for (field, value, accepted) in [
+        (
+            "zone",
+            json!("Europe/Viena"),
+            "the nearest is \"Europe/Vienna\"",
+        ),
+        ("per", json!("1d"), "as long as the calendar says"),
+        ("anchor", json!("noon"), "month or year"),
+    ] {
+        let mut body = given.clone();
+        body[field] = value;
+        let reply = front.put("/v1/limits/daily", body.to_string()).await;
+        let problem = reply.problem(400, "invalid-request");
+        assert_eq!(problem["field"], field);
+        let told = problem["accepted"].as_str().unwrap();
+        assert!(told.contains(accepted), "{told}");
+    }
+    let rule = json!({"rule": given, "key": "ada"});
+    for expected in [200, 429] {
+        let reply = front.post("/v1/check", rule.to_string()).await;
+        assert_eq!(reply.status, expected, "its counter is its own");
+    }
+}
+
+#[tokio::test]
 async fn who_has_not_confirmed_a_change_is_named() {
     let front = front();
     *front.node.pending.lock().unwrap() = vec!["oskar2".into(), "oskar3".into()];
@@ -148,6 +191,7 @@ async fn what_could_not_be_changed_says_so() {
         (NotChanged::NoRoom(ChangeError::Full), "overloaded", "60"),
         (NotChanged::NoQuorum, "no-decision", "1"),
         (NotChanged::Joining, "no-decision", "1"),
+        (NotChanged::Older, "no-decision", "60"),
         (NotChanged::Draining, "draining", "1"),
     ] {
         let front = front();

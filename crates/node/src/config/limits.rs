@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use coordinator::{FailMode, Policy, Strategy};
-use quota::{Algorithm, Anchor, Limit, LimitError, Nanos};
+use quota::{Algorithm, Limit, LimitError, Nanos};
 
 use super::problem::{Given, Problems};
 use super::table::Table;
-use super::{NAME_ACCEPTED, NAMESPACE, span, valid_name};
+use super::windows::{self, Windows};
+use super::{NAME_ACCEPTED, NAMESPACE, valid_name};
 
 const ALGORITHMS: &str = quota::UnknownAlgorithm::ACCEPTED;
 const KEEP_ACCEPTED: &str = "false; true is for limits with strategy = \"owner\": redis keeps what it counts by itself, raft in [raft] data_dir, local in memory";
@@ -76,27 +77,9 @@ fn read_limit(table: &mut Table<'_>, problems: &mut Problems) -> Option<Limit> {
     let algorithm = read_algorithm(table, problems);
     let units = table.integer("limit", 1, UNITS_MAX, problems).map(to_u32);
     table.missing("limit", "units per period, at least 1", problems);
-    let per = table.string("per", problems).and_then(|given| {
-        let per = problems.parse(&given, span::ACCEPTED, span::parse)?;
-        Some(Given {
-            value: Nanos::from(per),
-            place: given.place,
-        })
-    });
-    table.missing("per", span::ACCEPTED, problems);
+    let windows = windows::read(table, problems);
     let burst = table.integer("burst", 1, UNITS_MAX, problems).map(to_u32);
-    let anchor = table.string("anchor", problems).and_then(|given| {
-        let anchor = problems.choose(
-            &given,
-            &[("epoch", Anchor::Epoch), ("first_hit", Anchor::FirstHit)],
-        )?;
-        Some(Given {
-            value: anchor,
-            place: given.place,
-        })
-    });
-    table.not_yet("calendar", problems);
-    table.not_yet("zone", problems);
+    let Windows { per, anchor, fit } = windows;
 
     let algorithm = algorithm?;
     let second = Nanos::from_secs(1);
@@ -120,7 +103,7 @@ fn read_limit(table: &mut Table<'_>, problems: &mut Problems) -> Option<Limit> {
     let anchor_fits = anchor
         .as_ref()
         .is_none_or(|anchor| note(simplest.with_anchor(anchor.value), &anchor.place).is_some());
-    if units_fit.is_none() || per_fits.is_none() || !burst_fits || !anchor_fits {
+    if units_fit.is_none() || per_fits.is_none() || !burst_fits || !anchor_fits || !fit {
         return None;
     }
 

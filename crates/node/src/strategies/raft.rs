@@ -40,6 +40,10 @@ impl Peers for RaftPeers {
             Err(Failed::Unanswered) => Err(CallError::Silent),
         }
     }
+
+    fn read_calendars(&self) -> bool {
+        self.0.all_read_calendars()
+    }
 }
 
 /// Starts the strategy. Hits wait for a leader until they are late.

@@ -1,7 +1,10 @@
 //! Generated histories: what happens to one key under one limit.
 
 use proptest::prelude::*;
-use quota::{Algorithm, Anchor, Cost, Count, Decision, Limit, Nanos, Stamp, Taken, UnixNanos};
+use quota::{
+    Algorithm, Anchor, Calendar, CalendarUnit, Cost, Count, Decision, Limit, Nanos, Stamp, Taken,
+    UnixNanos,
+};
 
 /// Midnight of some day, far from both ends of time.
 pub(crate) const START: UnixNanos = UnixNanos::new(20_833 * 86_400 * 1_000_000_000);
@@ -67,7 +70,11 @@ pub(crate) fn limit_of(algorithm: Algorithm) -> impl Strategy<Value = Limit> {
     ];
     let period = prop::sample::select(vec![1_u64, 7, 1_000, 60_000, 86_400_000]);
     let burst = prop_oneof![Just(None), (1..=20_u32).prop_map(Some), Just(Some(3_000))];
-    let anchor = prop::sample::select(vec![Anchor::Epoch, Anchor::FirstHit]);
+    let anchor = prop_oneof![
+        Just(Anchor::Epoch),
+        Just(Anchor::FirstHit),
+        any_calendar().prop_map(Anchor::Calendar),
+    ];
     (units, period, burst, anchor).prop_map(move |(units, period, burst, anchor)| {
         let units = if algorithm == Algorithm::SlidingLog {
             units.min(10_000)
@@ -82,6 +89,24 @@ pub(crate) fn limit_of(algorithm: Algorithm) -> impl Strategy<Value = Limit> {
             }
             _ => limit,
         }
+    })
+}
+
+/// Of zones whose clocks change at other hours, by other spans, or never.
+pub(crate) fn any_calendar() -> impl Strategy<Value = Calendar> {
+    let zones = [
+        "UTC",
+        "Europe/Vienna",
+        "America/New_York",
+        "America/Santiago",
+        "Australia/Lord_Howe",
+        "Asia/Kathmandu",
+    ];
+    let unit = prop::sample::select(CalendarUnit::ALL.to_vec());
+    let zone = prop::sample::select(zones.to_vec());
+    (unit, zone).prop_map(|(unit, zone)| Calendar {
+        unit,
+        zone: zone.parse().unwrap(),
     })
 }
 

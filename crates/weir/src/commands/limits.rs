@@ -72,7 +72,6 @@ fn body(args: &SetArgs) -> Value {
     let mut body = json!({
         "algorithm": args.algorithm,
         "limit": args.limit,
-        "per": args.per,
     });
     if let Some(burst) = args.burst {
         body["burst"] = burst.into();
@@ -81,7 +80,9 @@ fn body(args: &SetArgs) -> Value {
         body["keep"] = keep.into();
     }
     let texts = [
+        ("per", &args.per),
         ("anchor", &args.anchor),
+        ("zone", &args.zone),
         ("strategy", &args.strategy),
         ("on_failure", &args.on_failure),
     ];
@@ -126,12 +127,24 @@ fn told(limits: &Value) -> String {
         "keep",
     ];
     let mut rows = vec![columns.map(str::to_uppercase).to_vec()];
+    let cell = |limit: &Value, column: &str| match column {
+        "per" => per(limit),
+        _ => plain(&limit[column]),
+    };
     rows.extend(
         limits
             .iter()
-            .map(|limit| columns.map(|column| plain(&limit[column])).to_vec()),
+            .map(|limit| columns.map(|column| cell(limit, column)).to_vec()),
     );
     table(&rows)
+}
+
+/// How long a limit's windows are: a span, or a unit of a zone's calendar.
+pub(super) fn per(limit: &Value) -> String {
+    match limit["zone"].as_str() {
+        Some(zone) => format!("{} of {zone}", plain(&limit["anchor"])),
+        None => plain(&limit["per"]),
+    }
 }
 
 #[cfg(test)]
@@ -147,5 +160,12 @@ mod tests {
         assert_eq!(told(&page), expected);
         assert_eq!(told(&json!([page])), expected);
         assert_eq!(told(&json!({ "limits": [page] })), expected);
+    }
+
+    #[test]
+    fn a_calendar_stands_where_the_period_does() {
+        let quota = json!({"name":"quota","algorithm":"fixed_window","limit":9,"anchor":"month","zone":"Europe/Vienna","strategy":"owner","on_failure":"deny"});
+        let expected = "NAME   ALGORITHM     LIMIT  PER                     BURST  STRATEGY  ON_FAILURE\nquota  fixed_window  9      month of Europe/Vienna  -      owner     deny\n";
+        assert_eq!(told(&quota), expected);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use coordinator::{FailMode, Strategy};
 use coordinator_redis::Servers;
-use quota::{Algorithm, Anchor, Nanos};
+use quota::{Algorithm, Anchor, Calendar, CalendarUnit, Limit, Nanos};
 use shard::Partition;
 
 use super::node::{LogFormat, SecretSource, Seed};
@@ -188,6 +188,18 @@ fn every_key_is_read() {
         limit = 10
         burst = 20
         per = "500ms"
+        [[limit]]
+        name = "m"
+        algorithm = "fixed_window"
+        limit = 3
+        anchor = "month"
+        zone = "Europe/Vienna"
+        strategy = "local"
+        [[limit]]
+        name = "d"
+        algorithm = "fixed_window"
+        limit = 3
+        anchor = "day"
         [[route]]
         path = "/x"
         limit = "w"
@@ -237,9 +249,15 @@ fn every_key_is_read() {
         .map(|network| network.prefix)
         .collect();
     assert_eq!(prefixes, [8, 8, 32]);
-    let [w, b] = &config.shared.limits[..] else {
-        panic!("two limits")
+    let [w, b, m, d] = &config.shared.limits[..] else {
+        panic!("four limits")
     };
+    let of_calendar = |unit, zone: &str| {
+        let zone = zone.parse().unwrap();
+        Limit::of_calendar(3, Calendar { unit, zone }).unwrap()
+    };
+    assert_eq!(m.limit, of_calendar(CalendarUnit::Month, "Europe/Vienna"));
+    assert_eq!(d.limit, of_calendar(CalendarUnit::Day, "UTC"));
     assert_eq!(
         (w.limit.anchor(), w.on_failure),
         (Anchor::FirstHit, FailMode::Allow)

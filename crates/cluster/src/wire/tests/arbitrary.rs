@@ -6,8 +6,8 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use quota::{
-    Algorithm, Anchor, BootNanos, Cost, Count, Decision, FixedWindow, KeyHash, Limit, Nanos,
-    SlidingCounter, Stamp, Tat, UnixNanos, Verdict,
+    Algorithm, Anchor, BootNanos, Calendar, CalendarUnit, Cost, Count, Decision, FixedWindow,
+    KeyHash, Limit, Nanos, SlidingCounter, Stamp, Tat, UnixNanos, Verdict, Zone,
 };
 use request::Said;
 use shard::{Baseline, CopyId, HitId, Message, Operation, Piece, Record, ShardId};
@@ -398,20 +398,38 @@ pub(super) fn limit() -> impl Strategy<Value = Limit> {
     let algorithm = proptest::sample::select(&Algorithm::ALL[..]);
     let burst = option::of(prop_oneof![1..99u32, any::<u32>()]);
     let units = prop_oneof![1..=10_000u32, 1..=i32::MAX as u32];
-    (algorithm, units, period(), burst, any::<[bool; 2]>()).prop_map(
-        |(algorithm, units, period, burst, [first_hit, keep])| {
+    let anchor = prop_oneof![
+        Just(Anchor::Epoch),
+        Just(Anchor::FirstHit),
+        calendar().prop_map(Anchor::Calendar),
+        instant().prop_map(Anchor::Ending),
+    ];
+    (algorithm, units, period(), burst, anchor, any::<bool>()).prop_map(
+        |(algorithm, units, period, burst, anchor, keep)| {
             let limit = Limit::new(algorithm, units, period)
                 .or_else(|_| Limit::new(algorithm, units % 10_000 + 1, period))
                 .expect("units and period are in range");
             // Where the algorithm has no burst, or no anchor, the limit stays as it is.
             let limit = limit.with_keep(keep);
             let limit = burst.map_or(limit, |burst| limit.with_burst(burst).unwrap_or(limit));
-            match first_hit {
-                true => limit.with_anchor(Anchor::FirstHit).unwrap_or(limit),
-                false => limit,
+            match anchor {
+                Anchor::Ending(end) if algorithm == Algorithm::FixedWindow => {
+                    let ending = Limit::ending(limit.units(), end, period).expect("in range");
+                    ending.with_keep(keep)
+                }
+                anchor => limit.with_anchor(anchor).unwrap_or(limit),
             }
         },
     )
+}
+
+fn calendar() -> impl Strategy<Value = Calendar> {
+    let names: Vec<&'static str> = Zone::names().collect();
+    let unit = proptest::sample::select(&CalendarUnit::ALL[..]);
+    (unit, proptest::sample::select(names)).prop_map(|(unit, name)| Calendar {
+        unit,
+        zone: name.parse().expect("it is of the database"),
+    })
 }
 
 fn period() -> impl Strategy<Value = Nanos> {

@@ -4,8 +4,8 @@
 use delta_crdt::{Added, Cell, Digest, Slot, Term, Version};
 use membership::{Contact, Council, CouncilId, Member, Standing};
 use quota::{
-    Algorithm, BootNanos, Cost, Count, Decision, FixedWindow, Log, LogEntry, Nanos, SlidingCounter,
-    Stamp, Tat, UnixNanos, Verdict,
+    Algorithm, BootNanos, Calendar, CalendarUnit, Cost, Count, Decision, FixedWindow, Log,
+    LogEntry, Nanos, SlidingCounter, Stamp, Tat, UnixNanos, Verdict,
 };
 use shard::{Baseline, CopyId, HitId, Message, Piece, Record};
 
@@ -176,6 +176,52 @@ fn limits_of_every_algorithm() {
          01 02 00000000000000000000000000000000 03 03 01 05 07 05 02
          01 02 00000000000000000000000000000000 04 04 00 05 07 05 02",
     );
+}
+
+/// A frame with one is for peers of protocol 4: others would ignore it whole.
+#[test]
+fn a_limit_of_a_calendar() {
+    let limit = |unit, zone: &str| {
+        let zone = zone.parse().unwrap();
+        Limit::of_calendar(5, Calendar { unit, zone }).unwrap()
+    };
+    let ending = Limit::ending(5, UnixNanos::new(300), Nanos::from_millis(7)).unwrap();
+    let limits = [
+        limit(CalendarUnit::Day, "UTC"),
+        limit(CalendarUnit::Year, "GMT"),
+        ending,
+    ];
+    let hits = (1..).zip(limits).map(|(sequence, limit)| ForwardedHit {
+        sequence,
+        shard: ShardId(2),
+        key: KeyHash::new(0),
+        limit,
+        operation: Operation::Reset,
+    });
+    check(
+        Frame::Hits(hits.collect()),
+        "0103
+         01 02 00000000000000000000000000000000 00 03 02 00 03555443 05 80b89929 05 02
+         02 02 00000000000000000000000000000000 01 03 02 03 03474d54 05 8090dee675 05 02
+         03 02 00000000000000000000000000000000 02 03 03 ac02 05 07 05 02",
+    );
+    assert!(!knows_calendars(3) && knows_calendars(4));
+}
+
+/// A newer database may have zones that this one has not: who else is in the frame is answered.
+#[test]
+fn a_hit_in_an_unknown_zone_keeps_no_other_back() {
+    let known = bytes_of(
+        "0103
+         01 02 00000000000000000000000000000000 00 03 02 00 035a5a5a 05 80b89929 05 02
+         02 02 00000000000000000000000000000000 01 00 00 64 e807 64 02
+         03 02 00000000000000000000000000000000 00 02",
+    );
+    let Ok(Frame::Hits(hits)) = decode(&known) else {
+        panic!("{:?}", decode(&known));
+    };
+    let sequences: Vec<u64> = hits.iter().map(|hit| hit.sequence).collect();
+    assert_eq!(sequences, [2]);
 }
 
 /// The version before knows no verdicts 7 and 8; a frame that holds one it would ignore whole, with all the others.

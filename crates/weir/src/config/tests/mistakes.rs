@@ -244,13 +244,31 @@ fn a_mistake_in_a_limit_is_refused_at_its_place() {
             "\"gcra\"",
             "\"fixed_window\"\nanchor = \"noon\"",
             "4: limit[0].anchor",
-            "accepted: \"epoch\", \"first_hit\"",
+            "accepted: \"epoch\", \"first_hit\", \"day\", \"week\", \"month\", \"year\"",
         ),
         (
             "\"gcra\"",
-            "\"fixed_window\"\ncalendar = \"month\"",
-            "4: limit[0].calendar",
-            "not in this version",
+            "\"fixed_window\"\nanchor = \"month\"",
+            "6: limit[0].per",
+            "found \"1m\"; accepted: none, windows of the anchors day",
+        ),
+        (
+            "\"1m\"",
+            "\"1m\"\nzone = \"UTC\"",
+            "6: limit[0].zone",
+            "found \"UTC\"; accepted: none, zone goes with",
+        ),
+        (
+            "algorithm = \"gcra\"\nlimit = 5\nper = \"1m\"",
+            "algorithm = \"fixed_window\"\nlimit = 5\nanchor = \"day\"\nzone = \"Europe/Viena\"",
+            "6: limit[0].zone",
+            "the nearest is \"Europe/Vienna\"",
+        ),
+        (
+            "algorithm = \"gcra\"\nlimit = 5\nper = \"1m\"",
+            "algorithm = \"gcra\"\nlimit = 5\nanchor = \"day\"",
+            "5: limit[0].anchor",
+            "found day; accepted: none, gcra has no anchor",
         ),
         (
             "\"1m\"",
@@ -434,6 +452,41 @@ fn all_problems_are_reported_at_once() {
         !lines.iter().any(|line| line.contains("route")),
         "a route is not blamed for its limit: {lines:#?}"
     );
+}
+
+#[test]
+fn all_that_goes_with_no_calendar_is_refused_at_once() {
+    let limit = |name: &str, rest: &str| format!("[[limit]]\nname = \"{name}\"\n{rest}\n");
+    let text = [
+        limit(
+            "a",
+            "algorithm = \"fixed_window\"\nlimit = 0\nper = \"1d\"\nanchor = \"day\"\nzone = \"Mars\"",
+        ),
+        limit("b", "algorithm = \"gcra\"\nlimit = 1\nanchor = \"week\""),
+        limit(
+            "c",
+            "algorithm = \"fixed_window\"\nlimit = 1\nper = \"1d\"\nzone = \"UTC\"",
+        ),
+        // What was meant decides whether the others go with it.
+        limit(
+            "d",
+            "algorithm = \"fixed_window\"\nlimit = 1\nanchor = \"noon\"\nzone = \"UTC\"",
+        ),
+    ];
+    let lines = file(&text.concat()).unwrap_err();
+    let places: Vec<_> = lines
+        .iter()
+        .map(|line| line.split(": ").nth(1).unwrap())
+        .collect();
+    let expected = [
+        "limit[0].limit",
+        "limit[0].zone",
+        "limit[0].per",
+        "limit[1].anchor",
+        "limit[2].zone",
+        "limit[3].anchor",
+    ];
+    assert_eq!(places, expected, "{lines:#?}");
 }
 
 #[test]
