@@ -49,6 +49,7 @@ async fn cost(data_dir: Option<&Path>, keep: bool) -> Result<f64, Box<dyn Error>
         advertise: listener.local_addr()?.to_string(),
         http: String::new(),
         zone: None,
+        asks: false,
         data_dir: data_dir.map(Path::to_owned),
         start_wait: Nanos::ZERO,
         join: Vec::new(),

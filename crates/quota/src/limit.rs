@@ -360,7 +360,7 @@ impl Limit {
     /// Whether [`keep`](Self::keep) is what its period says.
     #[must_use]
     pub fn keeps_as_usual(&self) -> bool {
-        self.keep == (Self::KEPT_FROM <= self.period)
+        self.keep == (Self::KEPT_FROM <= self.period())
     }
 }
 

@@ -1,8 +1,8 @@
 //! What one configuration says otherwise than another, for people; and what of it a running node can take.
 
 use coordinator::{FailMode, Policy, Strategy};
-use limiter::{anchor_name, span};
-use quota::{Algorithm, Anchor};
+use limiter::{AnchorWord, span};
+use quota::Algorithm;
 
 use super::Config;
 use super::cluster::{ClusterConfig, Network};
@@ -23,19 +23,25 @@ fn facts(policy: &Policy) -> Vec<Fact> {
         value,
         is_default,
     };
+    let (anchor, zone) = match limit.algorithm() {
+        Algorithm::FixedWindow => AnchorWord::of(limit.anchor()),
+        _ => (AnchorWord::Epoch, None),
+    };
     let mut facts = vec![
         fact("algorithm", limit.algorithm().name().to_owned(), false),
         fact("limit", limit.units().to_string(), false),
-        fact("per", span::format(limit.period()), false),
     ];
+    let per = match zone {
+        Some(_) => "the calendar's".to_owned(),
+        None => span::format(limit.period()),
+    };
+    facts.push(fact("per", per, zone.is_some()));
     let burst = limit.burst();
     facts.push(fact("burst", burst.to_string(), burst == limit.units()));
-    let anchor = match limit.algorithm() {
-        Algorithm::FixedWindow => limit.anchor(),
-        _ => Anchor::Epoch,
-    };
-    let is_default = anchor == Anchor::Epoch;
-    facts.push(fact("anchor", anchor_name(anchor).to_owned(), is_default));
+    let is_default = anchor == AnchorWord::Epoch;
+    facts.push(fact("anchor", anchor.name().to_owned(), is_default));
+    let name = zone.map_or("none", |zone| zone.name());
+    facts.push(fact("zone", name.to_owned(), zone.is_none()));
     let strategy = policy.strategy;
     let is_default = strategy == Strategy::Owner;
     facts.push(fact("strategy", strategy.name().to_owned(), is_default));
@@ -44,6 +50,8 @@ fn facts(policy: &Policy) -> Vec<Fact> {
         FailMode::Allow => "allow",
         FailMode::Owner => "owner",
     };
+    let is_usual = strategy != Strategy::Owner || limit.keeps_as_usual();
+    facts.push(fact("keep", limit.keep().to_string(), is_usual));
     let is_default = policy.on_failure == FailMode::Deny;
     facts.push(fact("on_failure", on_failure.to_owned(), is_default));
     facts
