@@ -76,6 +76,7 @@ fn a_file_is_spelled_out_for_those_who_do_not_know_it() {
         replica: ReplicaId(2),
         name: "b".into(),
         status: Status::Alive,
+        asks: false,
     };
     let (here, there) = (Files::default(), Files::default());
     let ask = || {
@@ -126,6 +127,7 @@ fn a_file_is_remembered_while_its_node_is_silent_for_a_while() {
         replica: ReplicaId(2),
         name: "b".into(),
         status,
+        asks: false,
     };
     let at = |secs| BootNanos::ZERO + Nanos::from_secs(secs);
     let files = Files::default();
