@@ -145,7 +145,7 @@ pub(super) fn put_record(out: &mut Writer<'_>, version: u8, address: &Address, r
     out.list(&seen, |out, stamp| put_stamp(out, *stamp));
     let mut content = record.content().map(WireContent::from);
     if version < VERSION {
-        content = content.map(WireContent::as_before);
+        content = content.map(WireContent::into_before);
     }
     out.item(&content);
 }
@@ -251,7 +251,7 @@ enum WireContent {
 
 impl WireContent {
     /// In the form of the version before.
-    fn as_before(self) -> Self {
+    fn into_before(self) -> Self {
         match self {
             Self::UnusuallyKept {
                 limit,

@@ -37,8 +37,11 @@ pub(super) fn put(out: &mut Writer<'_>, version: u8, shard: ShardId, message: &M
     });
 }
 
-/// What a message holds of cells, and of ids of admitted hits.
-fn contents(message: &Message) -> Option<(&[(KeyHash, Cell)], &[HitId])> {
+/// Cells, and ids of admitted hits.
+type Contents<'a> = (&'a [(KeyHash, Cell)], &'a [HitId]);
+
+/// What a message holds of them. `None`: it has no place for any.
+fn contents(message: &Message) -> Option<Contents<'_>> {
     match message {
         Message::Delta {
             cells, admitted, ..

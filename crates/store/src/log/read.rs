@@ -97,7 +97,7 @@ fn is_blank(head: &[u8]) -> bool {
 fn entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let (&[kind, place_bytes, length @ ..], rest) =
         bytes.split_first_chunk::<ENTRY_HEAD_BYTES>()?;
-    let length = u32::from_le_bytes(length.try_into().ok()?);
+    let length = u32::from_le_bytes(length);
     let (place, rest) = rest.split_at_checked(place_bytes.into())?;
     let (bytes, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
     let entry = match kind {
