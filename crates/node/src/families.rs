@@ -15,8 +15,11 @@ gauge weir_catalogue_tombstones Removed limits that are remembered, so that nobo
 histogram weir_claim_seconds How long it took to claim a shard.
 gauge weir_clock_outvoted 1 while this node stands aside for its clock.
 gauge weir_clock_skew_seconds The cluster's median clock minus that of this node.
+gauge weir_config_differs Limits that the files of members say differently.
 counter weir_control_busy_total Questions of the control plane refused, since too many are being answered.
 counter weir_control_full_total Words of the control plane not sent, since too many wait to be written.
+counter weir_counts_write_failures_total Times that the data directory took no counts.
+counter weir_counts_writes_total Times that counts which are kept were written to the data directory.
 counter weir_deaths_disproved_total Members held for gone that proved to live.
 counter weir_decisions_total What the fronts of this node were told of hits.
 counter weir_evicted_keys_total Keys forgotten at a cap before they were full again.
@@ -76,8 +79,8 @@ gauge weir_replica_staleness_seconds The age of the oldest write that a copy on 
 gauge weir_replication_lag_seconds The age of the oldest write of this node that no replica has confirmed.
 counter weir_retried_hits_total Attempts of hits after which they were asked again under the same id.
 counter weir_shard_states_lost_total Shards opened with no holder of the old record alive.
-gauge weir_shards_owned Shards that this node decides.
 counter weir_shards_out_of_reach_total Shards opened while the holders of the old record were silent.
+gauge weir_shards_owned Shards that this node decides.
 counter weir_shards_poisoned_total Shards in which something panicked.
 counter weir_shards_stepped_down_total Shards that this node ceased to decide for a higher term.
 counter weir_shed_hits_total Hits refused as overloaded, uncounted.
