@@ -287,10 +287,14 @@ impl Limit {
             }
             Anchor::Epoch | Anchor::FirstHit | Anchor::Ending(_) => self.rate,
         };
-        Ok(Self {
+        let anchored = Self {
             anchor,
             rate,
             ..self
+        };
+        Ok(match self.keeps_as_usual() {
+            true => anchored.with_keep(Self::KEPT_FROM <= anchored.period()),
+            false => anchored,
         })
     }
 

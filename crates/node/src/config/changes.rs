@@ -130,9 +130,9 @@ pub(crate) fn changes(old: &Config, new: &Config, is_made: impl Fn(&str) -> bool
 fn between(old: &Policy, new: &Policy) -> String {
     let pairs = facts(old).into_iter().zip(facts(new));
     let changed = pairs.filter(|(old, new)| old.value != new.value);
-    // A burst that follows the limit goes without saying.
-    let changed =
-        changed.filter(|(old, new)| !(old.name == "burst" && old.is_default && new.is_default));
+    // A burst that follows the limit goes without saying, and so does what is kept for its period.
+    let follows = |fact: &Fact| ["burst", "keep"].contains(&fact.name) && fact.is_default;
+    let changed = changed.filter(|(old, new)| !(follows(old) && follows(new)));
     let changed = changed.map(|(old, new)| format!("{} {} → {}", new.name, old.value, new.value));
     changed.collect::<Vec<_>>().join(", ")
 }
@@ -248,6 +248,27 @@ mod tests {
             &five,
             &limit("login", &burst),
             &["limit login: burst 5 → 9"],
+        );
+        let kept = format!("{FIVE}\nkeep = true");
+        check(
+            &five,
+            &limit("login", &kept),
+            &["limit login: keep false → true"],
+        );
+        let daily =
+            "algorithm = \"fixed_window\"\nlimit = 5\nanchor = \"day\"\nzone = \"Europe/Vienna\"";
+        check(
+            &five,
+            &limit("login", daily),
+            &[
+                "limit login: algorithm gcra → fixed_window, per 1m → the calendar's, anchor epoch → day, \
+               zone none → Europe/Vienna",
+            ],
+        );
+        check(
+            "",
+            &limit("daily", daily),
+            &["limit daily: added, fixed_window, limit 5, anchor day, zone Europe/Vienna"],
         );
         check(
             &(five.clone() + &limit("made", FIVE)),

@@ -164,8 +164,8 @@ mod tests {
 
     #[test]
     fn a_calendar_stands_where_the_period_does() {
-        let quota = json!({"name":"quota","algorithm":"fixed_window","limit":9,"anchor":"month","zone":"Europe/Vienna","strategy":"owner","on_failure":"deny"});
-        let expected = "NAME   ALGORITHM     LIMIT  PER                     BURST  STRATEGY  ON_FAILURE\nquota  fixed_window  9      month of Europe/Vienna  -      owner     deny\n";
+        let quota = json!({"name":"quota","algorithm":"fixed_window","limit":9,"anchor":"month","zone":"Europe/Vienna","strategy":"owner","on_failure":"deny","keep":true});
+        let expected = "NAME   ALGORITHM     LIMIT  PER                     BURST  STRATEGY  ON_FAILURE  KEEP\nquota  fixed_window  9      month of Europe/Vienna  -      owner     deny        true\n";
         assert_eq!(told(&quota), expected);
     }
 }
