@@ -267,7 +267,7 @@ impl World {
         };
         let has = |shard: &&Shard| {
             let holds = shard.record().is_some_and(|record| record.held_by(node.me));
-            holds || shard.cells().len() != 0
+            holds || !shard.cells().is_empty()
         };
         let held: Vec<_> = node.shards.iter().filter(has).map(Shard::id).collect();
         if self.asks(ASKING) && !held.is_empty() {
