@@ -145,11 +145,18 @@ impl Api {
             return Ok(body);
         }
         let title = body["title"].as_str().ok_or_else(strange)?;
-        let mut message = title.to_owned();
-        if let Some(detail) = body["detail"].as_str() {
-            message = format!("{message}: {detail}");
-        }
-        if let Some(accepted) = body["accepted"].as_str() {
+        let accepted = body["accepted"].as_str();
+        let mut message = match (body["field"].as_str(), &body["given"]) {
+            // As what is wrong with a file: the detail says the same in a sentence.
+            (Some(field), given) if !given.is_null() && accepted.is_some() => {
+                format!("{title}: {field}: found {given}")
+            }
+            _ => match body["detail"].as_str() {
+                Some(detail) => format!("{title}: {detail}"),
+                None => title.to_owned(),
+            },
+        };
+        if let Some(accepted) = accepted {
             message = format!("{message}; accepted: {accepted}");
         }
         if answer.status == 401 && self.token.is_none() {
@@ -263,20 +270,28 @@ mod tests {
 
     #[test]
     fn a_problem_is_told_in_one_line() {
-        let body = r#"{"type":"/problems/unknown-limit","title":"unknown limit","status":404,"detail":"no limit \"x\"","accepted":"api, page"}"#;
-        let answer = Answer {
-            status: 404,
-            body: body.to_owned(),
-            pending: None,
-        };
-        let error = api("http://weir")
-            .unwrap()
-            .expect(&answer, &[200])
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "unknown limit: no limit \"x\"; accepted: api, page"
-        );
+        for (body, told) in [
+            (
+                r#"{"title":"unknown limit","detail":"no limit \"x\"","accepted":"api, page"}"#,
+                "unknown limit: no limit \"x\"; accepted: api, page",
+            ),
+            (
+                r#"{"title":"not valid","detail":"zone must be a zone","field":"zone","given":"Mars","accepted":"a zone"}"#,
+                "not valid: zone: found \"Mars\"; accepted: a zone",
+            ),
+            (
+                r#"{"title":"not valid","detail":"no `key`","field":"key","accepted":"a key"}"#,
+                "not valid: no `key`; accepted: a key",
+            ),
+        ] {
+            let answer = Answer {
+                status: 404,
+                body: body.to_owned(),
+                pending: None,
+            };
+            let error = api("http://weir").unwrap().expect(&answer, &[200]);
+            assert_eq!(error.unwrap_err().to_string(), told);
+        }
     }
 
     #[test]
