@@ -10,12 +10,16 @@ fn root() -> PathBuf {
 
 /// The names that follow `before`, each up to what no name has in it.
 fn names<'a>(text: &'a str, before: &'a str) -> impl Iterator<Item = String> + 'a {
-    text.split(before).skip(1).filter_map(|rest| {
-        let rest = rest.trim_start().trim_start_matches('"');
-        let ends = rest.find(|c: char| c != '_' && !c.is_ascii_lowercase());
-        let name = &rest[..ends.unwrap_or(rest.len())];
-        name.starts_with("weir_").then(|| name.to_owned())
-    })
+    text.split(before)
+        .skip(1)
+        .filter_map(|rest| name_at(rest.trim_start().trim_start_matches('"')))
+}
+
+/// The name that a text begins with.
+fn name_at(text: &str) -> Option<String> {
+    let ends = text.find(|c: char| c != '_' && !c.is_ascii_lowercase());
+    let name = &text[..ends.unwrap_or(text.len())];
+    name.starts_with("weir_").then(|| name.to_owned())
 }
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
@@ -51,6 +55,25 @@ fn every_metric_is_documented_and_everything_documented_is_a_metric() {
     let counted = counted();
     assert!(50 < counted.len(), "the search finds them: {counted:?}");
     assert_eq!(counted, documented);
+}
+
+/// A graph of a metric that was renamed is empty, and nobody notices.
+#[test]
+fn every_graph_is_of_metrics_that_there_are() {
+    let text = fs::read_to_string(root().join("deploy/grafana.json")).unwrap();
+    let places = text.match_indices("weir_");
+    let named = places.filter_map(|(place, _)| name_at(&text[place..]));
+    let named: BTreeSet<String> = named.collect();
+    let counted = counted();
+    let unknown: Vec<_> = named.difference(&counted).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(20 < panels.len());
+    for panel in panels {
+        let asks = panel["targets"][0]["expr"].is_string();
+        assert!(asks || panel["type"] == "row", "{}", panel["title"]);
+    }
 }
 
 /// And says what it counts: a counter ends in `_total`, and nothing else does.
