@@ -121,3 +121,55 @@ fn who_is_told_to_stop_serves_until_balancers_know() {
     let status = cluster.nodes[0].get("/v1/cluster", &[]).json();
     assert_ne!(status["members"][1]["status"], "dead", "{status}");
 }
+
+/// The lines of a node's log that have all of these words.
+fn told(log: &str, words: &[&str]) -> usize {
+    let lines = log.lines();
+    lines
+        .filter(|line| words.iter().all(|word| line.contains(word)))
+        .count()
+}
+
+/// A log named incarnations, which nobody knows.
+#[test]
+fn who_is_lost_is_named_to_both_others_and_so_is_its_return() {
+    let mut cluster = Cluster::new().started(&["oskar", "oskar2", "oskar3"]);
+    let oskar2 = r#""node":"oskar2""#;
+    cluster.take("oskar2").kill();
+    let wait = |cluster: &Cluster, what: &str, words: &[&str]| {
+        for node in &cluster.nodes {
+            eventually(what, || match told(&node.log(), words) {
+                1 => Ok(()),
+                others => Err(format!("{others} lines: {}", node.log())),
+            });
+        }
+    };
+    let lost = ["WARN", "a member is lost", oskar2, r#""shards":3"#];
+    wait(&cluster, "a warning that names it", &lost);
+    cluster.start("oskar2");
+    let survivors = ["oskar", "oskar3"].map(|name| cluster.node(name));
+    for node in survivors {
+        eventually("its return", || {
+            match told(&node.log(), &["a member is here", oskar2]) {
+                2 => Ok(()),
+                others => Err(format!("{others} lines: {}", node.log())),
+            }
+        });
+    }
+    let mut leaving = cluster.take("oskar2");
+    leaving.terminate();
+    assert!(leaving.ended().success(), "{}", leaving.log());
+    wait(
+        &cluster,
+        "that it left",
+        &["INFO", "a member has left in order", oskar2],
+    );
+    for node in &cluster.nodes {
+        assert_eq!(
+            told(&node.log(), &["a member is lost"]),
+            1,
+            "{}",
+            node.log()
+        );
+    }
+}

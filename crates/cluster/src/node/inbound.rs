@@ -129,7 +129,6 @@ impl Cluster {
         while let Some(event) = events.recv().await {
             match event {
                 TransportEvent::Connected { peer } => {
-                    tracing::info!(peer = %peer.name, replica = %peer.replica, "connected");
                     self.with_membership(|membership, now| {
                         membership.on_introduced(now, &member_of(&peer))
                     });
@@ -137,8 +136,7 @@ impl Cluster {
                     self.on_pieces_lost(peer.replica);
                     self.on_catalogue_connected(peer.replica);
                 }
-                TransportEvent::Disconnected { replica, goodbye } => {
-                    tracing::info!(%replica, goodbye, "disconnected");
+                TransportEvent::Disconnected { replica, .. } => {
                     self.inner.forwarder.on_disconnected(replica);
                     self.inner.calls.on_disconnected(replica);
                     self.inner.skew.on_disconnected(replica);
@@ -151,7 +149,7 @@ impl Cluster {
                         membership.on_process_gone(now, replica)
                     });
                     if is_news == Some(true) {
-                        tracing::warn!(%replica, "its host refuses connections, or another answers there: the process is gone");
+                        tracing::info!(node = %self.name_of(replica), "its host refuses connections, or another answers there: the process is gone");
                     }
                 }
                 TransportEvent::HelloRefused { address, reason } => {

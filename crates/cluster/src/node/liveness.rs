@@ -28,6 +28,7 @@ impl Cluster {
             Err(poisoned) => self.restart_membership(now, poisoned.into_inner()),
         };
         let membership = guard.as_mut()?;
+        let before = self.inner.slots.world.load_full();
         let result = act(membership, now);
         let mut effects = Vec::new();
         while let Some(effect) = membership.next_effect() {
@@ -58,7 +59,7 @@ impl Cluster {
                 Effect::LookAt { address } => self.inner.transport.look_at(&address),
                 Effect::Disproved { replica } => {
                     self.inner.metrics.disproved.increment(1);
-                    tracing::warn!(%replica, "was held for gone, and lives");
+                    tracing::warn!(node = %self.name_of(replica), "was held for gone, and lives");
                 }
                 Effect::ViewChanged | Effect::RosterChanged => {}
             }
@@ -66,6 +67,7 @@ impl Cluster {
         if view_changed || is_news {
             let world = self.inner.slots.world.load();
             tracing::info!(view = %format_args!("{:016x}", world.view.digest()), members = world.view.members().len(), "view changed");
+            self.tell_of_members(&before.view, &world.view);
             self.inner.view_changes.send_replace(());
         }
         if is_news {
@@ -158,7 +160,7 @@ impl Cluster {
         for replica in long_dead {
             if !named.contains(&replica) {
                 self.inner.metrics.let_go.increment(1);
-                tracing::info!(%replica, "dead for long, letting go of it");
+                tracing::info!(node = %self.name_of(replica), "dead for long, letting go of it");
                 self.with_membership(|membership, now| membership.on_unnamed(now, replica));
             }
         }

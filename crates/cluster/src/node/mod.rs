@@ -24,6 +24,7 @@ mod local;
 mod look;
 mod memory;
 mod metrics;
+mod news;
 mod pulse;
 mod quorum;
 mod skew;
