@@ -104,7 +104,7 @@ pub mod accepted {
     pub const BURST: &str = "a whole number from 1 to 2147483647";
     /// [`anchor`](super::RuleText::anchor).
     pub const ANCHOR: &str = "epoch, first_hit, day, week, month or year";
-    /// [`zone`](super::RuleText::zone).
+    /// `zone`.
     pub const ZONE: &str = "a name of the IANA time zone database, such as \"Europe/Vienna\"";
     /// [`per`](super::RuleText::per).
     pub const PER: &str = crate::span::ACCEPTED;
