@@ -134,7 +134,7 @@ fn told(log: &str, words: &[&str]) -> usize {
 #[test]
 fn who_is_lost_is_named_to_both_others_and_so_is_its_return() {
     let mut cluster = Cluster::new().started(&["oskar", "oskar2", "oskar3"]);
-    let oskar2 = r#""node":"oskar2""#;
+    let oskar2 = "node=oskar2";
     cluster.take("oskar2").kill();
     let wait = |cluster: &Cluster, what: &str, words: &[&str]| {
         for node in &cluster.nodes {
@@ -144,7 +144,7 @@ fn who_is_lost_is_named_to_both_others_and_so_is_its_return() {
             });
         }
     };
-    let lost = ["WARN", "a member is lost", oskar2, r#""shards":"#];
+    let lost = ["WARN", "a member is lost", oskar2, "shards="];
     wait(&cluster, "a warning that names it", &lost);
     cluster.start("oskar2");
     let survivors = ["oskar", "oskar3"].map(|name| cluster.node(name));

@@ -97,9 +97,12 @@ impl Cluster {
                         skew_ms,
                         "the clocks of the cluster differ and no majority of them agrees, limits shorter than that are not exact"
                     ),
-                    Bearing::Outvoted | Bearing::Within => {
-                        tracing::info!(skew_ms, ?bearing, "clock compared with the cluster's")
-                    }
+                    // A newcomer: nothing is known against its clock, nor for it.
+                    Bearing::Outvoted => tracing::info!(
+                        skew_ms,
+                        "clock not compared with enough others yet, which decide meanwhile"
+                    ),
+                    Bearing::Within => tracing::info!(skew_ms, "clock agrees with the cluster's"),
                 }
             }
             let behind = self.inner.slots.behind(self.inner.clock.now().boot);
