@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use e2e::{Client, Cluster, Options, Response, Starting, eventually};
+use e2e::{Client, Cluster, Node, Options, Response, Starting, eventually};
 use rustix::process::Signal;
 
 fn get(http: SocketAddr, path: &str) -> std::io::Result<Response> {
@@ -122,54 +122,46 @@ fn who_is_told_to_stop_serves_until_balancers_know() {
     assert_ne!(status["members"][1]["status"], "dead", "{status}");
 }
 
-/// The lines of a node's log that have all of these words.
-fn told(log: &str, words: &[&str]) -> usize {
-    let lines = log.lines();
+/// Where in a node's log the lines are that have all of these words.
+fn told(log: &str, words: &[&str]) -> Vec<usize> {
+    let lines = log.lines().enumerate();
     lines
-        .filter(|line| words.iter().all(|word| line.contains(word)))
-        .count()
+        .filter(|(_, line)| words.iter().all(|word| line.contains(word)))
+        .map(|(place, _)| place)
+        .collect()
 }
 
 /// A log named incarnations, which nobody knows.
 #[test]
 fn who_is_lost_is_named_to_both_others_and_so_is_its_return() {
     let mut cluster = Cluster::new().started(&["oskar", "oskar2", "oskar3"]);
-    let oskar2 = "node=oskar2";
-    cluster.take("oskar2").kill();
-    let wait = |cluster: &Cluster, what: &str, words: &[&str]| {
-        for node in &cluster.nodes {
-            eventually(what, || match told(&node.log(), words) {
-                1 => Ok(()),
-                others => Err(format!("{others} lines: {}", node.log())),
-            });
-        }
-    };
-    let lost = ["WARN", "a member is lost", oskar2, "shards="];
-    wait(&cluster, "a warning that names it", &lost);
-    cluster.start("oskar2");
-    let survivors = ["oskar", "oskar3"].map(|name| cluster.node(name));
-    for node in survivors {
-        eventually("its return", || {
-            match told(&node.log(), &["a member is here", oskar2]) {
-                2 => Ok(()),
-                others => Err(format!("{others} lines: {}", node.log())),
+    let name = "node=oskar2";
+    let wait = |node: &Node, what: &str, least: usize, words: &[&str]| {
+        eventually(what, || {
+            let log = node.log();
+            match told(&log, words).len() {
+                lines if least <= lines => Ok(()),
+                lines => Err(format!("{lines} lines: {log}")),
             }
         });
+    };
+    cluster.take("oskar2").kill();
+    for node in &cluster.nodes {
+        let words = ["WARN", "a member is lost", name, "shards="];
+        wait(node, "a warning that names it", 1, &words);
+    }
+    cluster.start("oskar2");
+    for node in ["oskar", "oskar3"].map(|name| cluster.node(name)) {
+        wait(node, "its return", 2, &["INFO", "a member is here", name]);
     }
     let mut leaving = cluster.take("oskar2");
     leaving.terminate();
     assert!(leaving.ended().success(), "{}", leaving.log());
-    wait(
-        &cluster,
-        "that it left",
-        &["INFO", "a member has left in order", oskar2],
-    );
     for node in &cluster.nodes {
-        assert_eq!(
-            told(&node.log(), &["a member is lost"]),
-            1,
-            "{}",
-            node.log()
-        );
+        let words = ["INFO", "a member has left in order", name];
+        wait(node, "that it left", 1, &words);
+        let log = node.log();
+        let lost = told(&log, &["a member is lost", name]);
+        assert!(lost.last() < told(&log, &words).first(), "{log}");
     }
 }
