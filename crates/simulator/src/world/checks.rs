@@ -162,7 +162,10 @@ impl World {
         let without_owner = self.asks(host)
             && self.last_ownerless != 0
             && asked < self.last_ownerless + 12 * SECONDS;
-        let lacks = without_majority || without_owner;
+        // Cut off from everybody it has nobody to ask: unlike one that owns, it cannot go on alone.
+        let node = self.hosts[host].node.as_ref();
+        let sees_nobody = node.is_none_or(|node| node.membership.view().members().len() == 1);
+        let lacks = without_majority || without_owner || (self.asks(host) && sees_nobody);
         fit && !lacks && self.hosts[host].leaving_since.is_none()
     }
 
