@@ -91,15 +91,6 @@ const fn count(name: &'static str, required: bool, accepted: &'static str) -> Fi
     }
 }
 
-const PLACES: Places = Places {
-    algorithm: "algorithm",
-    limit: "limit",
-    per: "per",
-    burst: "burst",
-    anchor: "anchor",
-    zone: "zone",
-};
-
 /// `GET /v1/limits`: those of the file, by name, and a page of those made at run time.
 pub(crate) async fn list<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
     let page = Page::of(&uri)?;
@@ -176,14 +167,11 @@ impl Given {
             })?,
         };
         let on_failure = match self.on_failure.as_deref() {
-            None | Some("deny") => FailMode::Deny,
-            Some("allow") => FailMode::Allow,
-            Some("owner") => FailMode::Owner,
-            Some(other) => {
-                return Err(Refusal::field("on_failure", other, ON_FAILURE_ACCEPTED));
-            }
+            None => FailMode::Deny,
+            Some(name) => FailMode::named(name)
+                .ok_or_else(|| Refusal::field("on_failure", name, ON_FAILURE_ACCEPTED))?,
         };
-        let limit = rule.limit(&PLACES)?;
+        let limit = rule.limit(&Places::PLAIN)?;
         let limit = match self.keep {
             Some(true) if strategy != Strategy::Owner => {
                 return Err(Refusal::field(
@@ -248,11 +236,7 @@ fn limit_json(policy: &Policy) -> Value {
         "algorithm": limit.algorithm().name(),
         "limit": limit.units(),
         "strategy": policy.strategy.name(),
-        "on_failure": match policy.on_failure {
-            FailMode::Deny => "deny",
-            FailMode::Allow => "allow",
-            FailMode::Owner => "owner",
-        },
+        "on_failure": policy.on_failure.name(),
     });
     if policy.strategy == Strategy::Owner {
         json["keep"] = limit.keep().into();

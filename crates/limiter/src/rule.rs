@@ -104,7 +104,7 @@ pub mod accepted {
     pub const BURST: &str = "a whole number from 1 to 2147483647";
     /// [`anchor`](super::RuleText::anchor).
     pub const ANCHOR: &str = "epoch, first_hit, day, week, month or year";
-    /// `zone`.
+    /// [`zone`](field@super::RuleText::zone).
     pub const ZONE: &str = "a name of the IANA time zone database, such as \"Europe/Vienna\"";
     /// [`per`](super::RuleText::per).
     pub const PER: &str = crate::span::ACCEPTED;
@@ -128,6 +128,18 @@ pub struct Places {
     pub zone: &'static str,
 }
 
+impl Places {
+    /// Each part is called what [`RuleText`] calls it.
+    pub const PLAIN: Self = Self {
+        algorithm: "algorithm",
+        limit: "limit",
+        per: "per",
+        burst: "burst",
+        anchor: "anchor",
+        zone: "zone",
+    };
+}
+
 impl RuleText<'_> {
     /// The limit that this describes.
     ///
@@ -140,16 +152,16 @@ impl RuleText<'_> {
         })?;
         let word = self.anchor_word(places)?;
         let zone = self.zone(places, word)?;
-        let per = match (self.per, word) {
+        let refused_per =
+            || Refusal::field(places.per, self.per.unwrap_or_default(), span::ACCEPTED);
+        let period = match (self.per, word) {
             (Some(per), AnchorWord::Unit(_)) => {
                 return Err(Refusal::field(places.per, per, PERIODLESS));
             }
-            (None, AnchorWord::Unit(unit)) => span::format(unit.longest()),
-            (Some(per), _) => per.to_owned(),
+            (None, AnchorWord::Unit(unit)) => unit.longest(),
+            (Some(per), _) => span::parse(per).ok_or_else(refused_per)?,
             (None, _) => return Err(Refusal::missing(places.per, span::ACCEPTED)),
         };
-        let refused_per = || Refusal::field(places.per, &*per, span::ACCEPTED);
-        let period = span::parse(&per).ok_or_else(refused_per)?;
         let refused = |error: LimitError| match error {
             LimitError::Units { given, .. } => {
                 Refusal::field(places.limit, given, error.accepted())
@@ -204,15 +216,6 @@ mod tests {
         limit.into()
     }
 
-    const PLACES: Places = Places {
-        algorithm: "algorithm",
-        limit: "limit",
-        per: "per",
-        burst: "burst",
-        anchor: "anchor",
-        zone: "zone",
-    };
-
     fn text<'a>(per: Option<&'a str>, anchor: &'a str, zone: Option<&'a str>) -> RuleText<'a> {
         RuleText {
             algorithm: "fixed_window",
@@ -226,13 +229,13 @@ mod tests {
 
     #[test]
     fn a_calendar_takes_the_place_of_the_period() {
-        let limit = text(None, "month", Some("Europe/Vienna")).limit(&PLACES);
+        let limit = text(None, "month", Some("Europe/Vienna")).limit(&Places::PLAIN);
         let calendar = quota::Calendar {
             unit: quota::CalendarUnit::Month,
             zone: "Europe/Vienna".parse().unwrap(),
         };
         assert_eq!(limit.unwrap(), Limit::of_calendar(5, calendar).unwrap());
-        let utc = text(None, "day", None).limit(&PLACES).unwrap();
+        let utc = text(None, "day", None).limit(&Places::PLAIN).unwrap();
         let zone = utc.anchor().calendar().unwrap().zone;
         assert_eq!(zone.name(), "UTC");
         let rules = Rules::new("default".into());
@@ -257,7 +260,7 @@ mod tests {
                 "anchor",
             ),
         ] {
-            let refused = text.limit(&PLACES).unwrap_err();
+            let refused = text.limit(&Places::PLAIN).unwrap_err();
             assert_eq!(refused.at_field(), Some(field), "{text:?}: {refused:?}");
             assert!(refused.accepted().is_some(), "{refused:?}");
         }
