@@ -19,6 +19,25 @@ pub enum FailMode {
 }
 
 impl FailMode {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Deny, Self::Allow, Self::Owner];
+
+    /// Its name in files and answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Allow => "allow",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+
     /// The answer to a hit of `cost` that ended in `error`.
     ///
     /// Allowing tells nothing about the state: `remaining` is 0 and the spans are zero. A cost above the burst never
@@ -62,6 +81,18 @@ mod tests {
 
     fn limit() -> Limit {
         Limit::new(Algorithm::Gcra, 5, Nanos::from_secs(1)).unwrap()
+    }
+
+    #[test]
+    fn each_is_found_by_its_name() {
+        for mode in FailMode::ALL {
+            assert_eq!(FailMode::named(mode.name()), Some(mode));
+        }
+        assert_eq!(
+            FailMode::ALL.map(FailMode::name),
+            ["deny", "allow", "owner"]
+        );
+        assert_eq!(FailMode::named("maybe"), None);
     }
 
     #[test]

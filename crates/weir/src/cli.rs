@@ -249,12 +249,7 @@ fn skew(text: &str) -> Result<f64, String> {
 }
 
 fn fail_mode(text: &str) -> Result<FailMode, String> {
-    match text {
-        "deny" => Ok(FailMode::Deny),
-        "allow" => Ok(FailMode::Allow),
-        "owner" => Ok(FailMode::Owner),
-        _ => Err("none of deny, allow, owner".to_owned()),
-    }
+    FailMode::named(text).ok_or_else(|| "none of deny, allow, owner".to_owned())
 }
 
 /// How to reach a running node.

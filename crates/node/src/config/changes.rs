@@ -45,11 +45,7 @@ fn facts(policy: &Policy) -> Vec<Fact> {
     let strategy = policy.strategy;
     let is_default = strategy == Strategy::Owner;
     facts.push(fact("strategy", strategy.name().to_owned(), is_default));
-    let on_failure = match policy.on_failure {
-        FailMode::Deny => "deny",
-        FailMode::Allow => "allow",
-        FailMode::Owner => "owner",
-    };
+    let on_failure = policy.on_failure.name();
     let is_usual = strategy != Strategy::Owner || limit.keeps_as_usual();
     facts.push(fact("keep", limit.keep().to_string(), is_usual));
     let is_default = policy.on_failure == FailMode::Deny;

@@ -170,11 +170,7 @@ fn read_on_failure(
     let Some(given) = table.string("on_failure", problems) else {
         return Some(FailMode::Deny);
     };
-    let words = [
-        ("deny", FailMode::Deny),
-        ("allow", FailMode::Allow),
-        ("owner", FailMode::Owner),
-    ];
+    let words = FailMode::ALL.map(|mode| (mode.name(), mode));
     let mode = problems.choose(&given, &words)?;
     if mode == FailMode::Owner && strategy.is_some_and(|strategy| strategy != Strategy::Redis) {
         problems.bad_value(

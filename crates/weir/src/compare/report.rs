@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use coordinator::FailMode;
 use serde_json::{Value, json};
 
 use super::facts::{Part, Slot};
@@ -22,11 +21,7 @@ pub(crate) fn json(comparison: &Comparison) -> String {
             "keys": workload.keys,
             "skew": workload.skew,
             "limit": workload.limit,
-            "on_failure": match workload.on_failure {
-                FailMode::Deny => "deny",
-                FailMode::Allow => "allow",
-                FailMode::Owner => "owner",
-            },
+            "on_failure": workload.on_failure.name(),
         },
         "machine": {
             "cores": comparison.machine.cores,

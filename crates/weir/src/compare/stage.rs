@@ -245,10 +245,10 @@ fn largest(cluster: &Value) -> Option<usize> {
 /// machine a node may start before it has an answer of Redis; the stage has not settled until it does.
 fn config(strategy: Strategy, workload: &Workload, redis: Option<&Redis>) -> String {
     let on_failure = match (workload.on_failure, strategy) {
-        (FailMode::Allow, _) => "allow",
-        (FailMode::Owner, Strategy::Redis) => "owner",
-        (FailMode::Owner | FailMode::Deny, _) => "deny",
+        (FailMode::Owner, Strategy::Owner | Strategy::Local | Strategy::Raft) => FailMode::Deny,
+        (mode, _) => mode,
     };
+    let on_failure = on_failure.name();
     let limit = format!(
         "[[limit]]\nname = \"{LIMIT}\"\nalgorithm = \"gcra\"\nlimit = {}\nper = \"365d\"\nstrategy = \"{}\"\n\
          on_failure = \"{on_failure}\"\n",
