@@ -28,7 +28,6 @@ impl Cluster {
             Err(poisoned) => self.restart_membership(now, poisoned.into_inner()),
         };
         let membership = guard.as_mut()?;
-        let before = self.inner.slots.world.load_full();
         let result = act(membership, now);
         let mut effects = Vec::new();
         while let Some(effect) = membership.next_effect() {
@@ -36,7 +35,7 @@ impl Cluster {
         }
         // Published before any answer leaves: a grant must be known here before it is used there.
         let view_changed = effects.contains(&Effect::ViewChanged);
-        let is_news = self.publish(membership, view_changed);
+        let news = self.publish(membership, view_changed);
         if effects.contains(&Effect::RosterChanged) {
             self.dial(membership);
         }
@@ -64,13 +63,13 @@ impl Cluster {
                 Effect::ViewChanged | Effect::RosterChanged => {}
             }
         }
-        if view_changed || is_news {
+        if view_changed || news.is_some() {
             let world = self.inner.slots.world.load();
             tracing::info!(view = %format_args!("{:016x}", world.view.digest()), members = world.view.members().len(), "view changed");
-            self.tell_of_members(&before.view, &world.view);
             self.inner.view_changes.send_replace(());
         }
-        if is_news {
+        if let Some([before, now]) = news {
+            self.log_members(&before, &now);
             // Last, and under no lock: it waits for whoever works with the records.
             self.tell_members();
         }
@@ -99,8 +98,8 @@ impl Cluster {
         guard
     }
 
-    /// Returns whether there is another view than before.
-    fn publish(&self, membership: &Membership, view_changed: bool) -> bool {
+    /// Returns the view before and the one now, if that is another.
+    fn publish(&self, membership: &Membership, view_changed: bool) -> Option<[View; 2]> {
         let old = self.inner.slots.world.load();
         let view = membership.view().clone();
         if 1 < view.members().len() {
@@ -108,11 +107,11 @@ impl Cluster {
         }
         if !self.inner.joined.load(Ordering::Acquire) {
             // Whom it joined has not answered yet: a newcomer alone must not take every shard for its own.
-            return false;
+            return None;
         }
         // And those that came into a new cluster with it may know better than it does.
         if old.orders.is_empty() && !self.has_begun(self.inner.clock.now().boot, &view) {
-            return false;
+            return None;
         }
         let is_news = view_changed || old.orders.is_empty();
         let orders = if is_news {
@@ -120,13 +119,14 @@ impl Cluster {
         } else {
             Arc::clone(&old.orders)
         };
+        let news = is_news.then(|| [old.view.clone(), view.clone()]);
         let leases = membership.leases().clone();
         self.inner.slots.publish(World {
             view,
             leases,
             orders,
         });
-        is_news
+        news
     }
 
     /// Dials those who belong and the addresses given with `--join`, and nobody else.

@@ -9,7 +9,7 @@ use super::slots::SHARDS;
 
 impl Cluster {
     /// Tells of the members that this node sees no more, and of those that it sees anew.
-    pub(super) fn tell_of_members(&self, before: &View, now: &View) {
+    pub(super) fn log_members(&self, before: &View, now: &View) {
         let me = self.inner.me;
         let differ = |these: &'_ View, those: &View| -> Vec<Seen> {
             let others = these.members().iter().filter(|seen| seen.replica != me);
@@ -19,7 +19,7 @@ impl Cluster {
         for lost in differ(before, now) {
             let has_successor = now.members().iter().any(|seen| seen.name == lost.name);
             if !has_successor {
-                self.tell_of_lost(&lost);
+                self.log_lost(&lost);
             }
         }
         for Seen { name, replica, .. } in differ(now, before) {
@@ -27,7 +27,7 @@ impl Cluster {
         }
     }
 
-    fn tell_of_lost(&self, lost: &Seen) {
+    fn log_lost(&self, lost: &Seen) {
         let owns = |&shard: &u16| self.inner.slots.owner(ShardId(shard)) == Some(lost.replica);
         let (node, shards) = (&lost.name, (0..SHARDS).filter(owns).count());
         match self.standing_of(lost.replica) {
