@@ -5,6 +5,7 @@
 
 mod account;
 mod cluster;
+mod disk;
 mod envoy;
 mod http;
 mod load;
@@ -16,6 +17,7 @@ mod wait;
 
 pub use self::account::{Account, account};
 pub use self::cluster::{Cluster, MemberView, View};
+pub use self::disk::SmallDisk;
 pub use self::envoy::{Envoy, free_address, get as envoy_get};
 pub use self::http::{Client, Response};
 pub use self::load::{Hit, Load, Outcome, Target, at_once, spend};

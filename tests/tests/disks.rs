@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::{Cluster, Node, eventually};
+use e2e::{Cluster, Node, SmallDisk, eventually};
 use serde_json::json;
 
 const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
@@ -131,27 +131,6 @@ fn a_directory_that_is_not_for_this_node_is_refused_with_exit_2_and_left_alone()
     assert!(log.contains("is damaged"), "{log}");
 }
 
-/// A file system of its own. Unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn at(path: PathBuf) -> Self {
-        fs::create_dir_all(&path).expect("a folder");
-        let mut mount = Command::new("mount");
-        let mounted = mount
-            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
-            .arg(&path);
-        assert!(mounted.status().expect("mount").success());
-        Self(path)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 /// Decisions go on, whoever sets a limit is told who has not kept it, and all of it is kept once there is room.
 #[test]
 fn a_full_disk_stops_no_decision_and_takes_what_it_missed_when_there_is_room() {
@@ -160,7 +139,7 @@ fn a_full_disk_stops_no_decision_and_takes_what_it_missed_when_there_is_room() {
     start(&mut cluster, NAMES[0]);
     let node = &cluster.nodes[0];
     assert_eq!(set(node, "before", 7), None);
-    let filler = disk.0.join("filler");
+    let filler = disk.path().join("filler");
     let mut rest = Command::new("dd");
     let rest = rest
         .arg("if=/dev/zero")

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use e2e::{Cluster, Node, Options, Starting, eventually};
+use e2e::{Cluster, Node, Options, SmallDisk, Starting, eventually};
 
 const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
 
@@ -228,27 +228,6 @@ fn under_quorum_a_minority_of_the_last_members_decides_nothing() {
     }
 }
 
-/// A file system of its own. Unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn at(path: PathBuf) -> Self {
-        fs::create_dir_all(&path).expect("a folder");
-        let mut mount = Command::new("mount");
-        let mounted = mount
-            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
-            .arg(&path);
-        assert!(mounted.status().expect("mount").success());
-        Self(path)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 /// Decisions go on, it is counted and told, and all of it is kept once there is room.
 #[test]
 fn a_full_disk_stops_no_decision_and_takes_what_it_missed_when_there_is_room() {
@@ -265,7 +244,7 @@ fn a_full_disk_stops_no_decision_and_takes_what_it_missed_when_there_is_room() {
             .and_then(|number| number.parse().ok())
             .unwrap_or(0)
     };
-    let filler = disk.0.join("filler");
+    let filler = disk.path().join("filler");
     let mut fill = Command::new("dd");
     let fill = fill
         .arg("if=/dev/zero")
