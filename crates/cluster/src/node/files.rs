@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::Cluster;
 use super::calls::Peer;
-use super::join::{Question, decode, encode};
+use super::questions::{Question, decode, encode};
 use crate::wire;
 
 /// Between two rounds: files that differ are found out within two seconds.

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use delta_crdt::ReplicaId;
-use membership::{Membership, Message, NameVerdict, Settings, Status};
-use quota::{BootNanos, KeyHasher};
-use serde::{Deserialize, Serialize};
+use membership::{Membership, Message, Settings, Status};
+use quota::KeyHasher;
 use store::Store;
 use supervisor::Supervisor;
 use tokio::net::TcpListener;
@@ -28,12 +27,13 @@ use super::liveness::member_of;
 use super::memory::Memory;
 use super::metrics::NodeMetrics;
 use super::pulse::{self, Pulse};
+use super::questions::Gatekeeper;
 use super::quorum::QuorumWatch;
 use super::skew::Skew;
 use super::slots::{SHARDS, Slots};
 use super::{Cluster, ClusterConfig, Inner, PASSING_ON_MAX, RELAYING_MAX, WAITING_MAX};
 use crate::clock::Clock;
-use crate::control::{Control, ControlError, GatewayHandler};
+use crate::control::{Control, ControlError};
 use crate::discovery::{Announcement, Neighbours};
 use crate::wire;
 use transport::Transport;
@@ -83,37 +83,6 @@ pub enum JoinError {
         at: String,
         /// Why.
         reason: Refusal,
-    },
-}
-
-/// What nodes ask each other on the control plane.
-#[derive(Serialize, Deserialize)]
-pub(super) enum Question {
-    /// Let me in under this name.
-    Join { name: String },
-    /// What does your file say of limits? The asker knows files with these sums. For peers of protocol 3 and later.
-    File { known: Vec<u64> },
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) enum Answer {
-    /// Join under this incarnation; these belong.
-    Granted {
-        incarnation: u64,
-        roster: Vec<u8>,
-        /// An empty list. Nodes of the format before put limits here, which a newcomer gets from the catalogue now.
-        key_limits: Vec<u8>,
-    },
-    /// Somebody answers under the name.
-    Taken,
-    /// The old holder is being asked: ask again.
-    Asking,
-    /// The asked is a newcomer itself. Said by the first builds, which tell nothing of their intentions.
-    Joining,
-    /// The asked is a newcomer itself: whether it would found a cluster, and whom it follows.
-    Newcomer {
-        founds: bool,
-        follows: Option<String>,
     },
 }
 
@@ -444,53 +413,6 @@ impl Cluster {
     }
 }
 
-/// Answers on the control plane.
-struct Gatekeeper(Cluster);
-
-impl GatewayHandler for Gatekeeper {
-    async fn asked(&self, from: Hello, question: Vec<u8>) -> Vec<u8> {
-        let cluster = &self.0;
-        let name = match decode(&question) {
-            Some(Question::Join { name }) => name,
-            Some(Question::File { known }) => return cluster.inner.files.answer(&known),
-            None => {
-                tracing::warn!(peer = %from.name, "a question that is not understood");
-                return Vec::new();
-            }
-        };
-        let verdict = cluster.with_membership(|membership, now: BootNanos| {
-            membership.on_name_wanted(now, &name, &from.cluster)
-        });
-        let answer = match verdict {
-            None => cluster.as_newcomer(),
-            Some(NameVerdict::Taken) => Answer::Taken,
-            Some(NameVerdict::Asking) => Answer::Asking,
-            Some(NameVerdict::Granted { incarnation }) => {
-                tracing::info!(name, incarnation, "let in");
-                let roster = cluster.with_membership(|membership, _| {
-                    wire::encode_roster(&membership.roster().facts())
-                });
-                Answer::Granted {
-                    incarnation,
-                    roster: roster.unwrap_or_default().to_vec(),
-                    key_limits: encode(&Vec::<u8>::new()),
-                }
-            }
-        };
-        let dead = cluster.with_membership(|membership, now| membership.presumed_dead(now));
-        let more = More {
-            dead: dead.unwrap_or_default(),
-            remembers: cluster.remembers_members(),
-        };
-        encode_answer(&answer, &more)
-    }
-
-    fn told(&self, from: Hello, word: Vec<u8>) {
-        // A limit that was set at a node of the format before: what these tell of limits is not understood any more.
-        tracing::warn!(node = %from.name, bytes = word.len(), "a limit set at a node of an older version, ignored");
-    }
-}
-
 /// Takes the listener over: it is never closed and bound again, so that nobody else gets its port in between.
 fn transport_on(
     listener: std::net::TcpListener,
@@ -528,73 +450,9 @@ fn announce(config: &ClusterConfig, me: &Hello) -> (Option<Neighbours>, Option<A
     }
 }
 
-pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_allocvec(value).expect("these values have a serial form")
-}
-
-/// What is told behind an answer: a node of the format before reads no further than what it knows.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(super) struct More {
-    /// Whom the asked holds for dead.
-    pub(super) dead: Vec<ReplicaId>,
-    /// The asked is a newcomer, and remembers who was in the cluster before.
-    pub(super) remembers: bool,
-}
-
-fn encode_answer(answer: &Answer, more: &More) -> Vec<u8> {
-    let dead: Vec<u32> = more.dead.iter().map(|replica| replica.0).collect();
-    [encode(answer), encode(&dead), encode(&more.remembers)].concat()
-}
-
-/// What [`encode_answer`] encoded. A node of an earlier format says less.
-pub(super) fn decode_answer(bytes: &[u8]) -> Option<(Answer, More)> {
-    let (answer, rest) = postcard::take_from_bytes(bytes).ok()?;
-    let (dead, rest): (Vec<u32>, _) = postcard::take_from_bytes(rest).unwrap_or_default();
-    let more = More {
-        dead: dead.into_iter().map(ReplicaId).collect(),
-        remembers: decode(rest).unwrap_or_default(),
-    };
-    Some((answer, more))
-}
-
-pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    postcard::from_bytes(bytes).ok()
-}
-
 /// A replica id that no other incarnation of any node has: random, and never 0, which stands for nobody.
 fn fresh_replica() -> ReplicaId {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).expect("the operating system has randomness");
     ReplicaId(u32::from_ne_bytes(bytes).max(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_and_those_of_earlier_formats_are_read_by_each_other() {
-        let first = encode(&Answer::Taken);
-        let read = decode_answer(&first);
-        assert!(matches!(read, Some((Answer::Taken, more)) if more == More::default()));
-        let dead = vec![ReplicaId(7), ReplicaId(0xffff_ffff)];
-        let raw: Vec<u32> = dead.iter().map(|replica| replica.0).collect();
-        let before = [encode(&Answer::Taken), encode(&raw)].concat();
-        let told = More {
-            dead: dead.clone(),
-            remembers: false,
-        };
-        let read = decode_answer(&before);
-        assert!(matches!(read, Some((Answer::Taken, more)) if more == told));
-        let told = More {
-            remembers: true,
-            ..told
-        };
-        let now = encode_answer(&Answer::Asking, &told);
-        assert!(matches!(decode(&now), Some(Answer::Asking)));
-        let (_, rest): (Answer, _) = postcard::take_from_bytes(&now).unwrap();
-        assert_eq!(decode(rest), Some(raw));
-        let read = decode_answer(&now);
-        assert!(matches!(read, Some((Answer::Asking, more)) if more == told));
-    }
 }

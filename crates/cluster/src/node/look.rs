@@ -7,7 +7,8 @@ use futures_util::StreamExt as _;
 use membership::{Founding, FoundingRules, FoundingStep, Member, Silence, View};
 use quota::{BootNanos, Nanos};
 
-use super::join::{Answer, Found, JoinError, Question, decode_answer, encode};
+use super::join::{Found, JoinError};
+use super::questions::{Answer, Question, decode_answer, encode};
 use super::{Cluster, ClusterConfig};
 use crate::control::AskError;
 use crate::discovery::{self, Neighbours, Seed};

@@ -26,6 +26,7 @@ mod memory;
 mod metrics;
 mod news;
 mod pulse;
+mod questions;
 mod quorum;
 mod skew;
 mod slots;
