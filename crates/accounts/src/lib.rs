@@ -1,0 +1,23 @@
+//! Whose limits they are: tenants with their plans, and what they prove themselves with.
+//!
+//! Values and rules, no HTTP and no storage. Random bytes and the time are arguments; what is drawn or read is drawn or read
+//! before a value is made, so that a record is the same on every node.
+//!
+//! - A [`Tenant`] is a namespace with a name, a [plan](Plan) and a [`Status`].
+//! - An [`ApiKey`] is what is known of a credential; the credential itself is a [`Credential`], shown once and kept as its hash.
+//!
+//! Two versions of a value that did not see each other become one by its `meet`: the one that grants less, field by field.
+
+mod api_key;
+mod id;
+mod plan;
+mod scope;
+mod tenant;
+mod time;
+
+pub use api_key::{ApiKey, ApiKeyId, ApiKeyState, Credential, Hint, NoApiKeyId, SecretHash};
+pub use id::{IdError, TenantId};
+pub use plan::{NoPlanName, Plan, PlanName, Plans, PlansError, REQUESTS_PER_DAY_MAX};
+pub use scope::{NoScope, SCOPES_ACCEPTED, Scope, Scopes};
+pub use tenant::{Dated, NoTenantName, Status, Tenant, TenantName};
+pub use time::{NoTime, UnixSecs};

@@ -1,0 +1,232 @@
+//! Who has limits of their own.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::{PlanName, UnixSecs};
+
+/// A value, and when it was set: of two that did not see each other the newer stays.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dated<T> {
+    set_at: UnixSecs,
+    value: T,
+}
+
+impl<T> Dated<T> {
+    /// `value`, set then.
+    pub const fn new(set_at: UnixSecs, value: T) -> Self {
+        Self { set_at, value }
+    }
+
+    /// When it was set.
+    pub const fn set_at(&self) -> UnixSecs {
+        self.set_at
+    }
+
+    /// What it is.
+    pub const fn get(&self) -> &T {
+        &self.value
+    }
+
+    /// The same value; or another, set now.
+    pub fn set(&mut self, now: UnixSecs, value: T)
+    where
+        T: PartialEq,
+    {
+        if self.value != value {
+            *self = Self::new(now, value);
+        }
+    }
+}
+
+impl<T: Clone + Ord> Dated<T> {
+    /// Of two that were set in the same second the greater, so that it is the same one everywhere.
+    pub(crate) fn newer(&self, other: &Self) -> Self {
+        let by = |dated: &Self| (dated.set_at, dated.value.clone());
+        match by(self) < by(other) {
+            true => other.clone(),
+            false => self.clone(),
+        }
+    }
+}
+
+/// What people call a tenant: 1 to 64 printable characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct TenantName(Arc<str>);
+
+/// Not a name of a tenant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("1 to 64 printable characters")]
+pub struct NoTenantName;
+
+impl TenantName {
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TenantName {
+    type Err = NoTenantName;
+
+    fn from_str(text: &str) -> Result<Self, NoTenantName> {
+        let is_short = (1..=64).contains(&text.chars().count());
+        let is_visible = !text.trim().is_empty() && !text.chars().any(char::is_control);
+        (is_short && is_visible)
+            .then(|| Self(text.into()))
+            .ok_or(NoTenantName)
+    }
+}
+
+/// What a tenant may do at all. The later of these wins over the earlier where neither change saw the other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Status {
+    /// Everything that its plan allows.
+    Active,
+    /// Nothing, and whoever asks is told so.
+    Suspended,
+    /// Nothing: its API keys are as if they had never been.
+    Closed,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Active, Self::Suspended, Self::Closed];
+
+    /// Its name, which is stable.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Who has limits of their own: a namespace with a name, a plan and a status.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tenant {
+    /// What people call it.
+    pub name: Dated<TenantName>,
+    /// The plan that an operator gave it. `None`: that of no subscription.
+    pub plan: Dated<Option<PlanName>>,
+    /// The requests of a day that an operator gave it. `None`: those of its plan.
+    pub requests_per_day: Dated<Option<u32>>,
+    /// What it may do at all.
+    pub status: Status,
+    /// When it was made. Never changes.
+    pub made_at: UnixSecs,
+}
+
+impl Tenant {
+    /// A new one, with everything as its plan says.
+    #[must_use]
+    pub const fn new(now: UnixSecs, name: TenantName) -> Self {
+        Self {
+            name: Dated::new(now, name),
+            plan: Dated::new(now, None),
+            requests_per_day: Dated::new(now, None),
+            status: Status::Active,
+            made_at: now,
+        }
+    }
+
+    /// What two versions say together: the stricter status, and of the rest the newer, one by one.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        Self {
+            name: self.name.newer(&other.name),
+            plan: self.plan.newer(&other.plan),
+            requests_per_day: self.requests_per_day.newer(&other.requests_per_day),
+            status: self.status.max(other.status),
+            made_at: self.made_at.min(other.made_at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn dated<T: fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Dated<T>> {
+        (0..3_u64, value).prop_map(|(at, value)| Dated::new(UnixSecs::new(at), value))
+    }
+
+    fn versions() -> impl Strategy<Value = Tenant> {
+        let name = "[ab]".prop_map(|name| name.parse().unwrap());
+        let plan = prop::option::of("[ab]".prop_map(|name| name.parse().unwrap()));
+        let status = (0..3_usize).prop_map(|status| Status::ALL[status]);
+        (
+            dated(name),
+            dated(plan),
+            dated(prop::option::of(1..3_u32)),
+            status,
+        )
+            .prop_map(|(name, plan, requests_per_day, status)| Tenant {
+                name,
+                plan,
+                requests_per_day,
+                status,
+                made_at: UnixSecs::new(1),
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn versions_meet_in_any_order(a in versions(), b in versions(), c in versions()) {
+            prop_assert_eq!(a.meet(&b), b.meet(&a));
+            prop_assert_eq!(a.meet(&b).meet(&c), a.meet(&b.meet(&c)));
+            prop_assert_eq!(a.meet(&a), a.clone());
+            prop_assert!(a.status <= a.meet(&b).status);
+        }
+    }
+
+    #[test]
+    fn each_field_is_that_of_its_newest_change() {
+        let at = UnixSecs::new;
+        let made = Tenant::new(at(1), "Acme".parse().unwrap());
+        let (mut renamed, mut given) = (made.clone(), made);
+        renamed.name.set(at(5), "Acme Ltd".parse().unwrap());
+        given.plan.set(at(4), Some("pro".parse().unwrap()));
+        given.status = Status::Suspended;
+        let met = renamed.meet(&given);
+        assert_eq!(met.name.get().as_str(), "Acme Ltd");
+        assert_eq!(met.plan.get().as_ref().map(PlanName::as_str), Some("pro"));
+        assert_eq!(met.status, Status::Suspended);
+    }
+
+    #[test]
+    fn what_is_set_to_the_same_was_not_set() {
+        let mut dated = Dated::new(UnixSecs::new(1), 7);
+        dated.set(UnixSecs::new(2), 7);
+        assert_eq!(dated.set_at(), UnixSecs::new(1));
+        dated.set(UnixSecs::new(2), 8);
+        assert_eq!((dated.set_at(), *dated.get()), (UnixSecs::new(2), 8));
+    }
+
+    #[test]
+    fn a_name_can_be_seen() {
+        for (name, is_one) in [
+            ("Acme", true),
+            (&"é".repeat(64), true),
+            ("<script>", true),
+            ("", false),
+            (" ", false),
+            ("a\u{7}", false),
+            (&"a".repeat(65), false),
+        ] {
+            assert_eq!(name.parse::<TenantName>().is_ok(), is_one, "{name}");
+        }
+    }
+}
