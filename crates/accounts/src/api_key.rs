@@ -20,9 +20,17 @@ const LENGTH: usize = PREFIX.len() + ID_LENGTH + SECRET_LENGTH + CHECK_LENGTH;
 
 const SYMBOLS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Random bytes that a credential is drawn from: 16 bits for each symbol, so that none is likelier than another by more
-/// than a thousandth.
+/// Random bytes that a credential is drawn from.
 pub(crate) const RANDOM_BYTES: usize = 2 * (ID_LENGTH + SECRET_LENGTH);
+
+/// Symbols of `0-9A-Za-z` for random bytes: 16 bits for each, so that none is likelier than another by more than a thousandth.
+pub(crate) fn spell(random: &[u8], symbols: &mut [u8]) {
+    let (pairs, _) = random.as_chunks::<2>();
+    for (symbol, pair) in symbols.iter_mut().zip(pairs) {
+        let scaled = u32::from(u16::from_le_bytes(*pair)) * SYMBOLS.len() as u32;
+        *symbol = SYMBOLS[(scaled >> 16) as usize];
+    }
+}
 
 /// Names an API key. No secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,11 +98,7 @@ impl Credential {
     pub fn draw(random: &[u8; 88]) -> Self {
         const { assert!(RANDOM_BYTES == 88) };
         let mut symbols = [0; ID_LENGTH + SECRET_LENGTH];
-        let (pairs, _) = random.as_chunks::<2>();
-        for (symbol, pair) in symbols.iter_mut().zip(pairs) {
-            let scaled = u32::from(u16::from_le_bytes(*pair)) * SYMBOLS.len() as u32;
-            *symbol = SYMBOLS[(scaled >> 16) as usize];
-        }
+        spell(random, &mut symbols);
         let (id, secret) = symbols.split_at(ID_LENGTH);
         Self {
             id: ApiKeyId(id.try_into().expect("it was split there")),

@@ -5,11 +5,14 @@
 //!
 //! - A [`Tenant`] is a namespace with a name, a [plan](Plan) and a [`Status`].
 //! - An [`ApiKey`] is what is known of a credential; the credential itself is a [`Credential`], shown once and kept as its hash.
+//! - An [`OperatorToken`] is what whoever can read the cookie of the cluster proves that with.
 //!
 //! Two versions of a value that did not see each other become one by its `meet`: the one that grants less, field by field.
 
 mod api_key;
+mod derive;
 mod id;
+mod operator;
 mod plan;
 mod scope;
 mod tenant;
@@ -17,6 +20,7 @@ mod time;
 
 pub use api_key::{ApiKey, ApiKeyId, ApiKeyState, Credential, Hint, NoApiKeyId, SecretHash};
 pub use id::{IdError, TenantId};
+pub use operator::OperatorToken;
 pub use plan::{NoPlanName, Plan, PlanName, Plans, PlansError, REQUESTS_PER_DAY_MAX};
 pub use scope::{NoScope, SCOPES_ACCEPTED, Scope, Scopes};
 pub use tenant::{Dated, NoTenantName, Status, Tenant, TenantName};

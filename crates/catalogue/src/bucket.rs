@@ -109,13 +109,13 @@ impl Sums {
     }
 }
 
-/// The hash of one record: of the write that it holds, then of those that it has seen. Places are keyed hashes already, so that nobody outside can choose what meets here.
+/// The hash of one record: of the writes that it holds, then of those that it has seen. Places are keyed hashes already, so that nobody outside can choose what meets here.
 fn record_hash(place: Place, record: &Record) -> u64 {
     let mut hasher = SipHasher13::new();
     let place = place.hash.get();
     hasher.write_u64((place >> 64) as u64);
     hasher.write_u64(place as u64);
-    for stamp in std::iter::once(record.stamp()).chain(record.seen().iter()) {
+    for stamp in record.stamps().chain(record.seen().iter()) {
         hasher.write_u64(stamp.time());
         hasher.write_u32(stamp.incarnation().0);
     }

@@ -1,20 +1,39 @@
 //! What a record says, by kind.
 
+use std::sync::Arc;
+
+use accounts::{ApiKey, Tenant};
 use coordinator::{FailMode, Strategy};
 use quota::{Algorithm, Limit};
 
 /// What a record is about. Names are unique within kind and namespace.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Kind {
-    /// A limit by name, as one of the file. Of two edits that did not see each other the newer stays, whole.
+    /// A limit by name, as one of the file.
     Limit,
-    /// A limit for one key: its name is the key. As above.
+    /// A limit for one key: its name is the key.
     KeyLimit,
+    /// A tenant: its name is its id. In the namespace [`SERVICE`].
+    Tenant,
+    /// An API key: its name is its id. In the namespace [`SERVICE`], and listed in that of its tenant.
+    ApiKey,
+}
+
+/// The namespace of records that are found by an id alone, whosever they are.
+pub const SERVICE: &str = "@service";
+
+/// What becomes of two writes of which neither had seen the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// The newer stays, whole.
+    Newer,
+    /// Both count, and whatever either forbids is forbidden.
+    GrantsLess,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Limit, Self::KeyLimit];
+    pub const ALL: [Self; 4] = [Self::Limit, Self::KeyLimit, Self::Tenant, Self::ApiKey];
 
     /// Its name in logs, metrics, and under the hash of an address: fixed.
     #[must_use]
@@ -22,6 +41,26 @@ impl Kind {
         match self {
             Self::Limit => "limit",
             Self::KeyLimit => "key_limit",
+            Self::Tenant => "tenant",
+            Self::ApiKey => "api_key",
+        }
+    }
+
+    /// What becomes of two writes of a record of this kind of which neither had seen the other.
+    #[must_use]
+    pub const fn rule(self) -> Rule {
+        match self {
+            Self::Limit | Self::KeyLimit => Rule::Newer,
+            Self::Tenant | Self::ApiKey => Rule::GrantsLess,
+        }
+    }
+
+    /// The namespace of the addresses of what is listed in `namespace`.
+    #[must_use]
+    pub const fn namespace(self, namespace: &str) -> &str {
+        match self {
+            Self::Limit | Self::KeyLimit => namespace,
+            Self::Tenant | Self::ApiKey => SERVICE,
         }
     }
 }
@@ -33,6 +72,10 @@ pub enum Content {
     Limit(NamedLimit),
     /// Of a [`Kind::KeyLimit`].
     KeyLimit(KeyLimit),
+    /// Of a [`Kind::Tenant`].
+    Tenant(Arc<Tenant>),
+    /// Of a [`Kind::ApiKey`].
+    ApiKey(Arc<ApiKey>),
 }
 
 impl Content {
@@ -42,6 +85,8 @@ impl Content {
         match self {
             Self::Limit(_) => Kind::Limit,
             Self::KeyLimit(_) => Kind::KeyLimit,
+            Self::Tenant(_) => Kind::Tenant,
+            Self::ApiKey(_) => Kind::ApiKey,
         }
     }
 
@@ -50,7 +95,7 @@ impl Content {
     pub const fn named_limit(&self) -> Option<NamedLimit> {
         match self {
             Self::Limit(limit) => Some(*limit),
-            Self::KeyLimit(_) => None,
+            _ => None,
         }
     }
 
@@ -59,7 +104,52 @@ impl Content {
     pub const fn key_limit(&self) -> Option<KeyLimit> {
         match self {
             Self::KeyLimit(limit) => Some(*limit),
-            Self::Limit(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The tenant, if it is one.
+    #[must_use]
+    pub const fn tenant(&self) -> Option<&Arc<Tenant>> {
+        match self {
+            Self::Tenant(tenant) => Some(tenant),
+            _ => None,
+        }
+    }
+
+    /// The API key, if it is one.
+    #[must_use]
+    pub const fn api_key(&self) -> Option<&Arc<ApiKey>> {
+        match self {
+            Self::ApiKey(key) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// What two writes say together that did not see each other: a removal, or what grants no more than either. In any
+    /// order and however often, it comes to the same. Of contents of [`Rule::GrantsLess`].
+    pub(crate) fn together(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        Some(match (one?, other?) {
+            (Self::Tenant(one), Self::Tenant(other)) => Self::Tenant(one.meet(&other).into()),
+            (Self::ApiKey(one), Self::ApiKey(other)) => Self::ApiKey(one.meet(&other).into()),
+            // Contents of one record are of one kind, and those of the others are never two.
+            (one, _) => one,
+        })
+    }
+
+    /// The namespace in which it is listed, if not that of its address.
+    pub(crate) fn listed_in(&self) -> Option<Arc<str>> {
+        self.api_key().map(|key| key.tenant.to_string().into())
+    }
+
+    /// About how many bytes it takes in a message: no less than it does.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            // At most some 40 bytes with everything that belongs to it.
+            Self::Limit(_) | Self::KeyLimit(_) => 64,
+            // Three names of bounded length, with their times.
+            Self::Tenant(tenant) => 96 + tenant.name.get().as_str().len(),
+            Self::ApiKey(key) => 192 + key.name.get().len() + key.made_by.len(),
         }
     }
 }

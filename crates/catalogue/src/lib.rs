@@ -1,4 +1,4 @@
-//! What people change at run time, the same on every node: named records in namespaces, today limits.
+//! What people change at run time, the same on every node: named records in namespaces, of limits, tenants and API keys.
 //!
 //! Sans-io: a [`Catalogue`] holds every record, takes changes, members, connections, messages and ticks with the time,
 //! and leaves [`Effect`]s to collect. It knows no socket, no disk and no clock; how a [`Message`] looks on a wire is its
@@ -6,7 +6,7 @@
 //!
 //! - A **record** ([`Record`]) is one content under an [`Address`] (kind, namespace, name), or its tombstone, with the
 //!   [`Stamp`] of the write and the writes that it has seen. Two records join: of two writes in sequence the later stays,
-//!   of two that did not see each other the one that the kind's rule takes.
+//!   of two that did not see each other the kind's [`Rule`] tells what becomes.
 //! - A **change** is told to every member and answered when each has confirmed it, or after a second with those who have
 //!   not ([`Effect::Settled`]).
 //! - An **exchange** finds what somebody missed: digests by bucket, and then the buckets that differ. A newcomer's first
@@ -31,10 +31,10 @@ mod told;
 
 pub use bucket::Bucket;
 pub use clock::{Clock, Stamp};
-pub use content::{Content, KeyLimit, Kind, NamedLimit};
+pub use content::{Content, KeyLimit, Kind, NamedLimit, Rule, SERVICE};
 pub use machine::{Catalogue, Change, ChangeError, ChangeId, Effect};
 pub use message::{Message, Urgency};
-pub use record::{Address, AddressError, Joined, Record};
+pub use record::{Address, AddressError, Joined, Record, Write};
 pub use records::{Place, TOMBSTONES_LIVE};
 pub use seen::Seen;
 pub use told::{Changed, NotChanged};

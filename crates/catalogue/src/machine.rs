@@ -171,9 +171,15 @@ impl Catalogue {
         namespace: &str,
         after: Option<&str>,
     ) -> impl Iterator<Item = (&Arc<str>, &Content)> + '_ {
-        let after = after.map(|name| self.records.place(kind, namespace, name));
+        let after = after.map(|name| self.records.place(kind, kind.namespace(namespace), name));
         let listed = self.records.listed(kind, namespace, after);
         listed.filter_map(|(address, record)| Some((&address.name, record.content()?)))
+    }
+
+    /// How many contents of one kind are in a namespace.
+    #[must_use]
+    pub fn count(&self, kind: Kind, namespace: &str) -> usize {
+        self.records.count(kind, namespace)
     }
 
     /// Records held, without and then with tombstones.

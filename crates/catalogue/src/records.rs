@@ -40,6 +40,8 @@ impl Place {
         bytes[0] = match self.kind {
             Kind::Limit => 0,
             Kind::KeyLimit => 1,
+            Kind::Tenant => 2,
+            Kind::ApiKey => 3,
         };
         bytes[1..].copy_from_slice(&self.hash.get().to_be_bytes());
         bytes
@@ -119,6 +121,11 @@ impl Records {
         hashes.filter_map(move |&hash| self.by_place.get(&Place { kind, hash }))
     }
 
+    /// How much stands in a namespace, of one kind.
+    pub(crate) fn count(&self, kind: Kind, namespace: &str) -> usize {
+        self.listed.of(kind, namespace).map_or(0, BTreeSet::len)
+    }
+
     /// Takes in a version of a record.
     pub(crate) fn join(&mut self, now: UnixNanos, address: Address, theirs: Record) -> Joined {
         let place = self.place_of(&address);
@@ -127,16 +134,16 @@ impl Records {
             conflict: false,
         };
         if let Some((address, record)) = self.by_place.get_mut(&place) {
-            let was_removed = record.content().is_none();
+            let was_listed = listed_in(address, record);
             self.sums.subtract(place, record);
-            let joined = record.join(theirs);
+            let joined = record.join(address.kind, theirs);
             self.sums.add(place, record);
-            let is_removed = record.content().is_none();
-            self.tombstones += usize::from(is_removed);
-            self.tombstones -= usize::from(was_removed);
-            match is_removed {
-                true => self.listed.remove(place, &address.namespace),
-                false => self.listed.add(place, &address.namespace),
+            let is_listed = listed_in(address, record);
+            self.tombstones += usize::from(is_listed.is_none());
+            self.tombstones -= usize::from(was_listed.is_none());
+            if was_listed != is_listed {
+                self.listed.remove(place, was_listed.as_ref());
+                self.listed.add(place, is_listed.as_ref());
             }
             return joined;
         }
@@ -145,10 +152,9 @@ impl Records {
             return unchanged;
         }
         self.sums.add(place, &theirs);
-        match theirs.content() {
-            Some(_) => self.listed.add(place, &address.namespace),
-            None => self.tombstones += 1,
-        }
+        let is_listed = listed_in(&address, &theirs);
+        self.listed.add(place, is_listed.as_ref());
+        self.tombstones += usize::from(is_listed.is_none());
         self.by_place.insert(place, (address, theirs));
         Joined {
             changed: true,
@@ -163,10 +169,9 @@ impl Records {
         self.listed = Listed::default();
         for (place, (address, record)) in &self.by_place {
             self.sums.add(*place, record);
-            match record.content() {
-                Some(_) => self.listed.add(*place, &address.namespace),
-                None => self.tombstones += 1,
-            }
+            let is_listed = listed_in(address, record);
+            self.listed.add(*place, is_listed.as_ref());
+            self.tombstones += usize::from(is_listed.is_none());
         }
     }
 
@@ -202,7 +207,10 @@ impl Listed {
         self.0.get(&kind)?.get(namespace)
     }
 
-    fn add(&mut self, place: Place, namespace: &Arc<str>) {
+    fn add(&mut self, place: Place, namespace: Option<&Arc<str>>) {
+        let Some(namespace) = namespace else {
+            return;
+        };
         let namespaces = self.0.entry(place.kind).or_default();
         match namespaces.get_mut(namespace) {
             Some(hashes) => hashes.insert(place.hash),
@@ -213,8 +221,8 @@ impl Listed {
         };
     }
 
-    fn remove(&mut self, place: Place, namespace: &str) {
-        let Some(namespaces) = self.0.get_mut(&place.kind) else {
+    fn remove(&mut self, place: Place, namespace: Option<&Arc<str>>) {
+        let (Some(namespace), Some(namespaces)) = (namespace, self.0.get_mut(&place.kind)) else {
             return;
         };
         if let Some(hashes) = namespaces.get_mut(namespace) {
@@ -224,6 +232,16 @@ impl Listed {
             }
         }
     }
+}
+
+/// The namespace in which a record is listed. `None`: it is a tombstone.
+fn listed_in(address: &Address, record: &Record) -> Option<Arc<str>> {
+    let content = record.content()?;
+    Some(
+        content
+            .listed_in()
+            .unwrap_or_else(|| address.namespace.clone()),
+    )
 }
 
 fn is_over(now: UnixNanos, record: &Record) -> bool {

@@ -49,12 +49,16 @@ impl Seen {
         }
     }
 
-    /// Leaves out what `held`, which stands elsewhere, says as well, what was written before `millis`, and the oldest
-    /// beyond as many as a record remembers. The last comes last, or what is left would depend on the order of joins.
-    pub(crate) fn trim(&mut self, held: Stamp, millis: u64) {
+    /// Leaves out what the record says as well by holding `held`.
+    pub(crate) fn leave_out(&mut self, held: Stamp) {
         let says_more = |stamp: &Stamp| stamp.incarnation() != held.incarnation() || held < *stamp;
-        self.0
-            .retain(|stamp| says_more(stamp) && millis <= stamp.millis());
+        self.0.retain(says_more);
+    }
+
+    /// Leaves out what was written before `millis`, and the oldest beyond as many as a record remembers. The last comes
+    /// last, or what is left would depend on the order of joins.
+    pub(crate) fn trim(&mut self, millis: u64) {
+        self.0.retain(|stamp| millis <= stamp.millis());
         if let Some(beyond) = self.0.len().checked_sub(Self::MAX + 1) {
             let mut oldest_first = self.0.clone();
             oldest_first.sort_unstable();

@@ -25,7 +25,7 @@ pub enum NotChanged {
     Joining,
     /// Somebody is of a version that cannot read it.
     #[error(
-        "nothing was changed: a node of an older version does not know windows of calendars, all are to be upgraded first"
+        "nothing was changed: a node of an older version does not know what this is, all are to be upgraded first"
     )]
     Older,
     /// The node is stopping.

@@ -8,6 +8,7 @@
 //! Decoding trusts nothing. It builds values through their checked constructors, and reserves no more memory than
 //! the bytes at hand could fill: at most eleven times as much for what is inside of an item, and [`ITEMS_MAX`] items.
 
+mod accounts;
 mod catalogue;
 mod cells;
 mod encoding;
@@ -29,9 +30,9 @@ use self::encoding::{Reader, Writer};
 pub use self::tallies::encode_told_split;
 
 /// The newest version of a frame, which is its first byte. A frame names the lowest version that can read it: version 4 is
-/// of those that say that something is kept, or is not, which no period tells. Of all others only those of
-/// [`Frame::Shards`] have changed, with version 2. (Protocol 3 adds [`Frame::Catalogue`], and protocol 4 limits whose
-/// windows follow a calendar; they change none.)
+/// of those that say that something is kept, or is not, which no period tells, and of those with tenants and API keys. Of all
+/// others only those of [`Frame::Shards`] have changed, with version 2. (Protocol 3 adds [`Frame::Catalogue`], and protocol 4
+/// limits whose windows follow a calendar; they change none.)
 ///
 /// What a peer reads is what it said in the handshake, see [`form_for`].
 pub const VERSION: u8 = 4;
@@ -63,6 +64,12 @@ pub const fn knows_relays(version: u8) -> bool {
 #[must_use]
 pub const fn knows_catalogue(version: u16) -> bool {
     3 <= version
+}
+
+/// Whether a peer with which the protocol `version` was agreed on reads tenants and API keys, as [`knows_calendars`].
+#[must_use]
+pub const fn knows_accounts(version: u16) -> bool {
+    4 <= version
 }
 
 /// Whether a peer with which the protocol `version` was agreed on reads limits whose windows follow a calendar. Others are
@@ -172,6 +179,9 @@ pub enum WireError {
     /// A limit follows the calendar of a zone that the peer has and this node has not: its time zone database is newer.
     #[error("frame names a time zone that this version does not have")]
     UnknownZone,
+    /// Of a record, by a later version. Those that came with it are none the worse for it.
+    #[error("record of a kind that this version does not know")]
+    UnknownKind,
     /// A value that this version can spell, but that cannot be.
     #[error("frame holds an impossible {what}")]
     OutOfBounds {
@@ -292,7 +302,7 @@ fn put_frame(version: u8, frame: &Frame, out: &mut BytesMut) {
         Frame::Call { id, body } => put_body(out, Kind::Call, *id, body),
         Frame::Return { id, body } => put_body(out, Kind::Return, *id, body),
         Frame::Catalogue(message) => {
-            let version = version_of(version, VERSION_BEFORE, catalogue::keeps_unusually(message));
+            let version = version_of(version, VERSION_BEFORE, catalogue::is_unusual(message));
             begin_as(out, version, Kind::Catalogue);
             catalogue::put(out, version, message);
         }
@@ -427,7 +437,7 @@ pub fn decode_roster(bytes: &[u8]) -> Result<Vec<membership::Member>, WireError>
 pub fn encode_record(address: &Address, record: &Record) -> Bytes {
     let mut bytes = BytesMut::new();
     let out = &mut Writer::new(&mut bytes);
-    let version = match catalogue::keeps_usually(record) {
+    let version = match catalogue::is_usual(address, record) {
         true => VERSION_BEFORE,
         false => VERSION,
     };

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use limiter::Access;
+
 use crate::rules::Rules;
 use crate::tls::Tls;
 
@@ -12,8 +14,8 @@ use crate::tls::Tls;
 pub struct GrpcConfig {
     /// What descriptors are held to.
     pub rules: Arc<Rules>,
-    /// When given, `ShouldRateLimit` wants `authorization: Bearer` and this in its metadata. Not empty.
-    pub api_token: Option<String>,
+    /// What `authorization` in the metadata of `ShouldRateLimit` must bring, behind `Bearer`.
+    pub access: Access,
     /// `None`: plain text.
     pub tls: Option<Tls>,
     /// How long a connection may be silent before it is asked whether it lives; it has 20 s to say so. `None`: never asked.
@@ -25,7 +27,7 @@ impl fmt::Debug for GrpcConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GrpcConfig")
             .field("rules", &self.rules)
-            .field("api_token", &self.api_token.as_ref().map(|_| ".."))
+            .field("access", &self.access)
             .field("tls", &self.tls.as_ref().map(|_| ".."))
             .field("keepalive", &self.keepalive)
             .finish()

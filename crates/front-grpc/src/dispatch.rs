@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
+use accounts::Scope;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitServiceServer;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
-use limiter::Node;
-use subtle::ConstantTimeEq as _;
+use limiter::{Access, Caller, Kind, Limiter, Node};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -42,7 +42,8 @@ pub(crate) struct Dispatch<N> {
     rate_limit: RateLimitServiceServer<Service<N>>,
     /// Health and reflection: asked rarely.
     others: Routes,
-    api_token: Option<Arc<str>>,
+    access: Access,
+    limiter: Limiter<N>,
     requests: Arc<AtomicU32>,
 }
 
@@ -51,7 +52,8 @@ impl<N> Clone for Dispatch<N> {
         Self {
             rate_limit: self.rate_limit.clone(),
             others: self.others.clone(),
-            api_token: self.api_token.clone(),
+            access: self.access.clone(),
+            limiter: self.limiter.clone(),
             requests: Arc::clone(&self.requests),
         }
     }
@@ -71,7 +73,8 @@ impl<N: Node> Dispatch<N> {
         Self {
             rate_limit: RateLimitServiceServer::new(service).max_decoding_message_size(MESSAGE_MAX),
             others: others.prepare(),
-            api_token: front.api_token.as_deref().map(Into::into),
+            access: front.access.clone(),
+            limiter: front.limiter.clone(),
             requests: Arc::default(),
         }
     }
@@ -89,8 +92,9 @@ impl<N: Node> Dispatch<N> {
             let mut others = self.others.clone();
             return Ok(Box::pin(others.call(request)));
         }
-        if let Some(token) = &self.api_token {
-            check(token, request.headers())?;
+        if !self.access.is_open() {
+            let caller = caller(&self.access, &self.limiter, request.headers())?;
+            request.extensions_mut().insert(caller);
         }
         Ok(self.rate_limit.clone().call(request))
     }
@@ -161,24 +165,36 @@ impl Future for Answering {
     }
 }
 
-/// Refuses who does not bring the token.
-fn check(token: &str, metadata: &HeaderMap) -> Result<(), Status> {
-    let missing = || {
-        Status::unauthenticated(
-            "authorization must be Bearer and the API token; nothing was counted",
-        )
-    };
-    let given = metadata.get(AUTHORIZATION).ok_or_else(missing)?.as_bytes();
-    let (scheme, given) = given
-        .split_at_checked("Bearer ".len())
-        .ok_or_else(missing)?;
-    if !scheme.eq_ignore_ascii_case(b"Bearer ") || given.trim_ascii().is_empty() {
-        return Err(missing());
-    }
-    match bool::from(given.trim_ascii().ct_eq(token.as_bytes())) {
-        true => Ok(()),
-        false => Err(Status::permission_denied(
-            "this is not the API token; nothing was counted",
-        )),
-    }
+/// Whoever asks, by what the metadata brings.
+fn caller<N: Node>(
+    access: &Access,
+    limiter: &Limiter<N>,
+    metadata: &HeaderMap,
+) -> Result<Caller<N>, Status> {
+    let mut given = metadata.get_all(AUTHORIZATION).iter();
+    let one = given.next().filter(|_| given.next().is_none());
+    let caller = access.admit(limiter, one.and_then(|header| bearer(header.as_bytes())));
+    let caller = caller.and_then(|caller| {
+        caller.needs(Scope::Check)?;
+        caller.check_ceiling()?;
+        Ok(caller)
+    });
+    caller.map_err(|refusal| {
+        let detail = match refusal.detail() {
+            detail if detail.contains("counted") => detail.to_owned(),
+            detail => format!("{detail}; nothing was counted"),
+        };
+        match refusal.kind() {
+            Kind::Unauthorized => Status::unauthenticated(detail),
+            Kind::TenantRate => Status::resource_exhausted(detail),
+            Kind::NoDecision => Status::unavailable(detail),
+            _ => Status::permission_denied(detail),
+        }
+    })
+}
+
+fn bearer(header: &[u8]) -> Option<&[u8]> {
+    let (scheme, given) = header.split_at_checked("Bearer ".len())?;
+    let given = given.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"Bearer ") && !given.is_empty()).then_some(given)
 }

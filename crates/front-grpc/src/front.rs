@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use limiter::Limiter;
+use limiter::{Access, Limiter};
 
 use crate::config::GrpcConfig;
 use crate::meter::Meters;
@@ -16,7 +16,7 @@ use crate::tls::Tls;
 /// Its metrics go to the recorder that is in force where it is made, and where something of it is replaced.
 pub struct Front<N> {
     pub(crate) limiter: Limiter<N>,
-    pub(crate) api_token: Option<String>,
+    pub(crate) access: Access,
     pub(crate) served: Arc<ArcSwap<Served>>,
 }
 
@@ -38,7 +38,7 @@ impl<N> Clone for Front<N> {
     fn clone(&self) -> Self {
         Self {
             limiter: self.limiter.clone(),
-            api_token: self.api_token.clone(),
+            access: self.access.clone(),
             served: Arc::clone(&self.served),
         }
     }
@@ -47,16 +47,16 @@ impl<N> Clone for Front<N> {
 impl<N> Front<N> {
     /// Serves what `config` says for the node behind `limiter`.
     pub fn new(limiter: Limiter<N>, config: GrpcConfig) -> Self {
-        let api_token = config.api_token.clone();
+        let access = config.access.clone();
         Self {
             limiter,
-            api_token,
+            access,
             served: Arc::new(ArcSwap::from_pointee(Served::new(config))),
         }
     }
 
-    /// Serves what `config` says: rules from the next request on, TLS and keepalive on connections that begin later. The
-    /// token stays.
+    /// Serves what `config` says: rules from the next request on, TLS and keepalive on connections that begin later. What
+    /// has to be shown stays.
     pub fn replace(&self, config: GrpcConfig) {
         self.served.store(Arc::new(Served::new(config)));
     }

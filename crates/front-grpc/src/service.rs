@@ -8,7 +8,7 @@ use coordinator::Hit;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitService;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use futures_util::future::join_all;
-use limiter::{Counted, Key, Kind, Limiter, Node, Refusal, Selected};
+use limiter::{Caller, Counted, Key, Kind, Limiter, Node, Refusal, Selected};
 use quota::Cost;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
@@ -38,11 +38,15 @@ impl<N: Node> RateLimitService for Service<N> {
         &self,
         request: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
+        let caller = request.extensions().get::<Caller<N>>();
+        let limiter = caller
+            .map_or(&self.limiter, |caller| &caller.limiter)
+            .clone();
         let request = request.into_inner();
-        let find = |name: &str| self.limiter.find(name);
+        let find = |name: &str| limiter.find(name);
         let held_to = Arc::clone(&self.served.load().held_to);
         let asks = asked::read(&held_to.rules, find, &request).map_err(not_asked)?;
-        let told = self.ask(&asks).await?;
+        let told = ask(&limiter, &asks).await?;
         Ok(Response::new(answer::respond(
             &asks,
             &told,
@@ -51,57 +55,55 @@ impl<N: Node> RateLimitService for Service<N> {
     }
 }
 
-impl<N: Node> Service<N> {
-    /// What each descriptor is told. All counts are asked in one batch, each for itself; after it, what is given back, all
-    /// at once too: one behind the other, sixteen that wait for a silent owner would outlast a drain.
-    async fn ask(&self, asks: &[Option<Ask<'_>>]) -> Result<Vec<Told>, Status> {
-        if let [Some(ask)] = asks
-            && let (Some(limit), Deed::Hit(cost)) = (&ask.limit, ask.deed)
-        {
-            let told = self.limiter.hit(limit, &ask.key, cost).await;
-            let told = told.map(|answer| Told::of_hit(&answer));
-            let told = told.or_else(|refusal| ask.told_without_decision().ok_or(refusal));
-            return Ok(vec![told.map_err(|refusal| unavailable(0, &refusal, 0))?]);
-        }
-        let now = SystemTime::now();
-        let at_once = asks.iter().map(|ask| Told::at_once(ask.as_ref(), now));
-        let mut told: Vec<_> = at_once.collect();
-        let mut failures = Vec::new();
-        let mut counted = 0;
-
-        let (places, hits): (Vec<_>, Vec<_>) = hits(asks).unzip();
-        let answers = self.limiter.hits(&hits).await;
-        for ((place, hit), answer) in places.into_iter().zip(&hits).zip(answers) {
-            match answer {
-                Ok(answer) => {
-                    let is_counted = answer.decision.is_allowed() && !answer.by_fail_mode;
-                    counted += usize::from(is_counted && hit.cost != Cost::PEEK);
-                    told[place] = Some(Told::of_hit(&answer));
-                }
-                Err(refusal) => failures.push((place, refusal)),
-            }
-        }
-        let refunds = refunds(asks).map(async |(place, limit, key, cost)| {
-            let answer = self.limiter.refund(limit, key, cost).await;
-            (place, cost, answer)
-        });
-        for (place, cost, answer) in join_all(refunds).await {
-            match answer {
-                Ok(answer) => {
-                    counted += usize::from(cost != Cost::PEEK);
-                    told[place] = Some(Told::of_refund(&answer));
-                }
-                Err(refusal) => failures.push((place, refusal)),
-            }
-        }
-        for (place, _) in &failures {
-            told[*place] = asks[*place].as_ref().and_then(Ask::told_without_decision);
-        }
-        told.into_iter().collect::<Option<_>>().ok_or_else(|| {
-            let (place, refusal) = worst(failures).expect("what is not known was asked in vain");
-            unavailable(place, &refusal, counted)
-        })
+/// What each descriptor is told. All counts are asked in one batch, each for itself; after it, what is given back, all
+/// at once too: one behind the other, sixteen that wait for a silent owner would outlast a drain.
+async fn ask<N: Node>(limiter: &Limiter<N>, asks: &[Option<Ask<'_>>]) -> Result<Vec<Told>, Status> {
+    if let [Some(ask)] = asks
+        && let (Some(limit), Deed::Hit(cost)) = (&ask.limit, ask.deed)
+    {
+        let told = limiter.hit(limit, &ask.key, cost).await;
+        let told = told.map(|answer| Told::of_hit(&answer));
+        let told = told.or_else(|refusal| ask.told_without_decision().ok_or(refusal));
+        return Ok(vec![told.map_err(|refusal| unavailable(0, &refusal, 0))?]);
     }
+    let now = SystemTime::now();
+    let at_once = asks.iter().map(|ask| Told::at_once(ask.as_ref(), now));
+    let mut told: Vec<_> = at_once.collect();
+    let mut failures = Vec::new();
+    let mut counted = 0;
+
+    let (places, hits): (Vec<_>, Vec<_>) = hits(asks).unzip();
+    let answers = limiter.hits(&hits).await;
+    for ((place, hit), answer) in places.into_iter().zip(&hits).zip(answers) {
+        match answer {
+            Ok(answer) => {
+                let is_counted = answer.decision.is_allowed() && !answer.by_fail_mode;
+                counted += usize::from(is_counted && hit.cost != Cost::PEEK);
+                told[place] = Some(Told::of_hit(&answer));
+            }
+            Err(refusal) => failures.push((place, refusal)),
+        }
+    }
+    let refunds = refunds(asks).map(async |(place, limit, key, cost)| {
+        let answer = limiter.refund(limit, key, cost).await;
+        (place, cost, answer)
+    });
+    for (place, cost, answer) in join_all(refunds).await {
+        match answer {
+            Ok(answer) => {
+                counted += usize::from(cost != Cost::PEEK);
+                told[place] = Some(Told::of_refund(&answer));
+            }
+            Err(refusal) => failures.push((place, refusal)),
+        }
+    }
+    for (place, _) in &failures {
+        told[*place] = asks[*place].as_ref().and_then(Ask::told_without_decision);
+    }
+    told.into_iter().collect::<Option<_>>().ok_or_else(|| {
+        let (place, refusal) = worst(failures).expect("what is not known was asked in vain");
+        unavailable(place, &refusal, counted)
+    })
 }
 
 /// What is to be counted, with its place among the descriptors.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use connections::Memory;
-use limiter::{Identifier, Limiter, Node, Refusal, Selected};
+use limiter::{Access, Identifier, Kind, Limiter, Node, Refusal, Selected, Service};
 
 use crate::memory::{ANSWERS_MAX, BODIES_MAX};
 
 /// What all handlers share.
 pub(crate) struct App<N> {
+    access: Access,
     pub(crate) limiter: Limiter<N>,
     pub(crate) identifier: Arc<Identifier>,
     /// Name of the limit of `/rate`.
@@ -40,20 +41,32 @@ impl Room {
 pub(crate) type Shared<N> = State<Arc<App<N>>>;
 
 impl<N: Node> App<N> {
-    /// The limit of `/rate`.
-    pub(crate) fn rate_limit(&self) -> Result<Selected, Refusal> {
-        self.limiter.find(&self.rate_limit)
+    /// The limit of `/rate` in the namespace of this limiter.
+    pub(crate) fn rate_limit(&self, limiter: &Limiter<N>) -> Result<Selected, Refusal> {
+        limiter.find(&self.rate_limit)
     }
 }
 
 impl<N> App<N> {
+    /// What makes this a service for many.
+    ///
+    /// # Errors
+    ///
+    /// It is none: nothing of one is served then.
+    pub(crate) fn service(&self) -> Result<Arc<Service>, Refusal> {
+        let none = || Refusal::new(Kind::NotFound, "this node is no service for many");
+        self.access.service().cloned().ok_or_else(none)
+    }
+
     pub(crate) fn new(
         limiter: Limiter<N>,
+        access: Access,
         identifier: Arc<Identifier>,
         rate_limit: String,
         room: Room,
     ) -> Self {
         Self {
+            access,
             limiter,
             identifier,
             rate_limit,

@@ -15,6 +15,7 @@ use limiter::{
 use quota::Cost;
 
 use crate::app::Shared;
+use crate::caller::By;
 use crate::decided;
 use crate::problem::Problem;
 use crate::routes::{accepted, clues};
@@ -36,12 +37,13 @@ const COST_ACCEPTED: &str = "a whole number from 0 to 4294967295";
 /// Any method of `/auth/{limit}`
 pub(crate) async fn auth<N: Node>(
     State(app): Shared<N>,
+    By(caller): By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let path = parts.uri.path().strip_prefix("/auth/").unwrap_or_default();
     let name = decode(path, false).ok_or_else(|| Refusal::field("limit", path, ENCODED))?;
-    let selected = app.limiter.find(&name)?;
+    let selected = caller.limiter.find(&name)?;
     let query = parts.uri.query().unwrap_or_default();
     let (by, cost) = (read_by(query)?, read_cost(query)?);
     let clues = Clues {
@@ -52,9 +54,15 @@ pub(crate) async fn auth<N: Node>(
         let detail = "the request brings nothing that tells who is to be counted";
         Refusal::new(Kind::Unauthorized, detail).with_accepted(accepted(&by))
     })?;
-    let answer = app.limiter.check(&selected, who.key(), cost).await?;
+    let answer = caller.limiter.check(&selected, who.key(), cost).await?;
     let mut response = Response::new(Body::empty());
-    decided::mark(&mut response, selected.headers(), cost, &answer);
+    decided::mark(
+        &mut response,
+        &selected,
+        cost,
+        &answer,
+        caller.limiter.day(),
+    );
     // An answer from a cache would be one that nobody counted.
     response
         .headers_mut()

@@ -26,6 +26,11 @@ pub(crate) fn created(changed: &Changed, json: &Value) -> Response {
     answer(StatusCode::CREATED, changed, Some(json))
 }
 
+/// What stands there now, in place of what did: 200.
+pub(crate) fn changed(changed: &Changed, json: &Value) -> Response {
+    answer(StatusCode::OK, changed, Some(json))
+}
+
 /// Nothing stands there any more: 204.
 pub(crate) fn removed(changed: &Changed) -> Response {
     answer(StatusCode::NO_CONTENT, changed, None)

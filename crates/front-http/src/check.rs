@@ -8,14 +8,15 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use bytes::{BufMut as _, BytesMut};
 use coordinator::Answer;
-use limiter::{ENCODED, Key, Node, Refusal, Rule, Selected, decode};
+use limiter::{ENCODED, Key, Limiter, Node, Refusal, Rule, Selected, decode};
 use quota::{Cost, Verdict};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 
-use crate::app::{App, Shared};
+use crate::app::Shared;
 use crate::body::{BATCH_BODY_MAX, BODY_MAX, read_json};
+use crate::caller::By;
 use crate::decided;
 use crate::explain::{Field, Kind, Shape, explain};
 use crate::problem::Problem;
@@ -126,30 +127,29 @@ struct Asked<'a> {
     cost: Cost,
 }
 
-impl<N: Node> App<N> {
-    fn read_check<'a>(&self, body: &'a [u8]) -> Result<Asked<'a>, Refusal> {
-        let check: Check<'a> =
-            serde_json::from_slice(body).map_err(|error| explain(body, &CHECK, &error))?;
-        let key = Key::new(check.key.0, "key")?;
-        let selected = match (&check.limit, &check.rule) {
-            (Some(name), None) => self.limiter.find(&name.0)?,
-            (None, Some(rule)) => self.limiter.inline(Rule::from(rule.limit()?)),
-            (None, None) => return Err(Refusal::missing("limit", LIMIT_ACCEPTED)),
-            (Some(_), Some(_)) => {
-                return Err(Refusal::invalid("give either limit or rule").at("rule"));
-            }
-        };
-        Ok(Asked {
-            selected,
-            key,
-            cost: Cost::new(check.cost),
-        })
-    }
+fn read_check<'a, N: Node>(limiter: &Limiter<N>, body: &'a [u8]) -> Result<Asked<'a>, Refusal> {
+    let check: Check<'a> =
+        serde_json::from_slice(body).map_err(|error| explain(body, &CHECK, &error))?;
+    let key = Key::new(check.key.0, "key")?;
+    let selected = match (&check.limit, &check.rule) {
+        (Some(name), None) => limiter.find(&name.0)?,
+        (None, Some(rule)) => limiter.inline(Rule::from(rule.limit()?)),
+        (None, None) => return Err(Refusal::missing("limit", LIMIT_ACCEPTED)),
+        (Some(_), Some(_)) => {
+            return Err(Refusal::invalid("give either limit or rule").at("rule"));
+        }
+    };
+    Ok(Asked {
+        selected,
+        key,
+        cost: Cost::new(check.cost),
+    })
 }
 
 /// `POST /v1/check`
 pub(crate) async fn check<N: Node>(
     State(app): Shared<N>,
+    By(caller): By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -158,14 +158,15 @@ pub(crate) async fn check<N: Node>(
         selected,
         key,
         cost,
-    } = app.read_check(&body)?;
-    let answer = app.limiter.check(&selected, &key, cost).await?;
-    decided::respond(&selected, cost, &answer)
+    } = read_check(&caller.limiter, &body)?;
+    let answer = caller.limiter.check(&selected, &key, cost).await?;
+    decided::respond(&selected, cost, &answer, caller.limiter.day())
 }
 
 /// `POST /v1/refund`
 pub(crate) async fn refund<N: Node>(
     State(app): Shared<N>,
+    By(caller): By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -174,15 +175,16 @@ pub(crate) async fn refund<N: Node>(
         selected,
         key,
         cost,
-    } = app.read_check(&body)?;
-    let answer = app.limiter.refund(&selected, &key, cost).await?;
+    } = read_check(&caller.limiter, &body)?;
+    let answer = caller.limiter.refund(&selected, &key, cost).await?;
     // The state after: told like that of a peek.
-    decided::respond(&selected, Cost::PEEK, &answer)
+    decided::respond(&selected, Cost::PEEK, &answer, None)
 }
 
 /// `POST /v1/check/batch`
 pub(crate) async fn batch<N: Node>(
     State(app): Shared<N>,
+    By(caller): By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -203,7 +205,7 @@ pub(crate) async fn batch<N: Node>(
         .checks
         .iter()
         .map(|check| {
-            let asked = app.read_check(check.get().as_bytes())?;
+            let asked = read_check(&caller.limiter, check.get().as_bytes())?;
             asked.selected.check_cost(asked.cost)?;
             Ok(asked)
         })
@@ -216,7 +218,7 @@ pub(crate) async fn batch<N: Node>(
         .collect();
     // Before anything is counted: what was counted is answered.
     let room = app.bodies.room(checks.len() * CHECK_BYTES)?;
-    let answers = app.limiter.hits(&hits).await;
+    let answers = caller.limiter.hits_together(&hits).await?;
     Ok(decided::json(room.keep(batch_json(&checks, answers))))
 }
 
@@ -265,14 +267,14 @@ fn batch_json(
 }
 
 /// `DELETE /v1/keys/{limit}/{key}`
-pub(crate) async fn reset<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<StatusCode, Problem> {
+pub(crate) async fn reset<N: Node>(By(caller): By<N>, uri: Uri) -> Result<StatusCode, Problem> {
     let path = uri.path().strip_prefix("/v1/keys/").unwrap_or_default();
     let (limit, key) = path.split_once('/').unwrap_or((path, ""));
     let decoded =
         |text, field| decode(text, false).ok_or_else(|| Refusal::field(field, text, ENCODED));
     let (limit, key) = (decoded(limit, "limit")?, decoded(key, "key")?);
     let key = Key::new(key, "key")?;
-    let selected = app.limiter.find(&limit)?;
-    app.limiter.reset(&selected, &key).await?;
+    let selected = caller.limiter.find(&limit)?;
+    caller.limiter.reset(&selected, &key).await?;
     Ok(StatusCode::NO_CONTENT)
 }

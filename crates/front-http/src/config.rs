@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use coordinator::Policy;
-use limiter::{Identifier, Identity};
+use limiter::{Access, Identifier, Identity};
 
 /// What the front is told before it starts, checked by whoever read it.
 #[derive(Clone)]
@@ -13,8 +13,8 @@ pub struct HttpConfig {
     pub rate_limit: String,
     /// HTTP routes that the front answers by itself.
     pub routes: Vec<Route>,
-    /// When given, everything under `/v1`, `/api` and `/rate` wants `Authorization: Bearer` and this. Not empty.
-    pub api_token: Option<String>,
+    /// What `Authorization` must bring.
+    pub access: Access,
     /// Tells clients apart.
     pub identifier: Arc<Identifier>,
 }
@@ -25,7 +25,7 @@ impl fmt::Debug for HttpConfig {
         f.debug_struct("HttpConfig")
             .field("rate_limit", &self.rate_limit)
             .field("routes", &self.routes)
-            .field("api_token", &self.api_token.as_ref().map(|_| ".."))
+            .field("access", &self.access)
             .finish_non_exhaustive()
     }
 }

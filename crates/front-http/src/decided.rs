@@ -6,7 +6,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::response::Response;
 use bytes::{BufMut as _, BytesMut};
 use coordinator::{Answer, Policy};
-use limiter::{RateHeaders, Refusal, Selected, write_retry_after};
+use limiter::{DayStanding, Refusal, Selected, add_standing, write_retry_after};
 use quota::{Cost, Verdict};
 
 use crate::problem::Problem;
@@ -16,11 +16,12 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 /// The longest decision: every member at its longest, and some.
 const DECISION_JSON_MAX: usize = 160;
 
-/// Answers one hit with its decision as JSON: 200, 429, or 422 for what never conforms.
+/// Answers one hit with its decision as JSON: 200, 429, or 422 for what never conforms. `day`: of the tenant, if it is one.
 pub(crate) fn respond(
     selected: &Selected,
     cost: Cost,
     answer: &Answer,
+    day: Option<DayStanding>,
 ) -> Result<Response, Problem> {
     if answer.decision.verdict == Verdict::NeverConforms {
         return Err(Refusal::never_conforms(selected.policy(), cost).into());
@@ -31,14 +32,29 @@ pub(crate) fn respond(
     // Room for everything that is added here: growing would rehash.
     *response.headers_mut() = HeaderMap::with_capacity(8);
     response.headers_mut().insert(CONTENT_TYPE, JSON);
-    mark(&mut response, selected.headers(), cost, answer);
+    mark(&mut response, selected, cost, answer, day);
     Ok(response)
 }
 
-/// Gives a response the status and the headers that go with a decision on a hit of `cost`. A peek is always 200.
-pub(crate) fn mark(response: &mut Response, headers: &RateHeaders, cost: Cost, answer: &Answer) {
-    headers.write(&answer.decision, response.headers_mut());
-    if cost != Cost::PEEK && !answer.decision.is_allowed() {
+/// Gives a response the status and the headers that go with a decision on a hit of `cost`. A peek is always 200. What was
+/// admitted tells where the day of its tenant stands, too.
+pub(crate) fn mark(
+    response: &mut Response,
+    selected: &Selected,
+    cost: Cost,
+    answer: &Answer,
+    day: Option<DayStanding>,
+) {
+    let headers = response.headers_mut();
+    selected.headers().write(&answer.decision, headers);
+    if cost == Cost::PEEK {
+        return;
+    }
+    if answer.decision.is_allowed() {
+        if let Some(day) = day {
+            add_standing(&day.beside(selected.name()), headers);
+        }
+    } else {
         *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
         write_retry_after(&answer.decision, response.headers_mut());
     }

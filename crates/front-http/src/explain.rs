@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Flag,
     Object(&'static Shape),
     Array,
+    /// That, or `null`.
+    Nullable(&'static Kind),
 }
 
 /// The problem with `body`, which the fast parser refused with `error`.
@@ -110,6 +112,7 @@ impl Kind {
             Self::Flag => value.is_boolean(),
             Self::Object(_) => value.is_object(),
             Self::Array => value.is_array(),
+            Self::Nullable(kind) => value.is_null() || kind.takes(value),
         }
     }
 }

@@ -4,13 +4,14 @@ use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::response::Response;
 use catalogue::KeyLimit;
-use limiter::{Key, Node, Places, Refusal, RuleText, accepted, parameter, span};
+use limiter::{ENCODED, Key, Node, Places, Refusal, RuleText, accepted, decode, parameter, span};
 use quota::Cost;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::Shared;
 use crate::body::{BODY_MAX, read_json};
+use crate::caller::By;
 use crate::changed;
 use crate::decided;
 use crate::explain::{Field, Kind, Shape, explain};
@@ -78,6 +79,7 @@ const PLACES: Places = Places {
 /// `POST /api/limits`
 pub(crate) async fn put<N: Node>(
     State(app): Shared<N>,
+    By(caller): By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -102,7 +104,7 @@ pub(crate) async fn put<N: Node>(
         limit: rule.limit(&PLACES)?,
         as_token_bucket: algorithm == "token_bucket",
     };
-    let changed = app.limiter.set_key_limit(&key, limit).await?;
+    let changed = caller.limiter.set_key_limit(&key, limit).await?;
     Ok(changed::created(
         &changed,
         &key_limit_json(key.as_str(), &limit),
@@ -110,30 +112,56 @@ pub(crate) async fn put<N: Node>(
 }
 
 /// `GET /api/limits`: of one key, or a page of all.
-pub(crate) async fn get<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn get<N: Node>(
+    State(app): Shared<N>,
+    By(caller): By<N>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     if parameter(uri.query().unwrap_or_default(), "key")?.is_some() {
         let key = key_parameter(&uri, "key")?;
-        let limit = app.limiter.stored_key_limit(&key)?;
+        let limit = caller.limiter.stored_key_limit(&key)?;
         return Ok(decided::json(
             key_limit_json(key.as_str(), &limit).to_string(),
         ));
     }
     let page = Page::of(&uri)?;
     let room = app.answers.room(ANSWER_BYTES)?;
-    let node = app.limiter.node();
-    let mut limits = node.key_limits(page.after.as_deref(), page.count + 1);
+    let mut limits = app
+        .limiter
+        .key_limits(page.after.as_deref(), page.count + 1);
     let next = page.next(&mut limits, |(key, _)| key.to_string());
     let limits = limits.iter().map(|(key, limit)| key_limit_json(key, limit));
     let limits: Vec<Value> = limits.collect();
-    let json = json!({ "limits": limits, "next": next });
+    let json = json!({ "items": limits, "next": next });
     Ok(decided::json(room.keep(json.to_string())))
 }
 
 /// `DELETE /api/limits`
-pub(crate) async fn delete<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn delete<N: Node>(By(caller): By<N>, uri: Uri) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "key")?;
-    let changed = app.limiter.remove_key_limit(&key).await?;
+    let changed = caller.limiter.remove_key_limit(&key).await?;
     Ok(changed::removed(&changed))
+}
+
+/// `GET /api/limits/{key}`
+pub(crate) async fn get_one<N: Node>(By(caller): By<N>, uri: Uri) -> Result<Response, Problem> {
+    let key = key_in_path(&uri)?;
+    let limit = caller.limiter.stored_key_limit(&key)?;
+    let json = key_limit_json(key.as_str(), &limit);
+    Ok(decided::json(json.to_string()))
+}
+
+/// `DELETE /api/limits/{key}`
+pub(crate) async fn delete_one<N: Node>(By(caller): By<N>, uri: Uri) -> Result<Response, Problem> {
+    let key = key_in_path(&uri)?;
+    let changed = caller.limiter.remove_key_limit(&key).await?;
+    Ok(changed::removed(&changed))
+}
+
+fn key_in_path(uri: &Uri) -> Result<Key<'_>, Refusal> {
+    let key = uri.path().strip_prefix("/api/limits/").unwrap_or_default();
+    let key = decode(key, false).ok_or_else(|| Refusal::field("key", key, ENCODED))?;
+    Key::new(key, "key")
 }
 
 fn key_limit_json(key: &str, stored: &KeyLimit) -> Value {
@@ -152,11 +180,11 @@ fn key_limit_json(key: &str, stored: &KeyLimit) -> Value {
 }
 
 /// `GET /api/check`
-pub(crate) async fn check<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn check<N: Node>(By(caller): By<N>, uri: Uri) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "key")?;
-    let selected = app.limiter.key_limit(&key)?;
-    let answer = app.limiter.hit(&selected, &key, Cost::ONE).await?;
-    decided::respond(&selected, Cost::ONE, &answer)
+    let selected = caller.limiter.key_limit(&key)?;
+    let answer = caller.limiter.hit(&selected, &key, Cost::ONE).await?;
+    decided::respond(&selected, Cost::ONE, &answer, caller.limiter.day())
 }
 
 /// A key that the query must have.

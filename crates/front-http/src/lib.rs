@@ -9,6 +9,7 @@
 mod app;
 mod auth;
 mod body;
+mod caller;
 mod changed;
 mod check;
 mod chunks;
@@ -33,8 +34,8 @@ mod router;
 mod routes;
 mod rule;
 mod serve;
+mod service;
 mod throttle;
-mod token;
 
 pub use config::{HttpConfig, Route, RouteAnswer};
 pub use front::{Front, Served};

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use limiter::{Counted, Given, Kind, Refusal};
+use limiter::{Counted, Given, Kind, Refusal, write_standings};
 use serde_json::Value;
 
 /// A refusal to tell a client of HTTP.
@@ -64,9 +64,14 @@ pub(crate) const fn status(kind: Kind) -> StatusCode {
     match kind {
         Kind::InvalidRequest => StatusCode::BAD_REQUEST,
         Kind::Unauthorized => StatusCode::UNAUTHORIZED,
-        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::Forbidden | Kind::TenantSuspended => StatusCode::FORBIDDEN,
         Kind::UnknownLimit | Kind::NotFound => StatusCode::NOT_FOUND,
-        Kind::DefinedInFile | Kind::MemberAlive | Kind::NotReloaded => StatusCode::CONFLICT,
+        Kind::DefinedInFile
+        | Kind::MemberAlive
+        | Kind::NotReloaded
+        | Kind::Conflict
+        | Kind::PlanLimit => StatusCode::CONFLICT,
+        Kind::QuotaExceeded | Kind::TenantRate => StatusCode::TOO_MANY_REQUESTS,
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::NeverConforms => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
@@ -155,13 +160,7 @@ impl Problem {
         let text = |text: &str| Value::from(text).to_string();
         let members = [
             ("field", refusal.at_field().map(text)),
-            (
-                "given",
-                refusal.given().map(|given| match given {
-                    Given::Text(given) => text(given),
-                    Given::Literal(given) => given.clone(),
-                }),
-            ),
+            ("given", refusal.given().map(given)),
             ("accepted", refusal.accepted().map(text)),
             (
                 "counted",
@@ -178,8 +177,22 @@ impl Problem {
                 write!(json, r#","{name}":{value}"#).expect("a string takes everything");
             }
         }
+        if refusal.day().is_some() {
+            json.push_str(r#","violated-policies":["day"]"#);
+        }
+        for (name, value) in refusal.more() {
+            write!(json, r#","{name}":{}"#, given(value)).expect("a string takes everything");
+        }
         json.push('}');
         json
+    }
+}
+
+/// As JSON.
+fn given(given: &Given) -> String {
+    match given {
+        Given::Text(given) => Value::from(&**given).to_string(),
+        Given::Literal(given) => given.clone(),
     }
 }
 
@@ -194,7 +207,14 @@ impl IntoResponse for Problem {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            let challenge = match self.refusal.has_invalid_token() {
+                true => r#"Bearer error="invalid_token""#,
+                false => "Bearer",
+            };
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(day) = self.refusal.day() {
+            write_standings(&[day.beside("")], headers);
         }
         if let Some(seconds) = self.refusal.retry_after_secs() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -68,6 +68,28 @@ const fn meaning(kind: Kind) -> (&'static str, &'static str) {
             "The request brings a token that is not this node's API token. Nothing was counted.",
             "All nodes of a cluster should be started with the same --api-token-file.",
         ),
+        Kind::TenantSuspended => (
+            "An operator has suspended the tenant of this API key. Nothing was counted.",
+            "Ask whoever runs the service.",
+        ),
+        Kind::Conflict => (
+            "What is to be changed is not in a state in which it can be: an API key that was revoked, replaced or has expired is \
+             not rotated. Nothing was changed.",
+            "Look at it again; the member replaced_by names the API key that took its place.",
+        ),
+        Kind::PlanLimit => (
+            "The plan of the tenant has room for no more of these. Nothing was changed.",
+            "Remove one, or take a larger plan. The members limit and plan say what there is.",
+        ),
+        Kind::QuotaExceeded => (
+            "The requests that the plan of the tenant has for this day (UTC) are used up. This one was not counted, by the plan or \
+             by the limit.",
+            "Wait until resets_at, or take a larger plan. The 429 of a limit has a decision as its body; this has a problem.",
+        ),
+        Kind::TenantRate => (
+            "More requests a second came to this node from the tenant than its plan lets, whatever they ask. Nothing was counted.",
+            "Try again after Retry-After.",
+        ),
         Kind::UnknownLimit => (
             "The file of the node that was asked defines no limit of this name. Nothing was counted.",
             "GET /v1/limits lists the names. All nodes of a cluster should read the same file.",

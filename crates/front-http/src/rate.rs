@@ -7,6 +7,7 @@ use limiter::Node;
 use quota::Cost;
 
 use crate::app::Shared;
+use crate::caller::By;
 use crate::decided;
 use crate::key_limits::key_parameter;
 use crate::problem::Problem;
@@ -14,11 +15,12 @@ use crate::problem::Problem;
 /// `POST /rate/increment`
 pub(crate) async fn increment<N: Node>(
     State(app): Shared<N>,
+    By(caller): By<N>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "client_id")?;
-    let limit = app.rate_limit()?;
-    let answer = app.limiter.hit(&limit, &key, Cost::ONE).await?;
+    let limit = app.rate_limit(&caller.limiter)?;
+    let answer = caller.limiter.hit(&limit, &key, Cost::ONE).await?;
     Ok(decided::json(match answer.decision.is_allowed() {
         true => r#"{"result":true}"#,
         false => r#"{"result":false}"#,
@@ -26,10 +28,14 @@ pub(crate) async fn increment<N: Node>(
 }
 
 /// `GET /rate/check`
-pub(crate) async fn check<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn check<N: Node>(
+    State(app): Shared<N>,
+    By(caller): By<N>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "client_id")?;
-    let limit = app.rate_limit()?;
-    let answer = app.limiter.hit(&limit, &key, Cost::PEEK).await?;
+    let limit = app.rate_limit(&caller.limiter)?;
+    let answer = caller.limiter.hit(&limit, &key, Cost::PEEK).await?;
     let decision = answer.decision;
     let (remaining, result) = (decision.remaining, decision.is_allowed());
     Ok(decided::json(format!(

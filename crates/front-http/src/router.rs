@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use accounts::Scope;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -13,15 +14,16 @@ use bytes::Bytes;
 use limiter::{Limiter, Node};
 
 use crate::app::{App, Room, Shared};
+use crate::caller::{Needs, guard, guard_path};
 use crate::config::{HttpConfig, Route};
 use crate::routes::Protected;
 use crate::{
     auth, check, cluster, decided, docs, key_limits, limits, openapi, problem, problems, rate,
-    reload, throttle, token,
+    reload, service, throttle,
 };
 
-/// Method, path and handler.
-type Endpoint<N> = (&'static str, &'static str, MethodRouter<Arc<App<N>>>);
+/// Method, path, what whoever asks must bring where the node is a service for many, and handler.
+pub(crate) type Endpoint<N> = (&'static str, &'static str, Needs, MethodRouter<Arc<App<N>>>);
 
 /// Everything that is served for the node behind `limiter`.
 ///
@@ -36,10 +38,25 @@ pub fn router<N: Node>(limiter: Limiter<N>, config: HttpConfig) -> Router {
 
 /// As [`router`], where clients take from `room` what they need.
 pub(crate) fn route<N: Node>(limiter: Limiter<N>, config: HttpConfig, room: Room) -> Router {
-    let (identifier, rate_limit) = (Arc::clone(&config.identifier), config.rate_limit.clone());
-    let app = Arc::new(App::new(limiter, identifier, rate_limit, room));
+    let access = config.access.clone();
+    let app = Arc::new(App::new(
+        limiter.clone(),
+        access.clone(),
+        Arc::clone(&config.identifier),
+        config.rate_limit.clone(),
+        room,
+    ));
+    let is_service = access.service().is_some();
     let mut router = Router::new();
-    for (_, path, handler) in endpoints().into_iter().chain(descriptions(&config)) {
+    for (method, path, needs, handler) in served(&config) {
+        let state = (access.clone(), limiter.clone(), needs);
+        let guard = middleware::from_fn_with_state(state, guard_path);
+        let handler = match (is_service, method) {
+            (false, _) => handler,
+            (true, ANY) => handler.layer(guard),
+            // Not around what answers other methods: that there are none needs no credential.
+            (true, _) => handler.route_layer(guard),
+        };
         router = router.route(path, handler);
     }
     for route in &config.routes {
@@ -51,57 +68,143 @@ pub(crate) fn route<N: Node>(limiter: Limiter<N>, config: HttpConfig, room: Room
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(app);
-    let router = match config.api_token {
-        Some(token) => {
-            let token: Arc<str> = token.into();
-            router.layer(middleware::from_fn_with_state(token, token::guard))
-        }
-        None => router,
+    let router = match access.is_open() || is_service {
+        true => router,
+        false => router.layer(middleware::from_fn_with_state((access, limiter), guard)),
     };
     // Turns handlers into services once, not for every request.
     router.with_state(())
 }
 
+/// In place of a method: every one is taken.
+const ANY: &str = "any";
+
+/// Everything that is served but for the routes of the file.
+fn served<N: Node>(config: &HttpConfig) -> impl Iterator<Item = Endpoint<N>> {
+    let of_service = config.access.service().map(|_| service::endpoints());
+    let of_service = of_service.into_iter().flatten();
+    endpoints()
+        .into_iter()
+        .chain(of_service)
+        .chain(descriptions(config))
+}
+
 /// The API.
 fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
+    let (checks, adjusts) = (Needs::Scope(Scope::Check), Needs::Scope(Scope::Adjust));
+    let (reads, writes) = (
+        Needs::Scope(Scope::LimitsRead),
+        Needs::Scope(Scope::LimitsWrite),
+    );
+    let operator = Needs::Operator;
     vec![
-        ("post", "/v1/check", routing::post(check::check)),
-        ("post", "/v1/refund", routing::post(check::refund)),
-        ("post", "/v1/check/batch", routing::post(check::batch)),
+        ("post", "/v1/check", checks, routing::post(check::check)),
+        ("post", "/v1/refund", adjusts, routing::post(check::refund)),
+        (
+            "post",
+            "/v1/check/batch",
+            checks,
+            routing::post(check::batch),
+        ),
         (
             "delete",
             "/v1/keys/{limit}/{*key}",
+            adjusts,
             routing::delete(check::reset),
         ),
         // The pattern above leaves out the empty key, which deserves to hear why it is refused.
-        ("delete", "/v1/keys/{limit}/", routing::delete(check::reset)),
-        ("get", "/v1/limits", routing::get(limits::list)),
-        ("get", "/v1/limits/{name}", routing::get(limits::get)),
-        ("put", "/v1/limits/{name}", routing::put(limits::put)),
+        (
+            "delete",
+            "/v1/keys/{limit}/",
+            adjusts,
+            routing::delete(check::reset),
+        ),
+        ("get", "/v1/limits", reads, routing::get(limits::list)),
+        ("get", "/v1/limits/{name}", reads, routing::get(limits::get)),
+        (
+            "put",
+            "/v1/limits/{name}",
+            writes,
+            routing::put(limits::put),
+        ),
         (
             "delete",
             "/v1/limits/{name}",
+            writes,
             routing::delete(limits::delete),
         ),
-        ("post", "/v1/reload", routing::post(reload::reload)),
-        ("get", "/v1/cluster", routing::get(cluster::cluster)),
-        ("get", "/v1/owner", routing::get(cluster::owner)),
+        (
+            "post",
+            "/v1/reload",
+            operator,
+            routing::post(reload::reload),
+        ),
+        (
+            "get",
+            "/v1/cluster",
+            operator,
+            routing::get(cluster::cluster),
+        ),
+        ("get", "/v1/owner", operator, routing::get(cluster::owner)),
         (
             "delete",
             "/v1/members/{name}",
+            operator,
             routing::delete(cluster::forget),
         ),
-        ("get", "/api/limits", routing::get(key_limits::get)),
-        ("post", "/api/limits", routing::post(key_limits::put)),
-        ("delete", "/api/limits", routing::delete(key_limits::delete)),
-        ("get", "/api/check", routing::get(key_limits::check)),
-        ("post", "/rate/increment", routing::post(rate::increment)),
-        ("get", "/rate/check", routing::get(rate::check)),
-        ("get", "/auth/{limit}", routing::any(auth::auth)),
-        ("post", "/throttle", routing::post(throttle::throttle)),
-        ("get", "/health", routing::get(cluster::health)),
-        ("get", "/ready", routing::get(cluster::ready)),
-        ("get", "/metrics", routing::get(cluster::metrics)),
+        ("get", "/api/limits", reads, routing::get(key_limits::get)),
+        (
+            "post",
+            "/api/limits",
+            writes,
+            routing::post(key_limits::put),
+        ),
+        (
+            "delete",
+            "/api/limits",
+            writes,
+            routing::delete(key_limits::delete),
+        ),
+        (
+            "get",
+            "/api/limits/{*key}",
+            reads,
+            routing::get(key_limits::get_one),
+        ),
+        (
+            "delete",
+            "/api/limits/{*key}",
+            writes,
+            routing::delete(key_limits::delete_one),
+        ),
+        ("get", "/api/check", checks, routing::get(key_limits::check)),
+        (
+            "post",
+            "/rate/increment",
+            checks,
+            routing::post(rate::increment),
+        ),
+        ("get", "/rate/check", checks, routing::get(rate::check)),
+        (ANY, "/auth/{limit}", checks, routing::any(auth::auth)),
+        (
+            "post",
+            "/throttle",
+            checks,
+            routing::post(throttle::throttle),
+        ),
+        (
+            "get",
+            "/health",
+            Needs::Nothing,
+            routing::get(cluster::health),
+        ),
+        (
+            "get",
+            "/ready",
+            Needs::Nothing,
+            routing::get(cluster::ready),
+        ),
+        ("get", "/metrics", operator, routing::get(cluster::metrics)),
     ]
 }
 
@@ -123,9 +226,19 @@ fn descriptions<N: Node>(config: &HttpConfig) -> [Endpoint<N>; 3] {
         response
     };
     [
-        ("get", "/openapi.json", routing::get(serve_json)),
-        ("get", "/docs", routing::get(serve_page)),
-        ("get", "/problems/{name}", routing::get(problems::page)),
+        (
+            "get",
+            "/openapi.json",
+            Needs::Nothing,
+            routing::get(serve_json),
+        ),
+        ("get", "/docs", Needs::Nothing, routing::get(serve_page)),
+        (
+            "get",
+            "/problems/{name}",
+            Needs::Nothing,
+            routing::get(problems::page),
+        ),
     ]
 }
 
@@ -140,7 +253,7 @@ fn protected<N: Node>(route: &Route) -> MethodRouter<Arc<App<N>>> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use catalogue::{Changed, Content, KeyLimit, NamedLimit, NotChanged};
+    use catalogue::{Changed, Content, NotChanged};
     use coordinator::{
         Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Ownership, Policy,
         Readiness,
@@ -187,22 +300,34 @@ mod tests {
         fn metrics(&self) -> String {
             match *self {}
         }
-        fn named_limit(&self, _: &str) -> Option<NamedLimit> {
+        fn record(&self, _: catalogue::Kind, _: &str, _: &str) -> Option<Content> {
             match *self {}
         }
-        fn named_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, NamedLimit)> {
+
+        fn records(
+            &self,
+            _: catalogue::Kind,
+            _: &str,
+            _: Option<&str>,
+            _: usize,
+        ) -> Vec<(Arc<str>, Content)> {
             match *self {}
         }
-        fn key_limit(&self, _: &str) -> Option<KeyLimit> {
+
+        fn count_records(&self, _: catalogue::Kind, _: &str) -> usize {
             match *self {}
         }
-        fn key_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, KeyLimit)> {
+
+        async fn set(&self, _: &str, _: &str, _: Content) -> Result<Changed, NotChanged> {
             match *self {}
         }
-        async fn set(&self, _: &str, _: Content) -> Result<Changed, NotChanged> {
-            match *self {}
-        }
-        async fn remove(&self, _: catalogue::Kind, _: &str) -> Result<Option<Changed>, NotChanged> {
+
+        async fn remove(
+            &self,
+            _: catalogue::Kind,
+            _: &str,
+            _: &str,
+        ) -> Result<Option<Changed>, NotChanged> {
             match *self {}
         }
     }
@@ -211,22 +336,22 @@ mod tests {
         HttpConfig {
             rate_limit: "client".into(),
             routes: vec![],
-            api_token: None,
+            access: limiter::Access::default(),
             identifier: Arc::new(Identifier::new(&[], &[0; 32])),
         }
     }
 
     #[test]
     fn the_api_is_described_completely() {
-        let endpoints = endpoints::<Nobody>()
-            .into_iter()
-            .chain(descriptions(&config()));
+        let config = config();
+        let endpoints = served::<Nobody>(&config);
         let served: BTreeSet<_> = endpoints
-            .map(|(method, path, _)| (path.replace('*', ""), method.to_owned()))
+            // One stands for all.
+            .map(|(method, path, ..)| (path.replace('*', ""), method.replace(ANY, "get")))
             // The empty key of a path is part of the pattern beside it.
             .filter(|(path, _)| !path.ends_with('/'))
             .collect();
-        let api = openapi::describe(&config());
+        let api = openapi::describe(&config);
         let paths = api["paths"].as_object().unwrap().iter();
         let described: BTreeSet<_> = paths
             .flat_map(|(path, methods)| {

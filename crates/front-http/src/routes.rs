@@ -93,7 +93,7 @@ impl Protected {
         let denied = cost != Cost::PEEK && !answer.decision.is_allowed();
         let selected = &self.selected;
         let mut response = match self.answer {
-            RouteAnswer::Json => return decided::respond(selected, cost, answer),
+            RouteAnswer::Json => return decided::respond(selected, cost, answer, None),
             RouteAnswer::Peek => decided::json(
                 json!({
                     "limit": selected.policy().limit.units(),
@@ -106,7 +106,7 @@ impl Protected {
             RouteAnswer::Page => with_type(PAGE, HTML),
             RouteAnswer::Greeting => with_type(greeting(who), HTML),
         };
-        decided::mark(&mut response, selected.headers(), cost, answer);
+        decided::mark(&mut response, selected, cost, answer, None);
         Ok(response)
     }
 }

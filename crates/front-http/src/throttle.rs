@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::app::Shared;
 use crate::body::{BODY_MAX, read_json};
+use crate::caller::By;
 use crate::decided;
 use crate::explain::{Field, Kind, Shape, explain};
 use crate::problem::Problem;
@@ -69,6 +70,7 @@ const THROTTLE: Shape = Shape {
 /// `POST /throttle`
 pub(crate) async fn throttle<N: Node>(
     State(app): Shared<N>,
+    By(caller): By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     let asked = async {
@@ -79,10 +81,8 @@ pub(crate) async fn throttle<N: Node>(
         let rule = Rule::from(throttle.limit()?);
         let key = Key::new(throttle.key, "key")?;
         let cost = throttle.quantity.map_or(Cost::ONE, Cost::new);
-        let answer = app
-            .limiter
-            .hit(&app.limiter.inline(rule), &key, cost)
-            .await?;
+        let limiter = &caller.limiter;
+        let answer = limiter.hit(&limiter.inline(rule), &key, cost).await?;
         Ok::<_, Problem>((rule.limit, cost, answer))
     };
     let (limit, cost, answer) = asked.await.map_err(Problem::with_error)?;

@@ -96,6 +96,10 @@ pub(crate) fn write_refusal(refusal: &Refusal, reply: &mut Reply<'_>) {
         (Kind::NoDecision | Kind::Overloaded | Kind::Draining, _, _) => {
             reply.error("NODECISION", refusal.detail());
         }
+        (Kind::Forbidden, _, _) => reply.error("NOPERM", refusal.detail()),
+        (Kind::QuotaExceeded | Kind::TenantRate, _, _) => {
+            reply.error("QUOTA", refusal.detail());
+        }
         (Kind::InvalidRequest, Some(field), Some(accepted)) => {
             reply.error("ERR", &format!("invalid {field}: must be {accepted}"));
         }

@@ -1,9 +1,10 @@
 //! What is said on one connection, without the connection: bytes in, questions and replies out.
 
+use accounts::Scope;
 use bytes::BytesMut;
 use connections::Then;
 use coordinator::{Answer, Hit};
-use limiter::{Given, Key, Limiter, Node, Refusal, Rule, Selected};
+use limiter::{Caller, Given, Key, Limiter, Node, Refusal, Rule, Selected};
 use quota::Cost;
 
 use crate::answer::{Form, write_refusal};
@@ -95,12 +96,24 @@ impl From<Refusal> for Wrong {
 
 impl Conversation {
     /// The conversation of a new connection, whose number in this process is `id`.
-    pub(crate) fn new(id: u64, server: &Server) -> Self {
+    pub(crate) fn new<N>(id: u64, server: &Server<N>) -> Self {
         Self {
             decoder: Decoder::default(),
             session: Session::new(id, server),
             rules: Vec::new(),
         }
+    }
+
+    /// Who asks, as of now. Rules count in the namespace of whoever gave them, and are looked up again by another.
+    pub(crate) fn caller<N: Node>(&mut self, server: &Server<N>) -> Caller<N> {
+        let caller = self.session.caller(server);
+        let is_ours = |rule: &(Verb, RuleNumbers, Selected)| {
+            *rule.2.policy().namespace == *caller.limiter.namespace()
+        };
+        if !self.rules.first().is_none_or(is_ours) {
+            self.rules.clear();
+        }
+        caller
     }
 
     /// Reads on in `input`, from `*read` on, which it moves behind what it has read.
@@ -109,8 +122,8 @@ impl Conversation {
     /// is a step of its own.
     pub(crate) fn next<'a, N: Node>(
         &mut self,
-        limiter: &'a Limiter<N>,
-        server: &Server,
+        caller: &Caller<N>,
+        server: &Server<N>,
         input: &'a [u8],
         read: &mut usize,
         hits_max: usize,
@@ -137,7 +150,7 @@ impl Conversation {
                     break;
                 }
             };
-            let command = self.read(limiter, rest);
+            let command = self.read(caller, rest);
             if !asked.is_empty() && !matches!(command, Ok(Some(Command::Hit(_)) | None)) {
                 self.decoder.forget();
                 break;
@@ -236,7 +249,7 @@ impl Conversation {
     /// Reads the command that the decoder has found at the beginning of `rest`. `None`: an empty line or array.
     fn read<'a, N: Node>(
         &mut self,
-        limiter: &'a Limiter<N>,
+        caller: &Caller<N>,
         rest: &'a [u8],
     ) -> Result<Option<Command<'a>>, Wrong> {
         let arguments = self.decoder.arguments(rest);
@@ -253,6 +266,18 @@ impl Conversation {
         })?;
         if !entry.arguments.contains(&(arguments.len() - 1)) {
             return Err(wrong_number(entry.name).into());
+        }
+        let limiter = &caller.limiter;
+        match entry.verb {
+            Verb::CellThrottle | Verb::CrabThrottle | Verb::Check => {
+                caller.needs(Scope::Check)?;
+                caller.check_ceiling()?;
+            }
+            Verb::Refund | Verb::ResetKey => {
+                caller.needs(Scope::Adjust)?;
+                caller.check_ceiling()?;
+            }
+            _ => {}
         }
         let command = match entry.verb {
             Verb::CellThrottle | Verb::CrabThrottle => {
@@ -308,7 +333,7 @@ fn rule<N>(
 
 /// `limit key [cost]` behind the name of a command.
 fn by_limit<'a, N: Node>(
-    limiter: &'a Limiter<N>,
+    limiter: &Limiter<N>,
     arguments: &Arguments<'_, 'a>,
 ) -> Result<Asked<'a>, Wrong> {
     let cost = command::cost(arguments, 3, "cost")?;
@@ -339,7 +364,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::SystemTime;
 
-    use limiter::Front;
+    use limiter::{Access, Front};
 
     use super::*;
 
@@ -347,10 +372,10 @@ mod tests {
     #[test]
     fn an_idle_connection_keeps_a_handful_of_rules() {
         let server = Server {
-            token: None,
+            limiter: Limiter::new(Arc::new(()), "default".into(), [], Front::Resp),
+            access: Access::default(),
             clock: SystemTime::now,
         };
-        let limiter = Limiter::new(Arc::new(()), "default".into(), [], Front::Resp);
         let mut conversation = Conversation::new(1, &server);
         for count in 1..=256 {
             let numbers = RuleNumbers {
@@ -360,7 +385,7 @@ mod tests {
             };
             let place = rule(
                 &mut conversation.rules,
-                &limiter,
+                &server.limiter,
                 Verb::CrabThrottle,
                 numbers,
             );

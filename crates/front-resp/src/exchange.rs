@@ -9,8 +9,7 @@ use crate::session::Server;
 
 /// What all connections of a listener share.
 pub(crate) struct Common<N> {
-    pub(crate) limiter: Limiter<N>,
-    pub(crate) server: Server,
+    pub(crate) server: Server<N>,
     /// What commands above 8 KiB and the replies to long pipelines may take together.
     pub(crate) memory: Memory,
 }
@@ -59,10 +58,11 @@ pub(crate) async fn answer<N: Node>(
     begin: impl Fn() -> bool,
     out: &mut BytesMut,
 ) -> Option<(usize, Reading)> {
-    let limiter = &common.limiter;
     let mut read = 0;
     loop {
-        let step = conversation.next(limiter, &common.server, input, &mut read, share.hits, out);
+        let caller = conversation.caller(&common.server);
+        let limiter = &caller.limiter;
+        let step = conversation.next(&caller, &common.server, input, &mut read, share.hits, out);
         if !matches!(step, Step::Starved) && !begin() {
             return None;
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
+use catalogue::{Changed, Content, Kind, NotChanged};
 use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Ownership, Policy, Readiness,
 };
@@ -122,27 +122,23 @@ impl Node for FakeNode {
         Forgotten::Unknown
     }
 
-    fn named_limit(&self, _name: &str) -> Option<NamedLimit> {
+    fn record(&self, _: Kind, _: &str, _: &str) -> Option<Content> {
         None
     }
 
-    fn named_limits(&self, _after: Option<&str>, _count: usize) -> Vec<(Arc<str>, NamedLimit)> {
+    fn records(&self, _: Kind, _: &str, _: Option<&str>, _: usize) -> Vec<(Arc<str>, Content)> {
         Vec::new()
     }
 
-    fn key_limit(&self, _key: &str) -> Option<KeyLimit> {
-        None
+    fn count_records(&self, _: Kind, _: &str) -> usize {
+        0
     }
 
-    fn key_limits(&self, _after: Option<&str>, _count: usize) -> Vec<(Arc<str>, KeyLimit)> {
-        Vec::new()
-    }
-
-    async fn set(&self, _name: &str, _content: Content) -> Result<Changed, NotChanged> {
+    async fn set(&self, _: &str, _: &str, _: Content) -> Result<Changed, NotChanged> {
         Ok(Changed::default())
     }
 
-    async fn remove(&self, _kind: Kind, _name: &str) -> Result<Option<Changed>, NotChanged> {
+    async fn remove(&self, _: Kind, _: &str, _: &str) -> Result<Option<Changed>, NotChanged> {
         Ok(None)
     }
 }

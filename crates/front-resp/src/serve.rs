@@ -1,13 +1,12 @@
 //! The server: who may connect, and what all connections share.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use connections::{Idle, Memory, Terms};
-use limiter::{Limiter, Node};
+use limiter::{Access, Limiter, Node};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -16,19 +15,10 @@ use crate::exchange::Common;
 use crate::session::Server;
 
 /// What the front is told before it starts.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Debug)]
 pub struct RespConfig {
-    /// When given, clients must prove it with `AUTH` or `HELLO` before anything else. Not empty.
-    pub api_token: Option<String>,
-}
-
-impl fmt::Debug for RespConfig {
-    // Without the secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RespConfig")
-            .field("api_token", &self.api_token.as_ref().map(|_| ".."))
-            .finish()
-    }
+    /// What clients must prove with `AUTH` or `HELLO` before anything else.
+    pub access: Access,
 }
 
 /// What commands above 8 KiB and the replies to long pipelines may take together: 256 of them at a time.
@@ -56,9 +46,9 @@ pub async fn serve<N: Node>(
     shutdown: impl Future<Output = ()>,
 ) {
     let common = Arc::new(Common {
-        limiter,
         server: Server {
-            token: config.api_token.map(Arc::from),
+            limiter,
+            access: config.access,
             clock: SystemTime::now,
         },
         memory: Memory::new(MEMORY_MAX),

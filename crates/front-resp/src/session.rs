@@ -1,12 +1,10 @@
 //! What a connection has agreed on with its client, and the commands that are about nothing else.
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use connections::Then;
-use limiter::Given;
-use subtle::ConstantTimeEq as _;
+use limiter::{Access, Caller, Given, Limiter, Node, Rights};
 
 use crate::command::{COMMANDS, Entry, Verb};
 use crate::decode::Arguments;
@@ -14,10 +12,11 @@ use crate::documentation;
 use crate::reply::{Reply, Version};
 
 /// What all connections are told the same.
-#[derive(Clone)]
-pub(crate) struct Server {
+pub(crate) struct Server<N> {
+    /// That of the file's namespace.
+    pub(crate) limiter: Limiter<N>,
     /// What clients must prove, if anything.
-    pub(crate) token: Option<Arc<str>>,
+    pub(crate) access: Access,
     /// What `TIME` tells.
     pub(crate) clock: fn() -> SystemTime,
 }
@@ -28,8 +27,10 @@ pub(crate) struct Session {
     /// Unique among the connections of this process.
     id: u64,
     version: Version,
-    /// The client has proven the token, or there is none.
+    /// The client has proven what it must, or there is nothing to prove.
     is_trusted: bool,
+    /// What it has proven, of a tenant: that may end while the connection goes on.
+    credential: Option<Box<[u8]>>,
     /// What the client calls itself. At most [`NAME_MAX`] bytes.
     name: Option<Box<[u8]>>,
 }
@@ -55,13 +56,28 @@ fn failure(text: impl Into<String>) -> Failure {
 
 impl Session {
     /// The session of a new connection.
-    pub(crate) fn new(id: u64, server: &Server) -> Self {
+    pub(crate) fn new<N>(id: u64, server: &Server<N>) -> Self {
         Self {
             id,
             version: Version::Two,
-            is_trusted: server.token.is_none(),
+            is_trusted: server.access.is_open(),
+            credential: None,
             name: None,
         }
+    }
+
+    /// Who asks. One whose credential has ended is trusted no more.
+    pub(crate) fn caller<N: Node>(&mut self, server: &Server<N>) -> Caller<N> {
+        if let Some(credential) = &self.credential {
+            match server.access.admit(&server.limiter, Some(credential)) {
+                Ok(caller) => return caller,
+                Err(_) => {
+                    self.is_trusted = false;
+                    self.credential = None;
+                }
+            }
+        }
+        Caller::anybody(server.limiter.clone())
     }
 
     /// The next reply in `out`, as this client understands it.
@@ -80,11 +96,11 @@ impl Session {
     }
 
     /// Answers a command that is about the connection or this server. The number of its arguments has been checked.
-    pub(crate) fn answer(
+    pub(crate) fn answer<N: Node>(
         &mut self,
         entry: &Entry,
         arguments: &Arguments<'_, '_>,
-        server: &Server,
+        server: &Server<N>,
         out: &mut BytesMut,
     ) -> Then {
         if let Err((code, text)) = self.obey(entry.verb, arguments, server, out) {
@@ -96,11 +112,11 @@ impl Session {
         }
     }
 
-    fn obey(
+    fn obey<N: Node>(
         &mut self,
         verb: Verb,
         arguments: &Arguments<'_, '_>,
-        server: &Server,
+        server: &Server<N>,
         out: &mut BytesMut,
     ) -> Result<(), Failure> {
         let first = arguments.get(1);
@@ -144,21 +160,27 @@ impl Session {
         Ok(())
     }
 
-    fn prove(&mut self, given: &[u8], server: &Server) -> Result<(), Failure> {
-        let Some(token) = &server.token else {
+    fn prove<N: Node>(&mut self, given: &[u8], server: &Server<N>) -> Result<(), Failure> {
+        if server.access.is_open() {
             return Err(failure(NO_TOKEN));
-        };
-        if !bool::from(given.ct_eq(token.as_bytes())) {
-            return Err(("WRONGPASS", WRONG_TOKEN.to_owned()));
         }
+        let caller = server.access.admit(&server.limiter, Some(given));
+        let caller = caller.map_err(|refusal| match refusal.has_invalid_token() {
+            true => ("WRONGPASS", refusal.detail().to_owned()),
+            false => ("WRONGPASS", WRONG_TOKEN.to_owned()),
+        })?;
         self.is_trusted = true;
+        self.credential = match caller.rights {
+            Rights::All => None,
+            Rights::ApiKey { .. } => Some(given.into()),
+        };
         Ok(())
     }
 
-    fn hello(
+    fn hello<N: Node>(
         &mut self,
         arguments: &Arguments<'_, '_>,
-        server: &Server,
+        server: &Server<N>,
         out: &mut BytesMut,
     ) -> Result<(), Failure> {
         let version = match arguments.get(1) {

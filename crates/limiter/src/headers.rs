@@ -111,6 +111,31 @@ pub fn write_standings(standings: &[Standing<'_>], headers: &mut HeaderMap) {
     headers.insert(X_RESET, nearest.reset_after_secs.into());
 }
 
+/// Adds one more limit to the headers that tell of one: to `RateLimit-Policy` and `RateLimit`, and not to `X-RateLimit-…`.
+pub fn add_standing(standing: &Standing<'_>, headers: &mut HeaderMap) {
+    let name = sf_string(standing.name);
+    let told = policy(&name, standing.limit, standing.per_secs, standing.burst);
+    append(RATE_LIMIT_POLICY, &told, headers);
+    let (remaining, grows) = (standing.remaining, standing.grows_after_secs);
+    append(
+        RATE_LIMIT,
+        &format!("{name};r={remaining};t={grows}"),
+        headers,
+    );
+}
+
+/// Puts `item` behind what the header lists already.
+fn append(header: HeaderName, item: &str, headers: &mut HeaderMap) {
+    let listed = headers.get(&header).map_or(&b""[..], HeaderValue::as_bytes);
+    let mut list = BytesMut::from(listed);
+    if !list.is_empty() {
+        list.put_slice(b", ");
+    }
+    list.put_slice(item.as_bytes());
+    let list = HeaderValue::from_maybe_shared(list.freeze());
+    headers.insert(header, list.expect("sf_string leaves printable ASCII"));
+}
+
 /// The period of a limit, or the length of the window of a calendar that it is in by the clock of this machine.
 #[must_use]
 pub fn period_now(limit: &Limit) -> Nanos {

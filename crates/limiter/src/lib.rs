@@ -40,12 +40,15 @@ mod remembered;
 mod rule;
 mod run_time;
 mod selected;
+mod service;
 pub mod span;
 
 pub use anchor::{AnchorWord, PERIODLESS, ZONELESS, zone_accepted};
 pub use browser::BrowserId;
 pub use front::Front;
-pub use headers::{RateHeaders, Standing, period_now, write_retry_after, write_standings};
+pub use headers::{
+    RateHeaders, Standing, add_standing, period_now, write_retry_after, write_standings,
+};
 pub use identity::{Clues, Identifier, Identity, Who};
 pub use key::Key;
 pub use limiter::{Limiter, NAMESPACE, Visit};
@@ -55,3 +58,7 @@ pub use query::{ENCODED, decode, parameter, parameters};
 pub use refusal::{Counted, Given, Kind, Refusal};
 pub use rule::{Places, Rule, RuleText, accepted};
 pub use selected::Selected;
+pub use service::{
+    Access, ApiKeyChange, Caller, DayStanding, DayUsage, NewApiKey, NewTenant, Rights, Rotated,
+    Service, TenantChange,
+};

@@ -12,6 +12,7 @@ use quota::{Cost, Verdict};
 use crate::meter::Meters;
 use crate::rule::Rules;
 use crate::run_time::Made;
+use crate::service::{Tenancy, Tenants};
 use crate::{BrowserId, Front, Key, Node, Refusal, Rule, Selected, Who};
 
 /// The namespace of every limit of this version, in which there is one tenant.
@@ -24,13 +25,15 @@ pub const NAMESPACE: &str = "default";
 /// [`hits`](Self::hits) asks many at once, and they stay one batch down to the shard and over the wire.
 /// [`try_hit`](Self::try_hit) answers without a future, if this node decides at once.
 pub struct Limiter<N> {
-    shared: Arc<Shared<N>>,
+    pub(crate) shared: Arc<Shared<N>>,
     front: Front,
     meters: Arc<Meters>,
 }
 
-struct Shared<N> {
+pub(crate) struct Shared<N> {
     node: Arc<N>,
+    /// Of rules given inline, and of what is made at run time.
+    namespace: Arc<str>,
     /// Those of the file.
     limits: ArcSwap<OfFile>,
     /// Those among them that the file calls `token_bucket`, by which the algorithm is known, too.
@@ -39,6 +42,37 @@ struct Shared<N> {
     have_changed: AtomicBool,
     rules: Rules,
     made: Made,
+    /// Whose namespace it is. `None`: the file's.
+    pub(crate) tenancy: Option<Tenancy>,
+    /// Those that were served. Empty for that of a tenant.
+    pub(crate) tenants: Tenants<N>,
+}
+
+impl<N> Shared<N> {
+    fn new(node: Arc<N>, namespace: Arc<str>, limits: OfFile, tenancy: Option<Tenancy>) -> Self {
+        Self {
+            node,
+            limits: ArcSwap::from_pointee(limits),
+            token_buckets: ArcSwap::default(),
+            have_changed: AtomicBool::new(false),
+            rules: Rules::new(Arc::clone(&namespace)),
+            made: Made::new(Arc::clone(&namespace)),
+            namespace,
+            tenancy,
+            tenants: Tenants::default(),
+        }
+    }
+
+    /// The same node for a tenant, of whose limits none is the file's.
+    pub(crate) fn of_tenant(&self, tenancy: Tenancy) -> Self {
+        let namespace = tenancy.id.to_string().into();
+        Self::new(
+            Arc::clone(&self.node),
+            namespace,
+            OfFile::new(),
+            Some(tenancy),
+        )
+    }
 }
 
 type OfFile = HashMap<Arc<str>, Selected>;
@@ -73,14 +107,7 @@ impl<N> Limiter<N> {
     ) -> Self {
         let limits: OfFile = limits.into_iter().map(by_name).collect();
         Self {
-            shared: Arc::new(Shared {
-                node,
-                limits: ArcSwap::from_pointee(limits),
-                token_buckets: ArcSwap::default(),
-                have_changed: AtomicBool::new(false),
-                rules: Rules::new(Arc::clone(&namespace)),
-                made: Made::new(namespace),
-            }),
+            shared: Arc::new(Shared::new(node, namespace, limits, None)),
             front,
             meters: Arc::new(Meters::new(front)),
         }
@@ -94,6 +121,25 @@ impl<N> Limiter<N> {
             front,
             meters: Arc::new(Meters::new(front)),
         }
+    }
+
+    /// The same front in another namespace.
+    pub(crate) fn with(&self, shared: Arc<Shared<N>>) -> Self {
+        Self {
+            shared,
+            front: self.front,
+            meters: Arc::clone(&self.meters),
+        }
+    }
+
+    /// Of rules given inline, and of what is made at run time: that of the file, or the id of a tenant.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.shared.namespace
+    }
+
+    pub(crate) fn tenancy(&self) -> Option<&Tenancy> {
+        self.shared.tenancy.as_ref()
     }
 
     /// The node behind it.
@@ -196,6 +242,10 @@ impl<N: Node> Limiter<N> {
         key: &Key<'_>,
         cost: Cost,
     ) -> Option<Result<Answer, Refusal>> {
+        if self.shared.tenancy.is_some() {
+            // Two counts are asked, one after the other.
+            return None;
+        }
         let told = self.shared.node.try_hit(selected.hit(key, cost))?;
         Some(self.told(selected.policy(), told))
     }
@@ -208,6 +258,19 @@ impl<N: Node> Limiter<N> {
     /// When nobody could decide and the limit fails closed.
     #[inline]
     pub async fn hit(
+        &self,
+        selected: &Selected,
+        key: &Key<'_>,
+        cost: Cost,
+    ) -> Result<Answer, Refusal> {
+        if let Some(tenancy) = self.tenancy() {
+            return self.metered_hit(tenancy, selected, key, cost).await;
+        }
+        self.decide(selected, key, cost).await
+    }
+
+    #[inline]
+    pub(crate) async fn decide(
         &self,
         selected: &Selected,
         key: &Key<'_>,
@@ -242,6 +305,28 @@ impl<N: Node> Limiter<N> {
     /// Decides many hits, each for itself: those of one counter in their order. The answers come in the order of the
     /// hits. Each is as of [`hit`](Self::hit).
     pub async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, Refusal>> {
+        match self.tenancy() {
+            Some(tenancy) => self.metered_hits(tenancy, hits).await,
+            None => self.decide_all(hits).await,
+        }
+    }
+
+    /// As [`hits`](Self::hits), where the day of a tenant has room for all that are admitted, or none is counted.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::QuotaExceeded`](crate::Kind::QuotaExceeded).
+    pub async fn hits_together(
+        &self,
+        hits: &[Hit<'_>],
+    ) -> Result<Vec<Result<Answer, Refusal>>, Refusal> {
+        match self.tenancy() {
+            Some(tenancy) => self.metered_together(tenancy, hits).await,
+            None => Ok(self.decide_all(hits).await),
+        }
+    }
+
+    pub(crate) async fn decide_all(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, Refusal>> {
         let told = self.shared.node.hits(hits).await;
         let told = hits.iter().zip(told);
         told.map(|(hit, told)| self.told(hit.policy, told))

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
+use catalogue::{Changed, Content, Kind, NotChanged};
 use coordinator::{ClusterStatus, Coordinator, Forgotten, Ownership, Policy, Readiness, Strategy};
 
 use crate::NotReloaded;
@@ -31,17 +31,20 @@ pub trait Node: Coordinator {
     /// Declares a dead member gone for good.
     fn forget(&self, name: &str) -> Forgotten;
 
-    /// The limit of that name that was made at run time.
-    fn named_limit(&self, name: &str) -> Option<NamedLimit>;
+    /// What people made at run time under `name`.
+    fn record(&self, kind: Kind, namespace: &str, name: &str) -> Option<Content>;
 
-    /// Up to `count` limits that were made at run time, after the name `after` in an order of their own.
-    fn named_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, NamedLimit)>;
+    /// Up to `count` of what they made, after the name `after` in an order of their own.
+    fn records(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Vec<(Arc<str>, Content)>;
 
-    /// The limit that was set for this one key. It counts under the name [`KEY_LIMITS`].
-    fn key_limit(&self, key: &str) -> Option<KeyLimit>;
-
-    /// Up to `count` keys with limits of their own, after the key `after` in an order of their own.
-    fn key_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, KeyLimit)>;
+    /// How much they made.
+    fn count_records(&self, kind: Kind, namespace: &str) -> usize;
 
     /// Sets what people make at run time, and returns when every live member has it, or after a second with those who
     /// have not.
@@ -51,6 +54,7 @@ pub trait Node: Coordinator {
     /// [`NotChanged`]: nothing was changed, on any node.
     fn set(
         &self,
+        namespace: &str,
         name: &str,
         content: Content,
     ) -> impl Future<Output = Result<Changed, NotChanged>> + Send;
@@ -63,6 +67,7 @@ pub trait Node: Coordinator {
     fn remove(
         &self,
         kind: Kind,
+        namespace: &str,
         name: &str,
     ) -> impl Future<Output = Result<Option<Changed>, NotChanged>> + Send;
 
@@ -81,5 +86,5 @@ pub trait Node: Coordinator {
     }
 }
 
-/// Name under which limits of single keys count. No file can define it: names there have no `@`.
+/// Name under which limits of single keys count, beside [`Node::record`]s of [`Kind::KeyLimit`]. No file can define it: names there have no `@`.
 pub const KEY_LIMITS: &str = "@key";

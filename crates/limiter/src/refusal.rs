@@ -5,8 +5,11 @@ mod kind;
 
 use std::borrow::Cow;
 
+use accounts::Plan;
 use coordinator::{NoDecision, Policy};
 use quota::{Cost, Nanos};
+
+use crate::DayStanding;
 
 pub use given::Given;
 pub use kind::Kind;
@@ -29,6 +32,9 @@ struct Parts {
     retry_after: Option<Nanos>,
     counted: Counted,
     closes: bool,
+    has_invalid_token: bool,
+    day: Option<DayStanding>,
+    more: Vec<(&'static str, Given)>,
 }
 
 /// What became of a hit that was refused.
@@ -52,6 +58,9 @@ impl Refusal {
             retry_after: None,
             counted: Counted::No,
             closes: false,
+            has_invalid_token: false,
+            day: None,
+            more: Vec::new(),
         }))
     }
 
@@ -103,6 +112,14 @@ impl Refusal {
         .with_retry_after(Nanos::from_secs(1))
     }
 
+    /// More of something than a plan has room for.
+    pub(crate) fn plan_limit(what: &str, limit: u32, plan: &Plan) -> Self {
+        let detail = format!("the plan {} has room for {limit} {what}", plan.name);
+        Self::new(Kind::PlanLimit, detail)
+            .with("limit", limit)
+            .with("plan", plan.name.to_string())
+    }
+
     /// A cost that is above the burst of `policy`.
     #[must_use]
     pub fn never_conforms(policy: &Policy, cost: Cost) -> Self {
@@ -144,6 +161,27 @@ impl Refusal {
     #[must_use]
     pub fn with_retry_after(mut self, span: Nanos) -> Self {
         self.0.retry_after = Some(span);
+        self
+    }
+
+    /// The credential that was brought is none, or none any more.
+    #[must_use]
+    pub(crate) fn with_invalid_token(mut self) -> Self {
+        self.0.has_invalid_token = true;
+        self
+    }
+
+    /// It is the plan's day that leaves no room.
+    #[must_use]
+    pub(crate) fn with_day(mut self, day: DayStanding) -> Self {
+        self.0.day = Some(day);
+        self
+    }
+
+    /// Something more about it, under a name of its own.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Given>) -> Self {
+        self.0.more.push((name, value.into()));
         self
     }
 
@@ -195,6 +233,23 @@ impl Refusal {
     #[must_use]
     pub fn counted(&self) -> Counted {
         self.0.counted
+    }
+
+    /// Whether a credential was brought that is none, or none any more.
+    #[must_use]
+    pub fn has_invalid_token(&self) -> bool {
+        self.0.has_invalid_token
+    }
+
+    /// Where the plan's day stands that leaves no room.
+    #[must_use]
+    pub fn day(&self) -> Option<DayStanding> {
+        self.0.day
+    }
+
+    /// What more there is to say, by its name.
+    pub fn more(&self) -> impl Iterator<Item = (&'static str, &Given)> {
+        self.0.more.iter().map(|(name, value)| (*name, value))
     }
 
     /// Whether the connection ends with it.

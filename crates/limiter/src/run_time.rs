@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use accounts::Plan;
 use catalogue::{ChangeError, Changed, Content, KeyLimit, NamedLimit, NotChanged};
 use coordinator::{FailMode, Policy, Readiness, Strategy};
 use quota::{Limit, Nanos};
@@ -78,7 +79,7 @@ impl<N: Node> Limiter<N> {
         match self.of_file(name) {
             Some(selected) => Ok(selected),
             None => {
-                let limit = self.node().named_limit(name);
+                let limit = self.made_limit(name);
                 let selected = self.made().select(name, limit);
                 selected.ok_or_else(|| self.unknown(name))
             }
@@ -91,8 +92,39 @@ impl<N: Node> Limiter<N> {
     ///
     /// As [`find`](Self::find).
     pub fn named_limit(&self, name: &str) -> Result<NamedLimit, Refusal> {
-        let limit = self.node().named_limit(name);
-        limit.ok_or_else(|| self.unknown(name))
+        self.made_limit(name).ok_or_else(|| self.unknown(name))
+    }
+
+    fn made_limit(&self, name: &str) -> Option<NamedLimit> {
+        let record = self
+            .node()
+            .record(catalogue::Kind::Limit, self.namespace(), name)?;
+        record.named_limit()
+    }
+
+    /// Up to `count` limits that were made at run time, after the name `after` in an order of their own.
+    #[must_use]
+    pub fn named_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, NamedLimit)> {
+        self.listed(catalogue::Kind::Limit, after, count, Content::named_limit)
+    }
+
+    /// Up to `count` keys with limits of their own, as [`named_limits`](Self::named_limits).
+    #[must_use]
+    pub fn key_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, KeyLimit)> {
+        self.listed(catalogue::Kind::KeyLimit, after, count, Content::key_limit)
+    }
+
+    fn listed<T>(
+        &self,
+        kind: catalogue::Kind,
+        after: Option<&str>,
+        count: usize,
+        as_limit: impl Fn(&Content) -> Option<T>,
+    ) -> Vec<(Arc<str>, T)> {
+        let records = self.node().records(kind, self.namespace(), after, count);
+        let limits = records.into_iter();
+        let limits = limits.filter_map(|(name, content)| Some((name, as_limit(&content)?)));
+        limits.collect()
     }
 
     /// No limit has that name, as far as this node knows.
@@ -113,6 +145,11 @@ impl<N: Node> Limiter<N> {
     /// and when it could not be changed. Nothing was changed then, on any node.
     pub async fn set_limit(&self, name: &str, limit: NamedLimit) -> Result<Changed, Refusal> {
         self.may_change(name)?;
+        if let Some(tenancy) = self.tenancy() {
+            check_tenant_limit(&limit)?;
+            let plan = tenancy.plan();
+            self.check_room(catalogue::Kind::Limit, name, "limits", plan.limits, plan)?;
+        }
         if !self.node().may_count_by(limit.strategy) {
             let accepted = "owner, local or raft; redis on a node whose file has a section [redis] that says where it is";
             return Err(Refusal::field("strategy", limit.strategy.name(), accepted));
@@ -121,7 +158,10 @@ impl<N: Node> Limiter<N> {
             let accepted = "deny or allow, unless Redis counts";
             return Err(Refusal::field("on_failure", "owner", accepted));
         }
-        let changed = self.node().set(name, Content::Limit(limit)).await;
+        let changed = self
+            .node()
+            .set(self.namespace(), name, Content::Limit(limit))
+            .await;
         changed.map_err(Refusal::from)
     }
 
@@ -132,8 +172,28 @@ impl<N: Node> Limiter<N> {
     /// [`Kind::DefinedInFile`], [`Kind::UnknownLimit`], and when it could not be changed. Nothing was changed then.
     pub async fn remove_limit(&self, name: &str) -> Result<Changed, Refusal> {
         self.may_change(name)?;
-        let removed = self.node().remove(catalogue::Kind::Limit, name).await?;
+        let removed = self
+            .node()
+            .remove(catalogue::Kind::Limit, self.namespace(), name)
+            .await?;
         removed.ok_or_else(|| Refusal::unknown_limit(name))
+    }
+
+    /// Refuses one more than the plan of the tenant has room for.
+    fn check_room(
+        &self,
+        kind: catalogue::Kind,
+        name: &str,
+        what: &str,
+        room: u32,
+        plan: &Plan,
+    ) -> Result<(), Refusal> {
+        let (node, namespace) = (self.node(), self.namespace());
+        let is_full = room as usize <= node.count_records(kind, namespace);
+        match is_full && node.record(kind, namespace, name).is_none() {
+            true => Err(Refusal::plan_limit(what, room, plan)),
+            false => Ok(()),
+        }
     }
 
     /// Refuses a limit that is the file's.
@@ -169,7 +229,8 @@ impl<N: Node> Limiter<N> {
     /// will tell.
     pub fn stored_key_limit(&self, key: &Key<'_>) -> Result<KeyLimit, Refusal> {
         let node = self.node();
-        let limit = node.key_limit(key.as_str());
+        let record = node.record(catalogue::Kind::KeyLimit, self.namespace(), key.as_str());
+        let limit = record.as_ref().and_then(Content::key_limit);
         limit.ok_or_else(|| match node.readiness() {
             Readiness::Joining => Refusal::joining(),
             _ => no_key_limit(key),
@@ -182,9 +243,19 @@ impl<N: Node> Limiter<N> {
     ///
     /// When it could not be changed. Nothing was changed then, on any node.
     pub async fn set_key_limit(&self, key: &Key<'_>, limit: KeyLimit) -> Result<Changed, Refusal> {
+        if let Some(tenancy) = self.tenancy() {
+            let (plan, kind) = (tenancy.plan(), catalogue::Kind::KeyLimit);
+            self.check_room(
+                kind,
+                key.as_str(),
+                "limits of single keys",
+                plan.key_limits,
+                plan,
+            )?;
+        }
         let changed = self
             .node()
-            .set(key.as_str(), Content::KeyLimit(limit))
+            .set(self.namespace(), key.as_str(), Content::KeyLimit(limit))
             .await;
         changed.map_err(Refusal::from)
     }
@@ -195,8 +266,21 @@ impl<N: Node> Limiter<N> {
     ///
     /// [`Kind::NotFound`], and when it could not be changed. Nothing was changed then.
     pub async fn remove_key_limit(&self, key: &Key<'_>) -> Result<Changed, Refusal> {
-        let removed = self.node().remove(catalogue::Kind::KeyLimit, key.as_str());
+        let removed = self
+            .node()
+            .remove(catalogue::Kind::KeyLimit, self.namespace(), key.as_str());
         removed.await?.ok_or_else(|| no_key_limit(key))
+    }
+}
+
+/// Whoever runs the cluster decides who counts for the others, and lends its Redis to nobody.
+fn check_tenant_limit(limit: &NamedLimit) -> Result<(), Refusal> {
+    let strategy = limit.strategy;
+    match strategy {
+        Strategy::Owner | Strategy::Local => Ok(()),
+        Strategy::Redis | Strategy::Raft => {
+            Err(Refusal::field("strategy", strategy.name(), "owner, local"))
+        }
     }
 }
 

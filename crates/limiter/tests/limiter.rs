@@ -1,9 +1,9 @@
 //! The limiter over a node that counts in memory and notes what it is asked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use catalogue::{Changed, Content, KeyLimit, NamedLimit, NotChanged};
+use catalogue::{Changed, Content, NamedLimit, NotChanged};
 use coordinator::{
     Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, NoDecision, Ownership, Policy,
     Readiness, Strategy,
@@ -27,7 +27,7 @@ struct Counting {
     /// Batches and single hits, by how many hits each had.
     asked: Mutex<Vec<usize>>,
     /// Limits made at run time.
-    made: Mutex<HashMap<String, NamedLimit>>,
+    made: Mutex<BTreeMap<(catalogue::Kind, String, String), Content>>,
     fails: bool,
     waits: bool,
 }
@@ -91,26 +91,48 @@ impl Node for Counting {
     fn forget(&self, _: &str) -> Forgotten {
         Forgotten::Unknown
     }
-    fn named_limit(&self, name: &str) -> Option<NamedLimit> {
-        self.made.lock().unwrap().get(name).copied()
+    fn record(&self, kind: catalogue::Kind, namespace: &str, name: &str) -> Option<Content> {
+        let place = (kind, namespace.to_owned(), name.to_owned());
+        self.made.lock().unwrap().get(&place).cloned()
     }
-    fn named_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, NamedLimit)> {
-        Vec::new()
+    fn records(
+        &self,
+        kind: catalogue::Kind,
+        namespace: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Vec<(Arc<str>, Content)> {
+        let made = self.made.lock().unwrap();
+        let listed = made.iter().filter(|((of, within, name), content)| {
+            let listed_in = content.api_key().map(|key| key.tenant.to_string());
+            let within = listed_in.as_deref().unwrap_or(within);
+            *of == kind && within == namespace && after.is_none_or(|after| after < name.as_str())
+        });
+        let listed = listed.map(|((_, _, name), content)| (name.as_str().into(), content.clone()));
+        listed.take(count).collect()
     }
-    fn key_limit(&self, _: &str) -> Option<KeyLimit> {
-        None
+    fn count_records(&self, kind: catalogue::Kind, namespace: &str) -> usize {
+        self.records(kind, namespace, None, usize::MAX).len()
     }
-    fn key_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, KeyLimit)> {
-        Vec::new()
-    }
-    async fn set(&self, name: &str, content: Content) -> Result<Changed, NotChanged> {
-        if let Content::Limit(limit) = content {
-            self.made.lock().unwrap().insert(name.to_owned(), limit);
-        }
+    async fn set(
+        &self,
+        namespace: &str,
+        name: &str,
+        content: Content,
+    ) -> Result<Changed, NotChanged> {
+        let kind = content.kind();
+        let place = (kind, kind.namespace(namespace).to_owned(), name.to_owned());
+        self.made.lock().unwrap().insert(place, content);
         Ok(Changed::default())
     }
-    async fn remove(&self, _: catalogue::Kind, name: &str) -> Result<Option<Changed>, NotChanged> {
-        let removed = self.made.lock().unwrap().remove(name);
+    async fn remove(
+        &self,
+        kind: catalogue::Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Changed>, NotChanged> {
+        let place = (kind, namespace.to_owned(), name.to_owned());
+        let removed = self.made.lock().unwrap().remove(&place);
         Ok(removed.map(|_| Changed::default()))
     }
 }

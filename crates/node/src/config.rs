@@ -9,6 +9,7 @@ pub mod memory;
 pub mod raft;
 pub mod redis;
 pub mod routes;
+pub mod service;
 pub mod span;
 
 pub(crate) mod changes;
@@ -31,6 +32,7 @@ pub use self::problem::{Given, Problem, Problems};
 use self::raft::RaftConfig;
 use self::redis::RedisConfig;
 use self::routes::Route;
+use self::service::ServiceConfig;
 pub use self::table::{Source, Table};
 
 /// What all nodes of a cluster are told alike.
@@ -50,6 +52,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `[[rule]]` and `[grpc]`.
     pub grpc: GrpcConfig,
+    /// `[service]` and `[[plan]]`. `None`: it is no service for many.
+    pub service: Option<ServiceConfig>,
 }
 
 /// The file of a `weir node` that was given none: a good beginning of one's own.
@@ -70,6 +74,7 @@ impl Config {
             raft: RaftConfig::default(),
             routes: Vec::new(),
             grpc: grpc::read(Vec::new(), None, &[], &mut Problems::default()),
+            service: None,
         }
     }
 
@@ -125,6 +130,9 @@ impl Config {
         let rules = root.tables("rule", problems);
         let grpc = root.table("grpc", problems);
         let grpc = grpc::read(rules, grpc, &names, problems);
+        let service = root.table("service", problems);
+        let service = service::read(service, root.tables("plan", problems), problems);
+        root.not_yet("billing", problems);
         Self {
             cluster,
             limits,
@@ -133,6 +141,7 @@ impl Config {
             raft,
             routes,
             grpc,
+            service,
         }
     }
 }

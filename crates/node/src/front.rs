@@ -7,10 +7,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use accounts::OperatorToken;
 use front_grpc::GrpcConfig;
 use front_http::{HttpConfig, Route, RouteAnswer};
 use ipnet::IpNet;
-use limiter::{Identifier, Identity};
+use limiter::{Access, Identifier, Identity, Service};
 use supervisor::Supervisor;
 use tokio::sync::watch;
 
@@ -138,23 +139,29 @@ fn stopped(mut told: watch::Receiver<bool>) -> Stopped {
     })
 }
 
+/// What fronts want to be shown: the token, or where the node is a service for many the credential of a tenant.
+pub(crate) fn access(config: &Config, api_token: Option<String>, cookie: &str) -> Access {
+    let service = config.service.as_ref().map(|service| Service {
+        plans: service.plans.clone(),
+        operator_token: OperatorToken::derive(cookie.as_bytes()).reveal().to_owned(),
+        public_url: service.public_url.clone(),
+    });
+    Access::new(api_token, service)
+}
+
 /// What Envoy's rate limit service is told. `config` was checked.
-pub(crate) fn grpc_config(config: &Config, api_token: Option<String>) -> GrpcConfig {
+pub(crate) fn grpc_config(config: &Config, access: Access) -> GrpcConfig {
     let config = &config.grpc;
     GrpcConfig {
         rules: Arc::clone(&config.rules),
-        api_token,
+        access,
         tls: config.tls.clone(),
         keepalive: Some(config.keepalive).filter(|&span| span != Duration::ZERO),
     }
 }
 
 /// What the HTTP front is told. `config` was checked.
-pub(crate) fn http_config(
-    config: &Config,
-    api_token: Option<String>,
-    browser_key: [u8; 32],
-) -> HttpConfig {
+pub(crate) fn http_config(config: &Config, access: Access, browser_key: [u8; 32]) -> HttpConfig {
     let policy = |name: &str| {
         let named = config.limit(name);
         named
@@ -179,7 +186,7 @@ pub(crate) fn http_config(
     HttpConfig {
         rate_limit: "client".to_owned(),
         routes: routes.collect(),
-        api_token,
+        access,
         identifier: Arc::new(Identifier::new(&trusted_proxies, &browser_key)),
     }
 }

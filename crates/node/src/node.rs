@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::builder::{Builder, Role, StartError};
 use crate::config::{Config, NAMESPACE, Source};
 use crate::families;
-use crate::front::{grpc_config, http_config};
+use crate::front::{access, grpc_config, http_config};
 use crate::listeners::advertised;
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
@@ -110,13 +110,14 @@ impl Node {
             expect: builder.expect,
             ..cluster_config(&builder.config, cookie.clone())
         };
-        let served = Arc::new(Served::new(me, metrics.clone(), NAMESPACE.into()));
+        let served = Arc::new(Served::new(me, metrics.clone()));
         let limits = builder.config.limits.iter().cloned();
         let limiter = metrics.scope(|| {
             let node = Arc::clone(&served);
             Limiter::new(node, NAMESPACE.into(), limits, limiter::Front::Program)
         });
         limiter.call_token_buckets(builder.config.token_buckets.clone());
+        let access = access(&builder.config, builder.api_token.clone(), &builder.cookie);
         let mut tasks = Tasks::start(metrics.clone());
         let mut reloader = Reloader {
             read_again: builder.read_again,
@@ -124,14 +125,17 @@ impl Node {
             limiter: limiter.clone(),
             http: None,
             grpc: None,
-            api_token: builder.api_token.clone(),
+            access: access.clone(),
             browser_key: cookie.secret("browser"),
             metrics: metrics.clone(),
         };
+        if access.service().is_some() {
+            tasks.look_after_usage(limiter.clone());
+        }
         let redis_address = redis.as_ref().map(|&(_, address)| address);
         if let Some((listener, _)) = redis {
             let config = RespConfig {
-                api_token: builder.api_token.clone(),
+                access: access.clone(),
             };
             let limiter = limiter.of(limiter::Front::Resp);
             tasks.serve(
@@ -144,7 +148,7 @@ impl Node {
         }
         let grpc_address = grpc.as_ref().map(|&(_, address)| address);
         if let Some((listener, _)) = grpc {
-            let config = grpc_config(&builder.config, builder.api_token.clone());
+            let config = grpc_config(&builder.config, access.clone());
             let front = limiter.of(limiter::Front::Grpc);
             let front = metrics.scope(|| front_grpc::Front::new(front, config));
             reloader.grpc = Some(front.clone());
@@ -155,11 +159,7 @@ impl Node {
             )?;
         }
         if let Some((listener, _)) = http {
-            let config = http_config(
-                &builder.config,
-                builder.api_token.clone(),
-                reloader.browser_key,
-            );
+            let config = http_config(&builder.config, access, reloader.browser_key);
             let front = limiter.of(limiter::Front::Http);
             let front = metrics.scope(|| front_http::Front::new(front, config));
             let served_now = front.served();

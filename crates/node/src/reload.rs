@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use limiter::{Limiter, Node as _, NotReloaded};
+use catalogue::Kind;
+use limiter::{Access, Limiter, NAMESPACE, Node as _, NotReloaded};
 
 use crate::config::{Config, Problems, changes};
 use crate::front::{grpc_config, http_config};
@@ -29,7 +30,7 @@ pub(crate) struct Reloader {
     pub(crate) limiter: Limiter<Served>,
     pub(crate) http: Option<front_http::Front<Served>>,
     pub(crate) grpc: Option<front_grpc::Front<Served>>,
-    pub(crate) api_token: Option<String>,
+    pub(crate) access: Access,
     pub(crate) browser_key: [u8; 32],
     pub(crate) metrics: Metrics,
 }
@@ -98,7 +99,7 @@ impl Reloader {
         if !restart.is_empty() {
             return Err(NotReloaded::NeedsRestart(restart));
         }
-        let is_made = |name: &str| node.named_limit(name).is_some();
+        let is_made = |name: &str| node.record(Kind::Limit, NAMESPACE, name).is_some();
         let changes = changes::changes(current, &config, is_made);
         let started = strategies.start_for(&config).await;
         started.map_err(|error| NotReloaded::Wrong(vec![told(&error)]))?;
@@ -127,10 +128,10 @@ impl Reloader {
             .replace_limits(gone.chain(&new.limits).cloned());
         self.metrics.scope(|| {
             if let Some(http) = &self.http {
-                http.replace(http_config(new, self.api_token.clone(), self.browser_key));
+                http.replace(http_config(new, self.access.clone(), self.browser_key));
             }
             if let Some(grpc) = &self.grpc {
-                grpc.replace(grpc_config(new, self.api_token.clone()));
+                grpc.replace(grpc_config(new, self.access.clone()));
             }
         });
         self.limiter.replace_limits(new.limits.iter().cloned());

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
+use catalogue::{Changed, Content, Kind, NotChanged};
 use cluster::node::Cluster;
 use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, Member, MemberStatus, NoDecision,
@@ -23,8 +23,6 @@ pub(crate) struct Served {
     /// This node, as it knows itself before it knows the others.
     pub(crate) me: Me,
     pub(crate) metrics: Metrics,
-    /// What people make at run time counts here.
-    pub(crate) namespace: Arc<str>,
     started: OnceLock<Started>,
     /// What takes another configuration in: as long as somebody holds the node.
     reloader: OnceLock<Weak<Reloader>>,
@@ -58,11 +56,10 @@ const JOINING: NoDecision = NoDecision::Unavailable {
 
 impl Served {
     /// A node that is joining.
-    pub(crate) fn new(me: Me, metrics: Metrics, namespace: Arc<str>) -> Self {
+    pub(crate) fn new(me: Me, metrics: Metrics) -> Self {
         Self {
             me,
             metrics,
-            namespace,
             started: OnceLock::new(),
             reloader: OnceLock::new(),
             stopping: AtomicBool::new(false),
@@ -255,34 +252,44 @@ impl limiter::Node for Served {
         self.metrics.text()
     }
 
-    fn named_limit(&self, name: &str) -> Option<NamedLimit> {
-        self.joined()?.named_limit(&self.namespace, name)
+    fn record(&self, kind: Kind, namespace: &str, name: &str) -> Option<Content> {
+        self.joined()?.record(kind, namespace, name)
     }
 
-    fn named_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, NamedLimit)> {
+    fn records(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Vec<(Arc<str>, Content)> {
         let cluster = self.joined();
-        cluster.map_or_else(Vec::new, |it| {
-            it.named_limits(&self.namespace, after, count)
-        })
+        cluster.map_or_else(Vec::new, |it| it.records(kind, namespace, after, count))
     }
 
-    fn key_limit(&self, key: &str) -> Option<KeyLimit> {
-        self.joined()?.key_limit(&self.namespace, key)
-    }
-
-    fn key_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, KeyLimit)> {
+    fn count_records(&self, kind: Kind, namespace: &str) -> usize {
         let cluster = self.joined();
-        cluster.map_or_else(Vec::new, |it| it.key_limits(&self.namespace, after, count))
+        cluster.map_or(0, |it| it.count_records(kind, namespace))
     }
 
-    async fn set(&self, name: &str, content: Content) -> Result<Changed, NotChanged> {
+    async fn set(
+        &self,
+        namespace: &str,
+        name: &str,
+        content: Content,
+    ) -> Result<Changed, NotChanged> {
         let cluster = self.joined().ok_or(NotChanged::Joining)?;
-        cluster.set_record(&self.namespace, name, content).await
+        cluster.set_record(namespace, name, content).await
     }
 
-    async fn remove(&self, kind: Kind, name: &str) -> Result<Option<Changed>, NotChanged> {
+    async fn remove(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Changed>, NotChanged> {
         let cluster = self.joined().ok_or(NotChanged::Joining)?;
-        cluster.remove_record(kind, &self.namespace, name).await
+        cluster.remove_record(kind, namespace, name).await
     }
 
     fn may_count_by(&self, strategy: Strategy) -> bool {

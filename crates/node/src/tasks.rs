@@ -2,19 +2,31 @@
 
 use std::future::Future;
 use std::net::TcpListener;
+use std::time::Duration;
 
+use limiter::Limiter;
 use supervisor::Supervisor;
 
 use crate::front::{Front, Stopped};
 use crate::listeners::ListenError;
 use crate::metrics::Metrics;
+use crate::served::Served;
 
 /// The tasks of a node below a supervisor of its own: its fronts, and the upkeep of its metrics. Cut off when dropped.
 pub(crate) struct Tasks {
     supervisor: Supervisor,
     metrics: Metrics,
     fronts: Vec<Front>,
+    /// Whose tenants use something. `None`: there are none.
+    usage: Option<Limiter<Served>>,
 }
+
+/// What tenants were denied, and what could not be counted at once, is told to the others so often: a number of a page, which
+/// nobody reads twice in a second.
+const USAGE_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the last of it may take when the node stops.
+const USAGE_WITHIN: Duration = Duration::from_secs(2);
 
 impl Tasks {
     /// No front yet. To be called within a runtime.
@@ -26,7 +38,23 @@ impl Tasks {
             supervisor,
             metrics,
             fronts: Vec::new(),
+            usage: None,
         }
+    }
+
+    /// Tells the others from time to time what the tenants of this node have used.
+    pub(crate) fn look_after_usage(&mut self, limiter: Limiter<Served>) {
+        self.usage = Some(limiter.clone());
+        let tell = move || {
+            let limiter = limiter.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(USAGE_EVERY).await;
+                    limiter.flush_tenants().await;
+                }
+            }
+        };
+        self.metrics.scope(|| self.supervisor.run("usage", tell));
     }
 
     /// Has what `serve` makes serve `listener`, the socket for `what`, as the task `name`.
@@ -52,6 +80,10 @@ impl Tasks {
         self.fronts.iter().for_each(Front::begin_stop);
         for front in &mut self.fronts {
             front.stop().await;
+        }
+        if let Some(limiter) = &self.usage {
+            // What is not told within it is told by nobody: it was answered, and is not billed.
+            let _late = tokio::time::timeout(USAGE_WITHIN, limiter.flush_tenants()).await;
         }
         // Not before: it has a second for a task, and a front has more to do.
         self.supervisor.stop().await;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::RequestBuilder;
 use ureq::tls::{Certificate, TlsConfig};
+use ureq::typestate::WithBody;
 
 use crate::cli::ApiArgs;
 
@@ -18,6 +20,7 @@ pub(crate) struct Api {
     agent: ureq::Agent,
     url: String,
     token: Option<String>,
+    tenant: Option<String>,
 }
 
 /// An answer, whatever its status.
@@ -26,6 +29,16 @@ pub(crate) struct Answer {
     pub(crate) body: String,
     /// Members that had not confirmed a change, between commas. `None`: all had.
     pub(crate) pending: Option<String>,
+}
+
+impl Answer {
+    /// What is told of nodes on which a change may not be in force.
+    pub(crate) fn not_confirmed(&self) -> String {
+        let names = self.pending.as_deref();
+        names.map_or_else(String::new, |names| {
+            format!("not confirmed yet by {names}: in force there when it answers again\n")
+        })
+    }
 }
 
 /// Why a node's answer cannot be used.
@@ -82,49 +95,78 @@ impl Api {
             agent: config.build().into(),
             url,
             token: args.api_token.clone(),
+            tenant: None,
         })
+    }
+
+    /// The same in this tenant, for an operator.
+    pub(crate) fn within(self, tenant: Option<&str>) -> Self {
+        Self {
+            tenant: tenant.map(str::to_owned),
+            ..self
+        }
+    }
+
+    /// Every entry of a list, page by page; and as one answer of a node, under `name`.
+    pub(crate) fn all(&self, path: &str, name: &str) -> Result<(Value, String), ApiError> {
+        let mut entries = Vec::new();
+        let mut query = "?count=1000".to_owned();
+        loop {
+            let answer = self.get(&format!("{path}{query}"))?;
+            let mut page = self.expect(&answer, &[200])?;
+            if let Some(more) = page[name].as_array_mut() {
+                entries.append(more);
+            }
+            let Some(next) = page["next"].as_str() else {
+                break;
+            };
+            query = format!("?count=1000&after={}", segment(next));
+        }
+        let raw = format!("{}\n", serde_json::json!({ name: entries }));
+        Ok((entries.into(), raw))
     }
 
     /// Gets `path`.
     pub(crate) fn get(&self, path: &str) -> Result<Answer, ApiError> {
         let request = self.agent.get(self.at(path));
-        self.answer(match self.bearer() {
-            Some(bearer) => request.header("Authorization", bearer).call(),
-            None => request.call(),
-        })
+        self.answer(self.signed(request).call())
     }
 
     /// Deletes `path`.
     pub(crate) fn delete(&self, path: &str) -> Result<Answer, ApiError> {
         let request = self.agent.delete(self.at(path));
-        self.answer(match self.bearer() {
-            Some(bearer) => request.header("Authorization", bearer).call(),
-            None => request.call(),
-        })
+        self.answer(self.signed(request).call())
     }
 
     /// Posts `body` to `path`.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Answer, ApiError> {
-        let mut request = self
-            .agent
-            .post(self.at(path))
-            .header("Content-Type", "application/json");
-        if let Some(bearer) = self.bearer() {
-            request = request.header("Authorization", bearer);
-        }
-        self.answer(request.send(body.to_string()))
+        self.send(self.agent.post(self.at(path)), body)
     }
 
     /// Puts `body` at `path`.
     pub(crate) fn put(&self, path: &str, body: &Value) -> Result<Answer, ApiError> {
-        let mut request = self
-            .agent
-            .put(self.at(path))
-            .header("Content-Type", "application/json");
+        self.send(self.agent.put(self.at(path)), body)
+    }
+
+    /// Changes what is at `path` by `body`.
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Result<Answer, ApiError> {
+        self.send(self.agent.patch(self.at(path)), body)
+    }
+
+    fn send(&self, request: RequestBuilder<WithBody>, body: &Value) -> Result<Answer, ApiError> {
+        let request = request.header("Content-Type", "application/json");
+        self.answer(self.signed(request).send(body.to_string()))
+    }
+
+    /// With whatever this proves itself with.
+    fn signed<B>(&self, mut request: RequestBuilder<B>) -> RequestBuilder<B> {
         if let Some(bearer) = self.bearer() {
             request = request.header("Authorization", bearer);
         }
-        self.answer(request.send(body.to_string()))
+        if let Some(tenant) = &self.tenant {
+            request = request.header("Weir-Tenant", tenant);
+        }
+        request
     }
 
     /// The answer as JSON, if its status is one of `expected`.

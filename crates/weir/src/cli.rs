@@ -44,6 +44,14 @@ pub(crate) enum Command {
     Reset(KeyArgs),
     /// Have a node read its file again: all of it or nothing
     Reload(ReloadArgs),
+    /// Make, change and list the tenants of a service for many
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Make, rotate, revoke and list the API keys of a tenant
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Tell what a tenant has used, day by day
+    Usage(UsageArgs),
     /// Say that a dead member will not come back
     Forget(ForgetArgs),
     /// Exit 0 when the node says that it is ready, else 1; for containers
@@ -118,6 +126,9 @@ pub(crate) struct NodeArgs {
     /// File with the token
     #[arg(long, value_name = "FILE")]
     pub(crate) api_token_file: Option<String>,
+    /// Run a service for many that forgets its tenants and API keys when all nodes stop: to try it out
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
     /// Serve clients of other machines without a token
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -266,6 +277,186 @@ pub(crate) struct ApiArgs {
         value_name = "TOKEN"
     )]
     pub(crate) api_token: Option<String>,
+}
+
+/// How to reach a running node as an operator.
+#[derive(Args, Debug)]
+pub(crate) struct OperatorArgs {
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+    /// File with the cluster's cookie, of which the operator's token is derived [default: ~/.weir.cookie]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cookie_file: Option<PathBuf>,
+    /// The cookie itself; other users of this machine can see it here, so prefer the file
+    #[arg(long, conflicts_with = "cookie_file")]
+    pub(crate) cookie: Option<String>,
+    /// Send the token although others could read it on its way
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Print the node's answer as it is
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+#[command(
+    after_help = "Examples:\n  weir tenant create Acme --plan pro\n  weir tenant list\n  weir tenant suspend tn_0123456789abcdef"
+)]
+pub(crate) enum TenantCommand {
+    /// Make one
+    Create {
+        /// What people call it: 1 to 64 printable characters
+        name: String,
+        /// Its plan [default: that of no subscription]
+        #[arg(long)]
+        plan: Option<String>,
+        /// Its requests of a day, in place of the plan's
+        #[arg(long, value_name = "N")]
+        requests_per_day: Option<u32>,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Show all
+    List {
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Show one
+    Get {
+        /// Such as tn_0123456789abcdef
+        id: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Change its name, its plan or its requests of a day
+    Set(TenantSetArgs),
+    /// Let it do nothing, and tell it so
+    Suspend {
+        /// Such as tn_0123456789abcdef
+        id: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Let one that was suspended do everything again
+    Resume {
+        /// Such as tn_0123456789abcdef
+        id: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// End it: its API keys are as if they had never been
+    Close {
+        /// Such as tn_0123456789abcdef
+        id: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Let one that was closed do everything again
+    Restore {
+        /// Such as tn_0123456789abcdef
+        id: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TenantSetArgs {
+    /// Such as tn_0123456789abcdef
+    pub(crate) id: String,
+    /// Another name
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Another plan
+    #[arg(long)]
+    pub(crate) plan: Option<String>,
+    /// Other requests of a day than the plan's
+    #[arg(long, value_name = "N")]
+    pub(crate) requests_per_day: Option<u32>,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+}
+
+#[derive(Subcommand, Debug)]
+#[command(
+    after_help = "Examples:\n  weir key create --tenant tn_0123456789abcdef --name edge --scope check > edge.key\n  weir key rotate key_3fK9mQ2bXw7L --tenant tn_0123456789abcdef --overlap 1h"
+)]
+pub(crate) enum KeyCommand {
+    /// Make one: it alone is printed to stdout, once
+    Create {
+        /// Whose it is to be
+        #[arg(long, value_name = "ID")]
+        tenant: String,
+        /// What people call it: 1 to 64 printable characters
+        #[arg(long)]
+        name: String,
+        /// What it may do; may be repeated [default: check]
+        #[arg(long)]
+        scope: Vec<String>,
+        /// When it ends, from now, such as 90d [default: never]
+        #[arg(long, value_name = "SPAN", value_parser = span)]
+        expires: Option<std::time::Duration>,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Show those of a tenant
+    List {
+        /// Whose
+        #[arg(long, value_name = "ID")]
+        tenant: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Make one in the place of another, which lives a while longer
+    Rotate {
+        /// Such as key_3fK9mQ2bXw7L
+        id: String,
+        /// Whose it is
+        #[arg(long, value_name = "ID")]
+        tenant: String,
+        /// How long the old one lives beside it: 0s to 30d
+        #[arg(long, value_name = "SPAN", default_value = "24h")]
+        overlap: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// End one now, and tell where that is not known yet
+    Revoke {
+        /// Such as key_3fK9mQ2bXw7L
+        id: String,
+        /// Whose it is
+        #[arg(long, value_name = "ID")]
+        tenant: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+}
+
+/// A span as the file has it.
+fn span(text: &str) -> Result<std::time::Duration, String> {
+    use ::node::config::span;
+    span::parse(text).ok_or_else(|| span::ACCEPTED.to_owned())
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  weir usage --tenant tn_0123456789abcdef --from 2026-11-01 --to 2026-11-30 --csv"
+)]
+pub(crate) struct UsageArgs {
+    /// Whose
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: String,
+    /// The first day [default: 29 days before the last]
+    #[arg(long, value_name = "DAY")]
+    pub(crate) from: Option<String>,
+    /// The last day [default: today, UTC]
+    #[arg(long, value_name = "DAY")]
+    pub(crate) to: Option<String>,
+    /// As CSV
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
 }
 
 #[derive(Args, Debug)]
@@ -586,7 +777,7 @@ mod tests {
     #[test]
     fn every_flag_of_a_node_can_be_asked_for_by_its_key() {
         let node = Cli::command().find_subcommand("node").unwrap().clone();
-        let elsewhere = ["join", "config", "insecure", "help", "version"];
+        let elsewhere = ["join", "config", "ephemeral", "insecure", "help", "version"];
         for flag in node
             .get_arguments()
             .map(|arg| arg.get_id().as_str())

@@ -5,12 +5,16 @@ mod config;
 mod explain;
 mod forget;
 mod health;
+mod key;
 mod limits;
 mod manual;
+mod operator;
 mod reload;
 mod reset;
 mod status;
 mod table;
+mod tenant;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -21,11 +25,15 @@ pub(crate) use self::config::config;
 pub(crate) use self::explain::explain;
 pub(crate) use self::forget::forget;
 pub(crate) use self::health::health;
+pub(crate) use self::key::key;
 pub(crate) use self::limits::limits;
 pub(crate) use self::manual::{completions, man};
+pub(crate) use self::operator::Exposed;
 pub(crate) use self::reload::{NotReloaded, reload};
 pub(crate) use self::reset::reset;
 pub(crate) use self::status::{status, watch};
+pub(crate) use self::tenant::tenant;
+pub(crate) use self::usage::usage;
 
 /// What a command says on stdout, and how it exits.
 #[derive(Debug)]

@@ -59,6 +59,9 @@ fn main() -> ExitCode {
         Command::Explain(args) => commands::explain(&args).map_err(anyhow::Error::from),
         Command::Reset(args) => commands::reset(&args).map_err(anyhow::Error::from),
         Command::Reload(args) => commands::reload(&args),
+        Command::Tenant(command) => commands::tenant(&command),
+        Command::Key(command) => commands::key(&command),
+        Command::Usage(args) => commands::usage(&args),
         Command::Forget(args) => commands::forget(&args).map_err(anyhow::Error::from),
         Command::Health(args) => commands::health(&args).map_err(anyhow::Error::from),
         Command::Config(command) => commands::config(&command, &surroundings()),
@@ -96,7 +99,7 @@ fn fail(error: &anyhow::Error, failed: ExitCode) -> ExitCode {
         return ExitCode::from(MISUSED);
     }
     eprintln!("weir: {error:#}");
-    match is_about_data(error) {
+    match is_about_data(error) || error.is::<commands::Exposed>() {
         true => ExitCode::from(MISUSED),
         false => failed,
     }

@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use ::catalogue::{
-    Address, Catalogue, ChangeError, ChangeId, Changed, Content, Effect, KeyLimit, Kind, Message,
-    NamedLimit, NotChanged, Place, Urgency,
+    Address, Catalogue, ChangeError, ChangeId, Changed, Content, Effect, Kind, Message, NotChanged,
+    Place, Rule, Urgency,
 };
 use coordinator::Strategy;
 use delta_crdt::ReplicaId;
@@ -100,62 +100,39 @@ impl Records {
 }
 
 impl Cluster {
-    /// The limit of that name that was made at run time.
+    /// What people made at run time under `name`.
     #[must_use]
-    pub fn named_limit(&self, namespace: &str, name: &str) -> Option<NamedLimit> {
-        let place = Place::of(&self.inner.keys, Kind::Limit, namespace, name);
+    pub fn record(&self, kind: Kind, namespace: &str, name: &str) -> Option<Content> {
+        let place = Place::of(&self.inner.keys, kind, kind.namespace(namespace), name);
         let state = self.inner.records.read();
-        state.catalogue.get_at(place)?.named_limit()
+        state.catalogue.get_at(place).cloned()
+    }
+
+    /// Up to `count` of what people made at run time, in an order of their own, after the name `after`.
+    #[must_use]
+    pub fn records(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Vec<(Arc<str>, Content)> {
+        let state = self.inner.records.read();
+        let listed = state.catalogue.list(kind, namespace, after);
+        let listed = listed.map(|(name, content)| (name.clone(), content.clone()));
+        listed.take(count).collect()
+    }
+
+    /// How much people made at run time.
+    #[must_use]
+    pub fn count_records(&self, kind: Kind, namespace: &str) -> usize {
+        self.inner.records.read().catalogue.count(kind, namespace)
     }
 
     /// The strategies that limits made at run time name, or have named since this node started.
     #[must_use]
     pub fn strategies_named(&self) -> watch::Receiver<Vec<Strategy>> {
         self.inner.records.named.subscribe()
-    }
-
-    /// The limit that was set for this one key.
-    #[must_use]
-    pub fn key_limit(&self, namespace: &str, key: &str) -> Option<KeyLimit> {
-        let place = Place::of(&self.inner.keys, Kind::KeyLimit, namespace, key);
-        let state = self.inner.records.read();
-        state.catalogue.get_at(place)?.key_limit()
-    }
-
-    /// Up to `count` limits that were made at run time, in an order of their own, after the name `after`.
-    #[must_use]
-    pub fn named_limits(
-        &self,
-        namespace: &str,
-        after: Option<&str>,
-        count: usize,
-    ) -> Vec<(Arc<str>, NamedLimit)> {
-        self.page(Kind::Limit, namespace, after, count, Content::named_limit)
-    }
-
-    /// Up to `count` keys that have limits of their own, as [`Self::named_limits`].
-    #[must_use]
-    pub fn key_limits(
-        &self,
-        namespace: &str,
-        after: Option<&str>,
-        count: usize,
-    ) -> Vec<(Arc<str>, KeyLimit)> {
-        self.page(Kind::KeyLimit, namespace, after, count, Content::key_limit)
-    }
-
-    fn page<T>(
-        &self,
-        kind: Kind,
-        namespace: &str,
-        after: Option<&str>,
-        count: usize,
-        as_limit: impl Fn(&Content) -> Option<T>,
-    ) -> Vec<(Arc<str>, T)> {
-        let state = self.inner.records.read();
-        let listed = state.catalogue.list(kind, namespace, after);
-        let limits = listed.filter_map(|(name, content)| Some((name.clone(), as_limit(content)?)));
-        limits.take(count).collect()
     }
 
     /// Sets what stands at `name`, and returns when every live member has it, or after a second with those who have not.
@@ -169,9 +146,10 @@ impl Cluster {
         name: &str,
         content: Content,
     ) -> Result<Changed, NotChanged> {
-        if follows_calendar(&content) && !self.all_read_calendars() {
+        if !all_read(content.kind(), Some(&content)) && !self.all_are_of_this_version() {
             return Err(NotChanged::Older);
         }
+        let namespace = content.kind().namespace(namespace);
         let (namespace, name) = (Arc::from(namespace), Arc::from(name));
         let changed = self.change(|catalogue, now| {
             let change = catalogue.set(now, namespace, name, content)?;
@@ -194,7 +172,7 @@ impl Cluster {
     ) -> Result<Option<Changed>, NotChanged> {
         let address = Address {
             kind,
-            namespace: namespace.into(),
+            namespace: kind.namespace(namespace).into(),
             name: name.into(),
         };
         self.change(|catalogue, now| catalogue.remove(now, address))
@@ -326,24 +304,28 @@ impl Cluster {
         }
     }
 
-    /// Whether everybody who is connected reads limits whose windows follow a calendar: nobody is of the version before.
+    /// Whether everybody who is connected reads limits whose windows follow a calendar, tenants and API keys: nobody is of the
+    /// version before.
     #[must_use]
-    pub fn all_read_calendars(&self) -> bool {
+    pub fn all_are_of_this_version(&self) -> bool {
         let members = self.other_members();
-        members.iter().all(|member| self.reads_calendars(*member))
+        members
+            .iter()
+            .all(|member| self.is_of_this_version(*member))
     }
 
-    fn reads_calendars(&self, peer: ReplicaId) -> bool {
+    fn is_of_this_version(&self, peer: ReplicaId) -> bool {
         let version = self.inner.transport.version(peer);
-        version.is_none_or(wire::knows_calendars)
+        version
+            .is_none_or(|version| wire::knows_calendars(version) && wire::knows_accounts(version))
     }
 
     fn send_catalogue(&self, to: ReplicaId, mut message: Message) {
         if let Message::Piece { records, .. } = &mut message
-            && !self.reads_calendars(to)
+            && !self.is_of_this_version(to)
         {
             // It would lose the whole piece for one of them. It has them when it is upgraded, which starts it again.
-            records.retain(|(_, record)| !record.content().is_some_and(follows_calendar));
+            records.retain(|(address, record)| all_read(address.kind, record.content()));
         }
         let lane = match message.urgency() {
             Urgency::Change => Lane::Bulk,
@@ -437,10 +419,13 @@ impl Cluster {
     }
 }
 
-fn follows_calendar(content: &Content) -> bool {
+/// Whether every peer that has a catalogue reads records of it: no window follows a calendar, and it is of no account.
+fn all_read(kind: Kind, content: Option<&Content>) -> bool {
     let limit = match content {
-        Content::Limit(named) => named.limit,
-        Content::KeyLimit(of_key) => of_key.limit,
+        Some(Content::Limit(named)) => named.limit,
+        Some(Content::KeyLimit(of_key)) => of_key.limit,
+        Some(Content::Tenant(_) | Content::ApiKey(_)) => return false,
+        None => return kind.rule() == Rule::Newer,
     };
-    limit.anchor().calendar().is_some()
+    limit.anchor().calendar().is_none()
 }

@@ -2,9 +2,10 @@
 //!
 //! Beside the wire forms of limits and stamps these have names in them, the only texts of the data plane that people chose.
 
+use bytes::BytesMut;
 use catalogue::{
-    Address, AddressError, Bucket, Content, KeyLimit, Kind, Message, NamedLimit, Record, Seen,
-    Stamp, Urgency,
+    Address, AddressError, Bucket, Content, KeyLimit, Kind, Message, NamedLimit, Record, Rule,
+    Seen, Stamp, Urgency, Write,
 };
 use coordinator::{FailMode, Strategy};
 use delta_crdt::ReplicaId;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::encoding::{Reader, Writer};
 use super::hits::WireLimit;
-use super::{VERSION, WireError};
+use super::{VERSION, WireError, accounts};
 
 /// Most buckets of a digest.
 const BUCKETS_MAX: usize = Bucket::COUNT as usize;
@@ -122,27 +123,40 @@ fn up_to<T>(max: usize, items: Vec<T>) -> Result<Vec<T>, WireError> {
 }
 
 /// Whether what is kept of the limit, if it is one by name, follows from its period.
-pub(super) fn keeps_usually(record: &Record) -> bool {
+fn keeps_usually(record: &Record) -> bool {
     let limit = record.content().and_then(Content::named_limit);
     limit.is_none_or(|named| named.limit.keeps_as_usual())
 }
 
-/// Whether a message tells of a limit of which that is not so.
-pub(super) fn keeps_unusually(message: &Message) -> bool {
+/// Whether every version has words for a record.
+pub(super) fn is_usual(address: &Address, record: &Record) -> bool {
+    address.kind.rule() == Rule::Newer && keeps_usually(record)
+}
+
+/// Whether a message tells of a record for which only the newest version has words.
+pub(super) fn is_unusual(message: &Message) -> bool {
     match message {
-        Message::Piece { records, .. } => records.iter().any(|(_, it)| !keeps_usually(it)),
+        Message::Piece { records, .. } => {
+            !records.iter().all(|(address, it)| is_usual(address, it))
+        }
         _ => false,
     }
 }
 
 /// A peer that reads no [`VERSION`] takes it that the limit is kept as its period says.
 pub(super) fn put_record(out: &mut Writer<'_>, version: u8, address: &Address, record: &Record) {
-    out.item(&WireKind::from(address.kind));
+    out.varint(u64::from(number_of(address.kind)));
+    if address.kind.rule() == Rule::GrantsLess {
+        let mut body = BytesMut::new();
+        put_account(&mut Writer::new(&mut body), address, record);
+        out.varint(body.len() as u64);
+        out.raw(&body);
+        return;
+    }
     put_text(out, &address.namespace);
     put_text(out, &address.name);
     put_stamp(out, record.stamp());
-    let seen: Vec<Stamp> = record.seen().iter().collect();
-    out.list(&seen, |out, stamp| put_stamp(out, *stamp));
+    put_seen(out, record);
     let mut content = record.content().map(WireContent::from);
     if version < VERSION {
         content = content.map(WireContent::into_before);
@@ -150,31 +164,55 @@ pub(super) fn put_record(out: &mut Writer<'_>, version: u8, address: &Address, r
     out.item(&content);
 }
 
-/// Those of a piece. One that names a time zone which is not known here is passed over: it must not keep back what came
-/// with it, again and again.
+/// What follows the kind and the length of a record of which several writes may stand.
+fn put_account(out: &mut Writer<'_>, address: &Address, record: &Record) {
+    put_text(out, &address.namespace);
+    put_text(out, &address.name);
+    put_seen(out, record);
+    let writes: Vec<Write> = record.writes().collect();
+    out.list(&writes, |out, write| {
+        put_stamp(out, write.stamp);
+        out.raw(&[u8::from(write.content.is_some())]);
+        if let Some(content) = &write.content {
+            accounts::put(out, content);
+        }
+    });
+}
+
+fn put_seen(out: &mut Writer<'_>, record: &Record) {
+    let seen: Vec<Stamp> = record.seen().iter().collect();
+    out.list(&seen, |out, stamp| put_stamp(out, *stamp));
+}
+
+/// Those of a piece. One that names a time zone which is not known here, and one of a kind of a later version, are passed
+/// over: they must not keep back what came with them, again and again.
 fn records(input: &mut Reader<'_>) -> Result<Vec<(Address, Record)>, WireError> {
     let records = input.until_end(RECORD_BYTES_USUAL, |input| match record(input) {
-        Err(WireError::UnknownZone) => Ok(None),
+        Err(WireError::UnknownZone | WireError::UnknownKind) => Ok(None),
         record => record.map(Some),
     })?;
     Ok(records.into_iter().flatten().collect())
 }
 
-/// Nothing is left to read of it when it is refused for its content.
+/// Nothing is left to read of it when it is refused for its content, or for its kind.
 pub(super) fn record(input: &mut Reader<'_>) -> Result<(Address, Record), WireError> {
-    let kind = input.item::<WireKind>("kind")?.into();
-    let namespace: &str = input.item("namespace")?;
-    let name: &str = input.item("name")?;
-    let address = Address::new(kind, namespace.into(), name.into());
-    let address = address.map_err(|error| WireError::OutOfBounds {
-        what: match error {
-            AddressError::Namespace => "namespace",
-            AddressError::Name => "name",
-        },
-    })?;
+    let number = input.varint::<u8>("kind")?;
+    if number <= NUMBER_OF_LIMITS_MAX {
+        return limit_record(input, number);
+    }
+    let body: &[u8] = input.item("record")?;
+    let kind = kind_of(number).ok_or(WireError::UnknownKind)?;
+    let mut body = Reader::new(body);
+    let record = account_record(&mut body, kind)?;
+    body.end()?;
+    Ok(record)
+}
+
+fn limit_record(input: &mut Reader<'_>, number: u8) -> Result<(Address, Record), WireError> {
+    let kind = kind_of(number).ok_or(WireError::UnknownKind)?;
+    let address = address(input, kind)?;
     let stamp = self::stamp(input)?;
-    let seen = input.list("writes seen", STAMP_BYTES_MIN, self::stamp)?;
-    let seen = Seen::of(up_to(Seen::MAX, seen)?);
+    let seen = seen(input)?;
     let content = input.item::<Option<WireContent>>("content")?;
     let content = content.map(Content::try_from).transpose()?;
     if content
@@ -184,6 +222,41 @@ pub(super) fn record(input: &mut Reader<'_>) -> Result<(Address, Record), WireEr
         return Err(WireError::OutOfBounds { what: "content" });
     }
     Ok((address, Record::new(content, stamp, seen)))
+}
+
+fn account_record(input: &mut Reader<'_>, kind: Kind) -> Result<(Address, Record), WireError> {
+    let address = address(input, kind)?;
+    let seen = seen(input)?;
+    let writes = input.list("writes", STAMP_BYTES_MIN + 1, |input| {
+        let stamp = stamp(input)?;
+        let content = match input.byte("content")? {
+            0 => None,
+            1 => Some(accounts::content(input, kind)?),
+            _ => return Err(WireError::Malformed { what: "content" }),
+        };
+        Ok(Write { stamp, content })
+    })?;
+    let writes = up_to(Record::WRITES_MAX, writes)?;
+    let record = Record::of_writes(writes, seen);
+    let record = record.ok_or(WireError::OutOfBounds { what: "writes" })?;
+    Ok((address, record))
+}
+
+fn address(input: &mut Reader<'_>, kind: Kind) -> Result<Address, WireError> {
+    let namespace: &str = input.item("namespace")?;
+    let name: &str = input.item("name")?;
+    let address = Address::new(kind, namespace.into(), name.into());
+    address.map_err(|error| WireError::OutOfBounds {
+        what: match error {
+            AddressError::Namespace => "namespace",
+            AddressError::Name => "name",
+        },
+    })
+}
+
+fn seen(input: &mut Reader<'_>) -> Result<Seen, WireError> {
+    let seen = input.list("writes seen", STAMP_BYTES_MIN, self::stamp)?;
+    Ok(Seen::of(up_to(Seen::MAX, seen)?))
 }
 
 fn put_text(out: &mut Writer<'_>, text: &str) {
@@ -203,28 +276,24 @@ fn stamp(input: &mut Reader<'_>) -> Result<Stamp, WireError> {
     Stamp::new(time, incarnation).ok_or(WireError::OutOfBounds { what })
 }
 
-#[derive(Serialize, Deserialize)]
-enum WireKind {
-    Limit,
-    KeyLimit,
-}
-
-impl From<Kind> for WireKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Limit => Self::Limit,
-            Kind::KeyLimit => Self::KeyLimit,
-        }
+/// Of a kind, fixed.
+const fn number_of(kind: Kind) -> u8 {
+    match kind {
+        Kind::Limit => 0,
+        Kind::KeyLimit => 1,
+        Kind::Tenant => 2,
+        Kind::ApiKey => 3,
     }
 }
 
-impl From<WireKind> for Kind {
-    fn from(wire: WireKind) -> Self {
-        match wire {
-            WireKind::Limit => Self::Limit,
-            WireKind::KeyLimit => Self::KeyLimit,
-        }
-    }
+/// The last number of the kinds that have a form of their own. The length of all others stands before them, so that one of a
+/// later version can be passed over.
+const NUMBER_OF_LIMITS_MAX: u8 = 1;
+
+fn kind_of(number: u8) -> Option<Kind> {
+    Kind::ALL
+        .into_iter()
+        .find(|kind| number_of(*kind) == number)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -328,6 +397,9 @@ impl From<WireFailMode> for FailMode {
 }
 
 impl From<&Content> for WireContent {
+    /// # Panics
+    ///
+    /// For what is no limit, which has a form of its own.
     fn from(content: &Content) -> Self {
         match content {
             Content::Limit(named) => {
@@ -361,6 +433,9 @@ impl From<&Content> for WireContent {
                 limit: limit.into(),
                 as_token_bucket: *as_token_bucket,
             },
+            Content::Tenant(_) | Content::ApiKey(_) => {
+                unreachable!("accounts have a form of their own")
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
+use catalogue::{Changed, Content, Kind, NamedLimit, NotChanged};
 use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Ownership, Policy, Readiness,
 };
@@ -142,27 +142,32 @@ impl Node for FakeNode {
         panic!("{NOT_ASKED}")
     }
 
-    fn named_limit(&self, name: &str) -> Option<NamedLimit> {
-        self.made.lock().unwrap().get(name).copied()
+    fn record(&self, kind: Kind, _: &str, name: &str) -> Option<Content> {
+        match kind {
+            Kind::Limit => self
+                .made
+                .lock()
+                .unwrap()
+                .get(name)
+                .copied()
+                .map(Content::Limit),
+            _ => None,
+        }
     }
 
-    fn named_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, NamedLimit)> {
+    fn records(&self, _: Kind, _: &str, _: Option<&str>, _: usize) -> Vec<(Arc<str>, Content)> {
         panic!("{NOT_ASKED}")
     }
 
-    fn key_limit(&self, _: &str) -> Option<KeyLimit> {
+    fn count_records(&self, _: Kind, _: &str) -> usize {
         panic!("{NOT_ASKED}")
     }
 
-    fn key_limits(&self, _: Option<&str>, _: usize) -> Vec<(Arc<str>, KeyLimit)> {
+    async fn set(&self, _: &str, _: &str, _: Content) -> Result<Changed, NotChanged> {
         panic!("{NOT_ASKED}")
     }
 
-    async fn set(&self, _: &str, _: Content) -> Result<Changed, NotChanged> {
-        panic!("{NOT_ASKED}")
-    }
-
-    async fn remove(&self, _: Kind, _: &str) -> Result<Option<Changed>, NotChanged> {
+    async fn remove(&self, _: Kind, _: &str, _: &str) -> Result<Option<Changed>, NotChanged> {
         panic!("{NOT_ASKED}")
     }
 }

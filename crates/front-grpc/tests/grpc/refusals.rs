@@ -174,7 +174,7 @@ async fn only_what_was_counted_is_told_as_counted() {
 #[tokio::test]
 async fn with_a_token_only_who_brings_it_is_answered() {
     let server = Server::start(front_grpc::GrpcConfig {
-        api_token: Some("s3cret".to_owned()),
+        access: limiter::Access::with_token("s3cret"),
         ..config(rules())
     })
     .await;

@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descri
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use front_grpc::{Bound, Front as Served, GrpcConfig, Match, Rule, Rules, serve};
-use limiter::{Front, Limiter, NAMESPACE, Selected};
+use limiter::{Access, Front, Limiter, NAMESPACE, Selected};
 use quota::{Algorithm, Limit, Nanos};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -32,7 +32,7 @@ pub(crate) struct Server {
 pub(crate) fn config(rules: Rules) -> GrpcConfig {
     GrpcConfig {
         rules: Arc::new(rules),
-        api_token: None,
+        access: Access::default(),
         tls: None,
         keepalive: None,
     }

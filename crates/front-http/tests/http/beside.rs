@@ -258,7 +258,7 @@ async fn a_throttle_that_makes_no_sense_is_told_so_in_both_ways() {
 #[tokio::test]
 async fn a_proxy_proves_the_token_as_well_as_it_can() {
     let front = front_with(HttpConfig {
-        api_token: Some("s3cret:x".into()),
+        access: limiter::Access::with_token("s3cret:x"),
         ..config()
     });
     for (authorization, status) in [

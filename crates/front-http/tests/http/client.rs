@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, Request, StatusCode};
 use coordinator::{FailMode, Policy, Strategy};
 use front_http::{HttpConfig, PeerAddr, Route, RouteAnswer, router};
 use http_body_util::BodyExt as _;
-use limiter::{Front as Way, Identifier, Identity, Limiter};
+use limiter::{Access, Front as Way, Identifier, Identity, Limiter};
 use quota::{Algorithm, Limit, Nanos};
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -103,7 +103,7 @@ pub(crate) fn config() -> HttpConfig {
     HttpConfig {
         rate_limit: "client".into(),
         routes: routes.into(),
-        api_token: None,
+        access: Access::default(),
         identifier: identifier("10.0.0.0/8", 7),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use catalogue::{Changed, Content, KeyLimit, Kind, NamedLimit, NotChanged};
+use catalogue::{Changed, Content, Kind, NotChanged};
 use coordinator::{
     Answer, ClusterStatus, ConfigDiffers, Coordinator, Definition, DifferingLimit, Forgotten, Hit,
     Member, MemberStatus, Missing, NoDecision, NoQuorum, Ownership, Policy, RaftStatus, Readiness,
@@ -222,28 +222,28 @@ impl Node for FakeNode {
         "weir_hits_total 1\n".into()
     }
 
-    fn named_limit(&self, name: &str) -> Option<NamedLimit> {
-        self.made(Kind::Limit, name)?.named_limit()
+    fn record(&self, kind: Kind, _: &str, name: &str) -> Option<Content> {
+        self.made(kind, name)
     }
 
-    fn named_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, NamedLimit)> {
-        let names = self.names(Kind::Limit, after, count).into_iter();
+    fn records(
+        &self,
+        kind: Kind,
+        _: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Vec<(Arc<str>, Content)> {
+        let names = self.names(kind, after, count).into_iter();
         names
-            .filter_map(|name| Some((name.as_str().into(), self.named_limit(&name)?)))
+            .filter_map(|name| Some((name.as_str().into(), self.made(kind, &name)?)))
             .collect()
     }
 
-    fn key_limit(&self, key: &str) -> Option<KeyLimit> {
-        self.made(Kind::KeyLimit, key)?.key_limit()
+    fn count_records(&self, kind: Kind, _: &str) -> usize {
+        self.names(kind, None, usize::MAX).len()
     }
 
-    fn key_limits(&self, after: Option<&str>, count: usize) -> Vec<(Arc<str>, KeyLimit)> {
-        let keys = self.names(Kind::KeyLimit, after, count).into_iter();
-        keys.filter_map(|key| Some((key.as_str().into(), self.key_limit(&key)?)))
-            .collect()
-    }
-
-    async fn set(&self, name: &str, content: Content) -> Result<Changed, NotChanged> {
+    async fn set(&self, _: &str, name: &str, content: Content) -> Result<Changed, NotChanged> {
         if let Some(error) = *self.unchangeable.lock().unwrap() {
             return Err(error);
         }
@@ -252,7 +252,7 @@ impl Node for FakeNode {
         Ok(self.changed(before.is_some()))
     }
 
-    async fn remove(&self, kind: Kind, name: &str) -> Result<Option<Changed>, NotChanged> {
+    async fn remove(&self, kind: Kind, _: &str, name: &str) -> Result<Option<Changed>, NotChanged> {
         let before = self.made.lock().unwrap().remove(&(kind, name.to_owned()));
         Ok(before.map(|_| self.changed(true)))
     }

@@ -6,7 +6,7 @@ use crate::client::{Front, config, front_with};
 
 fn guarded() -> Front {
     front_with(HttpConfig {
-        api_token: Some("s3cret".into()),
+        access: limiter::Access::with_token("s3cret"),
         ..config()
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use coordinator::{FailMode, NoDecision, Policy, Strategy};
-use limiter::Front;
+use limiter::{Access, Front};
 use quota::{Algorithm, Limit, Nanos};
 
 use super::*;
@@ -41,13 +41,13 @@ impl Client {
         ];
         let node = Arc::new(FakeNode::new());
         let server = Server {
-            token: token.map(Into::into),
+            limiter: Limiter::new(node, "default".into(), limits, Front::Resp),
+            access: token.map_or_else(Access::default, Access::with_token),
             clock: || UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_042),
         };
         Self {
             conversation: Conversation::new(7, &server),
             common: Common {
-                limiter: Limiter::new(node, "default".into(), limits, Front::Resp),
                 server,
                 memory: Memory::new(0),
             },
@@ -56,7 +56,7 @@ impl Client {
     }
 
     fn node(&self) -> &FakeNode {
-        self.common.limiter.node()
+        self.common.server.limiter.node()
     }
 
     /// What `input` is answered.

@@ -9,6 +9,8 @@ pub enum Kind {
     Unauthorized,
     /// Whoever asks may not.
     Forbidden,
+    /// Whoever asks is of a tenant that may do nothing for now.
+    TenantSuspended,
     /// No limit has that name.
     UnknownLimit,
     /// There is no such thing, though the name may be right.
@@ -19,10 +21,18 @@ pub enum Kind {
     MemberAlive,
     /// What the file says now cannot be in force.
     NotReloaded,
+    /// What is to be changed is not in a state in which it can be.
+    Conflict,
+    /// The plan has no room for another.
+    PlanLimit,
     /// More than is read, or asked at once.
     TooLarge,
     /// The cost is above the burst.
     NeverConforms,
+    /// The plan's requests of the day are used up.
+    QuotaExceeded,
+    /// More of one tenant comes to this node than its plan lets.
+    TenantRate,
     /// A later version does that.
     NotImplemented,
     /// Nobody could decide, and the limit fails closed.
@@ -35,17 +45,22 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::TenantSuspended,
         Self::UnknownLimit,
         Self::NotFound,
         Self::DefinedInFile,
         Self::MemberAlive,
         Self::NotReloaded,
+        Self::Conflict,
+        Self::PlanLimit,
         Self::TooLarge,
         Self::NeverConforms,
+        Self::QuotaExceeded,
+        Self::TenantRate,
         Self::NotImplemented,
         Self::NoDecision,
         Self::Overloaded,
@@ -57,16 +72,27 @@ impl Kind {
         match self {
             Self::InvalidRequest => ("invalid-request", "The request is not valid"),
             Self::Unauthorized => ("unauthorized", "It is not known who asks"),
-            Self::Forbidden => ("forbidden", "The token is not the right one"),
+            Self::Forbidden => ("forbidden", "Whoever asks may not do this"),
+            Self::TenantSuspended => ("tenant-suspended", "The tenant is suspended"),
             Self::UnknownLimit => ("unknown-limit", "There is no limit of this name"),
             Self::NotFound => ("not-found", "There is nothing here"),
             Self::DefinedInFile => ("defined-in-file", "The limit is defined in the file"),
             Self::MemberAlive => ("member-alive", "The member is alive"),
             Self::NotReloaded => ("not-reloaded", "The file was not taken"),
+            Self::Conflict => ("conflict", "Its state does not allow this"),
+            Self::PlanLimit => ("plan-limit", "The plan has no room for another"),
             Self::TooLarge => ("too-large", "The request is too large"),
             Self::NeverConforms => (
                 "never-conforms",
                 "The cost is above the burst: no wait helps",
+            ),
+            Self::QuotaExceeded => (
+                "quota-exceeded",
+                "The plan's requests of this day are used up",
+            ),
+            Self::TenantRate => (
+                "tenant-rate",
+                "More comes from this tenant than its plan lets",
             ),
             Self::NotImplemented => ("not-implemented", "This version does not do that"),
             Self::NoDecision => ("no-decision", "No decision could be had"),

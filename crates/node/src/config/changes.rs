@@ -196,6 +196,7 @@ pub(crate) fn needing_a_restart(
         ),
         ("redis", runs(Strategy::Redis) && old.redis != new.redis),
         ("raft", runs(Strategy::Raft) && old.raft != new.raft),
+        ("service", old.service != new.service),
     ];
     let differs = differs.into_iter().filter(|(_, differs)| *differs);
     differs.map(|(key, _)| key.to_owned()).collect()

@@ -124,6 +124,15 @@ impl<'s> Table<'s> {
         None
     }
 
+    /// The only thing that `key` can say in this version.
+    pub fn only(&mut self, key: &'static str, accepted: &str, problems: &mut Problems) {
+        if let Some(given) = self.string(key, problems)
+            && given.value != accepted
+        {
+            problems.bad_value(&given, accepted);
+        }
+    }
+
     /// Takes these keys for accepted, whatever they hold: something else has taken their place.
     pub fn passed_over(&mut self, keys: &[&'static str]) {
         self.accepted.extend(keys);

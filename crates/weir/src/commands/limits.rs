@@ -15,7 +15,7 @@ use crate::cli::{LimitsCommand, SetArgs};
 pub(crate) fn limits(command: &LimitsCommand) -> anyhow::Result<Outcome> {
     match command {
         LimitsCommand::List { api, json } => {
-            let (limits, raw) = all(&Api::new(api)?)?;
+            let (limits, raw) = Api::new(api)?.all("/v1/limits", "limits")?;
             Ok(Outcome::success(if *json { raw } else { told(&limits) }))
         }
         LimitsCommand::Get { name, api, json } => {
@@ -30,7 +30,7 @@ pub(crate) fn limits(command: &LimitsCommand) -> anyhow::Result<Outcome> {
             let limit = api.expect(&answer, &[200, 201])?;
             let mut outcome = shown(&answer, &limit, args.json);
             if !args.json {
-                outcome.text.push_str(&pending(&answer));
+                outcome.text.push_str(&answer.not_confirmed());
             }
             Ok(outcome)
         }
@@ -38,7 +38,7 @@ pub(crate) fn limits(command: &LimitsCommand) -> anyhow::Result<Outcome> {
             let api = Api::new(api)?;
             let answer = api.delete(&path(name))?;
             api.expect(&answer, &[204])?;
-            let removed = format!("{name} is removed\n{}", pending(&answer));
+            let removed = format!("{name} is removed\n{}", answer.not_confirmed());
             Ok(Outcome::success(removed))
         }
     }
@@ -46,26 +46,6 @@ pub(crate) fn limits(command: &LimitsCommand) -> anyhow::Result<Outcome> {
 
 fn path(name: &str) -> String {
     format!("/v1/limits/{}", segment(name))
-}
-
-/// Every limit, page by page; and as one answer of a node.
-fn all(api: &Api) -> anyhow::Result<(Value, String)> {
-    let mut limits = Vec::new();
-    let mut query = "?count=1000".to_owned();
-    loop {
-        let answer = api.get(&format!("/v1/limits{query}"))?;
-        let mut page = api.expect(&answer, &[200])?;
-        if let Some(more) = page["limits"].as_array_mut() {
-            limits.append(more);
-        }
-        let Some(next) = page["next"].as_str() else {
-            break;
-        };
-        query = format!("?count=1000&after={}", segment(next));
-    }
-    let limits = json!({ "limits": limits });
-    let raw = format!("{limits}\n");
-    Ok((limits, raw))
 }
 
 fn body(args: &SetArgs) -> Value {
@@ -92,14 +72,6 @@ fn body(args: &SetArgs) -> Value {
         }
     }
     body
-}
-
-/// What is told of nodes on which a change may not be in force.
-fn pending(answer: &Answer) -> String {
-    let names = answer.pending.as_deref();
-    names.map_or_else(String::new, |names| {
-        format!("not confirmed yet by {names}: in force there when it answers again\n")
-    })
 }
 
 fn shown(answer: &Answer, limit: &Value, as_json: bool) -> Outcome {

@@ -20,7 +20,12 @@ async fn set(node: &Cluster, key: &str, units: u32) -> Changed {
 }
 
 fn units(node: &Cluster, key: &str) -> Option<u32> {
-    Some(node.key_limit("", key)?.limit.units())
+    Some(
+        node.record(Kind::KeyLimit, "", key)?
+            .key_limit()?
+            .limit
+            .units(),
+    )
 }
 
 fn members(node: &Cluster) -> usize {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, mpsc};
 
+use ::catalogue::Kind;
 use shard::ShardId;
 
 use super::*;
@@ -64,9 +65,9 @@ async fn limits_are_looked_up_beside_each_other() {
         let node = &node;
         scope.spawn(move || {
             let found = (
-                node.named_limit("", "l"),
-                node.key_limit("", "u1"),
-                node.key_limits("", None, 9).len(),
+                node.record(Kind::Limit, "", "l"),
+                node.record(Kind::KeyLimit, "", "u1"),
+                node.records(Kind::KeyLimit, "", None, 9).len(),
             );
             finds.send(found).unwrap();
         });

@@ -1,0 +1,187 @@
+//! Tenants and API keys, as records tell them.
+
+use std::sync::Arc;
+
+use accounts::{
+    ApiKey, ApiKeyId, Dated, Hint, Scopes, SecretHash, Status, Tenant, TenantId, UnixSecs,
+};
+use catalogue::{Content, Kind};
+use serde::{Deserialize, Serialize};
+
+use super::WireError;
+use super::encoding::{Reader, Writer};
+
+/// What a record of accounts says.
+#[derive(Serialize, Deserialize)]
+enum WireAccount<'a> {
+    #[serde(borrow)]
+    Tenant(WireTenant<'a>),
+    #[serde(borrow)]
+    ApiKey(WireApiKey<'a>),
+}
+
+/// Seconds since the epoch, and what was set then.
+type WireDated<T> = (u64, T);
+
+#[derive(Serialize, Deserialize)]
+struct WireTenant<'a> {
+    #[serde(borrow)]
+    name: WireDated<&'a str>,
+    #[serde(borrow)]
+    plan: WireDated<Option<&'a str>>,
+    requests_per_day: WireDated<Option<u32>>,
+    status: WireStatus,
+    made_at: u64,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum WireStatus {
+    Active,
+    Suspended,
+    Closed,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireApiKey<'a> {
+    tenant: [u8; 10],
+    secret: [u8; 32],
+    hint: [u8; 8],
+    #[serde(borrow)]
+    name: WireDated<&'a str>,
+    scopes: u8,
+    made_by: &'a str,
+    made_at: u64,
+    expires_at: Option<u64>,
+    revoked_at: Option<u64>,
+    /// Ids as they are told.
+    replaces: Option<&'a str>,
+    replaced_by: Option<&'a str>,
+}
+
+/// Writes what such a record says.
+///
+/// # Panics
+///
+/// For a limit, which has a form of its own.
+pub(super) fn put(out: &mut Writer<'_>, content: &Content) {
+    let mut told = [None, None];
+    match content {
+        Content::Tenant(tenant) => out.item(&WireAccount::Tenant(tenant_told(tenant))),
+        Content::ApiKey(key) => {
+            told[0] = key.replaces.map(|id| id.to_string());
+            told[1] = key.replaced_by.map(|id| id.to_string());
+            let [replaces, replaced_by] = told.each_ref().map(Option::as_deref);
+            out.item(&WireAccount::ApiKey(api_key_told(
+                key,
+                replaces,
+                replaced_by,
+            )));
+        }
+        Content::Limit(_) | Content::KeyLimit(_) => unreachable!("limits have a form of their own"),
+    }
+}
+
+/// Reads what a record of `kind` says: as strictly as what a client says.
+pub(super) fn content(input: &mut Reader<'_>, kind: Kind) -> Result<Content, WireError> {
+    let out_of_bounds = WireError::OutOfBounds { what: "content" };
+    let account = input.item::<WireAccount<'_>>("content")?;
+    let content = match account {
+        WireAccount::Tenant(wire) => tenant(&wire).map(|tenant| Content::Tenant(tenant.into())),
+        WireAccount::ApiKey(wire) => api_key(&wire).map(|key| Content::ApiKey(key.into())),
+    };
+    content
+        .filter(|content| content.kind() == kind)
+        .ok_or(out_of_bounds)
+}
+
+fn tenant_told(tenant: &Tenant) -> WireTenant<'_> {
+    WireTenant {
+        name: told(&tenant.name, |name| name.as_str()),
+        plan: told(&tenant.plan, |plan| plan.as_ref().map(|plan| plan.as_str())),
+        requests_per_day: told(&tenant.requests_per_day, |requests| *requests),
+        status: match tenant.status {
+            Status::Active => WireStatus::Active,
+            Status::Suspended => WireStatus::Suspended,
+            Status::Closed => WireStatus::Closed,
+        },
+        made_at: tenant.made_at.get(),
+    }
+}
+
+fn tenant(wire: &WireTenant<'_>) -> Option<Tenant> {
+    let (_, plan) = wire.plan;
+    let plan = match plan {
+        Some(name) => Some(name.parse().ok()?),
+        None => None,
+    };
+    Some(Tenant {
+        name: dated(wire.name.0, wire.name.1.parse().ok()?),
+        plan: dated(wire.plan.0, plan),
+        requests_per_day: dated(wire.requests_per_day.0, wire.requests_per_day.1),
+        status: match wire.status {
+            WireStatus::Active => Status::Active,
+            WireStatus::Suspended => Status::Suspended,
+            WireStatus::Closed => Status::Closed,
+        },
+        made_at: UnixSecs::new(wire.made_at),
+    })
+}
+
+fn api_key_told<'a>(
+    key: &'a ApiKey,
+    replaces: Option<&'a str>,
+    replaced_by: Option<&'a str>,
+) -> WireApiKey<'a> {
+    WireApiKey {
+        tenant: key.tenant.to_bytes(),
+        secret: key.secret.to_bytes(),
+        hint: key.hint.to_bytes(),
+        name: told(&key.name, |name| &**name),
+        scopes: key.scopes.bits(),
+        made_by: &key.made_by,
+        made_at: key.made_at.get(),
+        expires_at: key.expires_at.map(UnixSecs::get),
+        revoked_at: key.revoked_at.map(UnixSecs::get),
+        replaces,
+        replaced_by,
+    }
+}
+
+fn api_key(wire: &WireApiKey<'_>) -> Option<ApiKey> {
+    let (named_at, name) = wire.name;
+    if !ApiKey::may_be_called(name) || MAKER_BYTES_MAX < wire.made_by.len() {
+        return None;
+    }
+    Some(ApiKey {
+        tenant: TenantId::new(wire.tenant),
+        secret: SecretHash::new(wire.secret),
+        hint: Hint::new(wire.hint)?,
+        name: dated(named_at, Arc::from(name)),
+        scopes: Scopes::of_bits(wire.scopes),
+        made_by: wire.made_by.into(),
+        made_at: UnixSecs::new(wire.made_at),
+        expires_at: wire.expires_at.map(UnixSecs::new),
+        revoked_at: wire.revoked_at.map(UnixSecs::new),
+        replaces: id(wire.replaces)?,
+        replaced_by: id(wire.replaced_by)?,
+    })
+}
+
+/// No id of anybody is longer.
+const MAKER_BYTES_MAX: usize = 64;
+
+fn told<'a, T, W>(value: &'a Dated<T>, as_told: impl FnOnce(&'a T) -> W) -> WireDated<W> {
+    (value.set_at().get(), as_told(value.get()))
+}
+
+fn dated<T>(set_at: u64, value: T) -> Dated<T> {
+    Dated::new(UnixSecs::new(set_at), value)
+}
+
+/// An id that may not be there: what is there has to be one.
+fn id(text: Option<&str>) -> Option<Option<ApiKeyId>> {
+    match text {
+        Some(text) => text.parse().ok().map(Some),
+        None => Some(None),
+    }
+}

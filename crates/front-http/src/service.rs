@@ -1,0 +1,113 @@
+//! Many who share nothing: tenants, their API keys and what they have used. Served only where the node is such a service.
+
+pub(crate) mod api_keys;
+pub(crate) mod tenants;
+pub(crate) mod usage;
+
+use accounts::Scope;
+use axum::routing;
+use limiter::Node;
+use serde::{Deserialize, Deserializer};
+
+use crate::caller::Needs;
+use crate::router::Endpoint;
+
+/// What is served beside the rest of the API.
+pub(crate) fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
+    let operator = Needs::Operator;
+    let (reads_keys, writes_keys) = (Scope::KeysRead, Scope::KeysWrite);
+    vec![
+        ("get", "/v1/tenants", operator, routing::get(tenants::list)),
+        (
+            "post",
+            "/v1/tenants",
+            operator,
+            routing::post(tenants::make),
+        ),
+        (
+            "get",
+            "/v1/tenants/{id}",
+            operator,
+            routing::get(tenants::get),
+        ),
+        (
+            "patch",
+            "/v1/tenants/{id}",
+            operator,
+            routing::patch(tenants::change),
+        ),
+        (
+            "post",
+            "/v1/tenants/{id}/restore",
+            operator,
+            routing::post(tenants::restore),
+        ),
+        (
+            "get",
+            "/v1/tenant",
+            Needs::Credential,
+            routing::get(tenants::own),
+        ),
+        (
+            "patch",
+            "/v1/tenant",
+            operator,
+            routing::patch(tenants::rename_own),
+        ),
+        (
+            "get",
+            "/v1/plans",
+            Needs::Nothing,
+            routing::get(tenants::plans),
+        ),
+        (
+            "get",
+            "/v1/api-keys",
+            Needs::Scope(reads_keys),
+            routing::get(api_keys::list),
+        ),
+        (
+            "post",
+            "/v1/api-keys",
+            Needs::Scope(writes_keys),
+            routing::post(api_keys::make),
+        ),
+        (
+            "get",
+            "/v1/api-keys/{id}",
+            Needs::Scope(reads_keys),
+            routing::get(api_keys::get),
+        ),
+        (
+            "patch",
+            "/v1/api-keys/{id}",
+            Needs::Scope(writes_keys),
+            routing::patch(api_keys::change),
+        ),
+        (
+            "delete",
+            "/v1/api-keys/{id}",
+            Needs::Scope(writes_keys),
+            routing::delete(api_keys::revoke),
+        ),
+        (
+            "post",
+            "/v1/api-keys/{id}/rotate",
+            Needs::Scope(writes_keys),
+            routing::post(api_keys::rotate),
+        ),
+        (
+            "get",
+            "/v1/usage",
+            Needs::Scope(Scope::UsageRead),
+            routing::get(usage::usage),
+        ),
+    ]
+}
+
+/// A field that may be `null`, which is something else than not being there.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}

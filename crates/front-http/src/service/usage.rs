@@ -1,0 +1,111 @@
+//! `GET /v1/usage`: the requests of days, as they are counted.
+
+use accounts::UnixSecs;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, Uri};
+use axum::response::Response;
+use limiter::{DayUsage, Node, Refusal, parameter};
+use serde_json::{Value, json};
+
+use crate::app::Shared;
+use crate::caller::By;
+use crate::decided;
+use crate::memory::ANSWER_BYTES;
+use crate::problem::Problem;
+
+const DAY_ACCEPTED: &str = "a day such as 2026-11-21, at most 400 days";
+const DAYS_MAX: u64 = 400;
+/// Days of who names none, today the last.
+const DAYS_DEFAULT: u64 = 30;
+/// Days for which there is a count: the window of one begins with its first request.
+const DAYS_COUNTED: u64 = 40;
+
+/// `GET /v1/usage`
+pub(crate) async fn usage<N: Node>(
+    State(app): Shared<N>,
+    By(caller): By<N>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let tenant = caller.needs_tenant()?;
+    let query = uri.query().unwrap_or_default();
+    let today = caller.today();
+    let to = day(query, "to")?.unwrap_or(today);
+    let from = day(query, "from")?.unwrap_or_else(|| to.saturating_sub(DAYS_DEFAULT - 1));
+    if to < from || DAYS_MAX <= to - from {
+        let given = parameter(query, "from")?.unwrap_or_default().into_owned();
+        return Err(Refusal::field("from", given, DAY_ACCEPTED).into());
+    }
+    let room = app.answers.room(ANSWER_BYTES)?;
+    let counted = from.max(today.saturating_sub(DAYS_COUNTED - 1))..=to.min(today);
+    let days = caller.limiter.usage(tenant, counted.chain([today])).await?;
+    let (now, days) = days.split_last().expect("today was asked for");
+    if wants_csv(&headers) {
+        let mut response = Response::new(Body::from(room.keep(csv(days, today))));
+        let kind = HeaderValue::from_static("text/csv; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        return Ok(response);
+    }
+    let cap = caller.limiter.day().map(|day| day.cap);
+    let json = json!({
+        "zone": "UTC",
+        "today": {
+            "day": date(today),
+            "requests": now.requests,
+            "denied": now.denied,
+            "cap": cap,
+            "remaining": cap.map(|cap| cap.saturating_sub(now.requests)),
+            "resets_at": UnixSecs::of_day(today + 1).to_string(),
+        },
+        "days": days.iter().map(|day| day_json(day, today)).collect::<Vec<_>>(),
+    });
+    Ok(decided::json(room.keep(json.to_string())))
+}
+
+fn day_json(day: &DayUsage, today: u64) -> Value {
+    json!({
+        "day": date(day.day),
+        "requests": day.requests,
+        "denied": day.denied,
+        "closed": day.day < today,
+    })
+}
+
+fn csv(days: &[DayUsage], today: u64) -> String {
+    let mut csv = String::from("day,requests,denied,closed\r\n");
+    for day in days {
+        let (date, closed) = (date(day.day), day.day < today);
+        csv += &format!("{date},{},{},{closed}\r\n", day.requests, day.denied);
+    }
+    csv
+}
+
+fn wants_csv(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| {
+        accept
+            .split([',', ';'])
+            .any(|kind| kind.trim() == "text/csv")
+    })
+}
+
+/// Days since the epoch, of a parameter such as `2026-11-21`.
+fn day(query: &str, name: &'static str) -> Result<Option<u64>, Refusal> {
+    let Some(given) = parameter(query, name)? else {
+        return Ok(None);
+    };
+    let midnight = format!("{given}T00:00:00Z").parse::<UnixSecs>().ok();
+    let day = midnight
+        .map(UnixSecs::days)
+        .filter(|day| date(*day) == given);
+    day.map(Some)
+        .ok_or_else(|| Refusal::field(name, &*given, DAY_ACCEPTED))
+}
+
+fn date(day: u64) -> String {
+    let mut text = UnixSecs::of_day(day).to_string();
+    text.truncate("2026-11-21".len());
+    text
+}

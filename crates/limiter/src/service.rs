@@ -1,0 +1,34 @@
+//! Many who share nothing: who a request is, by its credential, and what its tenant may use.
+
+mod access;
+mod api_keys;
+mod ceiling;
+mod metered;
+mod tenancy;
+mod tenants;
+mod usage;
+
+pub use access::{Access, Caller, Rights, Service};
+pub use api_keys::{ApiKeyChange, NewApiKey, Rotated};
+pub use tenants::{Made as NewTenant, TenantChange};
+pub use usage::{DayStanding, DayUsage};
+
+pub(crate) use tenancy::Tenancy;
+pub(crate) use tenants::Tenants;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use accounts::UnixSecs;
+
+/// By the clock of this machine: days of plans and times of records are told to the second.
+fn now() -> UnixSecs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    UnixSecs::new(since.map_or(0, |since| since.as_secs()))
+}
+
+/// Bytes that nobody can guess.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+    bytes
+}

@@ -1,0 +1,301 @@
+//! The API keys of a tenant.
+
+use std::sync::Arc;
+
+use accounts::{ApiKey, ApiKeyId, ApiKeyState, Credential, Dated, Scopes, UnixSecs};
+use catalogue::{Changed, Content, Kind as Record, SERVICE};
+
+use super::{Caller, Rights};
+use crate::{Given, Kind, Node, Refusal};
+
+/// An API key that was made: its credential is shown now and never again.
+#[derive(Debug)]
+pub struct NewApiKey {
+    /// To be shown once.
+    pub credential: Credential,
+    /// What is known of it.
+    pub key: Arc<ApiKey>,
+    /// Who has not confirmed it.
+    pub changed: Changed,
+}
+
+/// What is to be changed of an API key. The default changes nothing.
+#[derive(Clone, Default, Debug)]
+pub struct ApiKeyChange {
+    /// Another name.
+    pub name: Option<String>,
+    /// Fewer scopes.
+    pub scopes: Option<Scopes>,
+    /// An earlier end.
+    pub expires_at: Option<UnixSecs>,
+}
+
+/// An API key that takes the place of another.
+#[derive(Debug)]
+pub struct Rotated {
+    /// The new one.
+    pub new: NewApiKey,
+    /// When the old one ends.
+    pub old_expires_at: UnixSecs,
+}
+
+/// The longest that an API key may live, in seconds: ten years.
+const LIFE_MAX: u64 = 10 * 366 * 24 * 60 * 60;
+/// The longest that the old one may live beside the new one, in seconds.
+const OVERLAP_MAX: u64 = 30 * 24 * 60 * 60;
+
+const NAME_ACCEPTED: &str = "1 to 64 printable characters";
+const EXPIRES_ACCEPTED: &str = "a time from now to 10 years ahead, or null";
+const OVERLAP_ACCEPTED: &str = "0s to 30d";
+
+impl<N: Node> Caller<N> {
+    /// Up to `count` API keys of the tenant, after the one of this id in an order of their own.
+    #[must_use]
+    pub fn api_keys(&self, after: Option<&str>, count: usize) -> Vec<(ApiKeyId, Arc<ApiKey>)> {
+        let (node, tenant) = (self.limiter.node(), self.limiter.namespace());
+        let records = node.records(Record::ApiKey, tenant, after, count);
+        let keys = records.into_iter();
+        let keys = keys.filter_map(|(id, content)| {
+            let key = content.api_key()?.clone();
+            Some((id.parse().ok()?, key))
+        });
+        keys.collect()
+    }
+
+    /// An API key of the tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`], also for one of another tenant.
+    pub fn api_key(&self, id: &str) -> Result<(ApiKeyId, Arc<ApiKey>), Refusal> {
+        let none = || Refusal::new(Kind::NotFound, "there is no such API key").at("id");
+        let id: ApiKeyId = id.parse().map_err(|_| none())?;
+        let record = self
+            .limiter
+            .node()
+            .record(Record::ApiKey, SERVICE, &id.to_string());
+        let key = record.as_ref().and_then(Content::api_key).cloned();
+        let is_ours = |key: &Arc<ApiKey>| key.tenant.to_string() == self.limiter.namespace();
+        key.filter(is_ours).map(|key| (id, key)).ok_or_else(none)
+    }
+
+    /// Makes an API key of the tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::InvalidRequest`]; [`Kind::Forbidden`] for more than the caller may; [`Kind::PlanLimit`]; and when it could
+    /// not be kept. Nothing was changed then.
+    pub async fn make_api_key(
+        &self,
+        name: &str,
+        scopes: Scopes,
+        expires_at: Option<UnixSecs>,
+    ) -> Result<NewApiKey, Refusal> {
+        let now = super::now();
+        check_name(name)?;
+        self.check_scopes(scopes)?;
+        check_expiry(now, expires_at)?;
+        self.check_room(now)?;
+        let key = self.new_key(now, name, scopes, expires_at, None)?;
+        self.keep_new(key).await
+    }
+
+    /// Changes an API key to one that may do less, or calls it otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`], [`Kind::InvalidRequest`], [`Kind::Forbidden`] for more than it may, and when it could not be kept.
+    /// Nothing was changed then.
+    pub async fn change_api_key(
+        &self,
+        id: &str,
+        change: ApiKeyChange,
+    ) -> Result<(ApiKeyId, Arc<ApiKey>, Changed), Refusal> {
+        let now = super::now();
+        let (id, known) = self.api_key(id)?;
+        let mut key = ApiKey::clone(&known);
+        if let Some(name) = change.name {
+            check_name(&name)?;
+            key.name.set(now, name.into());
+        }
+        if let Some(scopes) = change.scopes {
+            self.check_scopes(scopes)?;
+            if !scopes.are_within(known.scopes) {
+                return Err(wider("scopes", "those that it has, or fewer"));
+            }
+            key.scopes = scopes;
+        }
+        if let Some(at) = change.expires_at {
+            check_expiry(now, Some(at))?;
+            if known.expires_at.is_some_and(|known| known < at) {
+                return Err(wider("expires_at", "no later than it expires already"));
+            }
+            key.expires_at = Some(at);
+        }
+        let key = Arc::new(key);
+        let changed = self.keep_key(id, &key).await?;
+        Ok((id, key, changed))
+    }
+
+    /// Makes an API key in the place of another, which lives `overlap` seconds longer at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`]; [`Kind::InvalidRequest`]; [`Kind::Forbidden`] for one that may more than the caller;
+    /// [`Kind::Conflict`] for one that was revoked, has expired or was replaced; and when it could not be kept.
+    pub async fn rotate_api_key(&self, id: &str, overlap: u64) -> Result<Rotated, Refusal> {
+        let now = super::now();
+        let (id, known) = self.api_key(id)?;
+        if OVERLAP_MAX < overlap {
+            let given = Given::Literal(format!("\"{overlap}s\""));
+            return Err(Refusal::field("overlap", given, OVERLAP_ACCEPTED));
+        }
+        self.check_scopes(known.scopes)?;
+        let conflict = |detail: &'static str| Refusal::new(Kind::Conflict, detail).at("id");
+        if let Some(by) = known.replaced_by {
+            let refusal = conflict("this API key was replaced already");
+            return Err(refusal.with("replaced_by", by.to_string()));
+        }
+        match known.state(now) {
+            ApiKeyState::Valid => {}
+            ApiKeyState::Revoked(_) => return Err(conflict("this API key was revoked")),
+            ApiKeyState::Expired(_) => return Err(conflict("this API key has expired")),
+        }
+        // What it replaced ends at once: of one API key two at most are in use.
+        if let Some(before) = known.replaces
+            && let Ok((before, key)) = self.api_key(&before.to_string())
+            && key.state(now) == ApiKeyState::Valid
+        {
+            let mut key = ApiKey::clone(&key);
+            key.expires_at = Some(now);
+            self.keep_key(before, &Arc::new(key)).await?;
+        }
+        let name = known.name.get();
+        let new = self.new_key(now, name, known.scopes, known.expires_at, Some(id))?;
+        let new_id = new.0.id();
+        let new = self.keep_new(new).await?;
+        let end = now + overlap;
+        let end = known.expires_at.map_or(end, |at| at.min(end));
+        let mut old = ApiKey::clone(&known);
+        (old.expires_at, old.replaced_by) = (Some(end), Some(new_id));
+        self.keep_key(id, &Arc::new(old)).await?;
+        Ok(Rotated {
+            new,
+            old_expires_at: end,
+        })
+    }
+
+    /// Revokes an API key. Again: the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`], and when it could not be kept. Nothing was changed then.
+    pub async fn revoke_api_key(&self, id: &str) -> Result<(ApiKeyId, UnixSecs, Changed), Refusal> {
+        let (id, known) = self.api_key(id)?;
+        if let Some(at) = known.revoked_at {
+            return Ok((id, at, Changed::default()));
+        }
+        let now = super::now();
+        let mut key = ApiKey::clone(&known);
+        key.revoked_at = Some(now);
+        let changed = self.keep_key(id, &Arc::new(key)).await?;
+        Ok((id, now, changed))
+    }
+
+    fn new_key(
+        &self,
+        now: UnixSecs,
+        name: &str,
+        scopes: Scopes,
+        expires_at: Option<UnixSecs>,
+        replaces: Option<ApiKeyId>,
+    ) -> Result<(Credential, ApiKey), Refusal> {
+        let credential = Credential::draw(&super::random());
+        let key = ApiKey {
+            tenant: self.needs_tenant()?,
+            secret: credential.hash(),
+            hint: credential.hint(),
+            name: Dated::new(now, name.into()),
+            scopes,
+            made_by: self.name(),
+            made_at: now,
+            expires_at,
+            revoked_at: None,
+            replaces,
+            replaced_by: None,
+        };
+        Ok((credential, key))
+    }
+
+    async fn keep_new(
+        &self,
+        (credential, key): (Credential, ApiKey),
+    ) -> Result<NewApiKey, Refusal> {
+        let key = Arc::new(key);
+        let changed = self.keep_key(credential.id(), &key).await?;
+        Ok(NewApiKey {
+            credential,
+            key,
+            changed,
+        })
+    }
+
+    async fn keep_key(&self, id: ApiKeyId, key: &Arc<ApiKey>) -> Result<Changed, Refusal> {
+        let content = Content::ApiKey(Arc::clone(key));
+        let node = self.limiter.node();
+        Ok(node.set(SERVICE, &id.to_string(), content).await?)
+    }
+
+    fn check_scopes(&self, scopes: Scopes) -> Result<(), Refusal> {
+        let own = match self.rights {
+            Rights::All => return Ok(()),
+            Rights::ApiKey { scopes, .. } => scopes,
+        };
+        match scopes.are_within(own) {
+            true => Ok(()),
+            false => Err(wider("scopes", "those of the API key that asks, or fewer")),
+        }
+    }
+
+    /// Refuses one more API key than the plan has room for.
+    fn check_room(&self, now: UnixSecs) -> Result<(), Refusal> {
+        self.needs_tenant()?;
+        let Some(tenancy) = self.limiter.tenancy() else {
+            return Ok(());
+        };
+        let plan = tenancy.plan();
+        let keys = self.api_keys(None, usize::MAX);
+        let valid = keys
+            .iter()
+            .filter(|(_, key)| key.state(now) == ApiKeyState::Valid);
+        match valid.count() < plan.api_keys as usize {
+            true => Ok(()),
+            false => Err(Refusal::plan_limit("API keys", plan.api_keys, plan)),
+        }
+    }
+}
+
+fn wider(field: &'static str, accepted: &'static str) -> Refusal {
+    let detail = format!("{field} must be {accepted}");
+    Refusal::new(Kind::Forbidden, detail)
+        .at(field)
+        .with_accepted(accepted)
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    match ApiKey::may_be_called(name) {
+        true => Ok(()),
+        false => Err(Refusal::field("name", name, NAME_ACCEPTED)),
+    }
+}
+
+fn check_expiry(now: UnixSecs, expires_at: Option<UnixSecs>) -> Result<(), Refusal> {
+    match expires_at {
+        Some(at) if at <= now || now + LIFE_MAX < at => Err(Refusal::field(
+            "expires_at",
+            at.to_string(),
+            EXPIRES_ACCEPTED,
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,53 @@
+//! The most requests a second of one tenant on one node.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// A GCRA in one number, without a lock: so many a second, as many at once.
+pub(crate) struct Ceiling {
+    began: Instant,
+    /// When all of it is back, in nanoseconds since then.
+    full_at: AtomicU64,
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+impl Ceiling {
+    pub(crate) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            full_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether one more may pass where `per_second` may.
+    pub(crate) fn passes(&self, per_second: u32) -> bool {
+        let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.passes_at(now, per_second)
+    }
+
+    fn passes_at(&self, now: u64, per_second: u32) -> bool {
+        let each = SECOND / u64::from(per_second.max(1));
+        let taken = self
+            .full_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
+                let full_at = full_at.max(now) + each;
+                (full_at <= now + SECOND).then_some(full_at)
+            });
+        taken.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_pass_at_once_as_in_a_second() {
+        let ceiling = Ceiling::new();
+        let passed = |now: u64| (0..100).filter(|_| ceiling.passes_at(now, 10)).count();
+        assert_eq!(passed(0), 10);
+        assert_eq!(passed(SECOND / 2), 5);
+        assert_eq!(passed(10 * SECOND), 10);
+    }
+}

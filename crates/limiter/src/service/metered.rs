@@ -1,0 +1,136 @@
+//! Hits of a tenant: its limits decide first, and the requests of its day then.
+
+use coordinator::{Answer, Hit};
+use quota::Cost;
+
+use super::Tenancy;
+use super::usage::Spent;
+use crate::{Key, Limiter, Node, Refusal, Selected};
+
+impl<N: Node> Limiter<N> {
+    /// One hit: a day that is known to be used up refuses it, a limit denies it at no cost of the day, and what a limit has
+    /// admitted is given back to it when the day has no room.
+    pub(crate) async fn metered_hit(
+        &self,
+        tenancy: &Tenancy,
+        selected: &Selected,
+        key: &Key<'_>,
+        cost: Cost,
+    ) -> Result<Answer, Refusal> {
+        if cost == Cost::PEEK {
+            return self.decide(selected, key, cost).await;
+        }
+        self.check_day(tenancy)?;
+        let answer = self.decide(selected, key, cost).await?;
+        if !is_request(cost, &answer) {
+            self.denied(tenancy, u32::from(!answer.decision.is_allowed()));
+            return Ok(answer);
+        }
+        if let Err(Spent { refusal, .. }) = self.charge(tenancy, 1).await {
+            self.give_back(&[selected.hit(key, cost)]).await;
+            return Err(refusal);
+        }
+        Ok(answer)
+    }
+
+    /// Many hits: as many of those that were admitted as the day has room for, the first ones.
+    pub(crate) async fn metered_hits(
+        &self,
+        tenancy: &Tenancy,
+        hits: &[Hit<'_>],
+    ) -> Vec<Result<Answer, Refusal>> {
+        let mut answers = self.decide_hits(tenancy, hits).await;
+        let mut requests: Vec<usize> = self.requests(tenancy, hits, &answers);
+        while !requests.is_empty() {
+            let asked = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+            let Err(Spent { left, refusal }) = self.charge(tenancy, asked).await else {
+                break;
+            };
+            // Of those that have no room the last go first. Who else has charged meanwhile may have left less.
+            let refused = requests.split_off((left as usize).min(requests.len() - 1));
+            let given_back: Vec<Hit<'_>> = refused.iter().map(|&place| hits[place]).collect();
+            self.give_back(&given_back).await;
+            for place in refused {
+                answers[place] = Err(refusal.clone());
+            }
+        }
+        answers
+    }
+
+    /// Many hits, all of them or none.
+    pub(crate) async fn metered_together(
+        &self,
+        tenancy: &Tenancy,
+        hits: &[Hit<'_>],
+    ) -> Result<Vec<Result<Answer, Refusal>>, Refusal> {
+        if hits.iter().any(|hit| hit.cost != Cost::PEEK) {
+            self.check_day(tenancy)?;
+        }
+        let answers = self.decide_all(hits).await;
+        let requests = self.requests(tenancy, hits, &answers);
+        if !requests.is_empty() {
+            let asked = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+            if let Err(Spent { refusal, .. }) = self.charge(tenancy, asked).await {
+                let given_back: Vec<Hit<'_>> = requests.iter().map(|&place| hits[place]).collect();
+                self.give_back(&given_back).await;
+                return Err(refusal);
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Nothing but peeks is asked on a day that is known to be used up.
+    async fn decide_hits(
+        &self,
+        tenancy: &Tenancy,
+        hits: &[Hit<'_>],
+    ) -> Vec<Result<Answer, Refusal>> {
+        let Err(refusal) = self.check_day(tenancy) else {
+            return self.decide_all(hits).await;
+        };
+        let is_peek = |hit: &&Hit<'_>| hit.cost == Cost::PEEK;
+        let peeks: Vec<Hit<'_>> = hits.iter().filter(is_peek).copied().collect();
+        let mut peeked = self.decide_all(&peeks).await.into_iter();
+        let answers = hits.iter().map(|hit| match is_peek(&hit) {
+            true => peeked.next().expect("every peek was asked"),
+            false => Err(refusal.clone()),
+        });
+        answers.collect()
+    }
+
+    /// The places of those that were admitted; those that were denied are taken note of.
+    fn requests(
+        &self,
+        tenancy: &Tenancy,
+        hits: &[Hit<'_>],
+        answers: &[Result<Answer, Refusal>],
+    ) -> Vec<usize> {
+        let mut requests = Vec::new();
+        let mut denied = 0;
+        for (place, (hit, answer)) in hits.iter().zip(answers).enumerate() {
+            let Ok(answer) = answer else {
+                continue;
+            };
+            match is_request(hit.cost, answer) {
+                true => requests.push(place),
+                false => {
+                    denied += u32::from(hit.cost != Cost::PEEK && !answer.decision.is_allowed())
+                }
+            }
+        }
+        self.denied(tenancy, denied);
+        requests
+    }
+
+    /// What the day has no room for was not counted, on its limits either. That a refund is lost errs to the strict side.
+    async fn give_back(&self, hits: &[Hit<'_>]) {
+        for hit in hits {
+            let _lost = self.node().refund(hit.policy, hit.key, hit.cost).await;
+        }
+    }
+}
+
+/// Whether a plan counts it: it was admitted, and somebody decided that.
+fn is_request(cost: Cost, answer: &Answer) -> bool {
+    cost != Cost::PEEK && answer.decision.is_allowed() && !answer.by_fail_mode
+}

@@ -1,0 +1,65 @@
+//! What a node keeps of a tenant that it serves.
+
+use std::sync::Arc;
+
+use accounts::{Plan, Tenant, TenantId};
+use arc_swap::ArcSwap;
+use quota::Nanos;
+
+use super::Service;
+use super::ceiling::Ceiling;
+use super::usage::Day;
+use crate::{Kind, Refusal};
+
+/// What a node keeps of a tenant that it serves: its plan, and where its day stands.
+pub(crate) struct Tenancy {
+    pub(crate) id: TenantId,
+    pub(super) service: Arc<Service>,
+    /// As it was when a request of it came last.
+    record: ArcSwap<Tenant>,
+    ceiling: Ceiling,
+    pub(super) day: Day,
+}
+
+impl Tenancy {
+    pub(super) fn new(service: Arc<Service>, id: TenantId, record: Arc<Tenant>) -> Self {
+        Self {
+            id,
+            service,
+            record: ArcSwap::new(record),
+            ceiling: Ceiling::new(),
+            day: Day::new(id),
+        }
+    }
+
+    /// It has come again, and this is what is known of it now.
+    pub(super) fn is_now(&self, record: &Arc<Tenant>) {
+        if !Arc::ptr_eq(&self.record.load(), record) {
+            self.record.store(Arc::clone(record));
+        }
+    }
+
+    /// What it may use.
+    pub(crate) fn plan(&self) -> &Plan {
+        self.service
+            .plans
+            .of(self.record.load().plan.get().as_ref())
+    }
+
+    /// The most requests of a day. `None`: there is no cap.
+    pub(super) fn cap(&self) -> Option<u32> {
+        self.plan().cap(*self.record.load().requests_per_day.get())
+    }
+
+    /// Refuses what comes faster than the plan lets it come to this node.
+    pub(super) fn check_ceiling(&self) -> Result<(), Refusal> {
+        let per_second = self.plan().per_second;
+        if self.ceiling.passes(per_second) {
+            return Ok(());
+        }
+        let detail = format!(
+            "more than {per_second} requests a second of this tenant came to this node; nothing was counted"
+        );
+        Err(Refusal::new(Kind::TenantRate, detail).with_retry_after(Nanos::from_secs(1)))
+    }
+}

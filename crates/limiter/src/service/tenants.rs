@@ -1,0 +1,179 @@
+//! Tenants: making, changing and serving them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use accounts::{PlanName, Status, Tenant, TenantId, TenantName};
+use catalogue::{Changed, Content, Kind as Record, SERVICE};
+
+use super::{Service, Tenancy};
+use crate::limiter::Shared;
+use crate::{Kind, Limiter, Node, Refusal};
+
+/// The tenants that a node has served, each with the limits that it has asked for.
+pub(crate) struct Tenants<N>(RwLock<HashMap<TenantId, Arc<Shared<N>>>>);
+
+impl<N> Default for Tenants<N> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+impl<N> Tenants<N> {
+    fn get(&self, id: TenantId) -> Option<Arc<Shared<N>>> {
+        let served = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        served.get(&id).cloned()
+    }
+
+    /// The one that is served already, if another was faster.
+    fn add(&self, id: TenantId, shared: Shared<N>) -> Arc<Shared<N>> {
+        let mut served = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(served.entry(id).or_insert_with(|| Arc::new(shared)))
+    }
+
+    fn all(&self) -> Vec<Arc<Shared<N>>> {
+        let served = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        served.values().cloned().collect()
+    }
+}
+
+/// A tenant that was made or changed.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// Its id.
+    pub id: TenantId,
+    /// What it is now.
+    pub tenant: Arc<Tenant>,
+    /// Who has not confirmed it.
+    pub changed: Changed,
+}
+
+/// What is to be changed of a tenant. The default changes nothing.
+#[derive(Clone, Default, Debug)]
+pub struct TenantChange {
+    /// Another name.
+    pub name: Option<TenantName>,
+    /// Another plan; `None` within: that of no subscription.
+    pub plan: Option<Option<PlanName>>,
+    /// Another cap; `None` within: that of the plan.
+    pub requests_per_day: Option<Option<u32>>,
+    /// Another status.
+    pub status: Option<Status>,
+}
+
+impl<N: Node> Limiter<N> {
+    /// What is known of a tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`]; [`Kind::NoDecision`] while the node joins.
+    pub fn tenant(&self, id: TenantId) -> Result<Arc<Tenant>, Refusal> {
+        let record = self.node().record(Record::Tenant, SERVICE, &id.to_string());
+        let tenant = record.as_ref().and_then(Content::tenant).cloned();
+        tenant.ok_or_else(|| match self.node().readiness() {
+            coordinator::Readiness::Joining => Refusal::joining(),
+            _ => no_tenant(),
+        })
+    }
+
+    /// Up to `count` tenants, after the one of this id in an order of their own.
+    #[must_use]
+    pub fn tenants(&self, after: Option<&str>, count: usize) -> Vec<(TenantId, Arc<Tenant>)> {
+        let records = self.node().records(Record::Tenant, SERVICE, after, count);
+        let tenants = records.into_iter();
+        let tenants = tenants.filter_map(|(id, content)| {
+            let tenant = content.tenant()?.clone();
+            Some((id.parse().ok()?, tenant))
+        });
+        tenants.collect()
+    }
+
+    /// Makes a tenant.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be kept. Nothing was changed then.
+    pub async fn make_tenant(
+        &self,
+        name: TenantName,
+        change: TenantChange,
+    ) -> Result<Made, Refusal> {
+        let id = TenantId::new(super::random());
+        let mut tenant = Tenant::new(super::now(), name);
+        apply(&mut tenant, change);
+        self.keep_tenant(id, tenant).await
+    }
+
+    /// Changes a tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`], and when it could not be kept. Nothing was changed then.
+    pub async fn change_tenant(&self, id: TenantId, change: TenantChange) -> Result<Made, Refusal> {
+        let mut tenant = Tenant::clone(&*self.tenant(id)?);
+        apply(&mut tenant, change);
+        self.keep_tenant(id, tenant).await
+    }
+
+    async fn keep_tenant(&self, id: TenantId, tenant: Tenant) -> Result<Made, Refusal> {
+        let tenant = Arc::new(tenant);
+        let content = Content::Tenant(Arc::clone(&tenant));
+        let changed = self.node().set(SERVICE, &id.to_string(), content).await?;
+        Ok(Made {
+            id,
+            tenant,
+            changed,
+        })
+    }
+
+    /// The limiter of a tenant, of which this is known now.
+    pub(crate) fn in_tenant(
+        &self,
+        service: &Arc<Service>,
+        id: TenantId,
+        tenant: &Arc<Tenant>,
+    ) -> Self {
+        let tenants = &self.shared.tenants;
+        let shared = tenants.get(id).unwrap_or_else(|| {
+            let tenancy = Tenancy::new(Arc::clone(service), id, Arc::clone(tenant));
+            tenants.add(id, self.shared.of_tenant(tenancy))
+        });
+        if let Some(tenancy) = &shared.tenancy {
+            tenancy.is_now(tenant);
+        }
+        self.with(shared)
+    }
+
+    /// Tells the owners of days what they have not heard of yet. To be called every few seconds.
+    pub async fn flush_tenants(&self) {
+        for shared in self.shared.tenants.all() {
+            if let Some(tenancy) = &shared.tenancy {
+                self.flush_usage(tenancy).await;
+            }
+        }
+    }
+}
+
+fn apply(tenant: &mut Tenant, change: TenantChange) {
+    let now = super::now();
+    let TenantChange {
+        name,
+        plan,
+        requests_per_day,
+        status,
+    } = change;
+    if let Some(name) = name {
+        tenant.name.set(now, name);
+    }
+    if let Some(plan) = plan {
+        tenant.plan.set(now, plan);
+    }
+    if let Some(requests) = requests_per_day {
+        tenant.requests_per_day.set(now, requests);
+    }
+    tenant.status = status.unwrap_or(tenant.status);
+}
+
+fn no_tenant() -> Refusal {
+    Refusal::new(Kind::NotFound, "there is no such tenant").at("id")
+}

@@ -1,0 +1,347 @@
+//! The requests of a tenant's day: an ordinary count, whose owner decides.
+//!
+//! The limit `@requests` in the namespace `@service`: the day stands in the key, and the window of 40 days begins with its first
+//! request. A cell of the calendar day would be gone at midnight with the last requests; this one can be read, and put right
+//! after a split, for as long as a plan's day matters. *Used* is what a peek under the widest limit leaves of it, so that it is
+//! told also where it is above the cap.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use accounts::{REQUESTS_PER_DAY_MAX, TenantId, UnixSecs};
+use arc_swap::ArcSwap;
+use catalogue::SERVICE;
+use coordinator::{Answer, FailMode, NoDecision, Policy, Strategy};
+use metrics::{Counter, Gauge, counter, gauge};
+use quota::{Algorithm, Anchor, Cost, Limit, Nanos, Verdict};
+
+use super::Tenancy;
+use crate::{Kind, Limiter, Node, Refusal, Standing};
+
+/// What a day's requests are counted under, and what a day's denied requests are.
+const REQUESTS: &str = "@requests";
+const DENIED: &str = "@denied";
+
+/// Longer than anybody asks for what a day was.
+const REMEMBERED: Nanos = Nanos::from_secs(40 * 24 * 60 * 60);
+
+/// What clients see the plan's requests of a day called. A limit of that name makes it [`DAY_OF_PLAN`].
+const DAY: &str = "day";
+const DAY_OF_PLAN: &str = "day@plan";
+
+/// Where the day of a tenant stands, as far as this node knows.
+pub(super) struct Day {
+    /// Days since the epoch, and what they are counted under.
+    key: ArcSwap<(u64, String)>,
+    tenant: TenantId,
+    /// Days since the epoch in the upper half, and a cap in the lower that is used up.
+    spent: AtomicU64,
+    /// Used, as the last charge was told.
+    used: AtomicU32,
+    /// What was answered and could not be counted, by day: to be counted later, whatever the cap.
+    backlog: Mutex<BTreeMap<u64, u32>>,
+    /// What was denied and is still to be told to the others.
+    denied: AtomicU32,
+    meters: Meters,
+}
+
+struct Meters {
+    backlog: Gauge,
+    uncertain: Counter,
+}
+
+/// What a tenant has used of a day.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DayUsage {
+    /// Days since the epoch.
+    pub day: u64,
+    /// Requests that were admitted.
+    pub requests: u32,
+    /// Requests that a limit denied.
+    pub denied: u32,
+}
+
+/// Where the day stands, for the headers of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DayStanding {
+    /// The most requests of the day.
+    pub cap: u32,
+    /// Used of it.
+    pub used: u32,
+    /// Whole seconds until the next day begins.
+    pub resets_in: u64,
+}
+
+impl DayStanding {
+    /// The same as one of several limits, beside one called `other`.
+    #[must_use]
+    pub fn beside(&self, other: &str) -> Standing<'static> {
+        Standing {
+            name: if other == DAY { DAY_OF_PLAN } else { DAY },
+            limit: self.cap,
+            per_secs: Some(24 * 60 * 60),
+            burst: None,
+            remaining: self.cap.saturating_sub(self.used),
+            grows_after_secs: self.resets_in,
+            reset_after_secs: self.resets_in,
+        }
+    }
+}
+
+impl Day {
+    pub(super) fn new(tenant: TenantId) -> Self {
+        Self {
+            key: ArcSwap::from_pointee((u64::MAX, String::new())),
+            tenant,
+            spent: AtomicU64::new(0),
+            used: AtomicU32::new(0),
+            backlog: Mutex::default(),
+            denied: AtomicU32::new(0),
+            meters: Meters {
+                backlog: gauge!("weir_usage_backlog_requests"),
+                uncertain: counter!("weir_usage_uncertain_requests_total"),
+            },
+        }
+    }
+
+    /// What that day is counted under.
+    fn key(&self, day: u64) -> Arc<(u64, String)> {
+        let key = self.key.load_full();
+        if key.0 == day {
+            return key;
+        }
+        let key = Arc::new((day, key_of(self.tenant, day)));
+        self.key.store(Arc::clone(&key));
+        key
+    }
+
+    fn is_spent(&self, day: u64, cap: u32) -> bool {
+        let spent = self.spent.load(Ordering::Relaxed);
+        spent >> 32 == day & u64::from(u32::MAX) && cap <= spent as u32
+    }
+
+    fn mark_spent(&self, day: u64, cap: u32) {
+        let spent = day << 32 | u64::from(cap);
+        self.spent.store(spent, Ordering::Relaxed);
+    }
+
+    fn owe(&self, day: u64, requests: u32) {
+        let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        *backlog.entry(day).or_default() += requests;
+        self.meters.backlog.increment(f64::from(requests));
+    }
+
+    /// What is owed: to be charged, or owed again.
+    fn take_backlog(&self) -> BTreeMap<u64, u32> {
+        let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        let owed = std::mem::take(&mut *backlog);
+        let requests: u32 = owed.values().sum();
+        self.meters.backlog.decrement(f64::from(requests));
+        owed
+    }
+}
+
+/// Such as `tn_0123456789abcdef/2026-11-21`.
+fn key_of(tenant: TenantId, day: u64) -> String {
+    let date = UnixSecs::of_day(day).to_string();
+    let date = date.split('T').next().unwrap_or_default();
+    format!("{tenant}/{date}")
+}
+
+fn policy(name: &str, units: u32) -> Policy {
+    let limit = Limit::new(Algorithm::FixedWindow, units.max(1), REMEMBERED);
+    let limit = limit.and_then(|limit| limit.with_anchor(Anchor::FirstHit));
+    Policy {
+        namespace: SERVICE.into(),
+        name: name.into(),
+        limit: limit.expect("40 days are a period").with_keep(true),
+        strategy: Strategy::Owner,
+        on_failure: FailMode::Deny,
+    }
+}
+
+/// The policy under which everything is counted, whatever the cap.
+fn widest(name: &str) -> Policy {
+    policy(name, REQUESTS_PER_DAY_MAX)
+}
+
+/// What was counted, as a peek under the widest policy tells it.
+fn used(answer: &Answer) -> u32 {
+    REQUESTS_PER_DAY_MAX - answer.decision.remaining.min(REQUESTS_PER_DAY_MAX)
+}
+
+impl<N: Node> Limiter<N> {
+    /// Refuses a tenant whose day is known to be used up, without asking anybody.
+    pub(crate) fn check_day(&self, tenancy: &Tenancy) -> Result<(), Refusal> {
+        let day = super::now().days();
+        match tenancy.cap() {
+            Some(cap) if tenancy.day.is_spent(day, cap) => Err(used_up(tenancy, day, cap, cap)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts requests that the tenant's limits have admitted. `Err`: as many are left of the day, none of them was counted.
+    pub(crate) async fn charge(&self, tenancy: &Tenancy, requests: u32) -> Result<(), Spent> {
+        let day = super::now().days();
+        let key = tenancy.day.key(day);
+        let policy = policy(REQUESTS, tenancy.cap().unwrap_or(REQUESTS_PER_DAY_MAX));
+        let told = self.node().hit(&policy, &key.1, Cost::new(requests)).await;
+        match told {
+            Ok(answer) if answer.decision.is_allowed() => {
+                let used = policy.limit.units() - answer.decision.remaining;
+                tenancy.day.used.store(used, Ordering::Relaxed);
+                Ok(())
+            }
+            Ok(answer) => {
+                let (cap, left) = (policy.limit.units(), answer.decision.remaining);
+                if left == 0 {
+                    tenancy.day.mark_spent(day, cap);
+                }
+                // A cap below what was used leaves nothing, and does not say how much that is.
+                let used = match answer.decision.verdict {
+                    Verdict::NeverConforms | Verdict::Deny { .. } if left == 0 => {
+                        self.requests_of(tenancy.id, day).await.unwrap_or(cap)
+                    }
+                    _ => cap - left,
+                };
+                Err(Spent {
+                    left,
+                    refusal: used_up(tenancy, day, cap, used),
+                })
+            }
+            Err(error) => {
+                self.not_charged(tenancy, day, requests, error);
+                Ok(())
+            }
+        }
+    }
+
+    /// What was answered stays answered: it is counted later, or may have been counted.
+    fn not_charged(&self, tenancy: &Tenancy, day: u64, requests: u32, error: NoDecision) {
+        match error.is_uncounted() {
+            true => tenancy.day.owe(day, requests),
+            false => tenancy.day.meters.uncertain.increment(requests.into()),
+        }
+    }
+
+    /// Takes note of requests that a limit denied.
+    pub(crate) fn denied(&self, tenancy: &Tenancy, requests: u32) {
+        tenancy.day.denied.fetch_add(requests, Ordering::Relaxed);
+    }
+
+    /// Tells the owner of the day what it has not heard of yet.
+    pub(crate) async fn flush_usage(&self, tenancy: &Tenancy) {
+        for (day, requests) in tenancy.day.take_backlog() {
+            let (policy, key) = (widest(REQUESTS), key_of(tenancy.id, day));
+            let told = self.node().hit(&policy, &key, Cost::new(requests)).await;
+            if let Err(error) = told {
+                self.not_charged(tenancy, day, requests, error);
+            }
+        }
+        let denied = tenancy.day.denied.swap(0, Ordering::Relaxed);
+        if 0 < denied {
+            let key = tenancy.day.key(super::now().days());
+            let told = self
+                .node()
+                .hit(&widest(DENIED), &key.1, Cost::new(denied))
+                .await;
+            if told.is_err_and(|error| error.is_uncounted()) {
+                self.denied(tenancy, denied);
+            }
+        }
+    }
+
+    /// Where the day of the tenant of this limiter stands, as far as this node was told. `None`: there is no cap.
+    #[must_use]
+    pub fn day(&self) -> Option<DayStanding> {
+        let tenancy = self.tenancy()?;
+        let now = super::now();
+        Some(DayStanding {
+            cap: tenancy.cap()?,
+            used: tenancy.day.used.load(Ordering::Relaxed),
+            resets_in: UnixSecs::of_day(now.days() + 1).since(now),
+        })
+    }
+
+    /// What a tenant has used of these days, of which the last may be today.
+    ///
+    /// # Errors
+    ///
+    /// When nobody could be reached who knows.
+    pub async fn usage(
+        &self,
+        tenant: TenantId,
+        days: impl IntoIterator<Item = u64>,
+    ) -> Result<Vec<DayUsage>, Refusal> {
+        let days: Vec<u64> = days.into_iter().collect();
+        let keys: Vec<String> = days.iter().map(|day| key_of(tenant, *day)).collect();
+        let policies = [REQUESTS, DENIED].map(widest);
+        let hits = keys.iter().flat_map(|key| {
+            policies.each_ref().map(|policy| coordinator::Hit {
+                policy,
+                key,
+                cost: Cost::PEEK,
+            })
+        });
+        let hits: Vec<_> = hits.collect();
+        let told = self.node().hits(&hits).await;
+        let told: Result<Vec<Answer>, NoDecision> = told.into_iter().collect();
+        let told = told.map_err(Refusal::from)?;
+        let (pairs, _) = told.as_chunks::<2>();
+        let of_days = days.into_iter().zip(pairs);
+        let of_days = of_days.map(|(day, [requests, denied])| DayUsage {
+            day,
+            requests: used(requests),
+            denied: used(denied),
+        });
+        Ok(of_days.collect())
+    }
+
+    async fn requests_of(&self, tenant: TenantId, day: u64) -> Option<u32> {
+        let usage = self.usage(tenant, [day]).await.ok()?;
+        usage.first().map(|day| day.requests)
+    }
+}
+
+/// A day that has no room for what was to be charged.
+pub(crate) struct Spent {
+    /// Requests that it has room for.
+    pub(crate) left: u32,
+    pub(crate) refusal: Refusal,
+}
+
+fn used_up(tenancy: &Tenancy, day: u64, cap: u32, used: u32) -> Refusal {
+    let now = super::now();
+    let resets_at = UnixSecs::of_day(day + 1);
+    let standing = DayStanding {
+        cap,
+        used,
+        resets_in: resets_at.since(now).max(1),
+    };
+    let date = UnixSecs::of_day(day).to_string();
+    let date = date.split('T').next().unwrap_or_default();
+    let plan = &tenancy.plan().name;
+    let upgrade = format!(
+        "{}/dashboard/{}/billing",
+        tenancy.service.public_url, tenancy.id
+    );
+    counter!("weir_quota_denials_total", "plan" => plan.to_string()).increment(1);
+    let detail = match used < cap {
+        true => format!(
+            "{used} of {cap} requests of {date} (UTC) are used, and this asks for more than the rest; nothing was counted"
+        ),
+        false => {
+            format!("{used} of {cap} requests of {date} (UTC) are used; this one was not counted")
+        }
+    };
+    Refusal::new(Kind::QuotaExceeded, detail)
+        .with_retry_after(Nanos::from_secs(standing.resets_in))
+        .with_day(standing)
+        .with("limit", cap)
+        .with("used", used)
+        .with("remaining", cap.saturating_sub(used))
+        .with("resets_at", resets_at.to_string())
+        .with("plan", plan.to_string())
+        .with("upgrade", upgrade)
+}

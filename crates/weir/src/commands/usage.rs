@@ -1,0 +1,82 @@
+//! `weir usage`: what a tenant has used.
+
+use serde_json::Value;
+
+use super::operator::api;
+use super::table::table;
+use super::{Outcome, plain};
+use crate::api::segment;
+use crate::cli::UsageArgs;
+
+/// Tells the requests of a tenant's days.
+///
+/// # Errors
+///
+/// When the node cannot be asked, has no such tenant, or takes the days for none.
+pub(crate) fn usage(args: &UsageArgs) -> anyhow::Result<Outcome> {
+    let api = api(&args.operator, Some(&args.tenant))?;
+    let days = [("from", &args.from), ("to", &args.to)];
+    let days = days.into_iter().filter_map(|(name, day)| {
+        let day = day.as_ref()?;
+        Some(format!("{name}={}", segment(day)))
+    });
+    let path = format!("/v1/usage?{}", days.collect::<Vec<_>>().join("&"));
+    let answer = api.get(&path)?;
+    let usage = api.expect(&answer, &[200])?;
+    Ok(Outcome::success(match (args.operator.json, args.csv) {
+        (true, _) => format!("{}\n", answer.body.trim_end()),
+        (false, true) => csv(&usage),
+        (false, false) => told(&usage),
+    }))
+}
+
+const COLUMNS: [&str; 4] = ["day", "requests", "denied", "closed"];
+
+fn days(usage: &Value) -> impl Iterator<Item = Vec<String>> {
+    let days = usage["days"].as_array().into_iter().flatten();
+    days.map(|day| COLUMNS.map(|column| plain(&day[column])).to_vec())
+}
+
+fn csv(usage: &Value) -> String {
+    let head = COLUMNS.join(",");
+    days(usage).fold(head + "\n", |csv, day| csv + &day.join(",") + "\n")
+}
+
+fn told(usage: &Value) -> String {
+    let mut rows = vec![COLUMNS.map(str::to_uppercase).to_vec()];
+    rows.extend(days(usage));
+    let today = &usage["today"];
+    let cap = match &today["cap"] {
+        Value::Null => "no cap".to_owned(),
+        cap => plain(cap),
+    };
+    let (requests, resets_at) = (plain(&today["requests"]), plain(&today["resets_at"]));
+    format!(
+        "{}today: {requests} of {cap}, until {resets_at}\n",
+        table(&rows)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn days_are_rows() {
+        let usage = json!({
+            "today": {"day": "2026-11-21", "requests": 7, "cap": 10000, "resets_at": "2026-11-22T00:00:00Z"},
+            "days": [{"day": "2026-11-21", "requests": 7, "denied": 1, "closed": false}],
+        });
+        assert_eq!(
+            told(&usage),
+            "DAY         REQUESTS  DENIED  CLOSED\n2026-11-21  7         1       false\n\
+             today: 7 of 10000, until 2026-11-22T00:00:00Z\n"
+        );
+        assert_eq!(
+            csv(&usage),
+            "day,requests,denied,closed\n2026-11-21,7,1,false\n"
+        );
+    }
+}
