@@ -39,7 +39,9 @@ pub(crate) async fn usage<N: Node>(
         return Err(Refusal::field("from", given, DAY_ACCEPTED).into());
     }
     let room = app.answers.room(ANSWER_BYTES)?;
-    let counted = from.max(today.saturating_sub(DAYS_COUNTED - 1))..=to.min(today);
+    let made = app.limiter.tenant(tenant)?.made_at.days();
+    let first = made.max(today.saturating_sub(DAYS_COUNTED - 1));
+    let counted = from.max(first)..=to.min(today);
     let days = caller.limiter.usage(tenant, counted.chain([today])).await?;
     let (now, days) = days.split_last().expect("today was asked for");
     if wants_csv(&headers) {

@@ -100,10 +100,10 @@ impl<N> Caller<N> {
     pub fn needs_operator(&self) -> Result<(), Refusal> {
         match self.rights {
             Rights::All => Ok(()),
-            Rights::ApiKey { .. } => Err(Refusal::new(
-                Kind::Forbidden,
-                "only an operator may do this",
-            )),
+            Rights::ApiKey { .. } => {
+                let detail = "only an operator may do this";
+                Err(Refusal::new(Kind::Forbidden, detail).with("role", "operator"))
+            }
         }
     }
 

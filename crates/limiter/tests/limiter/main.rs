@@ -1,9 +1,12 @@
 //! The limiter over a node that counts in memory and notes what it is asked.
 
+mod tenants;
+
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use catalogue::{Changed, Content, NamedLimit, NotChanged};
+use catalogue::{Changed, Content, NamedLimit, NotChanged, SERVICE};
 use coordinator::{
     Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, NoDecision, Ownership, Policy,
     Readiness, Strategy,
@@ -20,9 +23,13 @@ const UNKNOWN: NoDecision = NoDecision::Unknown {
     retry_after: Nanos::from_millis(10),
 };
 
+const UNCOUNTED: NoDecision = NoDecision::Unavailable {
+    retry_after: Nanos::from_millis(10),
+};
+
 #[derive(Default)]
 struct Counting {
-    /// By the name of the limit and the key.
+    /// By namespace, the name of the limit and the key.
     counts: Mutex<HashMap<String, Option<Count>>>,
     /// Batches and single hits, by how many hits each had.
     asked: Mutex<Vec<usize>>,
@@ -30,22 +37,33 @@ struct Counting {
     made: Mutex<BTreeMap<(catalogue::Kind, String, String), Content>>,
     fails: bool,
     waits: bool,
+    /// Whoever counts the days of tenants cannot be reached.
+    loses_days: AtomicBool,
 }
 
 impl Counting {
+    fn loses_days(&self, loses: bool) {
+        self.loses_days.store(loses, Relaxed);
+    }
+
     fn decide(&self, hit: Hit<'_>) -> Result<Answer, NoDecision> {
         let limit = &hit.policy.limit;
         if self.fails {
             return hit.policy.on_failure.answer(limit, hit.cost, UNKNOWN);
         }
+        if self.loses_days.load(Relaxed) && &*hit.policy.namespace == SERVICE {
+            return Err(UNCOUNTED);
+        }
         let mut counts = self.counts.lock().unwrap();
-        let count = counts
-            .entry(format!("{} {}", hit.policy.name, hit.key))
-            .or_default();
+        let count = counts.entry(place(hit.policy, hit.key)).or_default();
         let stamp = Stamp { term: 1, seq: 1 };
         let taken = limit.hit(UnixNanos::new(1 << 60), count, hit.cost, stamp);
         Ok(taken.decision.into())
     }
+}
+
+fn place(policy: &Policy, key: &str) -> String {
+    format!("{} {} {key}", policy.namespace, policy.name)
 }
 
 impl Coordinator for Counting {
@@ -60,8 +78,14 @@ impl Coordinator for Counting {
         self.asked.lock().unwrap().push(hits.len());
         hits.iter().map(|&hit| self.decide(hit)).collect()
     }
-    async fn refund(&self, _: &Policy, _: &str, _: Cost) -> Result<Answer, NoDecision> {
-        Err(UNKNOWN)
+    async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
+        if self.fails {
+            return Err(UNKNOWN);
+        }
+        let mut counts = self.counts.lock().unwrap();
+        let count = counts.entry(place(policy, key)).or_default();
+        let taken = policy.limit.refund(UnixNanos::new(1 << 60), count, cost);
+        Ok(taken.decision.into())
     }
     async fn reset(&self, _: &Policy, _: &str) -> Result<(), NoDecision> {
         Err(UNKNOWN)

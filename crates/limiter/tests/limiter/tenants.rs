@@ -1,0 +1,397 @@
+//! Tenants share nothing, and use no more than their plans have.
+
+use std::sync::Arc;
+
+use accounts::{Credential, Plan, Plans, Scope, Scopes, Status, TenantId, UnixSecs};
+use catalogue::{KeyLimit, NamedLimit};
+use limiter::{
+    Access, ApiKeyChange, Caller, Front, Key, Kind, Limiter, NAMESPACE, Refusal, Rights, Service,
+    TenantChange,
+};
+use quota::{Algorithm, Cost, Limit, Nanos};
+
+use crate::{Counting, key, limit, now};
+
+const OPERATOR: &str = "weir_op_of_the_tests";
+
+struct World {
+    access: Access,
+    limiter: Limiter<Counting>,
+}
+
+/// Plans of which a tenant notices the end soon.
+fn plans() -> Plans {
+    let plan = |name: &str, requests_per_day| Plan {
+        name: name.parse().unwrap(),
+        requests_per_day,
+        per_second: 1_000,
+        limits: 2,
+        key_limits: 1,
+        api_keys: 2,
+        team: 1,
+        price: None,
+        metered_price: None,
+    };
+    Plans::new(vec![plan("free", Some(5)), plan("pro", None)]).unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        Self::of(Counting::default())
+    }
+
+    fn of(node: Counting) -> Self {
+        let service = Service {
+            plans: plans(),
+            operator_token: OPERATOR.to_owned(),
+            public_url: "https://weir.example.com".to_owned(),
+        };
+        let limits = [crate::policy("login", coordinator::FailMode::Deny)];
+        Self {
+            access: Access::new(Some("api token".to_owned()), Some(service)),
+            limiter: Limiter::new(Arc::new(node), NAMESPACE.into(), limits, Front::Http),
+        }
+    }
+
+    fn admit(&self, credential: &str) -> Result<Caller<Counting>, Refusal> {
+        self.access
+            .admit(&self.limiter, Some(credential.as_bytes()))
+    }
+
+    /// An operator in a new tenant.
+    fn tenant(&self, name: &str) -> (TenantId, Caller<Counting>) {
+        let name = name.parse().unwrap();
+        let made = now(self.limiter.make_tenant(name, TenantChange::default())).unwrap();
+        let operator = self.admit(OPERATOR).unwrap();
+        let within = self.access.within(operator, &made.id.to_string());
+        (made.id, within.unwrap())
+    }
+
+    /// The credential of an API key of the tenant in which `caller` acts.
+    fn api_key(&self, caller: &Caller<Counting>, scopes: Scopes) -> Credential {
+        now(caller.make_api_key("edge", scopes, None))
+            .unwrap()
+            .credential
+    }
+}
+
+fn scopes(scopes: &[Scope]) -> Scopes {
+    scopes.iter().copied().collect()
+}
+
+fn named(units: u32) -> NamedLimit {
+    NamedLimit {
+        limit: limit(units),
+        as_token_bucket: false,
+        strategy: coordinator::Strategy::Owner,
+        on_failure: coordinator::FailMode::Deny,
+    }
+}
+
+fn check(caller: &Caller<Counting>, name: &str) -> Result<bool, Refusal> {
+    let found = caller.limiter.find(name)?;
+    let answer = now(caller.limiter.check(&found, &key("ada"), Cost::ONE))?;
+    Ok(answer.decision.is_allowed())
+}
+
+#[test]
+fn a_credential_is_that_of_its_tenant_alone() {
+    let world = World::new();
+    let ((one, in_one), (_, in_two)) = (world.tenant("one"), world.tenant("two"));
+    now(in_one.limiter.set_limit("login", named(1))).unwrap();
+    let keys = [&in_one, &in_two].map(|caller| world.api_key(caller, Scopes::ALL));
+    let [of_one, of_two] = keys.map(|key| world.admit(&key.reveal()).unwrap());
+    assert_eq!(of_one.limiter.namespace(), one.to_string());
+    assert_eq!(check(&of_one, "login"), Ok(true));
+    assert_eq!(
+        check(&of_one, "login"),
+        Ok(false),
+        "a limit of 1, though the file's has 3"
+    );
+    // Not the file's, and not the other's.
+    assert_eq!(
+        check(&of_two, "login").unwrap_err().kind(),
+        Kind::UnknownLimit
+    );
+    now(in_two.limiter.set_limit("login", named(1))).unwrap();
+    assert_eq!(
+        check(&of_two, "login"),
+        Ok(true),
+        "equal names share nothing"
+    );
+    // What is the other's is as if it had never been.
+    let (id, _) = of_one.api_keys(None, 9)[0];
+    assert_eq!(
+        of_two.api_key(&id.to_string()).unwrap_err().kind(),
+        Kind::NotFound
+    );
+    assert_eq!(of_two.api_keys(None, 9).len(), 1);
+    let elsewhere = world.access.within(of_two, &one.to_string());
+    assert_eq!(
+        elsewhere.err().map(|refusal| refusal.kind()),
+        Some(Kind::Forbidden)
+    );
+}
+
+#[test]
+fn every_credential_that_is_none_is_told_the_same() {
+    let world = World::new();
+    let (_, caller) = world.tenant("one");
+    let known = world.api_key(&caller, Scopes::ALL);
+    let stranger = Credential::draw(&[77; 88]);
+    let mut other_secret = known.reveal();
+    let last = if other_secret.as_bytes()[25] == b'a' {
+        "b"
+    } else {
+        "a"
+    };
+    other_secret.replace_range(25..26, last);
+    let told = |credential: &str| world.admit(credential).err().unwrap();
+    let refusal = told(&stranger.reveal());
+    assert_eq!(refusal.kind(), Kind::Unauthorized);
+    assert!(refusal.has_invalid_token());
+    for credential in ["", "x", &other_secret, "weir_key_", "weir_op_of_others"] {
+        assert_eq!(told(credential), refusal, "{credential}");
+    }
+    let nothing = world.access.admit(&world.limiter, None).err().unwrap();
+    assert!(nothing.kind() == Kind::Unauthorized && !nothing.has_invalid_token());
+    for token in [OPERATOR, "api token"] {
+        assert_eq!(world.admit(token).unwrap().rights, Rights::All);
+    }
+}
+
+#[test]
+fn who_brings_the_secret_hears_why_it_has_ended() {
+    let world = World::new();
+    let (tenant, caller) = world.tenant("one");
+    let credential = world.api_key(&caller, Scopes::ALL);
+    let id = credential.id().to_string();
+    let text = credential.reveal();
+    for (status, kind) in [
+        (Status::Suspended, Kind::TenantSuspended),
+        (Status::Closed, Kind::Unauthorized),
+    ] {
+        let change = TenantChange {
+            status: Some(status),
+            ..TenantChange::default()
+        };
+        now(world.limiter.change_tenant(tenant, change)).unwrap();
+        assert_eq!(world.admit(&text).err().unwrap().kind(), kind);
+    }
+    let change = TenantChange {
+        status: Some(Status::Active),
+        ..TenantChange::default()
+    };
+    now(world.limiter.change_tenant(tenant, change)).unwrap();
+    assert!(world.admit(&text).is_ok());
+    let (_, at, _) = now(caller.revoke_api_key(&id)).unwrap();
+    let refusal = world.admit(&text).err().unwrap();
+    assert_eq!(
+        refusal.detail(),
+        format!("this API key was revoked at {at}")
+    );
+    let (_, again, _) = now(caller.revoke_api_key(&id)).unwrap();
+    assert_eq!(again, at);
+}
+
+#[test]
+fn an_api_key_may_what_its_scopes_say_and_makes_none_that_may_more() {
+    let world = World::new();
+    let (_, caller) = world.tenant("one");
+    let some = scopes(&[Scope::Check, Scope::KeysWrite]);
+    let credential = world.api_key(&caller, some);
+    let caller = world.admit(&credential.reveal()).unwrap();
+    assert!(caller.needs(Scope::Check).is_ok());
+    let refusal = caller.needs(Scope::LimitsWrite).unwrap_err();
+    let more: Vec<_> = refusal
+        .more()
+        .map(|(name, value)| (name, value.to_string()))
+        .collect();
+    assert_eq!(refusal.kind(), Kind::Forbidden);
+    assert_eq!(more, [("scope", "limits.write".to_owned())]);
+    assert_eq!(caller.needs_operator().unwrap_err().kind(), Kind::Forbidden);
+    let make = |scopes| now(caller.make_api_key("more", scopes, None));
+    assert_eq!(make(Scopes::ALL).unwrap_err().kind(), Kind::Forbidden);
+    assert!(make(scopes(&[Scope::Check])).is_ok());
+    // As many as the plan has room for.
+    assert_eq!(
+        make(scopes(&[Scope::Check])).unwrap_err().kind(),
+        Kind::PlanLimit
+    );
+}
+
+#[test]
+fn an_api_key_only_ever_becomes_less() {
+    let world = World::new();
+    let (_, caller) = world.tenant("one");
+    let id = world
+        .api_key(&caller, scopes(&[Scope::Check, Scope::Adjust]))
+        .id()
+        .to_string();
+    let change = |change| now(caller.change_api_key(&id, change));
+    let scoped = |scopes| ApiKeyChange {
+        scopes: Some(scopes),
+        ..ApiKeyChange::default()
+    };
+    let ending = |at| ApiKeyChange {
+        expires_at: Some(at),
+        ..ApiKeyChange::default()
+    };
+    assert!(change(scoped(scopes(&[Scope::Check]))).is_ok());
+    let wider = change(scoped(scopes(&[Scope::Check, Scope::Adjust]))).unwrap_err();
+    assert_eq!(
+        (wider.kind(), wider.at_field()),
+        (Kind::Forbidden, Some("scopes"))
+    );
+    let tomorrow = UnixSecs::of_day(caller.today() + 1);
+    assert!(change(ending(tomorrow + 100)).is_ok());
+    assert_eq!(
+        change(ending(tomorrow + 101)).unwrap_err().kind(),
+        Kind::Forbidden
+    );
+    assert!(change(ending(tomorrow + 99)).is_ok());
+    let past = change(ending(UnixSecs::new(1))).unwrap_err();
+    assert_eq!(
+        (past.kind(), past.at_field()),
+        (Kind::InvalidRequest, Some("expires_at"))
+    );
+}
+
+#[test]
+fn of_an_api_key_that_is_rotated_two_are_in_use_at_most() {
+    let world = World::new();
+    let (_, caller) = world.tenant("one");
+    let first = world.api_key(&caller, Scopes::ALL);
+    let rotate = |id: &str, overlap| now(caller.rotate_api_key(id, overlap));
+    let second = rotate(&first.id().to_string(), 3_600)
+        .unwrap()
+        .new
+        .credential;
+    let admits = |credential: &Credential| world.admit(&credential.reveal()).is_ok();
+    assert!(admits(&first) && admits(&second));
+    let again = rotate(&first.id().to_string(), 0).unwrap_err();
+    let by = again
+        .more()
+        .next()
+        .map(|(name, value)| (name, value.to_string()));
+    assert_eq!(again.kind(), Kind::Conflict);
+    assert_eq!(by, Some(("replaced_by", second.id().to_string())));
+    let third = rotate(&second.id().to_string(), 3_600)
+        .unwrap()
+        .new
+        .credential;
+    assert!(!admits(&first), "it ends when what replaced it is replaced");
+    assert!(admits(&second) && admits(&third));
+    let at_once = rotate(&third.id().to_string(), 0).unwrap().new.credential;
+    assert!(!admits(&second) && !admits(&third) && admits(&at_once));
+    let too_long = rotate(&at_once.id().to_string(), 31 * 24 * 60 * 60).unwrap_err();
+    assert_eq!(too_long.at_field(), Some("overlap"));
+}
+
+#[test]
+fn exactly_the_requests_of_the_plan_pass_and_denied_ones_cost_nothing() {
+    let world = World::new();
+    let (tenant, caller) = world.tenant("one");
+    now(caller.limiter.set_limit("tight", named(2))).unwrap();
+    now(caller.limiter.set_limit("wide", named(100))).unwrap();
+    let outcomes: Vec<_> = (0..4).map(|_| check(&caller, "tight")).collect();
+    assert_eq!(outcomes, [Ok(true), Ok(true), Ok(false), Ok(false)]);
+    let allowed = (0..10)
+        .filter(|_| check(&caller, "wide") == Ok(true))
+        .count();
+    assert_eq!(allowed, 3, "two of five were used");
+    let refusal = check(&caller, "wide").unwrap_err();
+    assert_eq!(refusal.kind(), Kind::QuotaExceeded);
+    let day = refusal.day().unwrap();
+    assert_eq!((day.cap, day.used), (5, 5));
+    // What the day refused was counted by the limit neither.
+    let wide = caller.limiter.find("wide").unwrap();
+    let peek = now(caller.limiter.check(&wide, &key("ada"), Cost::PEEK)).unwrap();
+    assert_eq!(peek.decision.remaining, 97);
+    now(world.limiter.flush_tenants());
+    let used = now(world.limiter.usage(tenant, [caller.today()])).unwrap();
+    assert_eq!((used[0].requests, used[0].denied), (5, 2));
+    // A larger plan holds at once.
+    let change = TenantChange {
+        plan: Some(Some("pro".parse().unwrap())),
+        ..TenantChange::default()
+    };
+    now(world.limiter.change_tenant(tenant, change)).unwrap();
+    let operator = world.admit(OPERATOR).unwrap();
+    let caller = world.access.within(operator, &tenant.to_string()).unwrap();
+    assert_eq!(check(&caller, "wide"), Ok(true));
+    assert_eq!(caller.limiter.day(), None, "there is no cap");
+}
+
+#[test]
+fn a_batch_has_room_in_the_day_or_none_of_it_is_counted() {
+    let world = World::new();
+    let (_, caller) = world.tenant("one");
+    now(caller.limiter.set_limit("wide", named(100))).unwrap();
+    let wide = caller.limiter.find("wide").unwrap();
+    let keys: Vec<String> = (0..6).map(|place| format!("k{place}")).collect();
+    let keys: Vec<Key<'_>> = keys
+        .iter()
+        .map(|key| Key::new(&**key, "key").unwrap())
+        .collect();
+    let hits: Vec<_> = keys.iter().map(|key| wide.hit(key, Cost::ONE)).collect();
+    let refusal = now(caller.limiter.hits_together(&hits)).unwrap_err();
+    assert_eq!(refusal.kind(), Kind::QuotaExceeded);
+    assert_eq!(refusal.day().map(|day| (day.cap, day.used)), Some((5, 0)));
+    for hit in &hits {
+        let peek = now(caller
+            .limiter
+            .hit(&wide, &Key::new(hit.key, "key").unwrap(), Cost::PEEK));
+        assert_eq!(peek.unwrap().decision.remaining, 100);
+    }
+    // Where each is asked for itself, the first ones pass.
+    let told = now(caller.limiter.hits(&hits));
+    let passed: Vec<bool> = told.iter().map(Result::is_ok).collect();
+    assert_eq!(passed, [true, true, true, true, true, false]);
+    assert!(now(caller.limiter.hits_together(&hits[..1])).is_err());
+}
+
+#[test]
+fn a_tenant_makes_as_many_limits_as_its_plan_has_room_for() {
+    let world = World::new();
+    let (_, caller) = world.tenant("one");
+    let limiter = &caller.limiter;
+    let set = |name: &str, limit| now(limiter.set_limit(name, limit)).map(drop);
+    assert!(set("a", named(1)).is_ok() && set("b", named(1)).is_ok());
+    assert_eq!(set("c", named(1)).unwrap_err().kind(), Kind::PlanLimit);
+    assert!(set("a", named(2)).is_ok(), "one that is there may change");
+    let mut by_raft = named(1);
+    by_raft.strategy = coordinator::Strategy::Raft;
+    let refusal = set("a", by_raft).unwrap_err();
+    assert_eq!(
+        (refusal.at_field(), refusal.accepted()),
+        (Some("strategy"), Some("owner, local"))
+    );
+    let of_key = KeyLimit {
+        limit: Limit::new(Algorithm::Gcra, 1, Nanos::from_secs(60)).unwrap(),
+        as_token_bucket: false,
+    };
+    let set_key = |name: &'static str| now(limiter.set_key_limit(&key(name), of_key)).map(drop);
+    assert!(set_key("u1").is_ok());
+    assert_eq!(set_key("u2").unwrap_err().kind(), Kind::PlanLimit);
+    // Whoever runs the cluster is bound by no plan.
+    let operator = world.admit(OPERATOR).unwrap();
+    assert!(
+        (0..5).all(|name| now(operator.limiter.set_limit(&format!("l{name}"), named(1))).is_ok())
+    );
+}
+
+#[test]
+fn when_the_day_cannot_be_charged_the_limit_answers_and_it_is_charged_later() {
+    let world = World::new();
+    let (tenant, caller) = world.tenant("one");
+    now(caller.limiter.set_limit("wide", named(100))).unwrap();
+    caller.limiter.node().loses_days(true);
+    assert_eq!(check(&caller, "wide"), Ok(true));
+    assert_eq!(check(&caller, "wide"), Ok(true));
+    caller.limiter.node().loses_days(false);
+    let used = || now(world.limiter.usage(tenant, [caller.today()])).unwrap()[0].requests;
+    assert_eq!(used(), 0);
+    now(world.limiter.flush_tenants());
+    assert_eq!(used(), 2);
+}
