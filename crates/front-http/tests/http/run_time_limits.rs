@@ -252,7 +252,8 @@ async fn lists_come_in_pages() {
             .await;
     }
     let keys = |reply: &Value, field: &str| -> Vec<String> {
-        let limits = reply["limits"].as_array().unwrap().iter();
+        let list = if field == "key" { "items" } else { "limits" };
+        let limits = reply[list].as_array().unwrap().iter();
         limits
             .map(|limit| limit[field].as_str().unwrap().to_owned())
             .collect()

@@ -1,0 +1,460 @@
+//! Tenants of a cluster share nothing, whichever node they ask; a plan's requests pass exactly; what is revoked is refused on
+//! every node once that was answered.
+
+use std::thread;
+
+use e2e::{Client, Cluster, Node, Response, eventually, weir};
+use serde_json::{Value, json};
+
+const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
+
+const CONFIG: &str = r#"
+[cluster]
+ack = "replicated"
+
+[service]
+public_url = "http://127.0.0.1:4000"
+
+[[plan]]
+name = "free"
+requests_per_day = 500
+per_second = 100_000
+limits = 2
+key_limits = 2
+api_keys = 3
+team = 1
+
+[[limit]]
+name = "login"
+algorithm = "sliding_log"
+limit = 3
+per = "1h"
+"#;
+
+/// Three nodes of a service.
+fn service() -> Cluster {
+    let mut cluster = Cluster::with_config(CONFIG);
+    for name in NAMES {
+        let started = cluster.try_start(
+            name,
+            Cluster::COOKIE,
+            &["--ephemeral", "--redis", "127.0.0.1:0"],
+        );
+        if let Err((status, log)) = started {
+            panic!("{name}: {status}:\n{log}");
+        }
+    }
+    cluster
+}
+
+/// What a command of an operator prints.
+fn operator(cluster: &Cluster, node: &Node, arguments: &[&str]) -> String {
+    let output = weir(cluster.home())
+        .args(arguments)
+        .args([
+            "--cookie",
+            Cluster::COOKIE,
+            "--url",
+            &format!("http://{}", node.http),
+        ])
+        .output()
+        .expect("running weir");
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// A tenant, and an API key of it with these scopes.
+fn tenant(cluster: &Cluster, name: &str, scopes: &[&str]) -> (String, String) {
+    let node = &cluster.nodes[0];
+    let made = operator(cluster, node, &["tenant", "create", name, "--json"]);
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    let id = made["id"].as_str().expect("an id").to_owned();
+    let scopes = scopes.iter().flat_map(|scope| ["--scope", scope]);
+    let create = ["key", "create", "--tenant", &id, "--name", "edge"];
+    let create: Vec<&str> = create.into_iter().chain(scopes).collect();
+    let key = operator(cluster, node, &create);
+    let key = key.strip_suffix('\n').expect("the API key and a newline");
+    assert_eq!(key.len(), 59, "{key:?}");
+    (id, key.to_owned())
+}
+
+/// One request with an API key.
+fn ask(client: &mut Client, key: &str, method: &str, path: &str, body: Option<Value>) -> Response {
+    let bearer = format!("Bearer {key}");
+    let body = body.map(|body| body.to_string());
+    let headers = [("Authorization", &*bearer)];
+    let answer = client.request(method, path, &headers, body.as_deref());
+    answer.expect("an answer")
+}
+
+fn check(client: &mut Client, key: &str, limit: &str, name: &str) -> Response {
+    let body = json!({ "limit": limit, "key": name });
+    ask(client, key, "POST", "/v1/check", Some(body))
+}
+
+fn a_limit(units: u32) -> Value {
+    json!({ "algorithm": "fixed_window", "anchor": "first_hit", "limit": units, "per": "1h" })
+}
+
+#[track_caller]
+fn problem(answer: &Response, status: u16, name: &str) -> Value {
+    assert_eq!(answer.status, status, "{answer:?}");
+    let json = answer.json();
+    assert_eq!(json["type"], format!("/problems/{name}"), "{json}");
+    json
+}
+
+/// As the seed has them, with an API key.
+#[test]
+fn both_requests_of_the_seed_are_served_in_a_tenant_by_every_node() {
+    let cluster = service();
+    let (_, ours) = tenant(&cluster, "Acme", &["check", "limits.write"]);
+    let (_, theirs) = tenant(&cluster, "Other", &["check", "limits.write"]);
+    let mut clients: Vec<Client> = cluster.nodes.iter().map(Node::client).collect();
+    let limit =
+        json!({"key": "user123", "limit": 3, "interval": "1m", "algorithm": "token_bucket"});
+    let made = ask(&mut clients[0], &ours, "POST", "/api/limits", Some(limit));
+    assert_eq!(made.status, 201, "{made:?}");
+    for (remaining, client) in [2, 1, 0].into_iter().zip(&mut clients) {
+        let answer = ask(client, &ours, "GET", "/api/check?key=user123", None);
+        assert_eq!(
+            (answer.status, &answer.json()["remaining"]),
+            (200, &json!(remaining))
+        );
+    }
+    let denied = ask(
+        &mut clients[1],
+        &ours,
+        "GET",
+        "/api/check?key=user123",
+        None,
+    );
+    assert_eq!(
+        (denied.status, &denied.json()["allowed"]),
+        (429, &json!(false)),
+        "a decision, no problem"
+    );
+    let elsewhere = ask(
+        &mut clients[1],
+        &theirs,
+        "GET",
+        "/api/check?key=user123",
+        None,
+    );
+    problem(&elsewhere, 404, "not-found");
+}
+
+/// 500 of 800 that 64 clients ask for by way of three nodes at once, of which one is killed on the way.
+#[test]
+fn exactly_the_requests_of_a_plan_pass_also_when_a_node_is_killed() {
+    let mut cluster = service();
+    let (id, key) = tenant(&cluster, "Acme", &["check", "limits.write", "usage.read"]);
+    let mut client = cluster.nodes[0].client();
+    let set = ask(
+        &mut client,
+        &key,
+        "PUT",
+        "/v1/limits/wide",
+        Some(a_limit(100_000)),
+    );
+    assert_eq!(set.status, 201, "{set:?}");
+
+    let mut told = hammer(&cluster, &key, 400);
+    let admitted = |told: &[u16]| told.iter().filter(|&&status| status == 200).count();
+    assert_eq!(admitted(&told), 400, "{told:?}");
+
+    let mut killed = cluster.take(NAMES[2]);
+    killed.kill();
+    told.extend(hammer(&cluster, &key, 400));
+    assert_eq!(admitted(&told), 500);
+    assert!(
+        told.iter().all(|status| [200, 429].contains(status)),
+        "{told:?}"
+    );
+
+    let refused = check(&mut cluster.nodes[1].client(), &key, "wide", "ada");
+    let refused = problem(&refused, 429, "quota-exceeded");
+    assert_eq!(
+        (&refused["limit"], &refused["used"]),
+        (&json!(500), &json!(500))
+    );
+    // What the day refused is no unit of the limit either, and what page, API and cap say is one number.
+    let peek = json!({ "limit": "wide", "key": "ada", "cost": 0 });
+    let peek = ask(&mut client, &key, "POST", "/v1/check", Some(peek)).json();
+    assert_eq!(peek["remaining"], 100_000 - 500);
+    let usage = ask(&mut client, &key, "GET", "/v1/usage", None).json();
+    assert_eq!(usage["today"]["requests"], 500);
+    let usage = operator(
+        &cluster,
+        &cluster.nodes[1],
+        &["usage", "--tenant", &id, "--csv"],
+    );
+    assert!(usage.ends_with(",500,0,false\n"), "{usage}");
+}
+
+/// The statuses of so many checks of 64 clients, spread over the nodes. A hit whose owner was killed is asked again.
+fn hammer(cluster: &Cluster, key: &str, checks: usize) -> Vec<u16> {
+    let addresses: Vec<_> = cluster.nodes.iter().map(|node| node.http).collect();
+    thread::scope(|scope| {
+        let clients = (0..64).map(|number| {
+            let address = addresses[number % addresses.len()];
+            let share = checks / 64 + usize::from(number < checks % 64);
+            scope.spawn(move || {
+                let mut client = Client::connect(address).expect("connecting");
+                let mut told = Vec::new();
+                while told.len() < share {
+                    match check(&mut client, key, "wide", "ada").status {
+                        // Nobody could decide it, and it was not counted.
+                        503 => {}
+                        status => told.push(status),
+                    }
+                }
+                told
+            })
+        });
+        let clients: Vec<_> = clients.collect();
+        let told = clients
+            .into_iter()
+            .flat_map(|client| client.join().expect("a client"));
+        told.collect()
+    })
+}
+
+#[test]
+fn a_revoked_api_key_is_refused_by_every_node_once_that_is_answered() {
+    let cluster = service();
+    let (id, key) = tenant(&cluster, "Acme", &["check", "keys.read", "keys.write"]);
+    let keys = ask(
+        &mut cluster.nodes[0].client(),
+        &key,
+        "GET",
+        "/v1/api-keys",
+        None,
+    )
+    .json();
+    let first = keys["items"][0]["id"].as_str().expect("an id").to_owned();
+    for round in 0..20 {
+        let made = json!({ "name": format!("k{round}"), "scopes": ["check"] });
+        let made = ask(
+            &mut cluster.nodes[round % 3].client(),
+            &key,
+            "POST",
+            "/v1/api-keys",
+            Some(made),
+        );
+        assert_eq!(made.status, 201, "{made:?}");
+        let made = made.json();
+        let (secret, made) = (made["key"].as_str().unwrap(), made["id"].as_str().unwrap());
+        for node in &cluster.nodes {
+            problem(
+                &check(&mut node.client(), secret, "none", "u"),
+                404,
+                "unknown-limit",
+            );
+        }
+        let node = &cluster.nodes[(round + 1) % 3];
+        let revoked = ask(
+            &mut node.client(),
+            &key,
+            "DELETE",
+            &format!("/v1/api-keys/{made}"),
+            None,
+        );
+        assert_eq!(
+            (revoked.status, &revoked.json()["pending"]),
+            (200, &json!([]))
+        );
+        for node in &cluster.nodes {
+            let told = problem(
+                &check(&mut node.client(), secret, "none", "u"),
+                401,
+                "unauthorized",
+            );
+            let detail = told["detail"].as_str().unwrap();
+            assert!(detail.starts_with("this API key was revoked at "), "{told}");
+        }
+    }
+    operator(
+        &cluster,
+        &cluster.nodes[2],
+        &["key", "revoke", &first, "--tenant", &id],
+    );
+    problem(
+        &ask(
+            &mut cluster.nodes[1].client(),
+            &key,
+            "GET",
+            "/v1/api-keys",
+            None,
+        ),
+        401,
+        "unauthorized",
+    );
+}
+
+/// The count of a tenant's limit is one, whatever protocol a hit comes by.
+#[test]
+fn an_api_key_is_taken_by_the_redis_protocol() {
+    let cluster = service();
+    let (_, key) = tenant(&cluster, "Acme", &["check", "limits.write"]);
+    let mut client = cluster.nodes[0].client();
+    let set = ask(
+        &mut client,
+        &key,
+        "PUT",
+        "/v1/limits/login",
+        Some(a_limit(2)),
+    );
+    assert_eq!(set.status, 201, "{set:?}");
+    assert_eq!(check(&mut client, &key, "login", "ada").status, 200);
+    let address = cluster.nodes[1].redis.expect("it serves Redis");
+    let url = |password: &str| format!("redis://:{password}@{address}");
+    let connect = |password: &str| redis::Client::open(url(password)).unwrap().get_connection();
+    assert!(connect("weir_key_none").is_err());
+    let mut redis = connect(&key).expect("a connection");
+    let hit = |redis: &mut redis::Connection| -> Vec<i64> {
+        let mut command = redis::cmd("WEIR.CHECK");
+        command
+            .arg("login")
+            .arg("ada")
+            .query(redis)
+            .expect("an answer")
+    };
+    assert_eq!(hit(&mut redis)[..3], [1, 2, 0]);
+    assert_eq!(hit(&mut redis)[..3], [0, 2, 0]);
+    let reset = redis::cmd("WEIR.RESET")
+        .arg("login")
+        .arg("ada")
+        .query::<String>(&mut redis);
+    assert_eq!(reset.unwrap_err().code(), Some("NOPERM"));
+}
+
+#[test]
+fn a_tenant_that_is_suspended_is_told_so_and_comes_back() {
+    let cluster = service();
+    let (id, key) = tenant(&cluster, "Acme", &["check"]);
+    let told = |node: &Node| check(&mut node.client(), &key, "none", "u");
+    operator(&cluster, &cluster.nodes[0], &["tenant", "suspend", &id]);
+    for node in &cluster.nodes {
+        problem(&told(node), 403, "tenant-suspended");
+    }
+    operator(&cluster, &cluster.nodes[1], &["tenant", "resume", &id]);
+    for node in &cluster.nodes {
+        problem(&told(node), 404, "unknown-limit");
+    }
+    operator(&cluster, &cluster.nodes[2], &["tenant", "close", &id]);
+    for node in &cluster.nodes {
+        problem(&told(node), 401, "unauthorized");
+    }
+    operator(&cluster, &cluster.nodes[0], &["tenant", "restore", &id]);
+    for node in &cluster.nodes {
+        problem(&told(node), 404, "unknown-limit");
+    }
+}
+
+/// Everything of the API wants a credential but what says that it does not; and what is another tenant's is not there.
+#[test]
+fn without_the_right_credential_nothing_is_told() {
+    let cluster = service();
+    let node = &cluster.nodes[0];
+    let (_, ours) = tenant(&cluster, "Acme", &["check"]);
+    let (other, theirs) = tenant(&cluster, "Other", &["keys.read"]);
+    for path in [
+        "/v1/limits",
+        "/v1/api-keys",
+        "/v1/tenants",
+        "/v1/tenant",
+        "/v1/usage",
+        "/v1/cluster",
+        "/metrics",
+        "/api/limits",
+    ] {
+        let answer = problem(&node.get(path, &[]), 401, "unauthorized");
+        assert_eq!(answer["accepted"], "Bearer and an API key");
+    }
+    for path in ["/health", "/ready", "/v1/plans", "/docs", "/openapi.json"] {
+        assert_eq!(node.get(path, &[]).status, 200, "{path}");
+    }
+    let two = [("Authorization", "Bearer a"), ("Authorization", "Bearer b")];
+    let basic = [("Authorization", "Basic dXNlcjpwYXNz")];
+    let elsewhere = [("X-API-Key", &*ours)];
+    for headers in [&two[..], &basic, &elsewhere] {
+        let answer = problem(&node.get("/v1/tenant", headers), 401, "unauthorized");
+        assert_eq!(answer["accepted"], "Bearer and an API key");
+    }
+    let mut client = node.client();
+    let forbidden = ask(&mut client, &ours, "PUT", "/v1/limits/a", Some(a_limit(1)));
+    assert_eq!(
+        problem(&forbidden, 403, "forbidden")["scope"],
+        "limits.write"
+    );
+    let forbidden = ask(&mut client, &ours, "GET", "/v1/tenants", None);
+    assert_eq!(problem(&forbidden, 403, "forbidden")["role"], "operator");
+    let bearer = format!("Bearer {theirs}");
+    let within = [("Authorization", &*bearer), ("Weir-Tenant", &*other)];
+    assert_eq!(node.get("/v1/tenant", &within).status, 200, "it is its own");
+    let bearer = format!("Bearer {ours}");
+    let within = [("Authorization", &*bearer), ("Weir-Tenant", &*other)];
+    problem(&node.get("/v1/tenant", &within), 403, "forbidden");
+    let keys = ask(&mut client, &theirs, "GET", "/v1/api-keys", None).json();
+    let id = keys["items"][0]["id"].as_str().expect("an id");
+    let (_, reads) = tenant(&cluster, "Third", &["keys.read"]);
+    let [there, nowhere] = [id, "key_000000000000"].map(|id| {
+        let answer = ask(
+            &mut client,
+            &reads,
+            "GET",
+            &format!("/v1/api-keys/{id}"),
+            None,
+        );
+        problem(&answer, 404, "not-found")
+    });
+    assert_eq!(there, nowhere, "as if it had never been");
+}
+
+/// What all nodes are told outlives them.
+#[test]
+fn tenants_and_api_keys_outlive_all_nodes() {
+    let mut cluster = Cluster::with_config(CONFIG);
+    let start = |cluster: &mut Cluster| {
+        for name in &NAMES[..2] {
+            let directory = cluster.home().join(name).display().to_string();
+            let started = cluster.try_start(name, Cluster::COOKIE, &["--data-dir", &directory]);
+            started.unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
+        }
+    };
+    start(&mut cluster);
+    let (_, key) = tenant(&cluster, "Acme", &["check", "limits.write", "usage.read"]);
+    let mut client = cluster.nodes[0].client();
+    let set = ask(
+        &mut client,
+        &key,
+        "PUT",
+        "/v1/limits/daily",
+        Some(a_limit(10)),
+    );
+    assert_eq!(set.status, 201, "{set:?}");
+    assert_eq!(check(&mut client, &key, "daily", "ada").status, 200);
+    for node in &cluster.nodes {
+        node.terminate();
+    }
+    for mut node in std::mem::take(&mut cluster.nodes) {
+        assert!(node.ended().success());
+    }
+    start(&mut cluster);
+    let mut client = cluster.nodes[1].client();
+    let answer = eventually("the key is decided", || {
+        let answer = check(&mut client, &key, "daily", "ada");
+        match answer.status {
+            503 => Err(format!("{answer:?}")),
+            _ => Ok(answer),
+        }
+    });
+    assert_eq!(
+        (answer.status, &answer.json()["remaining"]),
+        (200, &json!(8)),
+        "{answer:?}"
+    );
+    let usage = ask(&mut client, &key, "GET", "/v1/usage", None).json();
+    assert_eq!(usage["today"]["requests"], 2, "of a day that began before");
+}
