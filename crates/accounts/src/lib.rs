@@ -11,16 +11,20 @@
 
 mod api_key;
 mod derive;
+mod email;
 mod id;
 mod operator;
+mod password;
 mod plan;
 mod scope;
 mod tenant;
 mod time;
 
 pub use api_key::{ApiKey, ApiKeyId, ApiKeyState, Credential, Hint, NoApiKeyId, SecretHash};
+pub use email::{Email, NoEmail};
 pub use id::{IdError, TenantId};
 pub use operator::OperatorToken;
+pub use password::{NoPasswordHash, Password, PasswordError, PasswordHash};
 pub use plan::{NoPlanName, Plan, PlanName, Plans, PlansError, REQUESTS_PER_DAY_MAX};
 pub use scope::{NoScope, SCOPES_ACCEPTED, Scope, Scopes};
 pub use tenant::{Dated, NoTenantName, Status, Tenant, TenantName};
