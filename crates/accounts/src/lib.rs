@@ -10,26 +10,34 @@
 //! Two versions of a value that did not see each other become one by its `meet`: the one that grants less, field by field.
 
 mod api_key;
+mod claim;
 mod derive;
 mod email;
 mod id;
+mod invite;
 mod link;
 mod operator;
 mod password;
 mod plan;
 mod recovery;
+mod role;
 mod scope;
+mod seat;
 mod tenant;
 mod time;
 
 pub use api_key::{ApiKey, ApiKeyId, ApiKeyState, Credential, Hint, NoApiKeyId, SecretHash};
+pub use claim::EmailClaim;
 pub use email::{Email, NoEmail};
 pub use id::{IdError, InviteId, SessionId, TenantId, UserId};
+pub use invite::{Invite, InviteState};
 pub use link::{InviteToken, Link, ResetToken};
 pub use operator::OperatorToken;
 pub use password::{NoPasswordHash, Password, PasswordError, PasswordHash};
 pub use plan::{NoPlanName, Plan, PlanName, Plans, PlansError, REQUESTS_PER_DAY_MAX};
 pub use recovery::RecoveryCode;
+pub use role::{Act, NoRole, ROLES_ACCEPTED, Role, keeps_an_owner, may};
 pub use scope::{NoScope, SCOPES_ACCEPTED, Scope, Scopes};
+pub use seat::Seat;
 pub use tenant::{Dated, NoTenantName, Status, Tenant, TenantName};
 pub use time::{NoTime, UnixSecs};
