@@ -13,7 +13,9 @@
 //! Two versions of a value that did not see each other become one by its `meet`: the one that grants less, field by field.
 
 mod api_key;
+mod audit;
 mod claim;
+mod csv;
 mod derive;
 mod email;
 mod id;
@@ -32,7 +34,9 @@ mod time;
 mod user;
 
 pub use api_key::{ApiKey, ApiKeyId, ApiKeyState, Credential, Hint, NoApiKeyId, SecretHash};
+pub use audit::{Actor, AuditEntry, NoActor};
 pub use claim::EmailClaim;
+pub use csv::csv_row;
 pub use email::{Email, NoEmail};
 pub use id::{IdError, InviteId, SessionId, TenantId, UserId};
 pub use invite::{Invite, InviteState};
