@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::time::earlier;
 use crate::{Dated, Scopes, TenantId, UnixSecs};
 
 /// What every credential begins with. Underscores: a double click selects all of it.
@@ -132,7 +133,7 @@ impl Credential {
     /// What is kept of its secret. The secret has enough random bits for a fast hash.
     #[must_use]
     pub fn hash(&self) -> SecretHash {
-        SecretHash(Sha256::digest(self.secret).into())
+        SecretHash::of(&self.secret)
     }
 
     /// What is shown of it later.
@@ -184,11 +185,16 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// SHA-256 of the secret of a credential.
+/// SHA-256 of a secret that has enough random bits for a fast hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
+    /// That of a secret.
+    pub(crate) fn of(secret: &[u8]) -> Self {
+        Self(Sha256::digest(secret).into())
+    }
+
     /// As it was kept.
     #[must_use]
     pub const fn new(bytes: [u8; 32]) -> Self {
@@ -325,14 +331,6 @@ impl ApiKey {
             replaces: self.replaces.max(other.replaces),
             replaced_by: self.replaced_by.max(other.replaced_by),
         }
-    }
-}
-
-/// The earlier of two times, of which `None` never comes.
-fn earlier(one: Option<UnixSecs>, other: Option<UnixSecs>) -> Option<UnixSecs> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
     }
 }
 

@@ -1,16 +1,22 @@
-//! What names a tenant: a prefix and 80 random bits.
+//! What names tenants, users, invitations and sessions: a prefix and 80 random bits.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// Crockford's base 32 in lower case: no `i`, `l`, `o`, `u`, which are read as something else.
-const SYMBOLS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+pub(crate) const SYMBOLS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// Symbols behind the prefix, of 5 bits each.
 const LENGTH: usize = 16;
 
 /// The random bits of an id.
 pub(crate) type Bits = [u8; 10];
+
+/// The 5 bits that a symbol stands for. `None`: it is none, as are capitals.
+pub(crate) fn symbol_value(byte: u8) -> Option<u8> {
+    let at = SYMBOLS.iter().position(|symbol| *symbol == byte)?;
+    u8::try_from(at).ok()
+}
 
 /// Not an id of this kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -37,11 +43,8 @@ fn parse(prefix: &'static str, text: &str) -> Result<Bits, IdError> {
     }
     let mut number = 0_u128;
     for byte in symbols.bytes() {
-        let value = SYMBOLS
-            .iter()
-            .position(|symbol| *symbol == byte)
-            .ok_or(error)?;
-        number = number << 5 | value as u128;
+        let value = symbol_value(byte).ok_or(error)?;
+        number = number << 5 | u128::from(value);
     }
     let bytes = number.to_be_bytes();
     Ok(*bytes.last_chunk().expect("a number of 16 bytes has 10"))
@@ -99,6 +102,24 @@ id!(
     "tn_"
 );
 
+id!(
+    /// Names a user. Never changes.
+    UserId,
+    "us_"
+);
+
+id!(
+    /// Names an invitation. No secret.
+    InviteId,
+    "inv_"
+);
+
+id!(
+    /// Names a session. No secret.
+    SessionId,
+    "ses_"
+);
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -113,6 +134,25 @@ mod tests {
             prop_assert_eq!(text.len(), 3 + LENGTH);
             prop_assert_eq!(text.parse(), Ok(id));
             prop_assert_eq!(id.to_bytes(), bits);
+        }
+
+        #[test]
+        fn an_id_of_one_kind_is_none_of_another(bits: [u8; 10]) {
+            let texts = [
+                TenantId::new(bits).to_string(),
+                UserId::new(bits).to_string(),
+                InviteId::new(bits).to_string(),
+                SessionId::new(bits).to_string(),
+            ];
+            for (of, text) in texts.iter().enumerate() {
+                let kinds = [
+                    text.parse::<TenantId>().is_ok(),
+                    text.parse::<UserId>().is_ok(),
+                    text.parse::<InviteId>().is_ok(),
+                    text.parse::<SessionId>().is_ok(),
+                ];
+                prop_assert_eq!(kinds, std::array::from_fn(|kind| kind == of));
+            }
         }
     }
 

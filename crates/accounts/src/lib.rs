@@ -1,27 +1,56 @@
-//! Whose limits they are: tenants with their plans, and what they prove themselves with.
+//! Whose limits they are: tenants with their plans and people, and what they prove themselves with.
 //!
 //! Values and rules, no HTTP and no storage. Random bytes and the time are arguments; what is drawn or read is drawn or read
 //! before a value is made, so that a record is the same on every node.
 //!
 //! - A [`Tenant`] is a namespace with a name, a [plan](Plan) and a [`Status`].
 //! - An [`ApiKey`] is what is known of a credential; the credential itself is a [`Credential`], shown once and kept as its hash.
+//! - A [`User`] is a person, found by an [`Email`] whose [claim](EmailClaim) says who has it. A [`Seat`] is a user's place in a
+//!   tenant, with a [`Role`] that says what the user [may] do there; an [`Invite`] is an offer of one.
+//! - A [`Session`] is a user who has logged in, signed by [`SessionKeys`] that every node has.
 //! - An [`OperatorToken`] is what whoever can read the cookie of the cluster proves that with.
 //!
 //! Two versions of a value that did not see each other become one by its `meet`: the one that grants less, field by field.
 
 mod api_key;
+mod audit;
+mod claim;
+mod csv;
 mod derive;
+mod email;
 mod id;
+mod invite;
+mod link;
 mod operator;
+mod password;
 mod plan;
+mod recovery;
+mod role;
 mod scope;
+mod seat;
+mod session;
 mod tenant;
 mod time;
+mod user;
 
 pub use api_key::{ApiKey, ApiKeyId, ApiKeyState, Credential, Hint, NoApiKeyId, SecretHash};
-pub use id::{IdError, TenantId};
+pub use audit::{Actor, AuditEntry, NoActor};
+pub use claim::EmailClaim;
+pub use csv::csv_row;
+pub use email::{Email, NoEmail};
+pub use id::{IdError, InviteId, SessionId, TenantId, UserId};
+pub use invite::{Invite, InviteState};
+pub use link::{InviteToken, Link, ResetToken};
 pub use operator::OperatorToken;
+pub use password::{NoPasswordHash, Password, PasswordError, PasswordHash};
 pub use plan::{NoPlanName, Plan, PlanName, Plans, PlansError, REQUESTS_PER_DAY_MAX};
+pub use recovery::RecoveryCode;
+pub use role::{Act, NoRole, ROLES_ACCEPTED, Role, keeps_an_owner, may};
 pub use scope::{NoScope, SCOPES_ACCEPTED, Scope, Scopes};
+pub use seat::Seat;
+pub use session::{
+    Device, EndedSession, FormToken, Session, SessionError, SessionKeys, SessionSpans, Visitor,
+};
 pub use tenant::{Dated, NoTenantName, Status, Tenant, TenantName};
 pub use time::{NoTime, UnixSecs};
+pub use user::{ResetLink, User};

@@ -80,6 +80,14 @@ impl FromStr for UnixSecs {
     }
 }
 
+/// The earlier of two, of which `None` never comes.
+pub(crate) fn earlier<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
