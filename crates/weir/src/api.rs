@@ -1,5 +1,7 @@
 //! A running node, asked over HTTP.
 
+mod credentials;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use ureq::tls::{Certificate, TlsConfig};
 use ureq::typestate::WithBody;
 
 use crate::cli::ApiArgs;
+use crate::secret::SecretError;
 
 /// How long a node may take. Longer than the 2 s within which another takes over a silent node's keys, so that an
 /// answer given then still arrives.
@@ -58,6 +61,15 @@ pub(crate) enum ApiError {
     Failed { url: String, source: ureq::Error },
     #[error("{url} answered something that no node says (status {status}); is it a node?")]
     Strange { url: String, status: u16 },
+    #[error(
+        "{0} is no loopback address and no https: others could read the token on its way; accepted: https://HOST:PORT, or \
+         --insecure with it"
+    )]
+    Exposed(String),
+    #[error("this user has no home folder with a cookie; name it with --cookie-file")]
+    NoCookie,
+    #[error("the cookie")]
+    Cookie(#[from] SecretError),
     /// The node said why.
     #[error("{0}")]
     Problem(String),
@@ -68,8 +80,36 @@ impl Api {
     ///
     /// # Errors
     ///
-    /// [`ApiError::Url`] if there can be none.
+    /// [`ApiError::Url`] if there can be none; [`ApiError::Exposed`] where a token that the cookie gives could be read.
     pub(crate) fn new(args: &ApiArgs) -> Result<Self, ApiError> {
+        let token = match &args.api_token {
+            Some(token) => Some(token.clone()),
+            None => credentials::given(args)?,
+        };
+        Self::with(args, token)
+    }
+
+    /// The same for an operator, in this tenant if one is named: with the cookie that a node of this user finds, unless told
+    /// otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and when there is no cookie.
+    pub(crate) fn of_operator(args: &ApiArgs, tenant: Option<&str>) -> Result<Self, ApiError> {
+        let token = match &args.api_token {
+            Some(token) => token.clone(),
+            None => match credentials::given(args)? {
+                Some(token) => token,
+                None => credentials::own()?,
+            },
+        };
+        if !args.insecure && !credentials::is_safe(&args.url) {
+            return Err(ApiError::Exposed(args.url.clone()));
+        }
+        Ok(Self::with(args, Some(token))?.within(tenant))
+    }
+
+    fn with(args: &ApiArgs, token: Option<String>) -> Result<Self, ApiError> {
         let url = args.url.trim_end_matches('/').to_owned();
         let (is_tls, host) = match url.strip_prefix("https://") {
             Some(host) => (true, host),
@@ -94,7 +134,7 @@ impl Api {
         Ok(Self {
             agent: config.build().into(),
             url,
-            token: args.api_token.clone(),
+            token,
             tenant: None,
         })
     }
@@ -202,7 +242,9 @@ impl Api {
             message = format!("{message}; accepted: {accepted}");
         }
         if answer.status == 401 && self.token.is_none() {
-            message = format!("{message}; give the token with --api-token or WEIR_API_TOKEN");
+            message = format!(
+                "{message}; give the token with --api-token or WEIR_API_TOKEN, or the cluster's cookie with --cookie-file"
+            );
         }
         Err(ApiError::Problem(message))
     }
@@ -280,6 +322,9 @@ mod tests {
         Api::new(&ApiArgs {
             url: url.to_owned(),
             api_token: None,
+            cookie_file: None,
+            cookie: None,
+            insecure: false,
         })
     }
 

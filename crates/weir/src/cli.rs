@@ -277,22 +277,30 @@ pub(crate) struct ApiArgs {
         value_name = "TOKEN"
     )]
     pub(crate) api_token: Option<String>,
-}
-
-/// How to reach a running node as an operator.
-#[derive(Args, Debug)]
-pub(crate) struct OperatorArgs {
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-    /// File with the cluster's cookie, of which the operator's token is derived [default: ~/.weir.cookie]
+    /// File with the cluster's cookie, by which an operator proves himself to a service for many
     #[arg(long, value_name = "FILE")]
     pub(crate) cookie_file: Option<PathBuf>,
     /// The cookie itself; other users of this machine can see it here, so prefer the file
     #[arg(long, conflicts_with = "cookie_file")]
     pub(crate) cookie: Option<String>,
-    /// Send the token although others could read it on its way
+    /// Send a token although others could read it on its way
     #[arg(long)]
     pub(crate) insecure: bool,
+}
+
+/// In which tenant an operator acts.
+#[derive(Args, Debug)]
+pub(crate) struct WithinArgs {
+    /// The tenant of a service for many in which an operator acts
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Option<String>,
+}
+
+/// How to reach a running node as an operator: with the cookie that a node of this user finds, unless told otherwise.
+#[derive(Args, Debug)]
+pub(crate) struct OperatorArgs {
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
     /// Print the node's answer as it is
     #[arg(long)]
     pub(crate) json: bool,
@@ -491,6 +499,8 @@ pub(crate) struct CheckArgs {
     pub(crate) cost: u32,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
+    #[command(flatten)]
+    pub(crate) within: WithinArgs,
     /// Print the node's answer as it is
     #[arg(long)]
     pub(crate) json: bool,
@@ -502,6 +512,8 @@ pub(crate) enum LimitsCommand {
     List {
         #[command(flatten)]
         api: ApiArgs,
+        #[command(flatten)]
+        within: WithinArgs,
         /// Print the node's answer as it is
         #[arg(long)]
         json: bool,
@@ -512,6 +524,8 @@ pub(crate) enum LimitsCommand {
         name: String,
         #[command(flatten)]
         api: ApiArgs,
+        #[command(flatten)]
+        within: WithinArgs,
         /// Print the node's answer as it is
         #[arg(long)]
         json: bool,
@@ -524,6 +538,8 @@ pub(crate) enum LimitsCommand {
         name: String,
         #[command(flatten)]
         api: ApiArgs,
+        #[command(flatten)]
+        within: WithinArgs,
     },
 }
 
@@ -568,6 +584,8 @@ pub(crate) struct SetArgs {
     pub(crate) keep: Option<bool>,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
+    #[command(flatten)]
+    pub(crate) within: WithinArgs,
     /// Print the node's answer as it is
     #[arg(long)]
     pub(crate) json: bool,

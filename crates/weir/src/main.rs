@@ -23,6 +23,7 @@ use ::node::config::Problems;
 use ::node::{JoinError, StartError};
 use clap::Parser as _;
 
+use self::api::ApiError;
 use self::cli::{Cli, Command};
 use self::commands::NotReloaded;
 use self::config::{Config, ConfigFile, Surroundings};
@@ -99,7 +100,7 @@ fn fail(error: &anyhow::Error, failed: ExitCode) -> ExitCode {
         return ExitCode::from(MISUSED);
     }
     eprintln!("weir: {error:#}");
-    match is_about_data(error) || error.is::<commands::Exposed>() {
+    match is_about_data(error) || is_exposed(error) {
         true => ExitCode::from(MISUSED),
         false => failed,
     }
@@ -114,6 +115,12 @@ fn surroundings() -> Surroundings<'static> {
             .into_owned(),
         home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
     }
+}
+
+/// Whether a token would have been sent where others can read it.
+fn is_exposed(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<ApiError>();
+    matches!(refused, Some(ApiError::Exposed(_)))
 }
 
 /// Whether a node was given a data directory that is not for it.

@@ -176,6 +176,9 @@ fn clippy(_: &Selection, _: &mut Tally) -> Result<()> {
     must(cargo([
         "clippy",
         "--locked",
+        // What the tests are built with: the libraries in C are built once for both.
+        "--profile",
+        "test",
         "--workspace",
         "--all-targets",
         "--",
@@ -185,7 +188,15 @@ fn clippy(_: &Selection, _: &mut Tally) -> Result<()> {
 }
 
 fn docs(_: &Selection, _: &mut Tally) -> Result<()> {
-    let mut command = cargo(["doc", "--locked", "--workspace", "--no-deps"]);
+    let doc = [
+        "doc",
+        "--locked",
+        "--profile",
+        "test",
+        "--workspace",
+        "--no-deps",
+    ];
+    let mut command = cargo(doc);
     command.env("RUSTDOCFLAGS", "-D warnings");
     must(command)
 }

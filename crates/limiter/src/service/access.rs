@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use accounts::{ApiKeyId, ApiKeyState, Credential, Plans, Scope, Scopes, Status, TenantId};
 use catalogue::{Content, Kind as Record, SERVICE};
+use metrics::counter;
 use subtle::ConstantTimeEq as _;
 
 use crate::{Kind, Limiter, Node, Refusal};
@@ -228,7 +229,8 @@ impl Access {
             return Ok(Caller::anybody(limiter.clone()));
         }
         let text = std::str::from_utf8(given).ok();
-        let credential = text.and_then(Credential::parse).ok_or_else(not_valid)?;
+        let credential = text.and_then(Credential::parse);
+        let credential = credential.ok_or_else(|| refused("malformed", not_valid()))?;
         tenant_of(service, limiter, &credential)
     }
 
@@ -266,25 +268,35 @@ fn tenant_of<N: Node>(
 ) -> Result<Caller<N>, Refusal> {
     let id = credential.id();
     let secret = credential.hash();
-    let node = limiter.node();
-    let record = node.record(Record::ApiKey, SERVICE, &id.to_string());
+    let record = limiter
+        .node()
+        .record(Record::ApiKey, SERVICE, &id.to_string());
     let key = record.as_ref().and_then(Content::api_key);
-    let key = key
-        .filter(|key| key.secret.matches(&secret))
-        .ok_or_else(not_valid)?;
+    let key = key.filter(|key| key.secret.matches(&secret));
+    let key = key.ok_or_else(|| refused("unknown", not_valid()))?;
     match key.state(super::now()) {
         ApiKeyState::Valid => {}
-        ApiKeyState::Revoked(at) => return Err(ended(format!("this API key was revoked at {at}"))),
-        ApiKeyState::Expired(at) => return Err(ended(format!("this API key expired at {at}"))),
+        ApiKeyState::Revoked(at) => {
+            let detail = format!("this API key was revoked at {at}");
+            return Err(refused("revoked", ended(detail)));
+        }
+        ApiKeyState::Expired(at) => {
+            let detail = format!("this API key expired at {at}");
+            return Err(refused("expired", ended(detail)));
+        }
     }
-    let tenant = limiter.tenant(key.tenant).map_err(|_| not_valid())?;
+    let tenant = limiter.tenant(key.tenant);
+    let tenant = tenant.map_err(|_| refused("closed", not_valid()))?;
     match tenant.status {
         Status::Active => {}
         Status::Suspended => {
             let detail = "this tenant is suspended; nothing was counted";
-            return Err(Refusal::new(Kind::TenantSuspended, detail));
+            return Err(refused(
+                "suspended",
+                Refusal::new(Kind::TenantSuspended, detail),
+            ));
         }
-        Status::Closed => return Err(not_valid()),
+        Status::Closed => return Err(refused("closed", not_valid())),
     }
     Ok(Caller {
         limiter: limiter.in_tenant(service, key.tenant, &tenant),
@@ -293,6 +305,12 @@ fn tenant_of<N: Node>(
             scopes: key.scopes,
         },
     })
+}
+
+/// Counts an API key that is not taken.
+fn refused(reason: &'static str, refusal: Refusal) -> Refusal {
+    counter!("weir_api_key_refusals_total", "reason" => reason).increment(1);
+    refusal
 }
 
 /// The namespace of the file is no tenant.

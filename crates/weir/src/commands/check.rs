@@ -17,7 +17,7 @@ const DENIED: u8 = 1;
 ///
 /// When there is no decision: the node cannot be asked, or refuses to say.
 pub(crate) fn check(args: &CheckArgs) -> Result<Outcome, ApiError> {
-    let api = Api::new(&args.api)?;
+    let api = Api::new(&args.api)?.within(args.within.tenant.as_deref());
     let answer = api.post(
         "/v1/check",
         &json!({ "limit": args.limit, "key": args.key, "cost": args.cost }),

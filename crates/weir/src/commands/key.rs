@@ -3,10 +3,9 @@
 use accounts::UnixSecs;
 use serde_json::{Value, json};
 
-use super::operator::api;
 use super::table::table;
 use super::{Outcome, plain};
-use crate::api::{Answer, segment};
+use crate::api::{Answer, Api, segment};
 use crate::cli::KeyCommand;
 
 /// Makes, lists, rotates or revokes API keys.
@@ -30,13 +29,14 @@ pub(crate) fn key(command: &KeyCommand) -> anyhow::Result<Outcome> {
             if let Some(span) = expires {
                 body["expires_at"] = json!(from_now(*span).to_string());
             }
-            let api = api(operator, Some(tenant))?;
+            let api = Api::of_operator(&operator.api, Some(tenant))?;
             let answer = api.post("/v1/api-keys", &body)?;
             let made = api.expect(&answer, &[201])?;
             Ok(shown_once(&answer, &made, operator.json))
         }
         KeyCommand::List { tenant, operator } => {
-            let (keys, raw) = api(operator, Some(tenant))?.all("/v1/api-keys", "items")?;
+            let (keys, raw) =
+                Api::of_operator(&operator.api, Some(tenant))?.all("/v1/api-keys", "items")?;
             Ok(Outcome::success(match operator.json {
                 true => raw,
                 false => told(&keys),
@@ -48,7 +48,7 @@ pub(crate) fn key(command: &KeyCommand) -> anyhow::Result<Outcome> {
             overlap,
             operator,
         } => {
-            let api = api(operator, Some(tenant))?;
+            let api = Api::of_operator(&operator.api, Some(tenant))?;
             let path = format!("/v1/api-keys/{}/rotate", segment(id));
             let answer = api.post(&path, &json!({ "overlap": overlap }))?;
             let made = api.expect(&answer, &[201])?;
@@ -62,7 +62,7 @@ pub(crate) fn key(command: &KeyCommand) -> anyhow::Result<Outcome> {
             tenant,
             operator,
         } => {
-            let api = api(operator, Some(tenant))?;
+            let api = Api::of_operator(&operator.api, Some(tenant))?;
             let answer = api.delete(&format!("/v1/api-keys/{}", segment(id)))?;
             let revoked = api.expect(&answer, &[200])?;
             Ok(Outcome::success(match operator.json {

@@ -14,18 +14,25 @@ use crate::cli::{LimitsCommand, SetArgs};
 /// When the node cannot be asked, has no such limit, or does not change it.
 pub(crate) fn limits(command: &LimitsCommand) -> anyhow::Result<Outcome> {
     match command {
-        LimitsCommand::List { api, json } => {
-            let (limits, raw) = Api::new(api)?.all("/v1/limits", "limits")?;
+        LimitsCommand::List { api, within, json } => {
+            let (limits, raw) = Api::new(api)?
+                .within(within.tenant.as_deref())
+                .all("/v1/limits", "limits")?;
             Ok(Outcome::success(if *json { raw } else { told(&limits) }))
         }
-        LimitsCommand::Get { name, api, json } => {
-            let api = Api::new(api)?;
+        LimitsCommand::Get {
+            name,
+            api,
+            within,
+            json,
+        } => {
+            let api = Api::new(api)?.within(within.tenant.as_deref());
             let answer = api.get(&path(name))?;
             let limit = api.expect(&answer, &[200])?;
             Ok(shown(&answer, &limit, *json))
         }
         LimitsCommand::Set(args) => {
-            let api = Api::new(&args.api)?;
+            let api = Api::new(&args.api)?.within(args.within.tenant.as_deref());
             let answer = api.put(&path(&args.name), &body(args))?;
             let limit = api.expect(&answer, &[200, 201])?;
             let mut outcome = shown(&answer, &limit, args.json);
@@ -34,8 +41,8 @@ pub(crate) fn limits(command: &LimitsCommand) -> anyhow::Result<Outcome> {
             }
             Ok(outcome)
         }
-        LimitsCommand::Delete { name, api } => {
-            let api = Api::new(api)?;
+        LimitsCommand::Delete { name, api, within } => {
+            let api = Api::new(api)?.within(within.tenant.as_deref());
             let answer = api.delete(&path(name))?;
             api.expect(&answer, &[204])?;
             let removed = format!("{name} is removed\n{}", answer.not_confirmed());

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::operator::api;
 use super::table::table;
 use super::{Outcome, plain};
 use crate::api::{Answer, Api, segment};
@@ -24,44 +23,45 @@ pub(crate) fn tenant(command: &TenantCommand) -> anyhow::Result<Outcome> {
             let mut body = json!({ "name": name });
             body["plan"] = json!(plan);
             body["requests_per_day"] = json!(requests_per_day);
-            let api = api(operator, None)?;
+            let api = Api::of_operator(&operator.api, None)?;
             let answer = api.post("/v1/tenants", &body)?;
             shown(&api, &answer, &[201], operator.json)
         }
         TenantCommand::List { operator } => {
-            let (tenants, raw) = api(operator, None)?.all("/v1/tenants", "items")?;
+            let (tenants, raw) =
+                Api::of_operator(&operator.api, None)?.all("/v1/tenants", "items")?;
             Ok(Outcome::success(match operator.json {
                 true => raw,
                 false => told(&tenants),
             }))
         }
         TenantCommand::Get { id, operator } => {
-            let api = api(operator, None)?;
+            let api = Api::of_operator(&operator.api, None)?;
             let answer = api.get(&path(id))?;
             shown(&api, &answer, &[200], operator.json)
         }
         TenantCommand::Set(args) => {
-            let api = api(&args.operator, None)?;
+            let api = Api::of_operator(&args.operator.api, None)?;
             let answer = api.patch(&path(&args.id), &change(args))?;
             shown(&api, &answer, &[200], args.operator.json)
         }
         TenantCommand::Suspend { id, operator } => {
-            let api = api(operator, None)?;
+            let api = Api::of_operator(&operator.api, None)?;
             let answer = api.patch(&path(id), &json!({ "status": "suspended" }))?;
             shown(&api, &answer, &[200], operator.json)
         }
         TenantCommand::Resume { id, operator } => {
-            let api = api(operator, None)?;
+            let api = Api::of_operator(&operator.api, None)?;
             let answer = api.patch(&path(id), &json!({ "status": "active" }))?;
             shown(&api, &answer, &[200], operator.json)
         }
         TenantCommand::Close { id, operator } => {
-            let api = api(operator, None)?;
+            let api = Api::of_operator(&operator.api, None)?;
             let answer = api.patch(&path(id), &json!({ "status": "closed" }))?;
             shown(&api, &answer, &[200], operator.json)
         }
         TenantCommand::Restore { id, operator } => {
-            let api = api(operator, None)?;
+            let api = Api::of_operator(&operator.api, None)?;
             let answer = api.post(&format!("{}/restore", path(id)), &json!({}))?;
             shown(&api, &answer, &[200], operator.json)
         }

@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use super::operator::api;
 use super::table::table;
 use super::{Outcome, plain};
-use crate::api::segment;
+use crate::api::{Api, segment};
 use crate::cli::UsageArgs;
 
 /// Tells the requests of a tenant's days.
@@ -14,7 +13,7 @@ use crate::cli::UsageArgs;
 ///
 /// When the node cannot be asked, has no such tenant, or takes the days for none.
 pub(crate) fn usage(args: &UsageArgs) -> anyhow::Result<Outcome> {
-    let api = api(&args.operator, Some(&args.tenant))?;
+    let api = Api::of_operator(&args.operator.api, Some(&args.tenant))?;
     let days = [("from", &args.from), ("to", &args.to)];
     let days = days.into_iter().filter_map(|(name, day)| {
         let day = day.as_ref()?;
