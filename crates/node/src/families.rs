@@ -5,13 +5,14 @@ use quota::Zone;
 
 /// Every family of the product, sorted: its kind, its name, and what it counts. A test holds the list against the source.
 const FAMILIES: &str = "\
+counter weir_api_key_refusals_total API keys that were brought and not taken, by why.
 gauge weir_build_info 1, with the version of this node and of its time zone database.
-counter weir_catalogue_changes_total Changes of limits made at this node at run time.
-counter weir_catalogue_conflicts_total Changes of one limit that met here of which neither had seen the other.
+counter weir_catalogue_changes_total Changes of records made at this node at run time.
+counter weir_catalogue_conflicts_total Changes of one record that met here of which neither had seen the other.
 counter weir_catalogue_pending_changes_total Changes answered while a live member had not confirmed them.
-gauge weir_catalogue_records Limits made at run time that this node knows.
+gauge weir_catalogue_records Limits made at run time, tenants and API keys that this node knows.
 counter weir_catalogue_restarts_total Panics of the catalogue, which went on with its records.
-gauge weir_catalogue_tombstones Removed limits that are remembered, so that nobody brings them back.
+gauge weir_catalogue_tombstones Removed records that are remembered, so that nobody brings them back.
 histogram weir_claim_seconds How long it took to claim a shard.
 gauge weir_clock_outvoted 1 while this node stands aside for its clock.
 gauge weir_clock_skew_seconds The cluster's median clock minus that of this node.
@@ -50,6 +51,7 @@ counter weir_members_let_go_total Dead members let go of after forget_after.
 counter weir_membership_restarts_total Panics of the membership machine, which went on with what it knew.
 gauge weir_no_quorum 1 while this node, under partition = quorum, reaches no majority.
 counter weir_overshoot_units_total Units beyond the limit that the sides of a partition had admitted.
+counter weir_quota_denials_total Requests of tenants refused, since those of the day are used up.
 gauge weir_raft_applied_index The last log entry in this node's state of raft.
 histogram weir_raft_batch_hits Hits that one log entry of raft took.
 counter weir_raft_elections_total Elections of raft that this node won.
@@ -102,6 +104,8 @@ gauge weir_under_replicated_shards Shards without an owner, or with fewer live c
 counter weir_unmeasured_keys_total Keys counted apart whose overshoot is not measured.
 counter weir_unreplicated_answers_total Hits admitted while there was no replica to tell.
 gauge weir_unsettled_shards Shards without an owner, or whose copies are on their way.
+gauge weir_usage_backlog_requests Requests of tenants that were answered and are still to be counted.
+counter weir_usage_uncertain_requests_total Requests of tenants that may not have been counted.
 gauge weir_waiting_hits Hits of this node that wait for a forward, a claim or a replica.
 ";
 
