@@ -126,7 +126,7 @@ pub(crate) async fn get<N: Node>(
     }
     let page = Page::of(&uri)?;
     let room = app.answers.room(ANSWER_BYTES)?;
-    let mut limits = app
+    let mut limits = caller
         .limiter
         .key_limits(page.after.as_deref(), page.count + 1);
     let next = page.next(&mut limits, |(key, _)| key.to_string());
