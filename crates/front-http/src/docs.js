@@ -40,12 +40,13 @@ const built = form => {
   const { method } = form.dataset;
   let path = form.dataset.path;
   const query = new URLSearchParams();
+  const headers = {};
   for (const input of all('input[data-in]', form)) {
     if (input.value === '') continue;
     if (input.dataset.in === 'path') path = path.replace(`{${input.name}}`, encodeURIComponent(input.value));
+    else if (input.dataset.in === 'header') headers[input.name] = input.value;
     else for (const value of 'many' in input.dataset ? input.value.split(/\s+/).filter(Boolean) : [input.value]) query.append(input.name, value);
   }
-  const headers = {};
   const body = one('textarea', form);
   if (body) headers['Content-Type'] = 'application/json';
   if (token.value) headers.Authorization = `Bearer ${token.value}`;

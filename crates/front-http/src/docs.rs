@@ -102,7 +102,7 @@ fn render_request(path: &str, method: &str, operation: &Value) -> String {
         "<form class=\"try\" data-method=\"{method}\" data-path=\"{}\">",
         escape(path)
     );
-    let (mut target, mut query) = (path.to_owned(), Vec::new());
+    let (mut target, mut query, mut headers) = (path.to_owned(), Vec::new(), Vec::new());
     for parameter in items(&operation["parameters"]) {
         let name = parameter["name"].as_str().unwrap_or_default();
         let values: Vec<String> = match &parameter["example"] {
@@ -110,11 +110,11 @@ fn render_request(path: &str, method: &str, operation: &Value) -> String {
             Value::Array(values) => values.iter().map(plain).collect(),
             value => vec![plain(value)],
         };
-        let is_in_path = parameter["in"] == "path";
+        let place = parameter["in"].as_str().unwrap_or("query");
         html += &format!(
             "<label><code>{0}</code><input name=\"{0}\" data-in=\"{1}\"{2} value=\"{3}\" autocomplete=\"off\"></label>",
             escape(name),
-            if is_in_path { "path" } else { "query" },
+            escape(place),
             if parameter["example"].is_array() {
                 " data-many"
             } else {
@@ -122,15 +122,19 @@ fn render_request(path: &str, method: &str, operation: &Value) -> String {
             },
             escape(&values.join(" ")),
         );
-        match is_in_path {
-            true => target = target.replace(&format!("{{{name}}}"), &values.join(" ")),
-            false => query.extend(values.iter().map(|value| format!("{name}={value}"))),
+        match place {
+            "path" => target = target.replace(&format!("{{{name}}}"), &values.join(" ")),
+            "header" => headers.extend(values.iter().map(|value| format!("{name}: {value}"))),
+            _ => query.extend(values.iter().map(|value| format!("{name}={value}"))),
         }
     }
     let body = &operation["requestBody"]["content"]["application/json"]["example"];
     let mut command = String::from("curl -i");
     if method != "GET" && (method != "POST" || body.is_null()) {
         command += &format!(" -X {method}");
+    }
+    for header in headers {
+        command += &format!(" -H '{header}'");
     }
     if !body.is_null() {
         let indented = serde_json::to_string_pretty(body).unwrap_or_default();

@@ -3,14 +3,32 @@
 use limiter::Identity;
 use serde_json::{Map, Value, json};
 
+use crate::caller::Needs;
 use crate::config::{HttpConfig, RouteAnswer};
 
 /// What is the same for every configuration.
 const API: &str = include_str!("openapi.json");
 
+/// What a service for many has beside it, or otherwise: to be merged with it.
+const SERVICE: &str = include_str!("openapi_service.json");
+
+/// Method and path of an operation, and what whoever asks must bring where the node is a service for many.
+pub(crate) type Wanted = (&'static str, String, Needs);
+
 /// The API and the routes of the file, described.
-pub(crate) fn describe(config: &HttpConfig) -> Value {
+pub(crate) fn describe(config: &HttpConfig, wanted: impl Iterator<Item = Wanted>) -> Value {
     let mut description: Value = serde_json::from_str(API).expect("a test reads it");
+    if config.access.service().is_some() {
+        let service: Value = serde_json::from_str(SERVICE).expect("a test reads it");
+        merge(&mut description, service);
+        let headers = description["components"]["headers"].clone();
+        for (method, path, needs) in wanted {
+            let methods = description["paths"].get_mut(&path);
+            if let Some(operation) = methods.and_then(|methods| methods.get_mut(method)) {
+                want(operation, needs, &headers);
+            }
+        }
+    }
     description["info"]["version"] = env!("CARGO_PKG_VERSION").into();
     let paths = description["paths"]
         .as_object_mut()
@@ -34,6 +52,85 @@ pub(crate) fn describe(config: &HttpConfig) -> Value {
         }
     }
     description
+}
+
+/// Takes what `more` says into `value`: objects member by member, lists behind those that stand there, and the rest in their
+/// place.
+fn merge(value: &mut Value, more: Value) {
+    match (value, more) {
+        (Value::Object(members), Value::Object(more)) => {
+            for (name, more) in more {
+                merge(members.entry(name).or_insert(Value::Null), more);
+            }
+        }
+        (Value::Array(items), Value::Array(more)) => items.extend(more),
+        (value, more) => *value = more,
+    }
+}
+
+/// Says of an operation what whoever asks must bring, and what comes of it if he does not.
+fn want(operation: &mut Value, needs: Needs, headers: &Value) {
+    let (role, told) = match needs {
+        Needs::Nothing => return,
+        Needs::Credential => (None, "Needs any credential.".to_owned()),
+        Needs::Scope(scope) => {
+            let name = scope.name();
+            (Some(name), format!("Needs the scope `{name}`."))
+        }
+        Needs::Operator => (Some("operator"), "Needs an operator.".to_owned()),
+    };
+    operation["security"] = json!([{ "token": role.as_slice() }]);
+    operation["description"] = match operation["description"].as_str() {
+        Some(description) => format!("{description} {told}").into(),
+        None => told.into(),
+    };
+    let mut responses = vec![("401", "Unauthorized"), ("403", "Forbidden")];
+    if needs != Needs::Operator {
+        if operation["parameters"].is_null() {
+            operation["parameters"] = json!([]);
+        }
+        merge(&mut operation["parameters"], json!([within()]));
+        responses.push(("404", "NotFound"));
+    }
+    match &operation["responses"]["429"]["headers"] {
+        Value::Null => responses.push(("429", "TenantRate")),
+        _ => denied(&mut operation["responses"]["429"], headers),
+    }
+    for (status, name) in responses {
+        let response = &mut operation["responses"][status];
+        if response.is_null() {
+            *response = json!({ "$ref": format!("#/components/responses/{name}") });
+        }
+    }
+}
+
+/// The tenant in which an operator acts.
+fn within() -> Value {
+    json!({
+        "name": "Weir-Tenant",
+        "in": "header",
+        "required": false,
+        "description": "For operators: the id of the tenant in which to act. 404 if there is none.",
+        "schema": { "type": "string", "pattern": "^tn_[0-9a-hjkmnp-tv-z]{16}$" },
+    })
+}
+
+/// What denies by a limit may deny by the plan as well, with headers of its own.
+fn denied(response: &mut Value, headers: &Value) {
+    let by_plan = "Or, as a problem, not counted either: `/problems/quota-exceeded`, the plan's requests of this day are used \
+                   up, or `/problems/tenant-rate`, more requests a second came from the tenant to this node than its plan lets.";
+    let description = response["description"].as_str().unwrap_or_default();
+    response["description"] = format!("{description} {by_plan}").into();
+    response["content"]["application/problem+json"] =
+        json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+    let told = response["headers"].as_object_mut();
+    for (name, header) in told.into_iter().flatten() {
+        // The ceiling of a tenant says when to come again, and has no count to tell.
+        if name != "Retry-After" {
+            *header = headers[name].clone();
+            header["required"] = false.into();
+        }
+    }
 }
 
 /// What any request may be answered, whatever it asks for: its head makes no sense or is too large, or the node has no

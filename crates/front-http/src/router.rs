@@ -208,9 +208,21 @@ fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
     ]
 }
 
+/// What whoever asks must bring, by method and path as they are described.
+fn wanted<N: Node>() -> impl Iterator<Item = openapi::Wanted> {
+    let all = endpoints::<N>()
+        .into_iter()
+        .chain(service::endpoints::<N>());
+    all.map(|(method, path, needs, _)| {
+        // One method stands for all.
+        let method = if method == ANY { "get" } else { method };
+        (method, path.replace('*', ""), needs)
+    })
+}
+
 /// The API described, for programs and for people.
 fn descriptions<N: Node>(config: &HttpConfig) -> [Endpoint<N>; 3] {
-    let api = openapi::describe(config);
+    let api = openapi::describe(config, wanted::<N>());
     let page = Bytes::from(docs::render(&api));
     let json = Bytes::from(api.to_string());
     let policy = docs::security_policy();
@@ -258,7 +270,7 @@ mod tests {
         Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Ownership, Policy,
         Readiness,
     };
-    use limiter::Identifier;
+    use limiter::{Access, Identifier, Service};
     use quota::Cost;
 
     use super::*;
@@ -332,26 +344,40 @@ mod tests {
         }
     }
 
-    fn config() -> HttpConfig {
+    fn config(access: Access) -> HttpConfig {
         HttpConfig {
             rate_limit: "client".into(),
             routes: vec![],
-            access: limiter::Access::default(),
+            access,
             identifier: Arc::new(Identifier::new(&[], &[0; 32])),
         }
     }
 
+    fn service() -> Access {
+        let service = Service {
+            plans: accounts::Plans::default(),
+            operator_token: "operator".into(),
+            public_url: "https://weir.example.com".into(),
+        };
+        Access::new(None, Some(service))
+    }
+
     #[test]
     fn the_api_is_described_completely() {
-        let config = config();
-        let endpoints = served::<Nobody>(&config);
+        for access in [Access::default(), service()] {
+            check_completeness(&config(access));
+        }
+    }
+
+    fn check_completeness(config: &HttpConfig) {
+        let endpoints = served::<Nobody>(config);
         let served: BTreeSet<_> = endpoints
             // One stands for all.
             .map(|(method, path, ..)| (path.replace('*', ""), method.replace(ANY, "get")))
             // The empty key of a path is part of the pattern beside it.
             .filter(|(path, _)| !path.ends_with('/'))
             .collect();
-        let api = openapi::describe(&config);
+        let api = openapi::describe(config, wanted::<Nobody>());
         let paths = api["paths"].as_object().unwrap().iter();
         let described: BTreeSet<_> = paths
             .flat_map(|(path, methods)| {
@@ -363,5 +389,43 @@ mod tests {
             })
             .collect();
         assert_eq!(served, described);
+    }
+
+    /// Who may do what stands in the list of what is served, and is told from there.
+    #[test]
+    fn what_a_path_needs_is_described_where_there_are_tenants() {
+        let role = |access: Access, method: &str, path: &str| {
+            let api = openapi::describe(&config(access), wanted::<Nobody>());
+            api["paths"][path][method]["security"].clone()
+        };
+        for (method, path, needs) in [
+            (
+                "post",
+                "/v1/check",
+                serde_json::json!([{"token": ["check"]}]),
+            ),
+            (
+                "delete",
+                "/api/limits/{key}",
+                serde_json::json!([{"token": ["limits.write"]}]),
+            ),
+            (
+                "get",
+                "/v1/tenants",
+                serde_json::json!([{"token": ["operator"]}]),
+            ),
+            (
+                "get",
+                "/metrics",
+                serde_json::json!([{"token": ["operator"]}]),
+            ),
+            ("get", "/v1/tenant", serde_json::json!([{"token": []}])),
+            ("get", "/v1/plans", serde_json::Value::Null),
+            ("get", "/health", serde_json::Value::Null),
+        ] {
+            assert_eq!(role(service(), method, path), needs, "{method} {path}");
+        }
+        let anybody = serde_json::json!([{}, {"token": []}]);
+        assert_eq!(role(Access::default(), "post", "/v1/check"), anybody);
     }
 }

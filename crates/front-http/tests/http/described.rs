@@ -4,10 +4,29 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::client::{config, front, front_with};
+use crate::client::{Front, config, front, front_with};
+use crate::service::{Who, free, service};
 
 async fn description() -> Value {
     front().get("/openapi.json").await.json()
+}
+
+/// One without tenants, and one with.
+async fn fronts() -> [Front; 2] {
+    [front(), service(free(), Who::Tenant).await]
+}
+
+async fn description_of(front: &Front) -> Value {
+    front.get("/openapi.json").await.json()
+}
+
+/// The path of an operation, of things that there are.
+fn filled(template: &str) -> String {
+    template
+        .replace("{limit}", "login")
+        .replace("{key}", "k")
+        .replace("{name}", "login")
+        .replace("{id}", "tn_0123456789abcdef")
 }
 
 fn operations(api: &Value) -> BTreeSet<(String, String)> {
@@ -24,13 +43,15 @@ fn operations(api: &Value) -> BTreeSet<(String, String)> {
 
 #[tokio::test]
 async fn everything_described_is_served() {
-    for (method, path) in operations(&description().await) {
-        let path = path
-            .replace("{limit}", "login")
-            .replace("{key}", "k")
-            .replace("{name}", "login");
-        let path = path.replace("/odd/:path", "/odd/:{path}");
-        let reply = front().method(&method, &path).await;
+    for front in fronts().await {
+        check_that_everything_is_served(&front).await;
+    }
+}
+
+async fn check_that_everything_is_served(front: &Front) {
+    for (method, path) in operations(&description_of(front).await) {
+        let path = filled(&path).replace("/odd/:path", "/odd/:{path}");
+        let reply = front.method(&method, &path).await;
         let kind = serde_json::from_str::<Value>(&reply.body).unwrap_or_default()["type"].clone();
         let detail =
             serde_json::from_str::<Value>(&reply.body).unwrap_or_default()["detail"].clone();
@@ -45,13 +66,15 @@ async fn everything_described_is_served() {
 /// That no whole path is left out is tested beside the router, which has the list.
 #[tokio::test]
 async fn every_method_of_a_described_path_is_described() {
-    let described = operations(&description().await);
+    for front in fronts().await {
+        check_methods(&front).await;
+    }
+}
+
+async fn check_methods(front: &Front) {
+    let described = operations(&description_of(front).await);
     for (_, template) in &described {
-        let path = template
-            .replace("{limit}", "login")
-            .replace("{key}", "k")
-            .replace("{name}", "login");
-        let reply = front().method("BREW", &path).await;
+        let reply = front.method("BREW", &filled(template)).await;
         if reply.status != 405 {
             continue;
         }
@@ -71,13 +94,15 @@ async fn every_method_of_a_described_path_is_described() {
 /// 431 stood nowhere, and 503 where only a decision may fail.
 #[tokio::test]
 async fn what_every_request_may_be_answered_stands_with_every_operation() {
-    let api = description().await;
-    let paths = api["paths"].as_object().unwrap();
-    for (path, methods) in paths {
-        for (method, operation) in methods.as_object().unwrap() {
-            for status in ["400", "431", "503"] {
-                let response = &operation["responses"][status];
-                assert!(response.is_object(), "{method} {path}: {status}");
+    for front in fronts().await {
+        let api = description_of(&front).await;
+        let paths = api["paths"].as_object().unwrap();
+        for (path, methods) in paths {
+            for (method, operation) in methods.as_object().unwrap() {
+                for status in ["400", "431", "503"] {
+                    let response = &operation["responses"][status];
+                    assert!(response.is_object(), "{method} {path}: {status}");
+                }
             }
         }
     }
@@ -98,9 +123,23 @@ async fn references_lead_somewhere() {
             _ => {}
         }
     }
-    let api = description().await;
-    assert_eq!(api["openapi"], "3.1.0");
-    check(&api, &api);
+    for front in fronts().await {
+        let api = description_of(&front).await;
+        assert_eq!(api["openapi"], "3.1.0");
+        check(&api, &api);
+    }
+}
+
+/// What there is only with tenants is nowhere without.
+#[tokio::test]
+async fn only_a_service_for_many_is_described_as_one() {
+    let [plain, service] = fronts().await;
+    let (plain, service) = (description_of(&plain).await, description_of(&service).await);
+    assert!(service["paths"]["/v1/tenants"].is_object());
+    for told in ["tenant", "Tenant", "API key", "scope", "quota-exceeded"] {
+        assert!(service.to_string().contains(told), "{told}");
+        assert!(!plain.to_string().contains(told), "{told}");
+    }
 }
 
 #[tokio::test]
@@ -119,9 +158,15 @@ async fn routes_of_the_file_are_described() {
 
 #[tokio::test]
 async fn the_page_shows_every_operation_and_needs_no_network() {
-    let page = front().get("/docs").await;
+    for front in fronts().await {
+        check_page(&front).await;
+    }
+}
+
+async fn check_page(front: &Front) {
+    let page = front.get("/docs").await;
     assert!(page.header("content-type").starts_with("text/html"));
-    let api = description().await;
+    let api = description_of(front).await;
     for (method, path) in operations(&api) {
         assert!(page.body.contains(&path), "{path}");
         let form = format!(r#"data-method="{method}" data-path="{path}""#);
@@ -136,6 +181,15 @@ async fn the_page_shows_every_operation_and_needs_no_network() {
     for foreign in ["http://", "https://", "<link", "@import", "src=", "url("] {
         assert!(!page.body.contains(foreign), "{foreign}");
     }
+}
+
+/// A header is written where a header belongs.
+#[tokio::test]
+async fn the_page_has_a_place_for_the_tenant_in_which_an_operator_acts() {
+    let page = service(free(), Who::Tenant).await.get("/docs").await.body;
+    assert!(page.contains(r#"<input name="Weir-Tenant" data-in="header""#));
+    let command = "curl -i -X PATCH -H &#39;Weir-Tenant: tn_0123456789abcdef&#39;";
+    assert!(page.contains(command));
 }
 
 #[tokio::test]

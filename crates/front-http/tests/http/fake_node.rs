@@ -19,7 +19,7 @@ const START: u64 = 20_000 * 86_400 * 1_000_000_000;
 pub(crate) struct FakeNode {
     now: AtomicU64,
     counts: Mutex<HashMap<[String; 3], Option<Count>>>,
-    made: Mutex<BTreeMap<(Kind, String), Content>>,
+    made: Mutex<BTreeMap<(Kind, String, String), Content>>,
     /// Members that confirm no change.
     pub(crate) pending: Mutex<Vec<String>>,
     /// When set, nothing can be changed.
@@ -66,15 +66,18 @@ impl FakeNode {
             .collect()
     }
 
-    fn made(&self, kind: Kind, name: &str) -> Option<Content> {
-        let place = (kind, name.to_owned());
+    fn made(&self, kind: Kind, namespace: &str, name: &str) -> Option<Content> {
+        let place = place(kind, namespace, name);
         self.made.lock().unwrap().get(&place).cloned()
     }
 
-    fn names(&self, kind: Kind, after: Option<&str>, count: usize) -> Vec<String> {
+    fn names(&self, kind: Kind, namespace: &str, after: Option<&str>, count: usize) -> Vec<String> {
         let made = self.made.lock().unwrap();
-        let names = made.keys().filter(|(of, _)| *of == kind);
-        let names = names.map(|(_, name)| name.clone());
+        let (_, namespace, _) = place(kind, namespace, "");
+        let names = made
+            .keys()
+            .filter(|(of, whose, _)| *of == kind && *whose == namespace);
+        let names = names.map(|(.., name)| name.clone());
         names
             .filter(|name| after.is_none_or(|after| after < name.as_str()))
             .take(count)
@@ -100,6 +103,11 @@ impl FakeNode {
         let key = [&*policy.namespace, &*policy.name, key].map(str::to_owned);
         Ok(change(now, counts.entry(key).or_default()).decision.into())
     }
+}
+
+/// As a catalogue has it.
+fn place(kind: Kind, namespace: &str, name: &str) -> (Kind, String, String) {
+    (kind, kind.namespace(namespace).to_owned(), name.to_owned())
 }
 
 impl Coordinator for FakeNode {
@@ -222,38 +230,49 @@ impl Node for FakeNode {
         "weir_hits_total 1\n".into()
     }
 
-    fn record(&self, kind: Kind, _: &str, name: &str) -> Option<Content> {
-        self.made(kind, name)
+    fn record(&self, kind: Kind, namespace: &str, name: &str) -> Option<Content> {
+        self.made(kind, namespace, name)
     }
 
     fn records(
         &self,
         kind: Kind,
-        _: &str,
+        namespace: &str,
         after: Option<&str>,
         count: usize,
     ) -> Vec<(Arc<str>, Content)> {
-        let names = self.names(kind, after, count).into_iter();
+        let names = self.names(kind, namespace, after, count).into_iter();
         names
-            .filter_map(|name| Some((name.as_str().into(), self.made(kind, &name)?)))
+            .filter_map(|name| Some((name.as_str().into(), self.made(kind, namespace, &name)?)))
             .collect()
     }
 
-    fn count_records(&self, kind: Kind, _: &str) -> usize {
-        self.names(kind, None, usize::MAX).len()
+    fn count_records(&self, kind: Kind, namespace: &str) -> usize {
+        self.names(kind, namespace, None, usize::MAX).len()
     }
 
-    async fn set(&self, _: &str, name: &str, content: Content) -> Result<Changed, NotChanged> {
+    async fn set(
+        &self,
+        namespace: &str,
+        name: &str,
+        content: Content,
+    ) -> Result<Changed, NotChanged> {
         if let Some(error) = *self.unchangeable.lock().unwrap() {
             return Err(error);
         }
-        let place = (content.kind(), name.to_owned());
+        let place = place(content.kind(), namespace, name);
         let before = self.made.lock().unwrap().insert(place, content);
         Ok(self.changed(before.is_some()))
     }
 
-    async fn remove(&self, kind: Kind, _: &str, name: &str) -> Result<Option<Changed>, NotChanged> {
-        let before = self.made.lock().unwrap().remove(&(kind, name.to_owned()));
+    async fn remove(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Changed>, NotChanged> {
+        let place = place(kind, namespace, name);
+        let before = self.made.lock().unwrap().remove(&place);
         Ok(before.map(|_| self.changed(true)))
     }
 

@@ -15,4 +15,5 @@ mod reload;
 mod run_time_limits;
 mod schemas;
 mod server;
+mod service;
 mod token;

@@ -1,10 +1,13 @@
 //! What the description says of bodies is what is taken, and what is answered.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
 
 use crate::client::{Front, Reply, front, request};
+use crate::service::{Who, free, key_limit, service, signed};
 
 async fn description() -> Value {
     front().get("/openapi.json").await.json()
@@ -19,6 +22,7 @@ fn resolve<'a>(api: &'a Value, value: &'a Value) -> &'a Value {
 /// A request as the examples of an operation have it.
 fn example(method: &str, path: &str, operation: &Value) -> Request<Body> {
     let (mut path, mut query) = (path.replace("/odd/:path", "/odd/:{path}"), String::new());
+    let mut headers: Vec<(&str, String)> = Vec::new();
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap();
         let values = match &parameter["example"] {
@@ -36,22 +40,26 @@ fn example(method: &str, path: &str, operation: &Value) -> Request<Body> {
                 .map_or_else(|| value.to_string(), str::to_owned);
             match parameter["in"].as_str().unwrap() {
                 "path" => path = path.replace(&format!("{{{name}}}"), &value),
+                "header" => headers.push((name, value)),
                 _ => query += &format!("&{name}={value}"),
             }
         }
     }
     let target = format!("{path}?{query}");
-    let mut headers = Vec::new();
     let content = &operation["requestBody"]["content"]["application/json"];
     let body = match content.is_null() {
         true => Body::empty(),
         false => {
-            headers.push(("content-type", "application/json"));
+            headers.push(("content-type", "application/json".to_owned()));
             let example = &content["example"];
             assert!(example.is_object(), "{target} has no example");
             Body::from(example.to_string())
         }
     };
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (*name, &**value))
+        .collect();
     let mut asked = request(&method.to_uppercase(), &target, &headers);
     *asked.body_mut() = body;
     asked
@@ -87,11 +95,17 @@ fn check(api: &Value, operation: &Value, reply: &Reply) {
         );
     }
     let content = described["content"].as_object();
-    let Some((kind, content)) = content.and_then(|content| content.iter().next()) else {
+    // A proxy's question has an answer without a body when a limit denies, and a problem when a plan does.
+    let may_be_empty = operation["operationId"] == "auth" && reply.status.as_u16() == 429;
+    if content.is_none() || (may_be_empty && reply.body.is_empty()) {
         assert_eq!(reply.body, "", "{told}");
         return;
+    }
+    let mut kinds = content.into_iter().flatten();
+    let is_told = |kind: &str| reply.header("content-type").split(';').next() == Some(kind);
+    let Some((kind, content)) = kinds.find(|(kind, _)| is_told(kind)) else {
+        panic!("{}: {told}", reply.header("content-type"));
     };
-    assert!(reply.header("content-type").starts_with(&**kind), "{told}");
     if content["schema"].is_null() {
         return;
     }
@@ -115,7 +129,8 @@ async fn every_example_can_be_sent_and_is_answered_as_described() {
     for (path, methods) in api["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let front = front();
-            if operation["operationId"] == "checkKey" {
+            let of_one_key = ["checkKey", "getKeyLimit", "removeKeyLimit"];
+            if of_one_key.iter().any(|id| operation["operationId"] == *id) {
                 let limit = r#"{"key":"ada","limit":1,"interval":"1m","algorithm":"gcra"}"#;
                 front.post("/api/limits", limit).await;
             }
@@ -131,6 +146,88 @@ async fn every_example_can_be_sent_and_is_answered_as_described() {
         }
     }
     assert!(200 < answered);
+}
+
+/// The statuses that the examples were answered, each held against what is described for it: each sent once more than any
+/// limit admits, to a front of its own.
+async fn answered(plan: &accounts::Plan, who: Who) -> BTreeMap<u16, usize> {
+    let api = service(plan.clone(), who).await;
+    let api = api.get("/openapi.json").await.json();
+    let mut seen = BTreeMap::new();
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            if operation["tags"] == json!(["routes"]) {
+                continue;
+            }
+            let front = service(plan.clone(), who).await;
+            front.send(key_limit(Who::Operator)).await;
+            for _ in 0..12 {
+                let asked = example(method, path, operation);
+                let reply = front.send(signed(asked, who)).await;
+                assert_ne!(reply.status.as_u16(), 400, "{path}: {}", reply.body);
+                check(&api, operation, &reply);
+                *seen.entry(reply.status.as_u16()).or_default() += 1;
+            }
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn every_example_is_answered_as_described_whoever_asks() {
+    let statuses = async |plan: &accounts::Plan, who| answered(plan, who).await;
+    let seen = statuses(&free(), Who::Operator).await;
+    for status in [200, 201, 204, 404, 409, 429] {
+        assert!(seen.contains_key(&status), "{status}: {seen:?}");
+    }
+    assert!(
+        !seen.contains_key(&401) && !seen.contains_key(&403),
+        "{seen:?}"
+    );
+    let seen = statuses(&free(), Who::Tenant).await;
+    assert!(
+        seen.contains_key(&403) && seen.contains_key(&409),
+        "{seen:?}"
+    );
+    let seen = statuses(&free(), Who::Checker).await;
+    assert!(200 < seen[&403], "{seen:?}");
+    let seen = statuses(&free(), Who::Nobody).await;
+    assert!(300 < seen[&401] && !seen.contains_key(&403), "{seen:?}");
+}
+
+/// The day of a plan, and its ceiling, refuse as a problem what a limit would deny by a decision.
+#[tokio::test]
+async fn what_a_plan_refuses_is_described() {
+    let day = accounts::Plan {
+        requests_per_day: Some(5),
+        ..free()
+    };
+    let second = accounts::Plan {
+        per_second: 1,
+        ..free()
+    };
+    for (plan, kind, operations) in [(day, "quota-exceeded", 6), (second, "tenant-rate", 20)] {
+        let api = service(plan.clone(), Who::Tenant).await;
+        let api = api.get("/openapi.json").await.json();
+        let mut refused = 0;
+        for (path, methods) in api["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let front = service(plan.clone(), Who::Tenant).await;
+                front.send(key_limit(Who::Operator)).await;
+                let mut is_refused = false;
+                for _ in 0..12 {
+                    let asked = example(method, path, operation);
+                    let reply = front.send(signed(asked, Who::Tenant)).await;
+                    if reply.body.contains(&format!("/problems/{kind}\"")) {
+                        check(&api, operation, &reply);
+                        is_refused = reply.status.as_u16() == 429;
+                    }
+                }
+                refused += usize::from(is_refused);
+            }
+        }
+        assert!(operations <= refused, "{kind}: {refused}");
+    }
 }
 
 /// What stands at `pointer` of `body` replaced, or taken away.
@@ -150,7 +247,7 @@ fn with(body: &Value, pointer: &[&str], value: Option<Value>) -> String {
 
 /// Holds what the front takes of a body against its schema. `within`: where in `body` the schema is.
 async fn check_taken(
-    front: &Front,
+    (front, who): (&Front, Who),
     (method, path): (&str, &str),
     body: &Value,
     within: &[&str],
@@ -159,7 +256,7 @@ async fn check_taken(
     let send = async |body: String| {
         let mut asked = request(method, path, &[("content-type", "application/json")]);
         *asked.body_mut() = Body::from(body);
-        front.send(asked).await
+        front.send(signed(asked, who)).await
     };
     let required: Vec<_> = schema["required"].as_array().unwrap().iter().collect();
     let refused = async |pointer: &[&str], value: Option<Value>| {
@@ -222,26 +319,43 @@ async fn check_taken(
     }
 }
 
-#[tokio::test]
-async fn bodies_are_held_to_what_is_described() {
-    let (api, front) = (description().await, front());
-    let schemas = &api["components"]["schemas"];
+/// Holds the bodies of all operations to their schemas, and says how many there are.
+async fn check_bodies(front: &Front, who: Who) -> usize {
+    let api = front.get("/openapi.json").await.json();
     let mut seen = 0;
     for (path, methods) in api["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let content = &operation["requestBody"]["content"]["application/json"];
             if !content.is_null() {
                 let schema = resolve(&api, &content["schema"]);
-                let (method, path) = (method.to_uppercase(), path.replace("{name}", "trial"));
-                check_taken(&front, (&method, &path), &content["example"], &[], schema).await;
+                let id = match path.starts_with("/v1/api-keys") {
+                    true => "key_3fK9mQ2bXw7L",
+                    false => "tn_0123456789abcdef",
+                };
+                let path = path.replace("{name}", "trial").replace("{id}", id);
+                let asked = (&*method.to_uppercase(), &*path);
+                check_taken((front, who), asked, &content["example"], &[], schema).await;
                 seen += 1;
             }
         }
     }
-    assert_eq!(seen, 6);
+    seen
+}
+
+#[tokio::test]
+async fn bodies_of_a_service_for_many_are_held_to_what_is_described() {
+    let front = service(free(), Who::Operator).await;
+    assert_eq!(check_bodies(&front, Who::Operator).await, 12);
+}
+
+#[tokio::test]
+async fn bodies_are_held_to_what_is_described() {
+    let (api, front) = (description().await, front());
+    let schemas = &api["components"]["schemas"];
+    assert_eq!(check_bodies(&front, Who::Nobody).await, 6);
     let rule = json!({"key": "ada", "rule": {"algorithm": "gcra", "limit": 5, "per": "1m"}});
     check_taken(
-        &front,
+        (&front, Who::Nobody),
         ("POST", "/v1/check"),
         &rule,
         &["rule"],

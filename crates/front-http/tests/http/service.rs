@@ -1,0 +1,141 @@
+//! A front of a service for many, to be described.
+
+use std::sync::Arc;
+
+use accounts::{ApiKey, Credential, Dated, Plan, Plans, Scope, Tenant, UnixSecs};
+use axum::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, Method, Request};
+use catalogue::{Content, SERVICE};
+use front_http::HttpConfig;
+use limiter::{Access, Node as _, Service};
+
+use crate::client::{Front, config, front_with, request};
+
+/// The tenant and the API key of the examples.
+pub(crate) const TENANT: &str = "tn_0123456789abcdef";
+pub(crate) const API_KEY: &str = "weir_key_3fK9mQ2bXw7L8hTq0sVfYcRzE1uGnAaB6dJkP4iWoN5v1wtbid";
+
+const OPERATOR: &str = "operator";
+
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Who {
+    Nobody,
+    /// By an API key that may do everything.
+    Tenant,
+    /// By one that may only check.
+    Checker,
+    /// In the tenant.
+    Operator,
+}
+
+impl Who {
+    /// The headers by which a node knows him.
+    pub(crate) fn headers(self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let credential = match self {
+            Self::Nobody => return headers,
+            Self::Tenant | Self::Checker => API_KEY,
+            Self::Operator => OPERATOR,
+        };
+        let bearer = HeaderValue::from_str(&format!("Bearer {credential}")).unwrap();
+        headers.insert(AUTHORIZATION, bearer);
+        if self == Self::Operator {
+            let tenant = HeaderName::from_static("weir-tenant");
+            headers.insert(tenant, HeaderValue::from_static(TENANT));
+        }
+        headers
+    }
+}
+
+/// Of plans whose first is this.
+fn access(plan: Plan) -> Access {
+    let service = Service {
+        plans: Plans::new(vec![plan]).unwrap(),
+        operator_token: OPERATOR.into(),
+        public_url: "https://weir.example.com".into(),
+    };
+    Access::new(None, Some(service))
+}
+
+/// The first plan of those that there are unless a file says otherwise.
+pub(crate) fn free() -> Plan {
+    Plans::default().first().clone()
+}
+
+/// With a tenant of this plan, its limits, and an API key of it by which `who` asks.
+pub(crate) async fn service(plan: Plan, who: Who) -> Front {
+    let front = front_with(HttpConfig {
+        access: access(plan),
+        ..config()
+    });
+    let now = UnixSecs::new(1_790_000_000);
+    let tenant = Tenant::new(now, "Acme".parse().unwrap());
+    let credential = Credential::parse(API_KEY).unwrap();
+    let scopes = match who {
+        Who::Checker => [Scope::Check].into_iter().collect(),
+        _ => Scope::ALL.into_iter().collect(),
+    };
+    let key = ApiKey {
+        tenant: TENANT.parse().unwrap(),
+        secret: credential.hash(),
+        hint: credential.hint(),
+        name: Dated::new(now, "edge".into()),
+        scopes,
+        made_by: "operator".into(),
+        made_at: now,
+        expires_at: None,
+        revoked_at: None,
+        replaces: None,
+        replaced_by: None,
+    };
+    let (id, key) = (credential.id().to_string(), Content::ApiKey(Arc::new(key)));
+    front.node.set(SERVICE, &id, key).await.unwrap();
+    let tenant = Content::Tenant(Arc::new(tenant));
+    front.node.set(SERVICE, TENANT, tenant).await.unwrap();
+    for name in ["client", "login"] {
+        let mut asked = request(
+            "PUT",
+            &format!("/v1/limits/{name}"),
+            &[("content-type", "application/json")],
+        );
+        *asked.body_mut() = r#"{"algorithm":"gcra","limit":10,"per":"1m"}"#.into();
+        let made = front.send(signed(asked, Who::Operator)).await;
+        assert_eq!(made.status.as_u16(), 201, "{}", made.body);
+    }
+    front
+}
+
+/// What `who` asks.
+pub(crate) fn signed<B>(mut asked: Request<B>, who: Who) -> Request<B> {
+    for (name, value) in who.headers() {
+        let name = name.expect("each header stands there once");
+        asked.headers_mut().insert(name, value);
+    }
+    asked
+}
+
+/// The body by which the limit of the key in the examples is set.
+pub(crate) fn key_limit(who: Who) -> Request<axum::body::Body> {
+    let mut asked = request(
+        Method::POST.as_str(),
+        "/api/limits",
+        &[("content-type", "application/json")],
+    );
+    *asked.body_mut() = r#"{"key":"ada","limit":1,"interval":"1m","algorithm":"gcra"}"#.into();
+    signed(asked, who)
+}
+
+/// The page of all was that of the file's namespace, whoever asked.
+#[tokio::test]
+async fn a_tenant_sees_the_limits_of_its_own_keys() {
+    let front = service(free(), Who::Tenant).await;
+    front.send(key_limit(Who::Tenant)).await;
+    let list = async |credential: &str| {
+        let bearer = format!("Bearer {credential}");
+        let headers = [("authorization", &*bearer)];
+        front.get_with("/api/limits", &headers).await.json()["items"].clone()
+    };
+    assert_eq!(list(API_KEY).await[0]["key"], "ada");
+    assert_eq!(list(OPERATOR).await, serde_json::json!([]));
+}
