@@ -378,9 +378,9 @@ pub(crate) struct TenantSetArgs {
     /// Another plan
     #[arg(long)]
     pub(crate) plan: Option<String>,
-    /// Other requests of a day than the plan's
-    #[arg(long, value_name = "N")]
-    pub(crate) requests_per_day: Option<u32>,
+    /// Other requests of a day than the plan's, or `plan` for those again
+    #[arg(long, value_name = "N|plan", value_parser = requests)]
+    pub(crate) requests_per_day: Option<Requests>,
     #[command(flatten)]
     pub(crate) operator: OperatorArgs,
 }
@@ -438,6 +438,20 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         operator: OperatorArgs,
     },
+}
+
+/// The requests of a day of a tenant: its own, or those of its plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Requests(pub(crate) Option<u32>);
+
+fn requests(text: &str) -> Result<Requests, String> {
+    match text {
+        "plan" => Ok(Requests(None)),
+        _ => text
+            .parse()
+            .map(|requests| Requests(Some(requests)))
+            .map_err(|_| "a whole number, or plan".to_owned()),
+    }
 }
 
 /// A span as the file has it.

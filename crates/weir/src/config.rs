@@ -128,12 +128,12 @@ impl Config {
             return Err(problems);
         }
         let mut root = Table::root(source, parsed.get_ref());
-        let is_service = root.has("service");
+        let service = root.has("service").then(|| root.place_of_key("service"));
         let node = node::read(
             args,
             around,
             root.table("node", &mut problems),
-            is_service,
+            service,
             &mut problems,
         );
         let redis_url = (around.variable)(config::redis::VARIABLE);

@@ -8,6 +8,7 @@ use axum::http::Uri;
 use axum::response::Response;
 use limiter::{Kind as Refused, NewTenant, Node, Refusal, Service, TenantChange};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::nullable;
@@ -67,6 +68,21 @@ const FIELDS: [Field; 4] = [
 ];
 
 const GIVEN: Shape = Shape { fields: &FIELDS };
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Renamed {
+    name: String,
+}
+
+const RENAMED: Shape = Shape {
+    fields: &[Field {
+        name: "name",
+        required: true,
+        kind: Kind::Text,
+        accepted: NAME_ACCEPTED,
+    }],
+};
 
 impl Given {
     fn change(self, service: &Service) -> Result<TenantChange, Refusal> {
@@ -137,7 +153,7 @@ pub(crate) async fn make<N: Node>(
     State(app): Shared<N>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let given = read(&app, request).await?;
+    let given: Given = read(&app, &GIVEN, request).await?;
     let name = given
         .name
         .as_deref()
@@ -168,7 +184,8 @@ pub(crate) async fn change<N: Node>(
 ) -> Result<Response, Problem> {
     let id = self::id(&id)?;
     let tenant = app.limiter.tenant(id)?;
-    let (given, service) = (read(&app, request).await?, app.service()?);
+    let given: Given = read(&app, &GIVEN, request).await?;
+    let service = app.service()?;
     let change = given.change(&service)?;
     if tenant.status == Status::Closed && change.status.is_some_and(|it| it != Status::Closed) {
         let detail = "this tenant is closed: restore it first";
@@ -206,9 +223,9 @@ pub(crate) async fn rename_own<N: Node>(
     request: Request,
 ) -> Result<Response, Problem> {
     let id = caller.needs_tenant()?;
-    let given = read(&app, request).await?;
+    let given = read::<Renamed, N>(&app, &RENAMED, request).await?;
     let change = TenantChange {
-        name: given.name.as_deref().map(name).transpose()?,
+        name: Some(name(&given.name)?),
         ..TenantChange::default()
     };
     changed_to(&app, id, change).await
@@ -226,11 +243,15 @@ pub(crate) async fn plans<N: Node>(State(app): Shared<N>) -> Result<Response, Pr
     Ok(decided::json(json.to_string()))
 }
 
-async fn read<N: Node>(app: &App<N>, request: Request) -> Result<Given, Problem> {
+async fn read<T: DeserializeOwned, N: Node>(
+    app: &App<N>,
+    shape: &Shape,
+    request: Request,
+) -> Result<T, Problem> {
     let (parts, body) = request.into_parts();
     let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
     let given = serde_json::from_slice(&body);
-    Ok(given.map_err(|error| explain(&body, &GIVEN, &error))?)
+    Ok(given.map_err(|error| explain(&body, shape, &error))?)
 }
 
 /// Of somebody's that is none there is as little as of one that never was.

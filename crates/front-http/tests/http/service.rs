@@ -50,8 +50,10 @@ impl Who {
 
 /// Of plans whose first is this.
 fn access(plan: Plan) -> Access {
+    let others = Plans::default();
+    let plans = std::iter::once(plan).chain(others.iter().skip(1).cloned());
     let service = Service {
-        plans: Plans::new(vec![plan]).unwrap(),
+        plans: Plans::new(plans.collect()).unwrap(),
         operator_token: OPERATOR.into(),
         public_url: "https://weir.example.com".into(),
     };

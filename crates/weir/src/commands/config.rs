@@ -16,6 +16,8 @@ pub(crate) fn config(
     let ConfigCommand::Check { file } = command;
     let args = NodeArgs {
         config: Some(file.clone()),
+        // Whether it has a data directory may be said where it is started.
+        ephemeral: true,
         ..NodeArgs::default()
     };
     let config = Config::load(&args, around)?.shared;

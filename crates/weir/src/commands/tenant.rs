@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::table::table;
 use super::{Outcome, plain};
 use crate::api::{Answer, Api, segment};
-use crate::cli::{TenantCommand, TenantSetArgs};
+use crate::cli::{Requests, TenantCommand, TenantSetArgs};
 
 /// Makes, lists, tells or changes tenants.
 ///
@@ -80,7 +80,7 @@ fn change(args: &TenantSetArgs) -> Value {
     if let Some(plan) = &args.plan {
         body.insert("plan".into(), json!(plan));
     }
-    if let Some(requests) = args.requests_per_day {
+    if let Some(Requests(requests)) = args.requests_per_day {
         body.insert("requests_per_day".into(), json!(requests));
     }
     body.into()

@@ -207,12 +207,13 @@ impl Layers<'_> {
 /// A value was refused, and the problem is noted.
 struct Refused;
 
-/// Reads everything about this node, which is a service for many or not. `None` only if there were problems.
+/// Reads everything about this node. `service`: the place of what makes it a service for many, if it is one. `None` only if
+/// there were problems.
 pub(super) fn read(
     args: &NodeArgs,
     around: &Surroundings<'_>,
     file: Option<Table<'_>>,
-    is_service: bool,
+    service: Option<String>,
     problems: &mut Problems,
 ) -> Option<NodeConfig> {
     let mut layers = Layers {
@@ -225,7 +226,7 @@ pub(super) fn read(
     let cookie = read_cookie(&mut layers, problems);
     let api_token = layers.pick_secret("api_token", "api_token_file", problems);
     // Where the node is a service for many, nothing is told without a credential.
-    let is_open = read_insecure(&layers, problems) || api_token.is_some() || is_service;
+    let is_open = read_insecure(&layers, problems) || api_token.is_some() || service.is_some();
     let http = read_http(&mut layers, is_open, problems);
     let redis = read_front("redis", &mut layers, is_open, problems);
     let grpc = read_front("grpc", &mut layers, is_open, problems);
@@ -245,9 +246,9 @@ pub(super) fn read(
         )
     });
     let data_dir = read_data_dir(&mut layers, problems);
-    if is_service && data_dir.is_none() && !args.ephemeral {
+    if let Some(place) = service.filter(|_| data_dir.is_none() && !args.ephemeral) {
         problems.add(
-            "service",
+            &place,
             "tenants and API keys would be gone when all nodes are: there is no data directory",
             "--data-dir, or --ephemeral to try it out",
         );
