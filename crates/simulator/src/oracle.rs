@@ -60,6 +60,20 @@ pub struct Violation {
     pub story: String,
 }
 
+impl Violation {
+    /// Adds one to those of a run, which has one of each promise.
+    pub(crate) fn first_of(
+        run: &mut Vec<Self>,
+        promise: &'static str,
+        at: SimTime,
+        story: String,
+    ) {
+        if run.iter().all(|known| known.promise != promise) {
+            run.push(Self { promise, at, story });
+        }
+    }
+}
+
 /// The checkers' memory of one run.
 #[derive(Debug)]
 pub(crate) struct Oracle {

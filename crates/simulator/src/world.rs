@@ -19,6 +19,7 @@ use rand::{Rng, SeedableRng};
 use shard::Partition;
 
 use crate::bug::Bug;
+use crate::events::Events;
 use crate::lanes::{Lane, Lanes, weight};
 use crate::links::{HOSTS, Links};
 use crate::network::Network;
@@ -105,8 +106,7 @@ struct World {
     scenario: Scenario,
     rng: SmallRng,
     now: SimTime,
-    agenda: BTreeMap<(SimTime, u64), Happening>,
-    counter: u64,
+    events: Events<Happening>,
     hosts: Vec<Host>,
     network: Network,
     lanes: Lanes,
@@ -146,8 +146,7 @@ pub fn run(scenario: Scenario) -> Report {
         scenario,
         rng: SmallRng::seed_from_u64(scenario.seed),
         now: 0,
-        agenda: BTreeMap::new(),
-        counter: 0,
+        events: Events::new(),
         hosts: (0..HOSTS).map(|_| Host::default()).collect(),
         network: Network::new(HOSTS),
         lanes: Lanes::new(scenario.bandwidth),
@@ -198,12 +197,14 @@ impl World {
         if !self.scenario.cut.is_empty() {
             self.at(4 * SECONDS, Happening::Cut(self.scenario.cut));
         }
-        while let Some((&(time, _), _)) = self.agenda.first_key_value() {
-            let is_over = end < time && (end + AT_REST < time || self.is_settled());
-            if is_over || !self.oracle.violations().is_empty() {
-                break;
-            }
-            let Some((_, happening)) = self.agenda.pop_first() else {
+        while self.oracle.violations().is_empty()
+            && let Some(at) = self.events.next_at()
+        {
+            let until = match end < at && self.is_settled() {
+                true => end,
+                false => end + AT_REST,
+            };
+            let Some((time, happening)) = self.events.next_until(until) else {
                 break;
             };
             self.now = time;
@@ -216,8 +217,7 @@ impl World {
     }
 
     fn at(&mut self, time: SimTime, happening: Happening) {
-        self.counter += 1;
-        self.agenda.insert((time, self.counter), happening);
+        self.events.plan(time, happening);
     }
 
     fn say(&self, what: impl FnOnce() -> String) {
