@@ -244,7 +244,7 @@ impl World {
         let request = self.next_request;
         self.books.on_asked(request, key, cost);
         let hit = Operation::Hit(Cost::new(cost));
-        self.nodes[host].on_request(self.now, request, key, hit, &self.keys.targets);
+        self.nodes[host].on_request(self.now, request, key, hit, None, &self.keys.targets);
         self.after(host);
     }
 
