@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use rustix::param::clock_ticks_per_second;
+use rehearsal::cpu_of;
 use rustix::time::{ClockId, clock_gettime};
 
 /// How long to wait for others on this machine to be done.
@@ -14,46 +14,18 @@ const QUIET_WAIT: Duration = Duration::from_secs(180);
 
 /// CPU time that the processes have used so far, user and system, all threads. Resolution: one tick, 10 ms.
 pub(crate) fn cpu_time(pids: &[u32]) -> Result<Duration> {
-    let mut ticks = 0;
-    for pid in pids {
-        let path = format!("/proc/{pid}/stat");
-        let stat = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        // The name of the program, in parentheses, may contain anything.
-        let (_, fields) = stat.rsplit_once(')').context("a stat line has a name")?;
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        ticks += fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    }
-    Ok(Duration::from_secs_f64(
-        ticks as f64 / clock_ticks_per_second() as f64,
-    ))
+    let times = pids.iter().map(|&pid| cpu_of(pid));
+    let times: Option<Vec<Duration>> = times.collect();
+    Ok(times
+        .context("a process that is measured runs")?
+        .iter()
+        .sum())
 }
 
 /// CPU time that this thread has used so far.
 pub(crate) fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
-}
-
-/// The process and its children, for servers that fork workers.
-pub(crate) fn family(pid: u32) -> Vec<u32> {
-    let children =
-        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let children = children
-        .split_whitespace()
-        .filter_map(|child| child.parse().ok());
-    [pid].into_iter().chain(children).collect()
-}
-
-/// Memory of a process that is in RAM, in bytes.
-pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))
-        .context("reading the status of a process")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("a process has an RSS")?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib * 1_024)
 }
 
 /// Runnable processes, averaged over a minute.

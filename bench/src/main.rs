@@ -2,7 +2,6 @@
 //!
 //! Started by `cargo xtask bench`, which builds and installs what is measured. Each file under `measures` is one table.
 
-mod http;
 mod machine;
 mod measures;
 mod report;

@@ -2,23 +2,20 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
-
-use crate::http::Connection;
-use crate::machine;
+use rehearsal::{Client, Process, Ready, SHARDS, View, family, free_address};
+use rustix::process::Signal;
 
 /// How long a server may take to serve, or a cluster to settle.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Shards of a cluster.
-const SHARDS: u64 = 1_024;
+/// Longer than any answer of a node takes.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 
 /// Limits for every measure: one that never denies, one that always does, and one that counts exactly.
 const CONFIG: &str = r#"
@@ -47,15 +44,16 @@ per = "1d"
 
 /// A process that is killed when this is dropped.
 pub(crate) struct Server {
-    child: Child,
+    process: Process,
     pub(crate) address: SocketAddr,
 }
 
 impl Server {
     fn start(command: &mut Command, address: SocketAddr) -> Result<Self> {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let process = Process::start(command);
         let server = Self {
-            child: child.with_context(|| format!("starting {command:?}"))?,
+            process: process.with_context(|| format!("starting {command:?}"))?,
             address,
         };
         until("a server accepts connections", || {
@@ -148,27 +146,12 @@ impl Server {
 
     /// All its processes.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        machine::family(self.child.id())
+        family(self.process.id())
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        kill(self.child.id(), signal)
+        self.process.signal(signal).context("signalling a process")
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // A master that is killed leaves its workers behind.
-        for pid in self.pids() {
-            let _gone = kill(pid, Signal::KILL);
-        }
-        let _status = self.child.wait();
-    }
-}
-
-fn kill(pid: u32, signal: Signal) -> Result<()> {
-    let pid = Pid::from_raw(i32::try_from(pid)?).context("a process id is not zero")?;
-    kill_process(pid, signal).with_context(|| format!("signalling process {pid:?}"))
 }
 
 /// A node of Weir.
@@ -246,51 +229,41 @@ impl Nodes {
             .env("HOME", dir)
             .env("XDG_RUNTIME_DIR", dir);
         let log = File::create(dir.join(format!("{name}.log")))?;
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .context("starting weir")?;
-        let mut ready = String::new();
-        BufReader::new(child.stdout.take().context("stdout is piped")?).read_line(&mut ready)?;
-        let field = |label: &str| {
-            ready
-                .split_whitespace()
-                .find_map(|word| word.strip_prefix(label))
-                .map(str::to_owned)
-        };
-        let fields = (field("http="), field("redis="), field("cluster="));
-        let (Some(http), Some(redis), Some(cluster)) = fields else {
+        command.stdout(Stdio::piped()).stderr(log);
+        let mut process = Process::start(&mut command).context("starting weir")?;
+        let stdout = process.stdout().context("stdout is piped")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let Ok(ready) = line.parse::<Ready>() else {
             let log = fs::read_to_string(dir.join(format!("{name}.log"))).unwrap_or_default();
-            bail!("{name} is not ready: {ready}{log}");
+            bail!("{name} is not ready: {line}{log}");
         };
         let server = Server {
-            child,
-            address: http.parse()?,
+            process,
+            address: ready.http,
         };
         Ok(Node {
             server,
-            name: name.to_owned(),
-            redis: redis.parse()?,
-            cluster,
-            grpc: field("grpc=").map(|grpc| grpc.parse()).transpose()?,
+            name: ready.name,
+            redis: ready.redis.context("it was told to serve Redis clients")?,
+            cluster: ready.cluster.to_string(),
+            grpc: ready.grpc,
         })
     }
 
     /// Waits until all of `count` members see each other and every shard has its copies.
     fn settle(&self, count: usize) -> Result<()> {
         for node in &self.nodes {
-            let mut connection = Connection::open(node.address)?;
+            let mut client = open(node.address)?;
             until("the cluster has settled", || {
-                let cluster = connection.json("GET", "/v1/cluster", "")?;
-                let members = cluster["members"].as_array().context("members")?;
-                let alive = members.iter().filter(|member| member["status"] == "alive");
-                let mut owned = alive.map(|member| member["shards"].as_u64().unwrap_or(0));
+                let cluster = client.request("GET", "/v1/cluster", &[], None)?;
+                let view = View::read(&cluster.json()).context("a view")?;
+                let members = view.members.values();
+                let alive = members.filter(|member| member.status == "alive");
                 // A newcomer that owns nothing yet has not been handed its share.
-                let is_shared = owned.clone().count() == count
-                    && owned.clone().sum::<u64>() == SHARDS
-                    && owned.all(|shards| SHARDS / (2 * count as u64) <= shards);
-                Ok(is_shared && cluster["unsettled_shards"] == 0)
+                let share = SHARDS / (2 * count as u64);
+                let have_theirs = alive.filter(|member| share <= member.shards);
+                Ok(have_theirs.count() == count && view.is_settled())
             })?;
         }
         Ok(())
@@ -304,14 +277,14 @@ impl Nodes {
         count: usize,
         asked: &Node,
     ) -> Result<Vec<String>> {
-        let mut connection = Connection::open(asked.address)?;
+        let mut client = open(asked.address)?;
         let mut keys = Vec::with_capacity(count);
         for number in 0.. {
             ensure!(number < 1_000 + 100 * count, "{owner} owns too few keys");
             let key = key(number);
-            let found =
-                connection.json("GET", &format!("/v1/owner?limit={limit}&key={key}"), "")?;
-            if found["owner"] == owner {
+            let path = format!("/v1/owner?limit={limit}&key={key}");
+            let found = client.request("GET", &path, &[], None)?;
+            if found.json()["owner"] == owner {
                 keys.push(key);
             }
             if keys.len() == count {
@@ -338,18 +311,17 @@ fn sibling(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// For servers that cannot tell which port they took: one that was free just now.
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+/// A connection to a node or server.
+pub(crate) fn open(address: SocketAddr) -> std::io::Result<Client> {
+    Client::connect_within(address, ANSWERED_WITHIN)
 }
 
+/// Waits until something holds. What goes wrong meanwhile is told if it never does.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if holds()? {
-            return Ok(());
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    bail!("waited a minute in vain until {what}")
+    let look = || match holds() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("it does not hold".to_owned()),
+        Err(error) => Err(format!("{error:#}")),
+    };
+    Ok(rehearsal::until(PATIENCE, what, look)?)
 }

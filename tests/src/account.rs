@@ -2,35 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use rehearsal::Account;
+
 use crate::load::{Hit, Outcome, Target};
 use crate::node::Node;
-
-/// One target's books.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Account {
-    /// Hits that clients were told are counted.
-    pub admitted: u64,
-    /// Hits that clients were told are not counted, being over the limit.
-    pub denied: u64,
-    /// Hits of which clients do not know.
-    pub unknown: u64,
-    /// Hits that the cluster counts now.
-    pub counted: u64,
-}
-
-impl Account {
-    /// Admitted, and no longer counted.
-    #[must_use]
-    pub fn forgotten(&self) -> u64 {
-        self.admitted.saturating_sub(self.counted)
-    }
-
-    /// Counted, and sent by nobody.
-    #[must_use]
-    pub fn invented(&self) -> u64 {
-        self.counted.saturating_sub(self.admitted + self.unknown)
-    }
-}
 
 /// Settles the books of every target of `hits`, of which each costs 1, with what `node` says now.
 #[must_use]

@@ -1,18 +1,15 @@
 //! Several nodes of one home, user and cookie, which therefore find each other.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+use rehearsal::View;
 use tempfile::TempDir;
 
 use crate::network::{Network, address};
 use crate::node::{Node, Options, Starting};
 use crate::wait::eventually;
-
-/// Shards of every cluster.
-const SHARDS: u64 = 1024;
 
 /// A cluster of its own: no other test's nodes can meet these.
 #[derive(Debug)]
@@ -21,30 +18,6 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     config: Option<PathBuf>,
     home: TempDir,
-}
-
-/// What a node says about the cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct View {
-    /// Digest of who lives.
-    pub digest: String,
-    /// By name.
-    pub members: BTreeMap<String, MemberView>,
-    /// Shards with fewer copies than configured.
-    pub under_replicated: u64,
-    /// Shards whose copies are still on their way to the nodes that there are.
-    pub unsettled: u64,
-}
-
-/// What a node says about a member.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MemberView {
-    /// `alive`, `suspect`, `leaving` or `dead`.
-    pub status: String,
-    /// Grows with every start under this name.
-    pub incarnation: u64,
-    /// Shards that it owns.
-    pub shards: u64,
 }
 
 impl Cluster {
@@ -223,7 +196,7 @@ impl Cluster {
         let what =
             format!("every node reports the same view, fully replicated, owned by {owners:?}");
         eventually(&what, || {
-            let views: Vec<View> = self.nodes.iter().map(View::of).collect();
+            let views: Vec<View> = self.nodes.iter().map(view).collect();
             let agreed = views
                 .iter()
                 .all(|view| self.is_settled(view, &views[0], owners));
@@ -237,15 +210,9 @@ impl Cluster {
             let member = view.members.get(&node.name);
             member.is_some_and(|it| it.status == "alive" && owns == (0 < it.shards))
         };
-        let living = view
-            .members
-            .values()
-            .filter(|member| member.status != "dead");
-        let shards: u64 = view.members.values().map(|member| member.shards).sum();
         view.digest == first.digest
-            && view.unsettled == 0
-            && shards == SHARDS
-            && living.count() == self.nodes.len()
+            && view.is_settled()
+            && view.living().count() == self.nodes.len()
             && self.nodes.iter().all(is_right)
     }
 
@@ -274,41 +241,14 @@ impl Default for Cluster {
     }
 }
 
-impl View {
-    /// What `node` says now.
-    ///
-    /// # Panics
-    ///
-    /// If it does not say it as promised.
-    #[must_use]
-    #[track_caller]
-    pub fn of(node: &Node) -> Self {
-        let answer = node.get("/v1/cluster", &[]);
-        let json = answer.json();
-        let text = |value: &serde_json::Value| {
-            value
-                .as_str()
-                .map(str::to_owned)
-                .unwrap_or_else(|| panic!("{answer:?}"))
-        };
-        let number =
-            |value: &serde_json::Value| value.as_u64().unwrap_or_else(|| panic!("{answer:?}"));
-        let members = json["members"]
-            .as_array()
-            .unwrap_or_else(|| panic!("{answer:?}"));
-        let member = |member: &serde_json::Value| {
-            let view = MemberView {
-                status: text(&member["status"]),
-                incarnation: number(&member["incarnation"]),
-                shards: number(&member["shards"]),
-            };
-            (text(&member["name"]), view)
-        };
-        Self {
-            digest: text(&json["view"]),
-            members: members.iter().map(member).collect(),
-            under_replicated: number(&json["under_replicated_shards"]),
-            unsettled: number(&json["unsettled_shards"]),
-        }
-    }
+/// What `node` says of its cluster now.
+///
+/// # Panics
+///
+/// If it does not say it as promised.
+#[must_use]
+#[track_caller]
+pub fn view(node: &Node) -> View {
+    let answer = node.get("/v1/cluster", &[]);
+    View::read(&answer.json()).unwrap_or_else(|| panic!("{answer:?}"))
 }

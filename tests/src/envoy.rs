@@ -2,19 +2,19 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use rehearsal::{Client, Process, Response};
 use tempfile::TempDir;
 
-use crate::http::{Client, Response};
 use crate::wait::eventually;
 
 /// An `envoy` process. Killed and reaped when dropped.
 #[derive(Debug)]
 pub struct Envoy {
-    child: Child,
+    _process: Process,
     log: PathBuf,
     _dir: TempDir,
 }
@@ -30,7 +30,8 @@ impl Envoy {
         let dir = TempDir::with_prefix("weir-e2e-envoy-").expect("a temporary folder");
         let log = dir.path().join("envoy.log");
         let stderr = File::create(&log).expect("creating a log");
-        let mut child = Command::new(program())
+        let mut command = Command::new(program());
+        command
             .arg("--config-path")
             .arg(config)
             // Hot restart would meet other Envoys of this machine; a thread is enough.
@@ -38,11 +39,10 @@ impl Envoy {
             .args(["--log-level", "warn"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .expect("starting envoy");
+            .stderr(stderr);
+        let mut process = Process::start(&mut command).expect("starting envoy");
         eventually("envoy listens", || {
-            if let Some(status) = child.try_wait().expect("waiting for a child") {
+            if let Some(status) = process.ended().expect("waiting for a child") {
                 let log = fs::read_to_string(&log).unwrap_or_default();
                 panic!("envoy ended with {status}: {log}");
             }
@@ -50,7 +50,7 @@ impl Envoy {
             client.map(drop).map_err(|error| error.to_string())
         });
         Self {
-            child,
+            _process: process,
             log,
             _dir: dir,
         }
@@ -65,9 +65,6 @@ impl Envoy {
 
 impl Drop for Envoy {
     fn drop(&mut self) {
-        // Fails when it has ended and been reaped, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- the log of envoy\n{}", self.log());
         }
@@ -82,17 +79,6 @@ fn program() -> OsString {
         "WEIR_ENVOY={program:?} is no file"
     );
     program
-}
-
-/// An address that nobody listens at.
-///
-/// # Panics
-///
-/// Without a free port.
-#[must_use]
-pub fn free_address() -> SocketAddr {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    free.local_addr().expect("a bound port")
 }
 
 /// One `GET` as a client of Envoy, on a connection of its own.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::http::{Client, Response};
+use rehearsal::{Client, Response};
+
 use crate::node::Node;
 use crate::wait::eventually;
 

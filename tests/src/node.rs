@@ -5,13 +5,13 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rehearsal::{Client, Ready, Response, memory_of};
+use rustix::process::Signal;
 
-use crate::http::{Client, Response};
 use crate::wait::{DEADLINE, eventually};
 
 /// Lines of a node's log that a failed test shows.
@@ -77,7 +77,7 @@ pub struct Starting {
 /// A child that does not outlive its test, and whose log a failed test shows.
 #[derive(Debug)]
 struct Process {
-    child: Child,
+    child: rehearsal::Process,
     log: PathBuf,
     /// What was asked for is not always a surprise: the log of a node that a test killed is shown, too.
     name: String,
@@ -209,7 +209,6 @@ impl Node {
     /// `kill -9`, and waits until it is gone.
     pub fn kill(&mut self) {
         self.process.child.kill().expect("killing a child");
-        self.process.child.wait().expect("waiting for a child");
     }
 
     /// SIGTERM.
@@ -244,11 +243,7 @@ impl Node {
     /// Resident memory in bytes.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let kib = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        kib.and_then(|kib| kib.parse::<u64>().ok()).expect("VmRSS") * 1024
+        memory_of(self.pid()).expect("it runs")
     }
 
     /// What it has logged so far.
@@ -303,8 +298,8 @@ impl Starting {
         }
         let (log, stderr) = new_log(home, &options.name);
         command.stdout(Stdio::piped()).stderr(stderr);
-        let mut child = command.spawn().expect("starting weir");
-        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut child = rehearsal::Process::start(&mut command).expect("starting weir");
+        let stdout = child.stdout().expect("stdout is piped");
         let process = Process {
             child,
             log,
@@ -350,21 +345,15 @@ impl Starting {
             let status = process.child.wait().expect("waiting for weir");
             return Err((status, process.log()));
         }
-        let told = |key: &str| {
-            line.split_whitespace()
-                .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-        };
-        let ready =
-            |key: &str| told(key).unwrap_or_else(|| panic!("no {key} in the ready line {line:?}"));
-        let prefix = format!("weir {} ready ", process.name);
-        assert!(line.starts_with(&prefix), "{line:?}");
+        let ready: Ready = line.parse().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(ready.name, process.name, "{line:?}");
         Ok(Node {
-            name: process.name.clone(),
-            http: ready("http").parse().expect("an address"),
-            redis: told("redis").map(|address| address.parse().expect("an address")),
-            cluster: ready("cluster").parse().expect("an address"),
-            members: ready("members").parse().expect("a number"),
-            grpc: told("grpc").map(|grpc| grpc.parse().expect("an address")),
+            name: ready.name,
+            http: ready.http,
+            redis: ready.redis,
+            cluster: ready.cluster,
+            grpc: ready.grpc,
+            members: ready.members,
             process,
         })
     }
@@ -382,14 +371,13 @@ impl Starting {
 
 impl Process {
     fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("the id of a child"), signal).expect("signalling a child");
+        self.child.signal(signal).expect("signalling a child");
     }
 
     fn ended(&mut self) -> ExitStatus {
         let name = self.name.clone();
         eventually(&format!("{name} ends"), || {
-            let status = self.child.try_wait().expect("waiting for a child");
+            let status = self.child.ended().expect("waiting for a child");
             status.ok_or_else(|| "it runs".to_owned())
         })
     }
@@ -401,9 +389,6 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Fails when it has ended and been reaped, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         if thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();

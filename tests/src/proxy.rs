@@ -3,20 +3,20 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rehearsal::{Client, Process, Response};
+use rustix::process::Signal;
 
-use crate::http::{Client, Response};
 use crate::wait::eventually;
 
 /// A program beside Weir. Told to end, and waited for, when dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    child: Child,
+    process: Process,
 }
 
 impl Proxy {
@@ -28,13 +28,12 @@ impl Proxy {
     #[must_use]
     pub fn start(mut command: Command, address: &str) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        let child = command
-            .spawn()
+        let process = Process::start(&mut command)
             .unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
         let address = address.parse().expect("an address");
-        let mut proxy = Self { address, child };
+        let mut proxy = Self { address, process };
         eventually("the proxy listens", || {
-            if let Some(status) = proxy.child.try_wait().expect("asking for a child") {
+            if let Some(status) = proxy.process.ended().expect("asking for a child") {
                 panic!("the proxy ended: {status}");
             }
             TcpStream::connect(address)
@@ -62,10 +61,8 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         // Not killed: nginx would leave its workers behind.
-        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
-            let _gone = kill_process(pid, Signal::TERM);
-        }
-        let _gone = self.child.wait();
+        let _gone = self.process.signal(Signal::TERM);
+        let _gone = self.process.wait();
     }
 }
 

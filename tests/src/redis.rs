@@ -1,9 +1,9 @@
 //! A real Redis on a port of its own.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rehearsal::{Process, free_address};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::wait::eventually;
@@ -13,7 +13,7 @@ use crate::wait::eventually;
 pub struct Redis {
     /// Where it listens, on this host.
     pub port: u16,
-    child: Child,
+    process: Process,
     dir: TempDir,
     args: Vec<String>,
 }
@@ -26,15 +26,13 @@ impl Redis {
     /// Without the program `redis-server`, or when it does not answer.
     #[must_use]
     pub fn start(args: &[&str]) -> Self {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = free.local_addr().expect("a bound port").port();
-        drop(free);
+        let port = free_address().expect("a free port").port();
         let dir = TempDir::with_prefix("weir-e2e-redis-").expect("a temporary folder");
         let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-        let child = spawn(port, &dir, &args);
+        let process = spawn(port, &dir, &args);
         let redis = Self {
             port,
-            child,
+            process,
             dir,
             args,
         };
@@ -54,13 +52,12 @@ impl Redis {
     ///
     /// If it cannot be killed.
     pub fn kill(&mut self) {
-        self.child.kill().expect("killing a child");
-        self.child.wait().expect("waiting for a child");
+        self.process.kill().expect("killing a child");
     }
 
     /// Starts it again where it was, empty.
     pub fn start_again(&mut self) {
-        self.child = spawn(self.port, &self.dir, &self.args);
+        self.process = spawn(self.port, &self.dir, &self.args);
         self.answers();
     }
 
@@ -90,7 +87,7 @@ impl Redis {
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("signalling a child");
+        self.process.signal(signal).expect("signalling a child");
     }
 
     fn answers(&self) {
@@ -102,16 +99,9 @@ impl Redis {
     }
 }
 
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // A stopped process ends by this, too.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(port: u16, dir: &TempDir, args: &[String]) -> Child {
-    Command::new("redis-server")
+fn spawn(port: u16, dir: &TempDir, args: &[String]) -> Process {
+    let mut command = Command::new("redis-server");
+    command
         .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
         .args(["--port", &port.to_string()])
         .arg("--dir")
@@ -119,7 +109,6 @@ fn spawn(port: u16, dir: &TempDir, args: &[String]) -> Child {
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("redis-server comes with the package redis-server")
+        .stderr(Stdio::null());
+    Process::start(&mut command).expect("redis-server comes with the package redis-server")
 }

@@ -1,13 +1,11 @@
 //! Waiting for a condition.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rehearsal::until;
 
 /// How long anything may take that is not measured here: generous, since a busy two-core machine is no failure.
 pub const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Between two looks at a condition: short beside what is waited for, long beside a request.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks `look` until it returns `Ok`, and returns what it found.
 ///
@@ -15,15 +13,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// If it still returns `Err` after [`DEADLINE`], with the last reason.
 #[track_caller]
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
-    let start = Instant::now();
-    loop {
-        match look() {
-            Ok(found) => return found,
-            Err(reason) if DEADLINE < start.elapsed() => {
-                panic!("not within {DEADLINE:?}: {what}; last: {reason}")
-            }
-            Err(_) => thread::sleep(PAUSE),
-        }
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Result<T, String>) -> T {
+    match until(DEADLINE, what, look) {
+        Ok(found) => found,
+        Err(late) => panic!("{late}"),
     }
 }

@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use e2e::{Envoy, Node, Options, envoy_get, eventually, free_address};
+use e2e::{Envoy, Node, Options, envoy_get, eventually};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use rehearsal::free_address;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
@@ -76,7 +77,7 @@ fn any_port() -> SocketAddr {
 fn envoy_config(opens: SocketAddr, closes: SocketAddr, weir: SocketAddr) -> String {
     let demo = fs::read_to_string(demo("envoy.yaml")).expect("the demo's configuration");
     // Of the demo, what differs is where everything is; a second front is added to it.
-    let service = free_address();
+    let service = free_address().expect("a free port");
     let moved = demo
         .replace("port_value: 10001", &format!("port_value: {}", service.port()))
         .replace("port_value: 4050", &format!("port_value: {}", weir.port()))
@@ -126,7 +127,7 @@ fn envoy_is_told_and_a_dead_limiter_is_as_its_failure_mode_says() {
     let limits = home.write("weir.toml", LIMITS);
     let mut node = home.node(&limits, any_port());
     let grpc = node.grpc.expect("it serves gRPC");
-    let (opens, closes) = (free_address(), free_address());
+    let [opens, closes] = [(); 2].map(|()| free_address().expect("a free port"));
     let config = home.write("envoy.yaml", &envoy_config(opens, closes, grpc));
     let _envoy = Envoy::start(&config, opens);
 

@@ -105,7 +105,7 @@ fn five_kills_and_restarts_under_the_same_name_lose_nothing() {
         load.runs(100);
         hits.extend(load.stop());
         cluster.settle();
-        let view = e2e::View::of(cluster.node(&owner));
+        let view = e2e::view(cluster.node(&owner));
         incarnations.push((owner.clone(), view.members[&owner].incarnation));
         assert_nothing_lost(&cluster, &hits);
     }

@@ -1,6 +1,6 @@
 //! P4 and P5: an owner whose packets are dropped without a word. Needs root, `ip` and `iptables`.
 
-use e2e::{Cluster, Network, Node, View, at_once, eventually};
+use e2e::{Cluster, Network, Node, at_once, eventually, view};
 
 const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
 
@@ -94,7 +94,7 @@ fn sides_that_refused_each_other_meet_again() {
     network.refuse(OWNER);
     for (node, lost) in [(others[0], NAMES[OWNER]), (cut_off, NAMES[0])] {
         eventually("the other side is held for dead", || {
-            let status = View::of(node).members[lost].status.clone();
+            let status = view(node).members[lost].status.clone();
             (status == "dead").then_some(()).ok_or(status)
         });
     }

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, Network, Node, Options, Starting, View, at_once, eventually, weir};
+use e2e::{Cluster, Network, Node, Options, Starting, View, at_once, eventually, view, weir};
 
 const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
 
@@ -175,7 +175,7 @@ fn a_node_that_was_to_join_waits_for_its_cluster_and_founds_none() {
     // The first may be met before it has said that it is ready.
     assert_eq!(joiner.members, 2);
     eventually("both are of one cluster", || {
-        let views = [&first, &joiner].map(View::of);
+        let views = [&first, &joiner].map(view);
         let living = |view: &View| view.members.len() == 2 && view.digest == views[0].digest;
         views
             .iter()

@@ -1,7 +1,7 @@
 //! Limits made at run time: in force on every node once answered, kept through partitions and joins. Partitions need root,
 //! `ip` and `iptables`.
 
-use e2e::{Client, Cluster, Network, Node, View, eventually, weir};
+use e2e::{Client, Cluster, Network, Node, eventually, view, weir};
 use serde_json::json;
 
 const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
@@ -68,7 +68,7 @@ fn limits_of_both_sides_of_a_partition_are_on_all_nodes_after_the_heal() {
     network.cut_off(1);
     for (node, lost) in [(other, NAMES[1]), (cut_off, NAMES[0]), (cut_off, NAMES[2])] {
         eventually("the other side is held for dead", || {
-            let status = View::of(node).members[lost].status.clone();
+            let status = view(node).members[lost].status.clone();
             (status == "dead").then_some(()).ok_or(status)
         });
     }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use e2e::{Cluster, DEADLINE, Node, View, at_once, eventually};
+use e2e::{Cluster, DEADLINE, Node, View, at_once, eventually, view};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 const CONFIG: &str = r#"
@@ -26,7 +26,7 @@ fn assert_served(cluster: &Cluster, before: &View, key: &str) {
     let nodes: Vec<&Node> = cluster.nodes.iter().collect();
     assert_eq!(at_once(&nodes, 16, "log", key), 200);
     for node in nodes {
-        let now = View::of(node);
+        let now = view(node);
         assert_eq!(standing(&now), standing(before), "{}", node.name);
         let log = node.log();
         let declared = log
@@ -44,7 +44,7 @@ fn assert_served(cluster: &Cluster, before: &View, key: &str) {
 #[track_caller]
 fn check_stranger(name: &str) {
     let mut cluster = start();
-    let before = View::of(&cluster.nodes[0]);
+    let before = view(&cluster.nodes[0]);
     let door = cluster.nodes[0].cluster.to_string();
     let wrong = "another-cookie-altogether";
     let refused = cluster.try_start(name, wrong, &["--join", &door]);
@@ -108,7 +108,7 @@ const MEMORY: u64 = 64 * 1024 * 1024;
 #[test]
 fn garbage_and_gigabytes_on_the_cluster_port_are_survived() {
     let cluster = start();
-    let before = View::of(&cluster.nodes[0]);
+    let before = view(&cluster.nodes[0]);
     let memory = cluster.nodes[0].memory();
     let door = cluster.nodes[0].cluster;
     let zeros = vec![0; 1024 * 1024];
@@ -144,7 +144,7 @@ fn idle_connections_disturb_nobody() {
     files.current = files.maximum;
     setrlimit(Resource::Nofile, files).expect("raising the number of open files");
     let cluster = start();
-    let before = View::of(&cluster.nodes[0]);
+    let before = view(&cluster.nodes[0]);
     let memory = cluster.nodes[0].memory();
     let node = &cluster.nodes[0];
     let idle: Vec<TcpStream> = [node.http, node.cluster]

@@ -13,7 +13,6 @@ use coordinator::{Coordinator as _, Hit};
 use quota::Cost;
 
 use super::in_process;
-use crate::http::Connection;
 use crate::server::{self, Node, Nodes};
 use crate::spread::Rounds;
 use crate::wrk::{self, Request};
@@ -109,11 +108,11 @@ pub(crate) fn measure() -> Result<String> {
 
 /// Microseconds that each request of one connection took.
 pub(super) fn one_caller(asked: &Node, limit: &str, keys: &[String]) -> Result<Rounds> {
-    let mut connection = Connection::open(asked.address)?;
+    let mut connection = server::open(asked.address)?;
     let (start, mut latency) = (Instant::now(), Vec::new());
     for key in keys.iter().cycle() {
         let sent = Instant::now();
-        let status = connection.hit(limit, key)?;
+        let status = connection.check(limit, key, 1)?.status;
         latency.push(sent.elapsed().as_secs_f64() * 1e6);
         ensure!(status == 200, "status {status}");
         if ROUND <= start.elapsed() {

@@ -16,6 +16,7 @@ use coordinator::{Coordinator as _, FailMode, Policy, Strategy};
 use delta_crdt::{Cells, Dot, ReplicaId, Term};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use quota::{Algorithm, Cost, KeyHasher, Limit, Nanos, Verdict};
+use rehearsal::memory_of;
 
 use crate::machine;
 use crate::spread::Rounds;
@@ -223,14 +224,16 @@ fn time<H: FnMut(&String) -> bool + Send>(
     threads: usize,
     hit: impl Fn() -> H,
 ) -> Result<(f64, f64)> {
-    let resident = machine::resident_bytes(std::process::id())?;
+    let resident = memory_of(std::process::id()).context("this process runs")?;
     let mut fill = hit();
     let mut key = String::with_capacity(14);
     for number in 0..keys {
         write_key(&mut key, number);
         ensure!(fill(&key), "denied");
     }
-    let bytes = machine::resident_bytes(std::process::id())?.saturating_sub(resident);
+    let bytes = memory_of(std::process::id())
+        .context("this process runs")?
+        .saturating_sub(resident);
 
     let barrier = Arc::new(Barrier::new(threads));
     let nanos = thread::scope(|scope| {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use e2e::{Cluster, Hit, Load, Network, Outcome, Target, View, account, address};
+use e2e::{Cluster, Hit, Load, Network, Outcome, Target, View, account, address, view};
 
 const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
 /// The one whose link is rough.
@@ -186,7 +186,7 @@ fn run(trouble: &Trouble) -> Result<Run> {
 fn until_well(cluster: &Cluster) -> Result<Duration> {
     let healed = Instant::now();
     loop {
-        let views: Vec<View> = cluster.nodes.iter().map(View::of).collect();
+        let views: Vec<View> = cluster.nodes.iter().map(view).collect();
         let is_well = |view: &View| {
             view.digest == views[0].digest
                 && view.under_replicated == 0

@@ -4,11 +4,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rehearsal::check;
 
 use super::forward::one_caller;
-use crate::http::{Connection, check};
 use crate::machine;
-use crate::server::{Nodes, Server, key, until};
+use crate::server::{Nodes, Server, key, open, until};
 use crate::spread::Rounds;
 use crate::wrk::{self, Request};
 
@@ -59,9 +59,9 @@ pub(crate) fn measure() -> Result<String> {
         ("`raft`", "raft", &all),
     ];
     for (_, limit, keys) in rows {
-        let mut connection = Connection::open(asked.address)?;
+        let mut connection = open(asked.address)?;
         until("a hit is admitted", || {
-            Ok(connection.hit(limit, &keys[0])? == 200)
+            Ok(connection.check(limit, &keys[0], 1)?.status == 200)
         })?;
     }
     let mut pids: Vec<u32> = cluster.nodes.iter().flat_map(|node| node.pids()).collect();

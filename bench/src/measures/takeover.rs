@@ -6,10 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use rehearsal::{Account, Client};
 use rustix::process::Signal;
 
-use crate::http::{Connection, check};
-use crate::server::Nodes;
+use crate::server::{Nodes, open};
 use crate::spread::Rounds;
 
 const RUNS: usize = 3;
@@ -112,7 +112,7 @@ fn lose_owner(signal: Signal, ack: &str) -> Result<Run> {
             .zip(&probes)
             .map(|(mut connection, probe)| {
                 scope.spawn(move || {
-                    let status = connection.hit("count", probe)?;
+                    let status = connection.check("count", probe, 1)?.status;
                     ensure!(status == 200, "status {status} for a key of the lost node");
                     Ok(lost_at.elapsed().as_secs_f64() * 1e3)
                 })
@@ -125,13 +125,17 @@ fn lose_owner(signal: Signal, ack: &str) -> Result<Run> {
     })?;
 
     let told = told.into_inner().expect("clients do not panic");
-    let mut connection = Connection::open(survivor.address)?;
+    let mut connection = open(survivor.address)?;
     let (mut forgotten, mut untold) = (0, 0);
     for (key, &told) in keys.iter().zip(&told) {
-        let left = connection.json("POST", "/v1/check", &check("count", key, 0))?;
-        let counted = 1_000_000 - left["remaining"].as_u64().context("remaining")?;
-        forgotten += told.saturating_sub(counted);
-        untold += counted.saturating_sub(told);
+        let left = connection.check("count", key, 0)?.json();
+        let account = Account {
+            admitted: told,
+            counted: 1_000_000 - left["remaining"].as_u64().context("remaining")?,
+            ..Account::default()
+        };
+        forgotten += account.forgotten();
+        untold += account.untold();
     }
     let failed = failed.into_inner().expect("clients do not panic");
     Ok(Run {
@@ -165,7 +169,8 @@ fn one_client(
         let places = if start.elapsed() < LOST_AFTER { 3 } else { 2 };
         let place = (client + turn) % places;
         let key = (client * 7 + turn) % keys.len();
-        match connections[place].hit("count", &keys[key]) {
+        let answer = connections[place].check("count", &keys[key], 1);
+        match answer.map(|answer| answer.status) {
             Ok(200) => told.lock().expect("clients do not panic")[key] += 1,
             // The lost node's own clients were told nothing, and nothing is promised to them.
             Ok(_) | Err(_) if place == 2 => {}
@@ -174,9 +179,6 @@ fn one_client(
     }
 }
 
-fn open_all(addresses: &[SocketAddr]) -> std::io::Result<Vec<Connection>> {
-    addresses
-        .iter()
-        .map(|&address| Connection::open(address))
-        .collect()
+fn open_all(addresses: &[SocketAddr]) -> std::io::Result<Vec<Client>> {
+    addresses.iter().map(|&address| open(address)).collect()
 }

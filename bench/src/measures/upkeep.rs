@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
+use rehearsal::memory_of;
 
-use crate::http::Connection;
 use crate::machine;
 use crate::server::{self, Nodes};
 use crate::spread::Rounds;
@@ -26,7 +26,7 @@ pub(crate) fn measure() -> Result<String> {
     let arriving = observe(&cluster, NEW_PER_SECOND, &mut next_key)?;
     let mut keys = Vec::new();
     for node in &cluster.nodes {
-        keys.push(machine::resident_bytes(node.pids()[0])? as f64 / 1e6);
+        keys.push(memory_of(node.pids()[0]).context("a node runs")? as f64 / 1e6);
     }
     let keys: Rounds = keys.into_iter().collect();
     Ok(format!(
@@ -44,17 +44,15 @@ pub(crate) fn measure() -> Result<String> {
 
 /// Hits 100 000 keys once, so that every node has each as owner or as replica.
 fn fill(cluster: &Nodes, next_key: &mut usize) -> Result<()> {
-    let mut connection = Connection::open(cluster.nodes[0].address)?;
+    let mut connection = server::open(cluster.nodes[0].address)?;
     while *next_key < HELD {
         let keys = (*next_key..*next_key + BATCH).map(server::key);
         let checks: Vec<String> = keys
             .map(|key| format!(r#"{{"limit":"count","key":"{key}"}}"#))
             .collect();
-        connection.json(
-            "POST",
-            "/v1/check/batch",
-            &format!(r#"{{"checks":[{}]}}"#, checks.join(",")),
-        )?;
+        let body = format!(r#"{{"checks":[{}]}}"#, checks.join(","));
+        let answer = connection.request("POST", "/v1/check/batch", &[], Some(&body))?;
+        ensure!(answer.status == 200, "{answer:?}");
         *next_key += BATCH;
     }
     // Copies go out and are confirmed.
@@ -66,7 +64,7 @@ fn fill(cluster: &Nodes, next_key: &mut usize) -> Result<()> {
 fn observe(cluster: &Nodes, new_per_second: u32, next_key: &mut usize) -> Result<Rounds> {
     let mut connections = Vec::new();
     for node in &cluster.nodes {
-        connections.push(Connection::open(node.address)?);
+        connections.push(server::open(node.address)?);
     }
     let mut percent = Rounds::default();
     for _ in 0..ROUNDS {
@@ -82,7 +80,7 @@ fn observe(cluster: &Nodes, new_per_second: u32, next_key: &mut usize) -> Result
             let due = start + Duration::from_secs(1) * sent / new_per_second;
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let turn = *next_key % connections.len();
-            connections[turn].hit("count", &server::key(*next_key))?;
+            connections[turn].check("count", &server::key(*next_key), 1)?;
             *next_key += 1;
             sent += 1;
         }

@@ -1,6 +1,7 @@
 //! Nodes elsewhere, asked over HTTP.
 
 mod health;
+mod names;
 mod nodes;
 mod wire;
 
@@ -21,8 +22,12 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Nodes elsewhere, asked over HTTP: any of them decides for any key. Clones share connections.
 ///
 /// A question goes to one node, each in its turn. What surely was not counted is asked of the next at once, and a node that
-/// fails is passed over for a while. A hit whose answer is lost on the way is not asked again, since it may have been
-/// counted: the error says so. Peeks and resets are.
+/// fails is passed over for a while. What may have been counted, since its answer was lost on the way, is asked again for up
+/// to 4 s, too: each hit has a name, by which the nodes know that they have counted it. Only where hits can have no names,
+/// since the limit's strategy is not [`Strategy::Owner`], a lost answer is the end, and the error says that it is unknown
+/// whether the hit was counted.
+///
+/// Nodes of a version that does not know these names count such a hit again: upgrade them before the program.
 ///
 /// It asks within a tokio runtime.
 #[derive(Clone)]
@@ -168,6 +173,7 @@ impl Limits for Remote {
     ) -> Result<Answer, Error> {
         let question = Question {
             request: wire::request(found, key, operation)?,
+            limit: self.name(found),
             operation,
             bearer: self.bearer.as_ref(),
         };

@@ -32,7 +32,7 @@ pub use self::tallies::encode_told_split;
 /// The newest version of a frame, which is its first byte. A frame names the lowest version that can read it: version 4 is
 /// of those that say that something is kept, or is not, which no period tells, and of those with tenants and API keys. Of all
 /// others only those of [`Frame::Shards`] have changed, with version 2. (Protocol 3 adds [`Frame::Catalogue`], and protocol 4
-/// limits whose windows follow a calendar; they change none.)
+/// limits whose windows follow a calendar; they change none. Nor does protocol 5, which adds [`Frame::RelayNamed`].)
 ///
 /// What a peer reads is what it said in the handshake, see [`form_for`].
 pub const VERSION: u8 = 4;
@@ -79,6 +79,13 @@ pub const fn knows_calendars(version: u16) -> bool {
     4 <= version
 }
 
+/// Whether a peer with which the protocol `version` was agreed on passes on hits that their clients named:
+/// [`Frame::RelayNamed`].
+#[must_use]
+pub const fn knows_names(version: u16) -> bool {
+    5 <= version
+}
+
 /// Most items of one frame; a receiver refuses more.
 ///
 /// The shortest shard message takes 4 bytes here and 200 in memory: without a bound, one frame of the transport's
@@ -102,10 +109,18 @@ pub enum Frame {
     /// A hit of the sender, which does not reach the owner: for the receiver to decide, or to pass on to the owner. Not for
     /// a peer that does not read version 2: [`knows_relays`].
     Relay(ForwardedHit),
-    /// A hit that another node asked the sender to pass on: for the receiver to decide, and for nobody else. The answer
-    /// goes to the sender, under the hit's sequence. Not for a peer that does not read version 2, either.
+    /// A hit that goes by an id which is not of the sender's, since another node asked it to pass the hit on or since its
+    /// client named it: for the receiver to decide, and for nobody else. The answer goes to the sender, under the hit's
+    /// sequence. Not for a peer that does not read version 2, either.
     Relayed {
-        /// The id that its origin gave it.
+        /// The id that its origin or its client gave it.
+        id: HitId,
+        /// What to decide; its sequence is the sender's.
+        hit: ForwardedHit,
+    },
+    /// A [`Frame::Relay`] of a hit that its client named. For peers of protocol 5 and later: [`knows_names`].
+    RelayNamed {
+        /// The id that its client gave it.
         id: HitId,
         /// What to decide; its sequence is the sender's.
         hit: ForwardedHit,
@@ -211,6 +226,7 @@ enum Kind {
     Catalogue = 15,
     Record = 16,
     Cell = 17,
+    RelayNamed = 18,
 }
 
 /// The bytes of `frame`, for a peer of this version.
@@ -270,14 +286,8 @@ fn put_frame(version: u8, frame: &Frame, out: &mut BytesMut) {
             begin_as(out, version, Kind::Relay);
             hits::put_hits(out, version, hits);
         }
-        Frame::Relayed { id, hit } => {
-            let hits = std::slice::from_ref(hit);
-            let version = hits::version_of(version, hits);
-            begin_as(out, version, Kind::Relayed);
-            out.varint(id.origin.0);
-            out.varint(id.sequence);
-            hits::put_hits(out, version, hits);
-        }
+        Frame::Relayed { id, hit } => put_named(out, version, Kind::Relayed, *id, hit),
+        Frame::RelayNamed { id, hit } => put_named(out, version, Kind::RelayNamed, *id, hit),
         Frame::TimeAsked(asked) => {
             begin(out, Kind::TimeAsked);
             out.varint(asked.get());
@@ -309,6 +319,15 @@ fn put_frame(version: u8, frame: &Frame, out: &mut BytesMut) {
     }
 }
 
+fn put_named(out: &mut Writer<'_>, version: u8, kind: Kind, id: HitId, hit: &ForwardedHit) {
+    let hits = std::slice::from_ref(hit);
+    let version = hits::version_of(version, hits);
+    begin_as(out, version, kind);
+    out.varint(id.origin.0);
+    out.varint(id.sequence);
+    hits::put_hits(out, version, hits);
+}
+
 fn put_body(out: &mut Writer<'_>, kind: Kind, id: u64, body: &Bytes) {
     begin(out, kind);
     out.varint(id);
@@ -330,10 +349,11 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, WireError> {
         kind if kind == Kind::Verdicts as u8 => Frame::Verdicts(hits::verdicts(input)?),
         kind if kind == Kind::Relay as u8 => Frame::Relay(hits::hit(input, version)?),
         kind if kind == Kind::Relayed as u8 => Frame::Relayed {
-            id: HitId {
-                origin: ReplicaId(input.varint("origin")?),
-                sequence: input.varint("sequence of the origin")?,
-            },
+            id: hit_id(input)?,
+            hit: hits::hit(input, version)?,
+        },
+        kind if kind == Kind::RelayNamed as u8 => Frame::RelayNamed {
+            id: hit_id(input)?,
             hit: hits::hit(input, version)?,
         },
         kind if kind == Kind::TimeAsked as u8 => Frame::TimeAsked(boot(input)?),
@@ -357,6 +377,13 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, WireError> {
     };
     input.end()?;
     Ok(frame)
+}
+
+fn hit_id(input: &mut Reader<'_>) -> Result<HitId, WireError> {
+    Ok(HitId {
+        origin: ReplicaId(input.varint("origin")?),
+        sequence: input.varint("sequence of the origin")?,
+    })
 }
 
 fn boot(input: &mut Reader<'_>) -> Result<BootNanos, WireError> {

@@ -1,22 +1,18 @@
 //! Open connections: how many, which of them are idle, and which go first.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
 
-use tokio::task::{AbortHandle, Id, JoinSet};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::task::Id;
 
+use crate::open::{Change, Open};
 use crate::places::{Place, Places};
 use crate::seat::{BUSY, Clock, Doing, PARTIAL, Seat};
 
 /// Most connections. An idle one costs 10 to 14 KiB, most of it buffers, as measured: 280 MiB at the bound.
 const CONNECTIONS_MAX: usize = 20_000;
-/// How often idle connections are looked at: it is how much too long they may be kept.
-const TICK: Duration = Duration::from_secs(1);
-/// Ticks that a connection may be idle: a minute, as most servers have it. Also all the time that a request's head
+/// Seconds that a connection may be idle: a minute, as most servers have it. Also all the time that a request's head
 /// may take to arrive, and an answer to be taken.
 const IDLE_TICKS_MAX: u32 = 60;
 /// One in so many idle connections goes when room is needed, so that a flood does not search them all each time.
@@ -33,32 +29,9 @@ pub enum Idle {
 
 /// The connections of one server.
 pub(crate) struct Connections {
-    tasks: JoinSet<()>,
-    open: HashMap<Id, Open>,
+    open: Open<Seat>,
     clock: Arc<Clock>,
-    ticks: Interval,
     idle: Idle,
-    max: usize,
-    places: Places,
-    refused: Refused,
-}
-
-/// Connections that were refused, so that a flood of them writes one line a second.
-#[derive(Default)]
-struct Refused {
-    /// Since the last line.
-    count: u64,
-    /// The tick of the last line; 0 before the first.
-    told_at: u32,
-    /// What the last line said of the reason.
-    why: String,
-    lines: u64,
-}
-
-struct Open {
-    seat: Arc<Seat>,
-    task: AbortHandle,
-    _place: Place,
 }
 
 impl Connections {
@@ -67,107 +40,47 @@ impl Connections {
     }
 
     fn with_max(idle: Idle, max: usize, places: Places) -> Self {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Zero means busy.
         let clock = Clock {
             tick: AtomicU32::new(1),
             is_draining: AtomicBool::new(false),
         };
         Self {
-            tasks: JoinSet::new(),
-            open: HashMap::new(),
+            open: Open::new(max, places),
             clock: Arc::new(clock),
-            ticks,
             idle,
-            max,
-            places,
-            refused: Refused::default(),
         }
     }
 
     /// A seat for a new connection, and its place among all of the process. `None` if all are taken and busy.
     pub(crate) fn seat(&mut self) -> Option<(Arc<Seat>, Place)> {
-        let mut place = self.places.take();
-        if place.is_none() || self.max <= self.open.len() {
-            self.make_room();
-            place = place.or_else(|| self.places.take());
-        }
-        let place = place.filter(|_| self.open.len() < self.max)?;
+        let place = self.open.place(make_room)?;
         Some((Arc::new(Seat::new(Arc::clone(&self.clock))), place))
     }
 
     /// Says that a connection was refused, in one line a second for all of them.
     pub(crate) fn tell_refused(&mut self, why: &str) {
-        let now = self.clock.tick.load(Relaxed);
-        self.refused.count += 1;
-        if self.refused.told_at != now {
-            self.refused.why = why.to_owned();
-            self.tell(now);
-        }
-    }
-
-    fn tell(&mut self, now: u32) {
-        tracing::warn!(
-            refused = self.refused.count,
-            connections = self.open.len(),
-            why = self.refused.why,
-            "refused connections"
-        );
-        self.refused.count = 0;
-        self.refused.told_at = now;
-        self.refused.lines += 1;
+        self.open.tell_refused(why);
     }
 
     /// Runs a connection on its seat.
     pub(crate) fn spawn(
         &mut self,
-        (seat, place): (Arc<Seat>, Place),
+        seated: (Arc<Seat>, Place),
         connection: impl Future<Output = ()> + Send + 'static,
     ) {
-        let task = self.tasks.spawn(connection);
-        let id = task.id();
-        let open = Open {
-            seat,
-            task,
-            _place: place,
-        };
-        self.open.insert(id, open);
+        self.open.spawn(seated, connection);
     }
 
     /// Closes those that have been idle for longest.
     pub(crate) fn make_room(&mut self) {
-        let open = self.open.iter();
-        let states = open.map(|(id, open)| (*id, open.seat.state()));
-        let mut idle: Vec<_> = states
-            .filter_map(|(id, state)| match Doing::of(state) {
-                Doing::Idle(since) | Doing::Partial(since) => Some((since, id, state)),
-                Doing::Unread(_) | Doing::Work => None,
-            })
-            .collect();
-        if idle.is_empty() {
-            return;
-        }
-        let evicted = idle.len().div_ceil(EVICTED_FRACTION);
-        idle.select_nth_unstable_by_key(evicted - 1, |(since, ..)| *since);
-        for &(_, id, state) in &idle[..evicted] {
-            self.close(id, state);
-        }
-        tracing::debug!(
-            evicted,
-            connections = self.open.len(),
-            "closed idle connections to make room"
-        );
+        make_room(&mut self.open);
     }
 
     /// Waits until something happens, and takes account of it.
     pub(crate) async fn changed(&mut self) {
-        tokio::select! {
-            Some(ended) = self.tasks.join_next_with_id() => {
-                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-                self.open.remove(&id);
-            }
-            _ = self.ticks.tick() => self.tick(),
+        if self.open.changed().await == Change::Second {
+            self.tick();
         }
     }
 
@@ -179,9 +92,6 @@ impl Connections {
             .wrapping_add(1)
             .clamp(BUSY + 1, PARTIAL - 1);
         self.clock.tick.store(tick, Relaxed);
-        if 0 < self.refused.count {
-            self.tell(tick);
-        }
         let is_kept = self.idle == Idle::Stays;
         self.close_if(|doing| match doing {
             Doing::Idle(_) if is_kept => false,
@@ -204,32 +114,47 @@ impl Connections {
 
     /// Waits until nobody is left.
     pub(crate) async fn closed(&mut self) {
-        while !self.tasks.is_empty() {
+        while !self.open.is_empty() {
             self.changed().await;
         }
     }
 
     fn close_if(&mut self, is_over: impl Fn(Doing) -> bool) {
-        let open = self.open.iter();
-        let states = open.map(|(id, open)| (*id, open.seat.state()));
+        let states = self.open.seats().map(|(id, seat)| (id, seat.state()));
         let over: Vec<_> = states
             .filter(|&(_, state)| is_over(Doing::of(state)))
             .collect();
         for (id, state) in over {
-            self.close(id, state);
+            close(&mut self.open, id, state);
         }
     }
+}
 
-    /// Drops a connection that was seen in `state`, unless something has happened on it since.
-    fn close(&mut self, id: Id, state: u32) {
-        let open = self.open.get(&id);
-        if open.is_some_and(|open| open.seat.cut(state))
-            && let Some(open) = self.open.remove(&id)
-        {
-            // Nothing is lost: no request has begun, or nobody has taken its answer for a minute.
-            open.task.abort();
-        }
+/// Closes those of `open` that have been idle for longest.
+fn make_room(open: &mut Open<Seat>) {
+    let states = open.seats().map(|(id, seat)| (id, seat.state()));
+    let mut idle: Vec<_> = states
+        .filter_map(|(id, state)| match Doing::of(state) {
+            Doing::Idle(since) | Doing::Partial(since) => Some((since, id, state)),
+            Doing::Unread(_) | Doing::Work => None,
+        })
+        .collect();
+    if idle.is_empty() {
+        return;
     }
+    let evicted = idle.len().div_ceil(EVICTED_FRACTION);
+    idle.select_nth_unstable_by_key(evicted - 1, |(since, ..)| *since);
+    for &(_, id, state) in &idle[..evicted] {
+        close(open, id, state);
+    }
+    let connections = open.len();
+    tracing::debug!(evicted, connections, "closed idle connections to make room");
+}
+
+/// Drops a connection that was seen in `state`, unless something has happened on it since. Nothing is lost: no request has
+/// begun, or nobody has taken its answer for a minute.
+fn close(open: &mut Open<Seat>, id: Id, state: u32) {
+    open.drop_if([id], |seat| seat.cut(state));
 }
 
 #[cfg(test)]
@@ -262,32 +187,13 @@ mod tests {
 
         fill(&mut connections, 1);
         let left = |seat: &Arc<Seat>| {
-            connections
-                .open
-                .values()
-                .any(|open| Arc::ptr_eq(&open.seat, seat))
+            let mut seats = connections.open.seats();
+            seats.any(|(_, open)| Arc::ptr_eq(open, seat))
         };
         assert_eq!(
             [left(&seats[0]), left(&seats[1]), left(&seats[2])],
             [true, true, false]
         );
-    }
-
-    /// Each listener had all that the process may open, and accepting failed when they had it together.
-    #[tokio::test]
-    async fn listeners_share_what_the_process_may_open() {
-        let places = Places::new(2);
-        let new = || Connections::with_max(Idle::Stays, 2, places.clone());
-        let (mut one, mut other) = (new(), new());
-        let seats = fill(&mut one, 1);
-        fill(&mut other, 1);
-        assert!(seats[0].begin_request());
-        // Its own idle one makes room, and no other's.
-        fill(&mut other, 1);
-        assert_eq!((one.open.len(), other.open.len()), (1, 1));
-        assert!(one.seat().is_none());
-        drop(other);
-        assert!(one.seat().is_some());
     }
 
     #[tokio::test]
@@ -310,10 +216,10 @@ mod tests {
     async fn what_begins_while_a_connection_is_looked_at_is_answered() {
         let mut connections = with_max(Idle::EndsAfterAMinute, 1);
         let seat = fill(&mut connections, 1).remove(0);
-        let (&id, _) = connections.open.iter().next().unwrap();
+        let (id, _) = connections.open.seats().next().unwrap();
         let seen = seat.state();
         assert!(seat.begin_request());
-        connections.close(id, seen);
+        close(&mut connections.open, id, seen);
         assert_eq!(connections.open.len(), 1);
 
         assert!(!seat.end_request().is_last());
@@ -344,22 +250,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refusals_are_told_once_a_second() {
-        let mut connections = with_max(Idle::EndsAfterAMinute, 1);
-        for second in 1..=3 {
-            for _ in 0..1_000 {
-                connections.tell_refused("test");
-            }
-            connections.tick();
-            // One with the first of them, and one for what came since with each tick.
-            assert_eq!(connections.refused.lines, second + 1);
-            assert_eq!(connections.refused.count, 0);
-        }
-        connections.tick();
-        assert_eq!(connections.refused.lines, 4);
-    }
-
-    #[tokio::test]
     async fn a_minute_of_silence_ends_a_connection() {
         let mut connections = with_max(Idle::EndsAfterAMinute, 1);
         fill(&mut connections, 1);
@@ -387,8 +277,8 @@ mod tests {
         assert!(
             connections
                 .open
-                .values()
-                .all(|open| Arc::ptr_eq(&open.seat, &seats[0]))
+                .seats()
+                .all(|(_, seat)| Arc::ptr_eq(seat, &seats[0]))
         );
         assert_eq!(connections.open.len(), 1);
     }

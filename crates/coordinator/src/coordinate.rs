@@ -54,6 +54,25 @@ pub trait Coordinator: Send + Sync + 'static {
         cost: Cost,
     ) -> impl Future<Output = Result<Answer, NoDecision>> + Send;
 
+    /// As [`hit`](Self::hit) or [`refund`](Self::refund), under an id that its client gave it: asked again, of this node or
+    /// another, it counts once, as long as the id is remembered. What is asked again is the same in all: limit, key, cost.
+    ///
+    /// Only of a strategy that [remembers ids](crate::Strategy::remembers_ids). The default decides nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for those.
+    fn once(
+        &self,
+        asked: Once<'_>,
+        id: &str,
+    ) -> impl Future<Output = Result<Answer, NoDecision>> + Send {
+        let _cannot = (asked, id);
+        std::future::ready(Err(NoDecision::Unavailable {
+            retry_after: Nanos::from_secs(1),
+        }))
+    }
+
     /// Makes the key full. Repeating it changes nothing.
     ///
     /// # Errors
@@ -64,6 +83,15 @@ pub trait Coordinator: Send + Sync + 'static {
         policy: &Policy,
         key: &str,
     ) -> impl Future<Output = Result<(), NoDecision>> + Send;
+}
+
+/// What a client may ask again under its id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Once<'a> {
+    /// Decide it, and count it if it passes.
+    Hit(Hit<'a>),
+    /// Give its cost back.
+    Refund(Hit<'a>),
 }
 
 /// A decision, and whether anybody really made it.

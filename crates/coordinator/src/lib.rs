@@ -14,7 +14,7 @@ mod status;
 mod strategy;
 mod tally;
 
-pub use coordinate::{Answer, Coordinator, NoDecision};
+pub use coordinate::{Answer, Coordinator, NoDecision, Once};
 pub use fail_mode::FailMode;
 pub use policy::{Hit, Policy};
 pub use status::{

@@ -33,6 +33,18 @@ impl Strategy {
         }
     }
 
+    /// Whether it remembers the ids that clients give their hits, so that one that is asked again counts once.
+    ///
+    /// The others would need what they do not have: `local` another node's word before it counts, `redis` and `raft` an
+    /// entry beside each count, in the script and in the log.
+    #[must_use]
+    pub const fn remembers_ids(self) -> bool {
+        match self {
+            Self::Owner => true,
+            Self::Local | Self::Redis | Self::Raft => false,
+        }
+    }
+
     /// Whether it can count by `algorithm`.
     ///
     /// Each strategy does every algorithm of this version. One that a strategy cannot do is refused when the file is

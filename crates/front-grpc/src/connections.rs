@@ -1,22 +1,16 @@
 //! Open connections: how many, which of them are idle, and which go first.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
 
-use ::connections::{Place, Places};
+use ::connections::{Change, Open, Place, Places};
 use tokio::sync::Notify;
-use tokio::task::{AbortHandle, Id, JoinSet};
-use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Most connections. A proxy has one or a few, and many requests on each; an idle one costs some 20 KiB, so 100 MiB at the
 /// bound.
 const CONNECTIONS_MAX: usize = 5_120;
-/// How often idle connections are looked at: it is how much too long they may be kept.
-const TICK: Duration = Duration::from_secs(1);
-/// Ticks without a request that begins or is answered, after which a connection is asked to end. Requests lose nothing by it:
+/// Ticks, of a second, without a request that begins or is answered, after which a connection is asked to end. Requests lose nothing by it:
 /// the client is told which of them were not taken, and connects anew.
 const IDLE_TICKS_MAX: u32 = 60;
 /// Ticks after that, at which it is cut: longer than any decision takes.
@@ -24,20 +18,8 @@ const LEAVING_TICKS_MAX: u32 = 10;
 
 /// The connections of one server.
 pub(crate) struct Connections {
-    tasks: JoinSet<()>,
-    open: HashMap<Id, Open>,
+    open: Open<Seat>,
     tick: Arc<AtomicU32>,
-    ticks: Interval,
-    max: usize,
-    places: Places,
-    /// Connections that were refused since the last line in the log, so that a flood of them writes one line a second.
-    refused: u64,
-}
-
-struct Open {
-    seat: Arc<Seat>,
-    task: AbortHandle,
-    _place: Place,
 }
 
 /// What one connection is doing.
@@ -113,36 +95,21 @@ impl Connections {
     }
 
     fn with_max(max: usize, places: Places) -> Self {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            tasks: JoinSet::new(),
-            open: HashMap::new(),
+            open: Open::new(max, places),
             tick: Arc::default(),
-            ticks,
-            max,
-            places,
-            refused: 0,
         }
     }
 
     /// Says that a connection was refused, in one line a second for all of them.
     pub(crate) fn tell_refused(&mut self, why: &str) {
-        if self.refused == 0 {
-            tracing::warn!(connections = self.open.len(), why, "refused a connection");
-        }
-        self.refused += 1;
+        self.open.tell_refused(why);
     }
 
     /// A seat for a new connection, and its place among all of the process. The one that has been idle for longest makes room
     /// for it; `None` if all are busy.
     pub(crate) fn seat(&mut self) -> Option<(Arc<Seat>, Place)> {
-        let mut place = self.places.take();
-        if place.is_none() || self.max <= self.open.len() {
-            self.make_room();
-            place = place.or_else(|| self.places.take());
-        }
-        let place = place.filter(|_| self.open.len() < self.max)?;
+        let place = self.open.place(make_room)?;
         let seat = Arc::new(Seat {
             tick: Arc::clone(&self.tick),
             active: AtomicU32::new(self.tick.load(Relaxed)),
@@ -156,37 +123,21 @@ impl Connections {
     /// Runs a connection on its seat.
     pub(crate) fn spawn(
         &mut self,
-        (seat, place): (Arc<Seat>, Place),
+        seated: (Arc<Seat>, Place),
         connection: impl Future<Output = ()> + Send + 'static,
     ) {
-        let task = self.tasks.spawn(connection);
-        let id = task.id();
-        let open = Open {
-            seat,
-            task,
-            _place: place,
-        };
-        self.open.insert(id, open);
+        self.open.spawn(seated, connection);
     }
 
     /// Closes the connection that has been idle for longest.
     pub(crate) fn make_room(&mut self) {
-        let open = self.open.iter();
-        let idle = open.filter(|(_, open)| open.seat.is_idle());
-        let oldest = idle.min_by_key(|(_, open)| open.seat.active.load(Relaxed));
-        if let Some((&id, _)) = oldest {
-            self.cut_idle(id);
-        }
+        make_room(&mut self.open);
     }
 
     /// Waits until something happens, and takes account of it.
     pub(crate) async fn changed(&mut self) {
-        tokio::select! {
-            Some(ended) = self.tasks.join_next_with_id() => {
-                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-                self.open.remove(&id);
-            }
-            _ = self.ticks.tick() => self.tick(),
+        if self.open.changed().await == Change::Second {
+            self.tick();
         }
     }
 
@@ -194,59 +145,44 @@ impl Connections {
     /// that does not come to its end; an answer that goes on says so itself.
     fn tick(&mut self) {
         let now = self.tick.fetch_add(1, Relaxed).wrapping_add(1);
-        if 1 < self.refused {
-            tracing::warn!(refused = self.refused, "refused connections");
-        }
-        self.refused = 0;
         let mut over = Vec::new();
-        for (id, open) in &self.open {
-            match now.wrapping_sub(open.seat.active.load(Relaxed)) {
+        for (id, seat) in self.open.seats() {
+            match now.wrapping_sub(seat.active.load(Relaxed)) {
                 ..=IDLE_TICKS_MAX => {}
-                ticks if ticks <= IDLE_TICKS_MAX + LEAVING_TICKS_MAX => open.seat.tell_to_leave(),
-                _ => over.push(*id),
+                ticks if ticks <= IDLE_TICKS_MAX + LEAVING_TICKS_MAX => seat.tell_to_leave(),
+                _ => over.push(id),
             }
         }
-        for id in over {
-            self.cut(id);
-        }
+        self.open.drop_if(over, |_| true);
     }
 
     /// Lets nobody ask any more.
     pub(crate) fn begin_drain(&mut self) {
-        for open in self.open.values() {
-            open.seat.tell_to_leave();
+        for (_, seat) in self.open.seats() {
+            seat.tell_to_leave();
         }
     }
 
     /// Cuts all that wait for nothing, or have said nothing.
     pub(crate) fn cut_all_idle(&mut self) {
-        let open: Vec<_> = self.open.keys().copied().collect();
-        for id in open {
-            self.cut_idle(id);
-        }
+        let open: Vec<_> = self.open.seats().map(|(id, _)| id).collect();
+        self.open.drop_if(open, Seat::cut_if_idle);
     }
 
     /// Waits until nobody is left.
     pub(crate) async fn closed(&mut self) {
-        while !self.tasks.is_empty() {
+        while !self.open.is_empty() {
             self.changed().await;
         }
     }
+}
 
-    fn cut_idle(&mut self, id: Id) {
-        if self
-            .open
-            .get(&id)
-            .is_some_and(|open| open.seat.cut_if_idle())
-        {
-            self.cut(id);
-        }
-    }
-
-    fn cut(&mut self, id: Id) {
-        if let Some(open) = self.open.remove(&id) {
-            open.task.abort();
-        }
+/// Closes the connection that has been idle for longest.
+fn make_room(open: &mut Open<Seat>) {
+    let idle = open.seats().filter(|(_, seat)| seat.is_idle());
+    let oldest = idle.min_by_key(|(_, seat)| seat.active.load(Relaxed));
+    if let Some((id, _)) = oldest {
+        open.drop_if([id], Seat::cut_if_idle);
     }
 }
 
@@ -269,8 +205,8 @@ mod tests {
     }
 
     fn is_open(connections: &Connections, seat: &Arc<Seat>) -> bool {
-        let mut open = connections.open.values();
-        open.any(|open| Arc::ptr_eq(&open.seat, seat))
+        let mut open = connections.open.seats();
+        open.any(|(_, open)| Arc::ptr_eq(open, seat))
     }
 
     #[tokio::test]

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use bytes::{BufMut as _, BytesMut};
 use coordinator::Answer;
-use limiter::{ENCODED, Key, Limiter, Node, Refusal, Rule, Selected, decode};
+use limiter::{ENCODED, HitName, Key, Limiter, Node, Refusal, Rule, Selected, decode};
 use quota::{Cost, Verdict};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
@@ -127,6 +127,21 @@ struct Asked<'a> {
     cost: Cost,
 }
 
+/// The header by which a client names a hit that it may ask again.
+const HIT_ID: &str = "Weir-Hit-Id";
+
+/// What the client calls its hit, if it does.
+fn hit_name(headers: &HeaderMap) -> Result<Option<HitName<'_>>, Refusal> {
+    let mut names = headers.get_all(HIT_ID).iter();
+    let name = names
+        .next()
+        .map(|name| HitName::new(name.as_bytes(), HIT_ID));
+    match names.next() {
+        Some(_) => Err(Refusal::invalid("a hit has one name; nothing was counted").at(HIT_ID)),
+        None => name.transpose(),
+    }
+}
+
 fn read_check<'a, N: Node>(limiter: &Limiter<N>, body: &'a [u8]) -> Result<Asked<'a>, Refusal> {
     let check: Check<'a> =
         serde_json::from_slice(body).map_err(|error| explain(body, &CHECK, &error))?;
@@ -159,8 +174,12 @@ pub(crate) async fn check<N: Node>(
         key,
         cost,
     } = read_check(&caller.limiter, &body)?;
-    let answer = caller.limiter.check(&selected, &key, cost).await?;
-    decided::respond(&selected, cost, &answer, caller.limiter.day())
+    let limiter = &caller.limiter;
+    let answer = match hit_name(&parts.headers)? {
+        Some(name) => limiter.check_once(&selected, &key, cost, &name).await?,
+        None => limiter.check(&selected, &key, cost).await?,
+    };
+    decided::respond(&selected, cost, &answer, limiter.day())
 }
 
 /// `POST /v1/refund`
@@ -176,7 +195,11 @@ pub(crate) async fn refund<N: Node>(
         key,
         cost,
     } = read_check(&caller.limiter, &body)?;
-    let answer = caller.limiter.refund(&selected, &key, cost).await?;
+    let limiter = &caller.limiter;
+    let answer = match hit_name(&parts.headers)? {
+        Some(name) => limiter.refund_once(&selected, &key, cost, &name).await?,
+        None => limiter.refund(&selected, &key, cost).await?,
+    };
     // The state after: told like that of a peek.
     decided::respond(&selected, Cost::PEEK, &answer, None)
 }
@@ -188,6 +211,12 @@ pub(crate) async fn batch<N: Node>(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    if let Some(name) = hit_name(&parts.headers)? {
+        let detail =
+            "a batch has no name of a hit: each of its hits is one by itself; none was counted";
+        let refusal = Refusal::invalid(detail).at(HIT_ID);
+        return Err(refusal.with_given(name.as_str()).into());
+    }
     let body = read_json(&app.bodies, &parts.headers, body, BATCH_BODY_MAX).await?;
     let batch: Batch<'_> =
         serde_json::from_slice(&body).map_err(|error| explain(&body, &BATCH, &error))?;

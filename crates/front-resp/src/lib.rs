@@ -81,6 +81,3 @@ mod session;
 
 pub use decode::{ARGUMENTS_MAX, Arguments, BULK_MAX, COMMAND_MAX, Decoder, ProtocolError};
 pub use serve::{RespConfig, serve};
-
-#[cfg(test)]
-mod fake_node;

@@ -28,6 +28,7 @@ mod client;
 mod cookies;
 mod front;
 mod headers;
+mod hit_name;
 mod identity;
 mod key;
 mod limiter;
@@ -49,6 +50,7 @@ pub use front::Front;
 pub use headers::{
     RateHeaders, Standing, add_standing, period_now, write_retry_after, write_standings,
 };
+pub use hit_name::HitName;
 pub use identity::{Clues, Identifier, Identity, Who};
 pub use key::Key;
 pub use limiter::{Limiter, NAMESPACE, Visit};

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use coordinator::{Answer, Hit, NoDecision, Policy};
+use coordinator::{Answer, Hit, NoDecision, Once, Policy};
 use quota::{Cost, Verdict};
 
 use crate::meter::Meters;
 use crate::rule::Rules;
 use crate::run_time::Made;
 use crate::service::{Tenancy, Tenants};
-use crate::{BrowserId, Front, Key, Node, Refusal, Rule, Selected, Who};
+use crate::{BrowserId, Front, HitName, Key, Node, Refusal, Rule, Selected, Who};
 
 /// The namespace of every limit of this version, in which there is one tenant.
 pub const NAMESPACE: &str = "default";
@@ -295,11 +295,48 @@ impl<N: Node> Limiter<N> {
     ) -> Result<Answer, Refusal> {
         selected.check_cost(cost)?;
         let answer = self.hit(selected, key, cost).await?;
-        match answer.decision.verdict {
-            // By an owner that knows another burst: this node's file is not the same.
-            Verdict::NeverConforms => Err(Refusal::never_conforms(selected.policy(), cost)),
-            Verdict::Allow | Verdict::Deny { .. } => Ok(answer),
+        conforming(selected, cost, answer)
+    }
+
+    /// As [`check`](Self::check), of a hit that its client may ask again by this name, also another node: it counts once. A
+    /// peek counts nothing, whatever it is called.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check); and [`Kind::InvalidRequest`](crate::Kind::InvalidRequest) for a limit whose strategy would
+    /// count it again.
+    pub async fn check_once(
+        &self,
+        selected: &Selected,
+        key: &Key<'_>,
+        cost: Cost,
+        name: &HitName<'_>,
+    ) -> Result<Answer, Refusal> {
+        if cost == Cost::PEEK {
+            return self.check(selected, key, cost).await;
         }
+        name.check(selected.policy())?;
+        selected.check_cost(cost)?;
+        let answer = match self.tenancy() {
+            Some(tenancy) => {
+                self.metered_once(tenancy, selected, key, cost, name)
+                    .await?
+            }
+            None => self.decide_once(selected, key, cost, name).await?,
+        };
+        conforming(selected, cost, answer)
+    }
+
+    pub(crate) async fn decide_once(
+        &self,
+        selected: &Selected,
+        key: &Key<'_>,
+        cost: Cost,
+        name: &HitName<'_>,
+    ) -> Result<Answer, Refusal> {
+        let hit = Once::Hit(selected.hit(key, cost));
+        let told = self.shared.node.once(hit, name.as_str()).await;
+        self.told(selected.policy(), told)
     }
 
     /// Decides many hits, each for itself: those of one counter in their order. The answers come in the order of the
@@ -347,6 +384,27 @@ impl<N: Node> Limiter<N> {
         let node = &self.shared.node;
         let told = node.refund(selected.policy(), key.as_str(), cost).await;
         told.map_err(|error| self.refused(&selected.policy().name, error))
+    }
+
+    /// As [`refund`](Self::refund), of one that its client may ask again by this name, also another node: its units are given
+    /// back once.
+    ///
+    /// # Errors
+    ///
+    /// As [`refund`](Self::refund); and [`Kind::InvalidRequest`](crate::Kind::InvalidRequest) for a limit whose strategy
+    /// would give them back again.
+    pub async fn refund_once(
+        &self,
+        selected: &Selected,
+        key: &Key<'_>,
+        cost: Cost,
+        name: &HitName<'_>,
+    ) -> Result<Answer, Refusal> {
+        let policy = selected.policy();
+        name.check(policy)?;
+        let refund = Once::Refund(selected.hit(key, cost));
+        let told = self.shared.node.once(refund, name.as_str()).await;
+        told.map_err(|error| self.refused(&policy.name, error))
     }
 
     /// Makes the key full. Repeating it changes nothing.
@@ -406,5 +464,14 @@ impl<N: Node> Limiter<N> {
     fn refused(&self, limit: &str, error: NoDecision) -> Refusal {
         tracing::debug!(front = self.front.name(), limit, %error, "no decision");
         error.into()
+    }
+}
+
+/// What an owner may say of a hit whose cost conforms here.
+fn conforming(selected: &Selected, cost: Cost, answer: Answer) -> Result<Answer, Refusal> {
+    match answer.decision.verdict {
+        // By an owner that knows another burst: this node's file is not the same.
+        Verdict::NeverConforms => Err(Refusal::never_conforms(selected.policy(), cost)),
+        Verdict::Allow | Verdict::Deny { .. } => Ok(answer),
     }
 }

@@ -13,7 +13,7 @@ const BACKLOG: i32 = 4_096;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Nothing was started.
-    #[error("{address} is in use by another program; choose another with --{what}")]
+    #[error("{address}, where {what} is to be served, is in use by another program")]
     InUse {
         /// The address.
         address: SocketAddr,
@@ -21,7 +21,7 @@ pub enum ListenError {
         what: &'static str,
     },
     /// Nothing was started.
-    #[error("listening on {address}, from --{what}")]
+    #[error("listening on {address} for {what}")]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -100,7 +100,7 @@ mod tests {
     fn a_port_in_use_is_told_in_one_line() {
         let (_holder, taken) = Listen::At(address("127.0.0.1:0")).open("http").unwrap();
         let error = Listen::At(taken).open("http").unwrap_err();
-        let expected = format!("{taken} is in use by another program; choose another with --http");
+        let expected = format!("{taken}, where http is to be served, is in use by another program");
         assert_eq!(error.to_string(), expected);
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use catalogue::{Changed, Content, Kind, NotChanged};
 use cluster::node::Cluster;
 use coordinator::{
-    Answer, ClusterStatus, Coordinator, Forgotten, Hit, Member, MemberStatus, NoDecision,
+    Answer, ClusterStatus, Coordinator, Forgotten, Hit, Member, MemberStatus, NoDecision, Once,
     Ownership, Policy, Readiness, Strategy,
 };
 use limiter::NotReloaded;
@@ -185,6 +185,14 @@ impl Coordinator for Served {
     async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
         let strategies = self.strategies().ok_or(JOINING)?;
         strategies.refund(policy, key, cost).await
+    }
+
+    async fn once(&self, asked: Once<'_>, id: &str) -> Result<Answer, NoDecision> {
+        match (self.strategies(), asked) {
+            (Some(strategies), asked) => strategies.once(asked, id).await,
+            (None, Once::Hit(hit)) => joining(hit.policy, hit.cost),
+            (None, Once::Refund(_)) => Err(JOINING),
+        }
     }
 
     async fn reset(&self, policy: &Policy, key: &str) -> Result<(), NoDecision> {

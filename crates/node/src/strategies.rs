@@ -7,7 +7,7 @@ mod start;
 use std::sync::{Arc, OnceLock};
 
 use cluster::node::{Cluster, LocalCoordinator};
-use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Policy, Strategy};
+use coordinator::{Answer, Coordinator, FailMode, Hit, NoDecision, Once, Policy, Strategy};
 use coordinator_raft::RaftCoordinator;
 use coordinator_redis::RedisCoordinator;
 use quota::{Cost, Nanos};
@@ -154,6 +154,12 @@ impl Coordinator for Strategies {
     async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
         self.start_by_hit(policy.strategy).await;
         dispatch!(self, policy.strategy, by => by.refund(policy, key, cost).await, Err(NOT_STARTED))
+    }
+
+    async fn once(&self, asked: Once<'_>, id: &str) -> Result<Answer, NoDecision> {
+        let (Once::Hit(hit) | Once::Refund(hit)) = asked;
+        self.start_by_hit(hit.policy.strategy).await;
+        dispatch!(self, hit.policy.strategy, by => by.once(asked, id).await, Err(NOT_STARTED))
     }
 
     async fn reset(&self, policy: &Policy, key: &str) -> Result<(), NoDecision> {

@@ -10,7 +10,8 @@
 //!
 //! A hit whose shard this node owns, and whose answer waits for nobody, is tried once without a name
 //! ([`Subject::may_go_unnamed`]): it is answered then and there. Whatever comes to more gets a [`HitId`](shard::HitId)
-//! and a deadline and becomes a [`Request`]. Under its id it may be asked again, of any owner, and counts once.
+//! and a deadline and becomes a [`Request`]. Under its id it may be asked again, of any owner, and counts once. A client may
+//! give the id itself, and ask again any node.
 //!
 //! This crate knows no socket, no clock and no other request. Read [`Request`] first.
 

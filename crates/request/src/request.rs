@@ -102,6 +102,8 @@ enum Trace {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
+    /// Who carries it: not always who named it.
+    me: ReplicaId,
     subject: Subject,
     id: HitId,
     deadline: BootNanos,
@@ -117,10 +119,11 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request that is given up at `deadline`, under an id that its origin gives to no other.
+    /// A request that `me` carries and gives up at `deadline`, under an id that whoever named it gives to no other.
     #[must_use]
-    pub fn new(subject: Subject, id: HitId, deadline: BootNanos) -> Self {
+    pub fn new(me: ReplicaId, subject: Subject, id: HitId, deadline: BootNanos) -> Self {
         Self {
+            me,
             subject,
             id,
             deadline,
@@ -187,7 +190,7 @@ impl Request {
             Said::Decided(decision) => self.decided = Some(decision),
             Said::Elsewhere(owner) => {
                 // When it is said to be this node, which was not so a moment ago, news is under way.
-                self.hint = owner.filter(|&owner| owner != self.id.origin);
+                self.hint = owner.filter(|&owner| owner != self.me);
                 self.must_rest = self.hint.is_none();
             }
             Said::Busy => self.must_rest = true,

@@ -88,7 +88,7 @@ fn request(operation: Operation) -> Request {
         sequence: 1,
     };
     let deadline = BootNanos::new(1) + request::DEADLINE;
-    Request::new(subject(operation, FailMode::Deny), id, deadline)
+    Request::new(ME, subject(operation, FailMode::Deny), id, deadline)
 }
 
 fn hit() -> Request {
@@ -334,7 +334,7 @@ fn the_fail_mode_answers_for_hits_alone() {
         (Operation::Reset, false),
     ] {
         let subject = subject(operation, FailMode::Allow);
-        let mut request = Request::new(subject, id, world.now);
+        let mut request = Request::new(ME, subject, id, world.now);
         match next(&mut request, &world) {
             Next::Tell(Ok(answer)) => assert!(passes && answer.by_fail_mode),
             Next::Tell(Err(_)) => assert!(!passes, "{operation:?}"),

@@ -1,17 +1,45 @@
-//! The ids of forwarded hits that were admitted, remembered as long as their origin may retry.
+//! The ids of admitted hits, remembered as long as whoever gave them may ask again.
+
+mod by_client;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use delta_crdt::ReplicaId;
 use quota::{BootNanos, Nanos};
 
-/// Names one hit of one origin. A retry carries the same id.
+use self::by_client::ClientHits;
+
+/// Names one hit. Asked again, it has the same id.
+///
+/// A node that forwards a hit names it by its incarnation and the number of the hit. A client names it as it likes, and the
+/// id is a hash of that: [`HitId::of_client`]. The two never meet: no node ever counts to 2^63.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct HitId {
-    /// The incarnation of the node that forwards.
+    /// The incarnation of the node that forwards; of a client's id, 32 bits of the hash.
     pub origin: ReplicaId,
-    /// Counts that node's forwarded hits.
+    /// Counts that node's forwarded hits. From 2^63 on: 63 bits of the hash.
     pub sequence: u64,
+}
+
+/// The bit of a sequence that is set in the ids of clients.
+const OF_CLIENT: u64 = 1 << 63;
+
+impl HitId {
+    /// The id of a hit that its client named. `hash` is one of 128 bits over that name, the key and what is asked, of which
+    /// 95 are used: of a million ids that are remembered at once, two are the same once in 10^17 times.
+    #[must_use]
+    pub const fn of_client(hash: u128) -> Self {
+        Self {
+            origin: ReplicaId((hash >> 64) as u32),
+            sequence: hash as u64 | OF_CLIENT,
+        }
+    }
+
+    /// Whether its client named the hit.
+    #[must_use]
+    pub const fn is_of_client(self) -> bool {
+        OF_CLIENT <= self.sequence
+    }
 }
 
 /// Most ids remembered by one shard; the oldest go first. 65 536 ids are 512 KiB, 1 MiB while their rooms grow, and eight
@@ -21,15 +49,17 @@ const REMEMBERED_MAX: usize = 65_536;
 /// Between two notes of how far an origin had come. What is remembered for 8 s is so for up to 8.25 s, by 33 notes.
 const NOTE_EVERY: Nanos = Nanos::from_millis(250);
 
-/// The ids of admitted hits, for each origin in the order of their sequences.
+/// The ids of admitted hits: those of nodes for each origin in the order of their sequences, those of clients by age.
 ///
-/// An origin numbers its hits when they are asked and retries each for a few seconds at the most. So whatever is numbered
+/// A node numbers its hits when they are asked and retries each for a few seconds at the most. So whatever is numbered
 /// below a hit that was admitted long ago is not retried any more, whenever it was admitted itself: ages are noted every
 /// now and then for all of an origin, not for each id.
 #[derive(Default, Debug)]
 pub(crate) struct AdmittedHits {
     by_origin: BTreeMap<ReplicaId, Sequences>,
+    /// Of those.
     len: usize,
+    by_client: ClientHits,
 }
 
 #[derive(Default, Debug)]
@@ -43,6 +73,9 @@ struct Sequences {
 
 impl AdmittedHits {
     pub(crate) fn contains(&self, id: HitId) -> bool {
+        if id.is_of_client() {
+            return self.by_client.contains(id);
+        }
         let sequences = self.by_origin.get(&id.origin);
         sequences.is_some_and(|sequences| sequences.known.binary_search(&id.sequence).is_ok())
     }
@@ -50,6 +83,9 @@ impl AdmittedHits {
     /// Remembers `id` until `until`, or a little longer; earlier ids that are due, or too many, are forgotten. Whether it
     /// was new.
     pub(crate) fn insert(&mut self, now: BootNanos, until: BootNanos, id: HitId) -> bool {
+        if id.is_of_client() {
+            return self.by_client.insert(now, until, id);
+        }
         let sequences = self.by_origin.entry(id.origin).or_default();
         if !sequences.insert(id.sequence) {
             return false;
@@ -76,10 +112,16 @@ impl AdmittedHits {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = HitId> {
-        self.by_origin.iter().flat_map(|(&origin, sequences)| {
+        let of_nodes = self.by_origin.iter().flat_map(|(&origin, sequences)| {
             let known = sequences.known.iter();
             known.map(move |&sequence| HitId { origin, sequence })
-        })
+        });
+        of_nodes.chain(self.by_client.iter())
+    }
+
+    /// Forgets the ids of clients that are due. Clients may fall silent, and a shard with them.
+    pub(crate) fn forget_clients(&mut self, now: BootNanos) {
+        self.by_client.forget_due(now);
     }
 
     fn forget_due(&mut self, now: BootNanos) {
@@ -184,6 +226,21 @@ mod tests {
         }
         let known: Vec<_> = hits.iter().map(|id| id.sequence).collect();
         assert_eq!((known, hits.len), (vec![1, 2, 4, 9], 4));
+    }
+
+    /// Whoever guesses a node's incarnation and its next number cannot make a hit of it pass uncounted, or be forgotten early.
+    #[test]
+    fn ids_of_clients_never_meet_those_of_nodes() {
+        let mut hits = AdmittedHits::default();
+        let (of_node, hash) = (id(7, 1), (7 << 64) | 1);
+        let of_client = HitId::of_client(hash);
+        assert_eq!(of_client.origin, of_node.origin);
+        insert(&mut hits, 0, of_client);
+        assert!(hits.contains(of_client) && !hits.contains(of_node));
+        insert(&mut hits, 7_900, of_node);
+        insert(&mut hits, 8_300, id(7, 2));
+        hits.forget_clients(at(8_300));
+        assert_eq!(hits.iter().collect::<Vec<_>>(), [of_node, id(7, 2)]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum Fault {
     AsksOneHolder,
     /// A retried hit is counted again.
     RetryCountsTwice,
+    /// Replicas are not told which hits were admitted that their clients had named.
+    NamesStayWithTheOwner,
     /// A handoff sends no tail, and the old owner forgets at once.
     HandoffForgets,
     /// The common past is added again when the sides of a fork meet.

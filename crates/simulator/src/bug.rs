@@ -11,6 +11,8 @@ pub enum Bug {
     AsksOneHolder,
     /// A retried hit is counted again.
     RetryCountsTwice,
+    /// Replicas are not told which hits were admitted that their clients had named.
+    NamesStayWithTheOwner,
     /// A handoff sends no tail, and the old owner forgets at once.
     HandoffForgets,
     /// The common past is added again when the sides of a fork meet.
@@ -53,10 +55,11 @@ pub enum Bug {
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::IgnoresLease,
         Self::AsksOneHolder,
         Self::RetryCountsTwice,
+        Self::NamesStayWithTheOwner,
         Self::HandoffForgets,
         Self::CommonPastTwice,
         Self::ReusedReplicaId,
@@ -82,6 +85,7 @@ impl Bug {
     #[must_use]
     pub fn must_break(self) -> Option<&'static str> {
         match self {
+            Self::NamesStayWithTheOwner => Some("P1"),
             Self::MinorityForgets => Some("P5"),
             Self::EvictsAlone => Some("memory"),
             Self::OwesNobody => Some("one owner"),
@@ -106,6 +110,7 @@ impl Bug {
             Self::IgnoresLease => Some(Fault::IgnoresLease),
             Self::AsksOneHolder => Some(Fault::AsksOneHolder),
             Self::RetryCountsTwice => Some(Fault::RetryCountsTwice),
+            Self::NamesStayWithTheOwner => Some(Fault::NamesStayWithTheOwner),
             Self::HandoffForgets => Some(Fault::HandoffForgets),
             Self::CommonPastTwice => Some(Fault::CommonPastTwice),
             Self::VotesUnheard => Some(Fault::VotesUnheard),

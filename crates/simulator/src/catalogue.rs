@@ -272,14 +272,7 @@ impl World {
     }
 
     fn violate(&mut self, promise: &'static str, story: String) {
-        let known = self.report.violations.iter().any(|v| v.promise == promise);
-        if !known {
-            self.report.violations.push(Violation {
-                promise,
-                at: self.now,
-                story,
-            });
-        }
+        Violation::first_of(&mut self.report.violations, promise, self.now, story);
     }
 }
 

@@ -23,6 +23,11 @@ impl<E> Events<E> {
         self.planned.insert((at, self.sequence), event);
     }
 
+    /// When the next one is. `None`: nothing is planned.
+    pub(crate) fn next_at(&self) -> Option<SimTime> {
+        self.planned.keys().next().map(|&(at, _)| at)
+    }
+
     /// Takes the next one, and when it is. `None`: nothing is planned up to `end`.
     pub(crate) fn next_until(&mut self, end: SimTime) -> Option<(SimTime, E)> {
         let first = self.planned.first_entry()?;

@@ -15,6 +15,7 @@
 //! | an owner decides although its lease has run out | P1 | its count meets its successor's, and denies too much |
 //! | a takeover opens after the first promise | P1/P2, P2/P3 | an answered hit is forgotten |
 //! | a retried hit is counted again | P1 | a hit is denied although there is room |
+//! | replicas are not told of hits that their clients had named | P1 | the next owner counts one again that is asked again |
 //! | a handoff sends no tail | P1/P2, P2/P3 | answered hits are forgotten |
 //! | the common past of a fork is added again | P1 | a hit is denied although there is room |
 //! | a restarted node reuses its replica id | convergence, P4 | its old terms and dots are taken for new |

@@ -60,6 +60,15 @@ pub struct Violation {
     pub story: String,
 }
 
+impl Violation {
+    /// Adds one to those of a run, which has one of each promise.
+    pub(crate) fn first_of(run: &mut Vec<Self>, promise: &'static str, at: SimTime, story: String) {
+        if run.iter().all(|known| known.promise != promise) {
+            run.push(Self { promise, at, story });
+        }
+    }
+}
+
 /// The checkers' memory of one run.
 #[derive(Debug)]
 pub(crate) struct Oracle {
@@ -85,6 +94,8 @@ pub(crate) struct Oracle {
 pub(crate) struct Decided {
     /// Whose request.
     pub(crate) request: RequestId,
+    /// Whether its client has named it, and asks it again.
+    pub(crate) is_named: bool,
     /// Index of the key.
     pub(crate) key: usize,
     /// What was asked.
@@ -189,8 +200,14 @@ impl Oracle {
                     // A retry: the next owner repeats the verdict, or counts a hit that died with the old one. That one
                     // may only have been paused, and then both counts meet: the upper model has both. Within one
                     // term, and once answered, a hit must not be counted again.
-                    let is_counted_again =
-                        (key.apart || !entry.answered) && entry.term != decided.term;
+                    // A hit that its client has named is asked again after it was answered, too, and may be lost by then.
+                    let may_be_lost = decided.is_named && entry.excused;
+                    let may_be_unknown = key.apart || !entry.answered || may_be_lost;
+                    let is_counted_again = may_be_unknown && entry.term != decided.term;
+                    if decided.is_named && entry.term != decided.term {
+                        // What a deposed owner admitted beyond the limit was told to nobody: this is another decision.
+                        self.over_admitted.remove(&decided.request);
+                    }
                     entry.owner = decided.owner;
                     entry.term = decided.term;
                     entry.decided = at;
@@ -200,6 +217,10 @@ impl Oracle {
                         let again = decided.request | COUNTED_AGAIN;
                         key.count_upper(decided.wall, cost.units(), again);
                     }
+                    return;
+                }
+                // Settled since, and asked again by its name: nothing may have changed.
+                if decided.is_named && !key.named.insert(decided.request) && !key.apart {
                     return;
                 }
                 if key.apart {
@@ -333,16 +354,14 @@ impl Oracle {
     /// The last node was lost: what was answered before is forgotten, and nobody promised otherwise.
     pub(crate) fn all_lost(&mut self) {
         for key in &mut self.keys {
-            key.settled = None;
-            key.recent.clear();
+            key.lose();
         }
     }
 
     /// Every holder of these keys was lost at once: what was answered before is forgotten, and nobody promised otherwise.
     pub(crate) fn holders_lost(&mut self, keys: impl IntoIterator<Item = usize>) {
         for key in keys {
-            self.keys[key].settled = None;
-            self.keys[key].recent.clear();
+            self.keys[key].lose();
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Scenario {
     pub quiet: u64,
     /// Whether clients give back and reset. A key that saw either is no longer checked.
     pub refunds: bool,
+    /// Whether clients name one hit in three, and ask it again, of any node, within the [`ASKED_AGAIN_WITHIN`] after it.
+    pub names: bool,
     /// Whether nodes have room for fewer keys than are hit, each for as many as its host has memory.
     pub is_tight: bool,
     /// What each direction of each link carries, in bytes a second: one in three worlds is narrow, none of them tight.
@@ -54,6 +56,9 @@ pub struct Scenario {
 
 /// What a narrow link carries, in bytes a second.
 pub const NARROW: u64 = 1_000_000;
+
+/// How long clients ask again what they have named: as `client::Remote` does.
+pub(crate) const ASKED_AGAIN_WITHIN: SimTime = 4_000_000_000;
 
 impl Scenario {
     /// The default workload, varied by the seed: both acknowledgements, both partition modes.
@@ -88,6 +93,8 @@ impl Scenario {
             cut: Links::NONE,
             quiet: 25,
             refunds: seed.is_multiple_of(5),
+            // Both partition modes.
+            names: matches!(seed % 64, 3 | 4),
             is_tight: seed.is_multiple_of(3),
             bandwidth: (seed % 3 == 1).then_some(NARROW),
             bug: None,

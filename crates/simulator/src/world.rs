@@ -8,23 +8,24 @@ mod life;
 mod panics;
 mod reach;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use delta_crdt::{ReplicaId, Term};
 use membership::Founding;
-use quota::{Limit, Verdict};
+use quota::{Cost, Limit, Verdict};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use shard::Partition;
+use shard::{HitId, Operation, Partition};
 
 use crate::bug::Bug;
+use crate::events::Events;
 use crate::lanes::{Lane, Lanes, weight};
 use crate::links::{HOSTS, Links};
 use crate::network::Network;
 use crate::node::{Event, Node, Payload, SHARDS};
 use crate::oracle::{Decided, Oracle, RequestId, SimTime};
-use crate::scenario::{Report, Scenario};
+use crate::scenario::{ASKED_AGAIN_WITHIN, Report, Scenario};
 use crate::workload::{Target, operation, targets};
 
 use evictions::Evictions;
@@ -69,6 +70,12 @@ enum Happening {
     /// A name comes and goes, by way of this host.
     Pass(usize),
     Client,
+    /// A client asks again what it has named.
+    Again {
+        request: RequestId,
+        key: usize,
+        operation: Operation,
+    },
     Join(usize),
     Fault,
     /// Shards of some host panic once everybody has gone quiet.
@@ -105,8 +112,7 @@ struct World {
     scenario: Scenario,
     rng: SmallRng,
     now: SimTime,
-    agenda: BTreeMap<(SimTime, u64), Happening>,
-    counter: u64,
+    events: Events<Happening>,
     hosts: Vec<Host>,
     network: Network,
     lanes: Lanes,
@@ -118,6 +124,8 @@ struct World {
     host_of: BTreeMap<ReplicaId, usize>,
     gone: Vec<ReplicaId>,
     next_request: RequestId,
+    /// Those that their clients have named.
+    named: BTreeSet<RequestId>,
     answered: u64,
     faults: u64,
     last_split: SimTime,
@@ -146,8 +154,7 @@ pub fn run(scenario: Scenario) -> Report {
         scenario,
         rng: SmallRng::seed_from_u64(scenario.seed),
         now: 0,
-        agenda: BTreeMap::new(),
-        counter: 0,
+        events: Events::new(),
         hosts: (0..HOSTS).map(|_| Host::default()).collect(),
         network: Network::new(HOSTS),
         lanes: Lanes::new(scenario.bandwidth),
@@ -158,6 +165,7 @@ pub fn run(scenario: Scenario) -> Report {
         host_of: BTreeMap::new(),
         gone: Vec::new(),
         next_request: 0,
+        named: BTreeSet::new(),
         answered: 0,
         faults: 0,
         last_split: 0,
@@ -198,12 +206,14 @@ impl World {
         if !self.scenario.cut.is_empty() {
             self.at(4 * SECONDS, Happening::Cut(self.scenario.cut));
         }
-        while let Some((&(time, _), _)) = self.agenda.first_key_value() {
-            let is_over = end < time && (end + AT_REST < time || self.is_settled());
-            if is_over || !self.oracle.violations().is_empty() {
-                break;
-            }
-            let Some((_, happening)) = self.agenda.pop_first() else {
+        while self.oracle.violations().is_empty()
+            && let Some(at) = self.events.next_at()
+        {
+            let until = match end < at && self.is_settled() {
+                true => end,
+                false => end + AT_REST,
+            };
+            let Some((time, happening)) = self.events.next_until(until) else {
                 break;
             };
             self.now = time;
@@ -216,8 +226,7 @@ impl World {
     }
 
     fn at(&mut self, time: SimTime, happening: Happening) {
-        self.counter += 1;
-        self.agenda.insert((time, self.counter), happening);
+        self.events.plan(time, happening);
     }
 
     fn say(&self, what: impl FnOnce() -> String) {
@@ -267,6 +276,17 @@ impl World {
             Happening::Refused { host, replica } => self.connection_refused(host, replica),
             Happening::Pass(guide) => self.pass(guide),
             Happening::Client => self.client(),
+            // What two sides count of one hit is a matter of the fold (decision 0030).
+            Happening::Again { .. } if self.apart => {}
+            Happening::Again {
+                request,
+                key,
+                operation,
+            } => {
+                if let Some(host) = self.any_host() {
+                    self.ask(host, request, key, operation);
+                }
+            }
             Happening::Join(host) => self.join(host),
             Happening::Fault => self.fault(),
             Happening::LatePanic => self.late_panic(),
@@ -345,6 +365,7 @@ impl World {
                     let side = self.sides[host];
                     let decided = Decided {
                         request,
+                        is_named: self.named.contains(&request),
                         key,
                         operation,
                         owner: me,
@@ -380,7 +401,10 @@ impl World {
                     has_left,
                 } => {
                     self.say(|| format!("host {host}: request {request} key {key}: {error}"));
-                    self.oracle.gave_up(self.now, request, error, has_left);
+                    // Of one that is asked again, this is what came of one attempt of its client.
+                    if !self.named.contains(&request) {
+                        self.oracle.gave_up(self.now, request, error, has_left);
+                    }
                     match self.now - asked < request::DEADLINE.get() {
                         true => self.refused(host, request, asked),
                         false => self.gave_up(host, request, asked),
@@ -453,6 +477,29 @@ impl World {
             let jitter = self.rng.random_range(0..=gap);
             self.at(self.now + gap / 2 + jitter, Happening::Client);
         }
+        let Some(host) = self.any_host() else {
+            return;
+        };
+        let key = self.rng.random_range(0..self.targets.len());
+        let operation = operation(&mut self.rng, self.scenario.refunds);
+        self.next_request += 1;
+        let request = self.next_request;
+        let counts = matches!(operation, Operation::Hit(cost) if cost != Cost::PEEK);
+        if self.scenario.names && counts && request.is_multiple_of(3) {
+            self.named.insert(request);
+            let again = self.now + self.rng.random_range(0..ASKED_AGAIN_WITHIN);
+            let asked = Happening::Again {
+                request,
+                key,
+                operation,
+            };
+            self.at(again, asked);
+        }
+        self.ask(host, request, key, operation);
+    }
+
+    /// Any host that clients may ask.
+    fn any_host(&mut self) -> Option<usize> {
         let candidates: Vec<usize> = (0..HOSTS)
             .filter(|&host| {
                 let host = &self.hosts[host];
@@ -461,17 +508,19 @@ impl World {
                     && host.node.as_ref().is_some_and(|node| node.joined)
             })
             .collect();
-        if candidates.is_empty() {
-            return;
+        match candidates.is_empty() {
+            true => None,
+            false => Some(candidates[self.rng.random_range(0..candidates.len())]),
         }
-        let host = candidates[self.rng.random_range(0..candidates.len())];
-        let key = self.rng.random_range(0..self.targets.len());
-        let operation = operation(&mut self.rng, self.scenario.refunds);
-        self.next_request += 1;
-        let (request, now) = (self.next_request, self.now);
+    }
+
+    fn ask(&mut self, host: usize, request: RequestId, key: usize, operation: Operation) {
+        let now = self.now;
+        let named = self.named.contains(&request);
+        let name = named.then(|| HitId::of_client(u128::from(request)));
         let targets = std::mem::take(&mut self.targets);
         if let Some(node) = &mut self.hosts[host].node {
-            node.on_request(now, request, key, operation, &targets);
+            node.on_request(now, request, key, operation, name, &targets);
         }
         self.targets = targets;
         self.after(host);

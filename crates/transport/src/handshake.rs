@@ -36,9 +36,9 @@ mod refusal;
 pub use refusal::{HandshakeError, Refusal};
 
 /// The protocol that this build speaks. It also speaks the one before it, so that a cluster can be
-/// upgraded node by node. (4: what is kept, and limits whose windows follow a calendar. 3: the catalogue. 2: copies in
+/// upgraded node by node. (5: hits that their clients named are passed on. 4: what is kept, and limits whose windows follow a calendar. 3: the catalogue. 2: copies in
 /// pieces.)
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// From the first byte to the verdict. Four one-way trips fit into it at 500 ms each, and somebody who
 /// connects and says nothing is rid of as soon.

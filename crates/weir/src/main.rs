@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ::node::config::Problems;
-use ::node::{JoinError, StartError};
+use ::node::{JoinError, ListenError, StartError};
 use clap::Parser as _;
 
 use self::api::ApiError;
@@ -99,7 +99,7 @@ fn fail(error: &anyhow::Error, failed: ExitCode) -> ExitCode {
         eprintln!("{error}");
         return ExitCode::from(MISUSED);
     }
-    eprintln!("weir: {error:#}");
+    eprintln!("weir: {error:#}{}", remedy(error));
     match is_about_data(error) || is_exposed(error) {
         true => ExitCode::from(MISUSED),
         false => failed,
@@ -121,6 +121,21 @@ fn surroundings() -> Surroundings<'static> {
 fn is_exposed(error: &anyhow::Error) -> bool {
     let refused = error.downcast_ref::<ApiError>();
     matches!(refused, Some(ApiError::Exposed(_)))
+}
+
+/// What to change on the command line, which the library that failed does not know.
+fn remedy(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<StartError>() {
+        Some(StartError::Listen(
+            ListenError::InUse { what, .. } | ListenError::Bind { what, .. },
+        )) => {
+            format!("; choose another address with --{what}")
+        }
+        Some(StartError::Join(JoinError::NameTaken { .. })) => {
+            "; choose another with --name".to_owned()
+        }
+        _ => String::new(),
+    }
 }
 
 /// Whether a node was given a data directory that is not for it.

@@ -5,11 +5,11 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::Context as _;
+use rehearsal::{Process, Ready};
 use serde_json::Value;
 
 /// Set for a process that must not outlive the one that started it, which may be killed as well: the id of that one.
@@ -29,85 +29,48 @@ pub(crate) enum News {
     Ended { last_words: Vec<String> },
 }
 
-/// A process. Killed, and gone, when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Process {
-    child: Child,
+/// Starts a node that meets nothing but the others that have the same `home`, and shares a cookie with them.
+///
+/// What it says is told on threads of their own, which may be held up: then the node is, too, once it says much.
+///
+/// # Errors
+///
+/// When there can be no process.
+pub(crate) fn node(
+    name: &str,
+    home: &Path,
+    config: &Path,
+    tell: impl Fn(News) + Clone + Send + 'static,
+) -> anyhow::Result<Process> {
+    let mut command = this_program(home)?;
+    command
+        .args(["node", "--name", name, "--http", "127.0.0.1:0"])
+        .args(["--log", "json", "--config"])
+        .arg(config)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut process = Process::start(&mut command).with_context(|| format!("starting {name}"))?;
+    let pid = process.id();
+    let pipes = process.stdout().zip(process.stderr());
+    let (stdout, stderr) = pipes.expect("both were asked for");
+    thread::spawn(move || listen(pid, stdout, stderr, tell));
+    Ok(process)
 }
 
-impl Process {
-    /// Starts a node that meets nothing but the others that have the same `home`, and shares a cookie with them.
-    ///
-    /// What it says is told on threads of their own, which may be held up: then the node is, too, once it says much.
-    ///
-    /// # Errors
-    ///
-    /// When there can be no process.
-    pub(crate) fn node(
-        name: &str,
-        home: &Path,
-        config: &Path,
-        tell: impl Fn(News) + Clone + Send + 'static,
-    ) -> anyhow::Result<Self> {
-        let mut child = this_program(home)?
-            .args(["node", "--name", name, "--http", "127.0.0.1:0"])
-            .args(["--log", "json", "--config"])
-            .arg(config)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("starting {name}"))?;
-        let pid = child.id();
-        let pipes = child.stdout.take().zip(child.stderr.take());
-        let (stdout, stderr) = pipes.expect("both were asked for");
-        thread::spawn(move || listen(pid, stdout, stderr, tell));
-        Ok(Self { child })
-    }
-
-    /// Starts another program, which has nothing to say. One that cannot be started ends at once.
-    ///
-    /// # Errors
-    ///
-    /// When there can be no process.
-    pub(crate) fn other(program: &str, args: &[&str], home: &Path) -> anyhow::Result<Self> {
-        let child = this_program(home)?
-            .args(["become", program])
-            .args(args)
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("starting {program}"))?;
-        Ok(Self { child })
-    }
-
-    /// Time that processors have worked for it, where the system tells it.
-    pub(crate) fn cpu(&self) -> Option<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        cpu(&stat, rustix::param::clock_ticks_per_second())
-    }
-
-    /// Whether it has ended by itself.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
-    }
-
-    /// `kill -9`; returns when the process is no more.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses.
-    pub(crate) fn kill(&mut self) -> std::io::Result<()> {
-        self.child.kill()?;
-        self.child.wait().map(|_status| ())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may be gone already, which is as good.
-        let _ = self.kill();
-    }
+/// Starts another program, which has nothing to say. One that cannot be started ends at once.
+///
+/// # Errors
+///
+/// When there can be no process.
+pub(crate) fn other(program: &str, args: &[&str], home: &Path) -> anyhow::Result<Process> {
+    let mut command = this_program(home)?;
+    command
+        .args(["become", program])
+        .args(args)
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Process::start(&mut command).with_context(|| format!("starting {program}"))
 }
 
 /// This program, in surroundings where it meets nothing but what has the same `home`, and ends with this process.
@@ -167,7 +130,7 @@ fn listen(
         thread::spawn(move || listen_to_logs(stderr, &tell))
     };
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-        if let Some(http) = ready(&line) {
+        if let Ok(Ready { http, .. }) = line.parse() {
             tell(News::Ready { pid, http });
         }
     }
@@ -188,25 +151,6 @@ fn listen_to_logs(stderr: ChildStderr, tell: &impl Fn(News)) -> Vec<String> {
         }
     }
     last_words.into()
-}
-
-/// User and system time in a line of `/proc/PID/stat`: its fields 14 and 15, in ticks.
-fn cpu(stat: &str, ticks_a_second: u64) -> Option<Duration> {
-    // The second field, in parentheses, may contain anything.
-    let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
-    let mut ticks = || fields.next()?.parse::<u64>().ok();
-    let ticks = ticks()? + ticks()?;
-    Some(Duration::from_secs_f64(
-        ticks as f64 / ticks_a_second as f64,
-    ))
-}
-
-/// Where the node serves, if this is the line that says so.
-fn ready(line: &str) -> Option<SocketAddr> {
-    let mut words = line.split_whitespace();
-    let is_it = words.next() == Some("weir") && words.nth(1) == Some("ready");
-    let http = words.find_map(|word| word.strip_prefix("http="));
-    http.filter(|_| is_it)?.parse().ok()
 }
 
 /// A line of a node's log.
@@ -246,21 +190,6 @@ impl Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_ready_line_tells_where_http_is() {
-        let line = "weir ada ready http=127.0.0.1:4000 cluster=127.0.0.1:5000 members=1";
-        assert_eq!(ready(line), Some("127.0.0.1:4000".parse().unwrap()));
-        assert_eq!(ready("weir ada steady http=127.0.0.1:4000"), None);
-        assert_eq!(ready(""), None);
-    }
-
-    #[test]
-    fn processor_time_is_that_of_the_process_whatever_it_is_called() {
-        let stat = "7 (we (ir) x) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 9 9 20 0 3 0 1";
-        assert_eq!(cpu(stat, 100), Some(Duration::from_secs(2)));
-        assert_eq!(cpu("", 100), None);
-    }
 
     #[test]
     fn warnings_and_views_are_worth_showing() {

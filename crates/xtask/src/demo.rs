@@ -1,21 +1,19 @@
 //! Three nodes in the background, for trying the strategies `raft` and `redis` by hand.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rehearsal::{Client, runs, until};
 
 use crate::tools;
 
 /// How long a node, or Redis, may take to be there.
 const DEADLINE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where Redis is by the demo's file.
 const REDIS_PORT: u16 = 6379;
@@ -185,23 +183,14 @@ fn stop(demo: Demo) -> Result<()> {
             .arg(pid)
             .stderr(Stdio::null())
             .status()?;
-        let deadline = Instant::now() + DEADLINE;
-        while runs(pid) && Instant::now() < deadline {
-            sleep(PAUSE);
-        }
+        let ended = || match runs(pid.parse().unwrap_or_default()) {
+            true => Err("it runs".to_owned()),
+            false => Ok(()),
+        };
+        // One that does not end is left alone, as it always was.
+        let _late = until(DEADLINE, "it ends", ended);
     }
     fs::remove_file(&pids).context("forgetting the processes")
-}
-
-/// Whether that process still runs; one that ended and waits for its parent does not.
-fn runs(pid: &str) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        !stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .starts_with(" Z")
-    })
 }
 
 /// Processes that are ended again unless they are kept.
@@ -244,32 +233,14 @@ fn answers(port: u16) -> bool {
 }
 
 fn wait_until(what: &str, is_so: impl Fn() -> bool) -> Result<()> {
-    let deadline = Instant::now() + DEADLINE;
-    while !is_so() {
-        if deadline < Instant::now() {
-            bail!("not within {DEADLINE:?}: {what}");
-        }
-        sleep(PAUSE);
-    }
-    Ok(())
+    let look = || is_so().then_some(()).ok_or_else(|| "it is not".to_owned());
+    Ok(until(DEADLINE, what, look)?)
 }
 
 /// Status and body of one request of `user`.
 fn get(port: u16, path: &str, user: &str) -> Result<(u16, String)> {
-    let address = (Ipv4Addr::LOCALHOST, port);
-    let mut stream = TcpStream::connect(address).with_context(|| format!("port {port}"))?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-User-ID: {user}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let status = answer.split_whitespace().nth(1);
-    let status = status.and_then(|status| status.parse().ok());
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok((
-        status.context("an answer without a status")?,
-        body.to_owned(),
-    ))
+    let mut client = Client::connect((Ipv4Addr::LOCALHOST, port).into())
+        .with_context(|| format!("port {port}"))?;
+    let answer = client.request("GET", path, &[("X-User-ID", user)], None)?;
+    Ok((answer.status, answer.body))
 }

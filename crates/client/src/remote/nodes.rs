@@ -15,7 +15,8 @@ use tokio::time::timeout;
 
 use super::RemoteError;
 use super::health::{Health, order};
-use super::wire::{self, Told, may_repeat, silent};
+use super::names::Names;
+use super::wire::{self, HIT_ID, Told, may_repeat, silent};
 use crate::{Answer, Counted, Error, Operation};
 
 /// How long a node may take to accept a connection. Within a region that takes a millisecond; a lost packet is sent again
@@ -24,6 +25,14 @@ const CONNECT: Duration = Duration::from_millis(1_200);
 
 /// How long one node may take to answer what may be asked of another as well.
 const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// The same for a hit that has a name. Longer than the 2 s within which another node takes over a silent one's keys: the node
+/// that was asked first has the answer then.
+const PATIENCE_NAMED: Duration = Duration::from_millis(2_500);
+
+/// How long a hit that may have been counted is asked again under its name. Nodes remember it for 8 s, and one that was asked
+/// at the last moment may take 3.5 s to have it decided.
+const REPEATED_FOR: Duration = Duration::from_secs(4);
 
 /// Connections that wait for a question are closed before the 60 s after which a node closes them.
 const IDLE: Duration = Duration::from_secs(30);
@@ -43,6 +52,7 @@ pub(super) struct Nodes {
     nodes: Vec<Node>,
     /// Counts questions, so that nodes take turns.
     turn: AtomicUsize,
+    names: Names,
     http: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -56,6 +66,8 @@ pub(super) struct Node {
 /// What they are asked.
 pub(super) struct Question<'q> {
     pub(super) request: wire::Request,
+    /// What the limit is called.
+    pub(super) limit: &'q str,
     pub(super) operation: Operation,
     pub(super) bearer: Option<&'q HeaderValue>,
 }
@@ -82,6 +94,7 @@ impl Nodes {
         Self {
             nodes,
             turn: AtomicUsize::new(0),
+            names: Names::new(),
             http,
         }
     }
@@ -97,10 +110,16 @@ impl Nodes {
         question: &Question<'_>,
         within: Duration,
     ) -> Result<Answer, Error> {
-        let deadline = Instant::now() + within;
-        let operation = question.operation;
+        let started = Instant::now();
+        let mut deadline = started + within;
+        let mut name = match may_repeat(question.operation) {
+            true => None,
+            false => self.names.next(question.limit),
+        };
         let mut pause = PAUSE_FIRST;
         let mut last = None;
+        // Whether some node may have counted it: whatever others say, it is unknown then.
+        let mut is_unknown = false;
         loop {
             let mut again = false;
             for place in self.order() {
@@ -109,30 +128,61 @@ impl Nodes {
                 if left.is_zero() {
                     break;
                 }
-                let patience = match may_repeat(operation) {
+                let patience = match may_repeat(question.operation) {
                     true => left.min(PATIENCE),
+                    false if name.is_some() => left.min(PATIENCE_NAMED),
                     false => left,
                 };
-                match self.ask_one(node, question, patience).await {
+                let mut told = self.ask_one(node, question, name.as_ref(), patience).await;
+                if let Ok(Told::Nameless(_)) = told
+                    && name.take().is_some()
+                {
+                    self.names.on_nameless(question.limit);
+                    if is_unknown {
+                        // Under its name another node may have counted it.
+                        let why = format!("{} takes no names of hits on this limit", node.url);
+                        return Err(silent(why, Counted::Unknown));
+                    }
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    told = self.ask_one(node, question, None, left).await;
+                }
+                let may_be_asked_again = may_repeat(question.operation) || name.is_some();
+                let unknown = match told {
+                    Ok(Told::Final(Err(error)) | Told::Nameless(error)) => {
+                        return Err(as_known(error, is_unknown));
+                    }
                     Ok(Told::Final(answer)) => return answer,
                     Ok(Told::Elsewhere { error, wait }) => {
-                        again |= wait;
+                        again |= wait || is_unknown;
                         last = Some(error);
+                        continue;
                     }
+                    Err(Lost::Unsent(why)) => {
+                        again = true;
+                        last = Some(silent(why, Counted::No));
+                        continue;
+                    }
+                    Ok(Told::Unknown(error)) => error,
                     Ok(Told::Strange) => {
                         let why = format!("{} said something that no node says", node.url);
-                        last = Some(lost(Lost::Unknown(why), operation)?);
+                        silent(why, Counted::Unknown)
                     }
-                    Err(why) => {
-                        again = true;
-                        last = Some(lost(why, operation)?);
-                    }
+                    Err(Lost::Unknown(why)) => silent(why, Counted::Unknown),
+                };
+                if !may_be_asked_again {
+                    return Err(unknown);
                 }
+                again = true;
+                if !may_repeat(question.operation) {
+                    is_unknown = true;
+                    deadline = deadline.min(started + REPEATED_FOR);
+                }
+                last = Some(unknown);
             }
             let is_late = deadline < Instant::now() + pause;
             if !again || is_late {
                 let nobody = || silent(format!("{within:?} is no time to ask"), Counted::No);
-                return Err(last.unwrap_or_else(nobody));
+                return Err(as_known(last.unwrap_or_else(nobody), is_unknown));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -150,9 +200,10 @@ impl Nodes {
         &self,
         node: &Node,
         question: &Question<'_>,
+        name: Option<&HeaderValue>,
         patience: Duration,
     ) -> Result<Told, Lost> {
-        let exchange = timeout(patience, self.exchange(node, question)).await;
+        let exchange = timeout(patience, self.exchange(node, question, name)).await;
         let told = match exchange {
             Ok(Ok((status, headers, body))) => {
                 Ok(wire::read(status, &headers, &body, question.operation))
@@ -177,6 +228,7 @@ impl Nodes {
         &self,
         node: &Node,
         question: &Question<'_>,
+        name: Option<&HeaderValue>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Lost> {
         let request = &question.request;
         let mut sent = http::Request::builder()
@@ -185,6 +237,9 @@ impl Nodes {
             .header(CONTENT_TYPE, "application/json");
         if let Some(bearer) = question.bearer {
             sent = sent.header(AUTHORIZATION, bearer);
+        }
+        if let Some(name) = name {
+            sent = sent.header(HIT_ID, name);
         }
         let body = Full::from(request.body.clone());
         let sent = sent.body(body).expect("addresses were checked");
@@ -229,16 +284,22 @@ impl Node {
     }
 }
 
-/// What to tell if nobody else can be asked.
-///
-/// # Errors
-///
-/// If nobody else may be asked.
-fn lost(lost: Lost, operation: Operation) -> Result<Error, Error> {
-    match lost {
-        Lost::Unsent(why) => Ok(silent(why, Counted::No)),
-        Lost::Unknown(why) if may_repeat(operation) => Ok(silent(why, Counted::No)),
-        Lost::Unknown(why) => Err(silent(why, Counted::Unknown)),
+/// What to tell of a hit of which `error` was said last. `is_unknown`: an earlier attempt may have been counted.
+fn as_known(error: Error, is_unknown: bool) -> Error {
+    let counted = match is_unknown {
+        true => Counted::Unknown,
+        false => Counted::No,
+    };
+    match error {
+        Error::NoDecision {
+            why, retry_after, ..
+        } => Error::NoDecision {
+            why,
+            counted,
+            retry_after,
+        },
+        error if is_unknown => silent(error.to_string(), counted),
+        error => error,
     }
 }
 

@@ -121,6 +121,7 @@ struct Problem {
     detail: String,
     #[serde(default)]
     given: serde_json::Value,
+    field: Option<String>,
     accepted: Option<String>,
     counted: Option<String>,
 }
@@ -132,6 +133,10 @@ pub(super) enum Told {
     Final(Result<Answer, Error>),
     /// Not counted, and another node may know better. `wait`: so may this one, soon.
     Elsewhere { error: Error, wait: bool },
+    /// It may have been counted: the node that decides did not answer this one.
+    Unknown(Error),
+    /// Not counted: the limit's hits can have no names.
+    Nameless(Error),
     /// Nothing that a node says: it may have been counted.
     Strange,
 }
@@ -167,13 +172,19 @@ pub(super) fn read(
                 Operation::Reset => 0,
             },
         }),
-        "invalid-request" => refused(Error::Invalid {
-            what: why,
-            accepted: match problem.accepted {
-                Some(accepted) => accepted.into(),
-                None => "what the documentation of the node tells".into(),
-            },
-        }),
+        "invalid-request" => {
+            let error = Error::Invalid {
+                what: why,
+                accepted: match problem.accepted {
+                    Some(accepted) => accepted.into(),
+                    None => "what the documentation of the node tells".into(),
+                },
+            };
+            match problem.field.as_deref() {
+                Some(HIT_ID) => Told::Nameless(error),
+                _ => refused(error),
+            }
+        }
         "unauthorized" | "forbidden" => refused(Error::Unauthorized { why }),
         kind @ ("no-decision" | "overloaded" | "draining") => {
             // Nodes without that member say it in words.
@@ -188,7 +199,7 @@ pub(super) fn read(
                 retry_after: seconds(headers, "retry-after").unwrap_or(SOON),
             };
             match is_unknown {
-                true => refused(error),
+                true => Told::Unknown(error),
                 false => Told::Elsewhere {
                     error,
                     wait: kind == "draining",
@@ -251,7 +262,10 @@ fn parameter(value: &str, name: &str) -> Option<u64> {
     })
 }
 
-/// Whether asking twice is the same as asking once.
+/// The header by which a hit is named, so that it counts once however often it is asked.
+pub(super) const HIT_ID: &str = "Weir-Hit-Id";
+
+/// Whether asking twice is the same as asking once, without a name.
 pub(super) fn may_repeat(operation: Operation) -> bool {
     matches!(operation, Operation::Hit(0) | Operation::Reset)
 }
@@ -345,7 +359,7 @@ mod tests {
             r#"in other words","counted":"unknown"#,
         ] {
             let unknown = told("no-decision", said);
-            let Told::Final(Err(error)) = unknown else {
+            let Told::Unknown(error) = unknown else {
                 panic!("{unknown:?}");
             };
             assert_eq!(error.counted(), Counted::Unknown);
@@ -355,7 +369,12 @@ mod tests {
             what: "x".to_owned(),
             accepted: "1 to 5".into(),
         };
-        assert_eq!(invalid, Told::Final(Err(expected)));
+        assert_eq!(invalid, Told::Final(Err(expected.clone())));
+        let nameless = told(
+            "invalid-request",
+            r#"x","field":"Weir-Hit-Id","accepted":"1 to 5"#,
+        );
+        assert_eq!(nameless, Told::Nameless(expected));
         for kind in [
             "unknown-limit",
             "never-conforms",

@@ -1,6 +1,6 @@
 //! What fronts ask of this node.
 
-use coordinator::{Answer, Coordinator, Hit, NoDecision, Policy};
+use coordinator::{Answer, Coordinator, Hit, NoDecision, Once, Policy};
 use quota::{BootNanos, Cost, Nanos};
 use request::{DEADLINE, Subject};
 use shard::{Operation, ShardId};
@@ -109,6 +109,17 @@ impl Coordinator for Cluster {
     async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
         let subject = self.subject(policy, key, Operation::Refund(cost));
         self.decide(&subject).await
+    }
+
+    async fn once(&self, asked: Once<'_>, id: &str) -> Result<Answer, NoDecision> {
+        let (hit, operation) = match asked {
+            Once::Hit(hit) => (hit, Operation::Hit(hit.cost)),
+            Once::Refund(hit) => (hit, Operation::Refund(hit.cost)),
+        };
+        let subject = self.subject(hit.policy, hit.key, operation);
+        let id = keys::hit_id(&self.inner.keys, &subject, id);
+        let deadline = self.inner.clock.now().boot + DEADLINE;
+        self.carry_as(id, &subject, deadline).await
     }
 
     async fn reset(&self, policy: &Policy, key: &str) -> Result<(), NoDecision> {

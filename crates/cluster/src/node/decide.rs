@@ -110,16 +110,26 @@ impl Cluster {
         subject: &Subject,
         deadline: BootNanos,
     ) -> Result<Answer, NoDecision> {
+        let id = HitId {
+            origin: self.inner.me,
+            sequence: self.inner.forwarder.next_sequence(),
+        };
+        self.carry_as(id, subject, deadline).await
+    }
+
+    /// Carries a hit under this id until it is answered, or to its deadline.
+    pub(crate) async fn carry_as(
+        &self,
+        id: HitId,
+        subject: &Subject,
+        deadline: BootNanos,
+    ) -> Result<Answer, NoDecision> {
         let inner = &*self.inner;
         let Ok(_permit) = inner.waiting.try_acquire() else {
             inner.forwarder.metrics.shed.increment(1);
             return subject.shed();
         };
-        let id = HitId {
-            origin: inner.me,
-            sequence: inner.forwarder.next_sequence(),
-        };
-        let mut request = Request::new(*subject, id, deadline);
+        let mut request = Request::new(inner.me, *subject, id, deadline);
         let mut held = None;
         loop {
             let changed = inner.slots.changed(subject.shard);
@@ -168,19 +178,40 @@ impl Cluster {
     /// Asks another node, and tells the request what came of it.
     async fn attempt(&self, request: &mut Request, to: ReplicaId, way: Way, at_most: Nanos) {
         let inner = &*self.inner;
-        let (subject, sequence) = (*request.subject(), request.id().sequence);
+        let (subject, id) = (*request.subject(), request.id());
+        let sequence = match id.is_of_client() {
+            // This node's word for it: verdicts come by that.
+            true => inner.forwarder.next_sequence(),
+            false => id.sequence,
+        };
         let hit = ForwardedHit::new(sequence, &subject);
         let said = match way {
+            Way::Direct if id.is_of_client() => {
+                let forwarder = &inner.forwarder;
+                match self.knows_relays(to) && forwarder.can_read(to, &hit.limit) {
+                    true => {
+                        forwarder.metrics.forwarded.increment(1);
+                        let named = Frame::Relayed { id, hit };
+                        forwarder
+                            .ask_alone(to, sequence, &named, at_most.into())
+                            .await
+                    }
+                    false => Err(AskError::Unsent(Unsent::Unreached)),
+                }
+            }
             Way::Direct => inner.forwarder.ask(to, hit, at_most.into()).await,
             // A node of the version before does not know such hits: as good as one that does not reach the owner.
             Way::Relay { .. }
-                if !self.knows_relays(to) || !inner.forwarder.can_read(to, &hit.limit) =>
+                if !self.may_relay(to, id) || !inner.forwarder.can_read(to, &hit.limit) =>
             {
                 Ok(Said::Unreached)
             }
             Way::Relay { .. } => match inner.relaying.try_acquire() {
                 Ok(_permit) => {
-                    let relay = Frame::Relay(hit);
+                    let relay = match id.is_of_client() {
+                        true => Frame::RelayNamed { id, hit },
+                        false => Frame::Relay(hit),
+                    };
                     inner
                         .forwarder
                         .ask_alone(to, sequence, &relay, at_most.into())
@@ -192,7 +223,10 @@ impl Cluster {
         match said {
             Ok(said) => {
                 match (said, way) {
-                    (Said::Decided(decision), _) if subject.is_counted_by(&decision) => {
+                    // A claim asks for the numbers of this node's hits; a name has none.
+                    (Said::Decided(decision), _)
+                        if subject.is_counted_by(&decision) && !id.is_of_client() =>
+                    {
                         let now = inner.clock.now().boot;
                         inner.slots.on_answered(now, subject.shard, sequence);
                     }
@@ -249,11 +283,7 @@ impl Cluster {
     }
 
     /// A member that does not reach the owner of a shard wants its hit decided, here or there.
-    pub(crate) fn on_relay(&self, from: ReplicaId, hit: ForwardedHit) {
-        let id = HitId {
-            origin: from,
-            sequence: hit.sequence,
-        };
+    pub(crate) fn on_relay(&self, from: ReplicaId, id: HitId, hit: ForwardedHit) {
         let relay = request::relay(&self.inner.sight(), from, hit.shard);
         let said = match relay {
             Relay::DecideHere => self.decide_for(from, id, &hit),
@@ -304,6 +334,15 @@ impl Cluster {
         let verdicts = wire::encode_verdicts(wire::form_for(version), verdicts);
         // Lost, it is as if nobody had answered: the origin asks again under the same id.
         let _lost = self.inner.transport.send(to, Lane::Bulk, verdicts);
+    }
+
+    /// Whether `peer` is connected, and passes on a hit of this id.
+    fn may_relay(&self, peer: ReplicaId, id: HitId) -> bool {
+        let version = self.inner.transport.version(peer);
+        match id.is_of_client() {
+            true => version.is_some_and(wire::knows_names),
+            false => version.map(wire::form_for).is_some_and(wire::knows_relays),
+        }
     }
 
     /// Whether `peer` is connected, and knows hits that are passed on.

@@ -54,6 +54,8 @@ struct Queue {
 
 struct Pending {
     to: ReplicaId,
+    /// Whether the hit left in a batch: an answer tells that the batch has arrived.
+    in_batch: bool,
     said: oneshot::Sender<Result<Said, AskError>>,
 }
 
@@ -120,7 +122,7 @@ impl Forwarder {
         if !self.can_read(to, &hit.limit) {
             return Err(AskError::Unsent(Unsent::Unreached));
         }
-        let mut awaited = self.await_answer(to, hit.sequence);
+        let mut awaited = self.await_answer(to, hit.sequence, true);
         self.enqueue(to, hit).map_err(AskError::Unsent)?;
         match awaited.within(patience).await {
             Some(said) => said,
@@ -141,7 +143,7 @@ impl Forwarder {
         frame: &Frame,
         patience: Duration,
     ) -> Result<Said, AskError> {
-        let mut awaited = self.await_answer(to, sequence);
+        let mut awaited = self.await_answer(to, sequence, false);
         self.transport
             .send(to, Lane::Bulk, wire::encode_for(self.form_for(to), frame))
             .map_err(|error| AskError::Unsent(unsent(error)))?;
@@ -155,9 +157,13 @@ impl Forwarder {
         limit.anchor().calendar().is_none() || is_known()
     }
 
-    fn await_answer(&self, to: ReplicaId, sequence: u64) -> Awaited<'_> {
+    fn await_answer(&self, to: ReplicaId, sequence: u64, in_batch: bool) -> Awaited<'_> {
         let (sender, said) = oneshot::channel();
-        let pending = Pending { to, said: sender };
+        let pending = Pending {
+            to,
+            in_batch,
+            said: sender,
+        };
         self.stripe(sequence).insert(sequence, pending);
         Awaited {
             forwarder: self,
@@ -169,8 +175,13 @@ impl Forwarder {
 
     /// What `from` said came in: hand it out, and let the next batch go.
     pub(crate) fn on_verdicts(&self, from: ReplicaId, verdicts: Vec<(u64, Said)>) {
+        let mut is_of_batch = false;
         for (sequence, said) in verdicts {
-            self.tell(from, sequence, Ok(said));
+            // Of one that is waited for no longer nobody knows how it left.
+            is_of_batch |= self.tell(from, sequence, Ok(said)).unwrap_or(true);
+        }
+        if !is_of_batch {
+            return;
         }
         let queue = self.queue(from);
         let mut queue = queue.lock().expect("nothing panics under this lock");
@@ -211,8 +222,8 @@ impl Forwarder {
             .sum()
     }
 
-    /// Tells whoever waits for `from` to say something of the hit `sequence`.
-    fn tell(&self, from: ReplicaId, sequence: u64, said: Result<Said, AskError>) {
+    /// Tells whoever waits for `from` to say something of the hit `sequence`: whether it left in a batch, if somebody does.
+    fn tell(&self, from: ReplicaId, sequence: u64, said: Result<Said, AskError>) -> Option<bool> {
         let mut stripe = self.stripe(sequence);
         if stripe
             .get(&sequence)
@@ -220,7 +231,9 @@ impl Forwarder {
             && let Some(pending) = stripe.remove(&sequence)
         {
             let _gone = pending.said.send(said);
+            return Some(pending.in_batch);
         }
+        None
     }
 
     fn enqueue(&self, to: ReplicaId, hit: ForwardedHit) -> Result<(), Unsent> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use delta_crdt::ReplicaId;
-use shard::{Baseline, Message, ShardId};
+use shard::{Baseline, HitId, Message, ShardId};
 use tokio::sync::mpsc;
 
 use super::Cluster;
@@ -55,7 +55,14 @@ impl Cluster {
                 }
             }
             Frame::Verdicts(verdicts) => self.inner.forwarder.on_verdicts(from, verdicts),
-            Frame::Relay(hit) => self.on_relay(from, hit),
+            Frame::Relay(hit) => {
+                let id = HitId {
+                    origin: from,
+                    sequence: hit.sequence,
+                };
+                self.on_relay(from, id, hit);
+            }
+            Frame::RelayNamed { id, hit } => self.on_relay(from, id, hit),
             Frame::Relayed { id, hit } => {
                 if let Some(said) = self.decide_for(from, id, &hit) {
                     self.say(from, &[(hit.sequence, said)]);

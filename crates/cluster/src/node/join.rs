@@ -67,9 +67,7 @@ pub enum JoinError {
     #[error("starting the control plane")]
     Control(#[from] ControlError),
     /// Nothing was joined: another node answers under this name, or was started with it at the same moment.
-    #[error(
-        "a node named {name} is already in the cluster and answers, at {at}; choose another --name"
-    )]
+    #[error("a node named {name} is already in the cluster and answers, at {at}")]
     NameTaken {
         /// The name wanted.
         name: String,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use coordinator::Policy;
 use quota::{KeyHash, KeyHasher, LimitHasher};
+use request::Subject;
+use shard::{HitId, Operation};
 
 /// Limits of which each thread remembers what it has hashed. Two of the same place, which two limits in use share with
 /// a chance of one in sixteen, are hashed anew whenever they take turns: 20 ns a hit. 16 of 120 bytes are 2 KB a thread.
@@ -39,6 +41,18 @@ pub(super) fn hash(keys: &KeyHasher, policy: &Policy, key: &str) -> KeyHash {
     });
     // A thread that ends has forgotten them already.
     remembered.unwrap_or_else(|_| keys.hash(&policy.namespace, &policy.name, key))
+}
+
+/// The id of a hit that its client calls `name`. Every node must agree on it: a change here is a change of the peer protocol.
+///
+/// The key and what is asked of it are part of it, so that a name which is used again for something else counts.
+pub(super) fn hit_id(keys: &KeyHasher, subject: &Subject, name: &str) -> HitId {
+    let asked = match subject.operation {
+        Operation::Hit(cost) => format!("{} hit {}", subject.key, cost.units()),
+        Operation::Refund(cost) => format!("{} refund {}", subject.key, cost.units()),
+        Operation::Reset => format!("{} reset", subject.key),
+    };
+    HitId::of_client(keys.hash("@hit", &asked, name).get())
 }
 
 impl Remembered {

@@ -1,6 +1,5 @@
 //! The front as Envoy meets it: a real listener, a real client, a node that counts in memory.
 
-mod fake_node;
 mod health;
 mod hostile;
 mod refusals;

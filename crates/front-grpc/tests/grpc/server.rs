@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use coordinator::{FailMode, Policy, Strategy};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
@@ -17,7 +18,7 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::fake_node::FakeNode;
+use fake_node::FakeNode;
 
 /// A front that serves until it is dropped or stopped.
 pub(crate) struct Server {
@@ -41,6 +42,7 @@ pub(crate) fn config(rules: Rules) -> GrpcConfig {
 impl Server {
     pub(crate) async fn start(config: GrpcConfig) -> Self {
         let node = Arc::new(FakeNode::new());
+        node.decides_at_once.store(true, Relaxed);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let limits = LIMITS.map(|(_, name, units)| policy(name, per_minute(units)));

@@ -115,7 +115,7 @@ async fn who_owns_the_key_makes_no_difference() {
     let mut told = Vec::new();
     for is_owner in [true, false] {
         let server = Server::start(config(rules())).await;
-        server.node.is_owner.store(is_owner, Relaxed);
+        server.node.decides_at_once.store(is_owner, Relaxed);
         for _ in 0..3 {
             told.push(server.ask(request("edge", &["ip=1"])).await.unwrap());
         }
@@ -295,7 +295,7 @@ async fn a_rule_is_held_to_the_limit_that_has_its_name_now() {
             strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
         };
-        server.node.made.lock().unwrap().insert("later", limit);
+        server.node.make("later", limit);
         let response = server.ask(request("edge", &["a=1"])).await.unwrap();
         let expected = format!("OK later {units}/MINUTE: {left} left, reset 60s");
         assert_eq!(statuses(&response), [expected]);
@@ -390,7 +390,7 @@ async fn a_rule_in_shadow_mode_turns_nobody_away_when_nobody_can_decide() {
     server.node.lost.lock().unwrap().extend(lost);
     let undecided = "OK edge.trial 1/MINUTE: 0 left, reset 0s";
     for is_owner in [true, false] {
-        server.node.is_owner.store(is_owner, Relaxed);
+        server.node.decides_at_once.store(is_owner, Relaxed);
         for is_negative_hits in [false, true] {
             let mut request = request("edge", &["trial=lost"]);
             request.descriptors[0].is_negative_hits = is_negative_hits;

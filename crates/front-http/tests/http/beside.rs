@@ -89,7 +89,7 @@ async fn who_is_counted_is_the_first_that_the_client_brings() {
         assert_eq!(reply.status.as_u16(), 200, "{key}: {}", reply.body);
         let counted = front.node.counted();
         assert!(
-            counted.iter().any(|[_, _, counted]| counted == key),
+            counted.iter().any(|(_, counted)| counted == key),
             "{key} in {counted:?}"
         );
     }

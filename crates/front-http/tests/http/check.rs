@@ -162,7 +162,7 @@ async fn keys_may_be_any_text() {
     ] {
         assert_eq!(front.post("/v1/check", body).await.status, 200, "{body}");
     }
-    assert_eq!(front.node.counted(), [["default", "login", "a\n€"]]);
+    assert_eq!(front.node.counted(), [("login".into(), "a\n€".into())]);
 }
 
 #[tokio::test]
@@ -329,7 +329,7 @@ async fn without_a_decision_the_fail_mode_answers() {
             "not counted",
         ),
     ] {
-        *front.node.failure.lock().unwrap() = Some(error);
+        front.node.fail(error);
         let closed = json!({"limit": "login", "key": "a"});
         let reply = check(&front, closed.clone()).await;
         assert_eq!(reply.header("retry-after"), "2");

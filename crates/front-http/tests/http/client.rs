@@ -15,7 +15,7 @@ use quota::{Algorithm, Limit, Nanos};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-use crate::fake_node::FakeNode;
+use fake_node::FakeNode;
 
 /// A front with the limits and routes of the built-in example, and some more.
 pub(crate) struct Front {

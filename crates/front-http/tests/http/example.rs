@@ -357,7 +357,7 @@ async fn other_routes_name_what_they_count_by() {
 #[tokio::test]
 async fn without_a_decision_nobody_is_let_in() {
     let front = front();
-    *front.node.failure.lock().unwrap() = Some(NoDecision::Unavailable {
+    front.node.fail(NoDecision::Unavailable {
         retry_after: Nanos::from_secs(1),
     });
     for path in ["/", "/user_home?name=a", "/api/data", "/api/status"] {

@@ -62,7 +62,7 @@ async fn check(identify: &[Identity], target: &str, headers: &[Line<'_>], expect
 /// The keys that something was counted under, sorted.
 fn keys(front: &Front) -> Vec<String> {
     let counted = front.node.counted();
-    let mut keys: Vec<_> = counted.into_iter().map(|[_, _, key]| key).collect();
+    let mut keys: Vec<_> = counted.into_iter().map(|(_, key)| key).collect();
     keys.sort();
     keys
 }

@@ -76,7 +76,7 @@ async fn the_owner_of_a_key_is_told() {
         reply.json(),
         json!({"shard": 12, "term": 4, "owner": "oskar", "replicas": ["oskar2", "oskar3"]})
     );
-    *front.node.has_owner.lock().unwrap() = false;
+    front.node.has_owner.store(false, Relaxed);
     let reply = front.get("/v1/owner?limit=login&key=a").await;
     assert_eq!(reply.header("retry-after"), "1");
     reply.problem(503, "no-decision");

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::{config, front, limiter, limits};
-use crate::fake_node::FakeNode;
+use fake_node::FakeNode;
 
 #[tokio::test]
 async fn what_has_changed_is_told_or_why_nothing_has() {

@@ -9,7 +9,7 @@ use quota::{Algorithm, Limit, Nanos};
 
 use super::*;
 use crate::decode::BULK_MAX;
-use crate::fake_node::FakeNode;
+use fake_node::FakeNode;
 
 /// One connection to a node, and what it is told.
 struct Client {
@@ -478,7 +478,7 @@ fn without_a_decision_the_reply_says_whether_it_was_counted() {
         ),
     ] {
         let mut client = Client::new();
-        *client.node().failure.lock().unwrap() = Some(error);
+        client.node().fail(error);
         client.check(&format!(
             "WEIR.CHECK login ada       -> -NODECISION {text}
              WEIR.REFUND open ada       -> -NODECISION {text}

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::fake_node::FakeNode;
+use fake_node::FakeNode;
 
 /// A front on a port of its own.
 struct Served {

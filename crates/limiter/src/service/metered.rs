@@ -1,11 +1,11 @@
 //! Hits of a tenant: its limits decide first, and the requests of its day then.
 
-use coordinator::{Answer, Hit};
+use coordinator::{Answer, Hit, Once};
 use quota::Cost;
 
 use super::Tenancy;
 use super::usage::Spent;
-use crate::{Key, Limiter, Node, Refusal, Selected};
+use crate::{HitName, Key, Limiter, Node, Refusal, Selected};
 
 impl<N: Node> Limiter<N> {
     /// One hit: a day that is known to be used up refuses it, a limit denies it at no cost of the day, and what a limit has
@@ -28,6 +28,32 @@ impl<N: Node> Limiter<N> {
         }
         if let Err(Spent { refusal, .. }) = self.charge(tenancy, 1).await {
             self.give_back(&[selected.hit(key, cost)]).await;
+            return Err(refusal);
+        }
+        Ok(answer)
+    }
+
+    /// As [`metered_hit`](Self::metered_hit), of a hit that is counted once by its name. Asked again it is another request of the
+    /// day, and what is given back is so once.
+    pub(crate) async fn metered_once(
+        &self,
+        tenancy: &Tenancy,
+        selected: &Selected,
+        key: &Key<'_>,
+        cost: Cost,
+        name: &HitName<'_>,
+    ) -> Result<Answer, Refusal> {
+        self.check_day(tenancy)?;
+        let answer = self.decide_once(selected, key, cost, name).await?;
+        if !is_request(cost, &answer) {
+            self.denied(tenancy, u32::from(!answer.decision.is_allowed()));
+            return Ok(answer);
+        }
+        if let Err(Spent { refusal, .. }) = self.charge(tenancy, 1).await {
+            // No client can call a refund so: it has a space.
+            let given_back = format!("{} back", name.as_str());
+            let refund = Once::Refund(selected.hit(key, cost));
+            let _lost = self.node().once(refund, &given_back).await;
             return Err(refusal);
         }
         Ok(answer)

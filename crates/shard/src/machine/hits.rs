@@ -113,7 +113,11 @@ impl Shard {
             Operation::Reset => self.cells.reset(now.wall, key, limit, dot),
         };
         if written.changed {
-            reign.wrote(now.boot, key, id);
+            let told = match self.settings.has(Fault::NamesStayWithTheOwner) {
+                true => id.filter(|id| !id.is_of_client()),
+                false => id,
+            };
+            reign.wrote(now.boot, key, told);
             self.written = reign.written();
             if let Some(id) = id {
                 self.admitted

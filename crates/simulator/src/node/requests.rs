@@ -114,33 +114,38 @@ impl Sight<'_> {
 }
 
 impl Node {
-    /// A client asks.
+    /// A client asks. `name`: the id that it gives its hit, to ask again.
     pub(crate) fn on_request(
         &mut self,
         now: SimTime,
         request: RequestId,
         key: usize,
         operation: Operation,
+        name: Option<HitId>,
         targets: &[Target],
     ) {
+        // Still on its way here: it would be carried twice under one number.
+        if self.requests.contains_key(&request) {
+            return;
+        }
         let subject = subject(&targets[key], operation);
         let sight = Sight { node: self, now };
-        if subject.may_go_unnamed(self.acknowledge, &sight) {
+        if name.is_none() && subject.may_go_unnamed(self.acknowledge, &sight) {
             let heard = self.decide(now, key, &subject, None, Reply::Local(request));
             if let Some(Said::Decided(decision)) = heard {
                 return self.answered(request, key, decision);
             }
         }
         self.next_hit += 1;
-        let id = HitId {
+        let id = name.unwrap_or(HitId {
             origin: self.me,
             sequence: self.next_hit,
-        };
+        });
         let deadline = self.clocks(now).boot + request::DEADLINE;
         let carried = Carried {
             key,
             asked: now,
-            machine: request::Request::new(subject, id, deadline),
+            machine: request::Request::new(self.me, subject, id, deadline),
             waits: Waits::News { until: now },
             has_left: false,
         };
@@ -467,7 +472,9 @@ impl Node {
         carried.machine.on_said(said);
         let (subject, id) = (*carried.machine.subject(), carried.machine.id());
         match (said, way) {
-            (Said::Decided(decision), _) if subject.is_counted_by(&decision) => {
+            (Said::Decided(decision), _)
+                if subject.is_counted_by(&decision) && !id.is_of_client() =>
+            {
                 self.shards[usize::from(subject.shard.0)].on_answered(boot, id.sequence);
             }
             (Said::Unreached, Way::Relay { owner }) => {

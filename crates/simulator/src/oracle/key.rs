@@ -1,6 +1,6 @@
 //! What the oracle remembers of one key: two plain replays of what was decided.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use delta_crdt::{ReplicaId, Term};
 use quota::{Algorithm, Cost, Count, Limit, Log, LogEntry, Nanos, Stamp, UnixNanos, Verdict};
@@ -60,6 +60,8 @@ pub(super) struct Key {
     /// Sides have counted apart once, and the fold of this algorithm may be stricter than the truth.
     pub(super) forked: bool,
     pub(super) per_side: HashMap<usize, Option<Count>>,
+    /// Requests that were counted and that their clients have named: asked again they are admitted, and not counted.
+    pub(super) named: HashSet<RequestId>,
 }
 
 impl Key {
@@ -75,7 +77,15 @@ impl Key {
             apart: false,
             forked: false,
             per_side: HashMap::new(),
+            named: HashSet::new(),
         }
+    }
+
+    /// Nobody holds it any more.
+    pub(super) fn lose(&mut self) {
+        self.settled = None;
+        self.recent.clear();
+        self.named.clear();
     }
 
     /// Counts a hit that somebody admitted in the upper model.

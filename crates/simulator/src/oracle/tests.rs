@@ -8,6 +8,9 @@ use super::{Decided, EPOCH, Oracle, RequestId, SimTime};
 
 const MILLIS: SimTime = 1_000_000;
 
+/// Requests from here on have names.
+const NAMED: RequestId = 100;
+
 struct Play {
     oracle: Oracle,
     limit: Limit,
@@ -41,6 +44,7 @@ impl Play {
         let replica = ReplicaId(owner);
         let decided = Decided {
             request,
+            is_named: NAMED <= request,
             key: 0,
             operation: Operation::Hit(Cost::ONE),
             owner: replica,
@@ -109,4 +113,25 @@ fn a_verdict_that_is_repeated_after_a_heal_counts_where_it_was_decided() {
     assert!(play.broken().is_empty());
     play.answers(8_020, 2, 3, true);
     assert_eq!(play.broken(), ["P1/P2"]);
+}
+
+/// A client asks again what was answered long ago. That it is admitted once more is right, and that it is counted once more is
+/// not: a later denial shows it.
+#[test]
+fn a_hit_that_is_asked_again_by_its_name_is_counted_once() {
+    let mut play = Play::new(Algorithm::SlidingLog, 3);
+    play.answers(100, 1, NAMED, true);
+    play.answers(1_000, 1, 1, true);
+    play.answers(1_500, 2, NAMED, true);
+    play.answers(1_600, 2, 2, true);
+    assert!(play.broken().is_empty());
+    play.answers(1_700, 2, 3, false);
+    assert!(play.broken().is_empty(), "three of three are used");
+
+    let mut play = Play::new(Algorithm::SlidingLog, 3);
+    play.answers(100, 1, NAMED, true);
+    play.answers(1_500, 2, NAMED, true);
+    play.answers(1_600, 2, 2, true);
+    play.answers(1_700, 2, 3, false);
+    assert_eq!(play.broken(), ["P1"], "two of three are used");
 }

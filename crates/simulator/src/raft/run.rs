@@ -255,15 +255,8 @@ impl Run {
     }
 
     fn violate(&mut self, promise: &'static str, story: String) {
-        let mut known = self.report.violations.iter();
-        if known.any(|violation| violation.promise == promise) {
-            return;
-        }
-        self.report.violations.push(Violation {
-            promise,
-            at: self.crowd.now(),
-            story,
-        });
+        let at = self.crowd.now();
+        Violation::first_of(&mut self.report.violations, promise, at, story);
     }
 }
 

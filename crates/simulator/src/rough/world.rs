@@ -1,7 +1,5 @@
 //! The event loop of a rough network.
 
-use std::collections::BTreeMap;
-
 use delta_crdt::ReplicaId;
 use membership::{Contact, Member, Standing};
 use quota::{Cost, Nanos, Verdict};
@@ -14,6 +12,7 @@ use super::books::{Books, may_be_stricter};
 use super::roughness::{ENDS, Roughness};
 use super::streams::{Streams, dial};
 use super::{Keys, MILLIS, RoughBug, RoughReport, Rules, SECONDS};
+use crate::events::Events;
 use crate::node::{self, Event, MAX_LAG, Node, Payload, SHARDS};
 use crate::oracle::{MAX_SKEW, RequestId, SKEW, SimTime, Violation};
 
@@ -58,8 +57,7 @@ struct World {
     rules: Rules,
     rng: SmallRng,
     now: SimTime,
-    agenda: BTreeMap<(SimTime, u64), Happening>,
-    counter: u64,
+    events: Events<Happening>,
     network: Roughness,
     streams: Streams,
     nodes: Vec<Node>,
@@ -81,8 +79,7 @@ pub fn run_rough(seed: u64, bug: Option<RoughBug>, verbose: bool) -> RoughReport
     let mut world = World {
         rules,
         now: 0,
-        agenda: BTreeMap::new(),
-        counter: 0,
+        events: Events::new(),
         network,
         streams: Streams::default(),
         nodes: Vec::new(),
@@ -112,7 +109,7 @@ impl World {
         }
         self.at(CLIENTS_FROM, Happening::Client);
         self.at(CLIENTS_UNTIL, Happening::Look);
-        while let Some(((time, _), happening)) = self.agenda.pop_first()
+        while let Some((time, happening)) = self.events.next_until(SimTime::MAX)
             && !self.is_over
         {
             self.now = time;
@@ -156,8 +153,7 @@ impl World {
     }
 
     fn at(&mut self, time: SimTime, happening: Happening) {
-        self.counter += 1;
-        self.agenda.insert((time, self.counter), happening);
+        self.events.plan(time, happening);
     }
 
     fn say(&self, what: impl FnOnce(&Self) -> String) {
@@ -248,7 +244,7 @@ impl World {
         let request = self.next_request;
         self.books.on_asked(request, key, cost);
         let hit = Operation::Hit(Cost::new(cost));
-        self.nodes[host].on_request(self.now, request, key, hit, &self.keys.targets);
+        self.nodes[host].on_request(self.now, request, key, hit, None, &self.keys.targets);
         self.after(host);
     }
 
@@ -457,12 +453,7 @@ impl World {
 
     fn break_promise(&mut self, promise: &'static str, story: String) {
         self.say(|_| format!("{promise} broken: {story}"));
-        let mut known = self.report.violations.iter();
-        if known.all(|violation| violation.promise != promise) {
-            let at = self.now;
-            let violation = Violation { promise, at, story };
-            self.report.violations.push(violation);
-        }
+        Violation::first_of(&mut self.report.violations, promise, self.now, story);
     }
 }
 

@@ -1,16 +1,17 @@
 //! A `redis-server` of the comparison's own.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use rehearsal::{Process, free_address};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::process::Process;
+use crate::process;
 
 /// An empty one answers within milliseconds; a busy machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,9 +41,7 @@ impl Redis {
     pub(crate) async fn start(home: &Path) -> anyhow::Result<Self> {
         installed()?;
         for _ in 0..TRIES {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a port for redis")?;
-            let port = free.local_addr().context("a port for redis")?.port();
-            drop(free);
+            let port = free_address().context("a port for redis")?.port();
             let process = spawn(port, home)?;
             let mut redis = Self { port, process };
             if redis.answers().await {
@@ -74,7 +73,7 @@ impl Redis {
     /// Waits until it answers; `false` when it ended or does not.
     async fn answers(&mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline && !self.process.has_ended() {
+        while Instant::now() < deadline && matches!(self.process.ended(), Ok(None)) {
             if matches!(timeout(PATIENCE, ping(self.port)).await, Ok(Ok(()))) {
                 return true;
             }
@@ -103,7 +102,7 @@ fn spawn(port: u16, home: &Path) -> anyhow::Result<Process> {
     let (port, dir) = (port.to_string(), home.display().to_string());
     let mut args = vec!["--save", "", "--appendonly", "no"];
     args.extend(["--bind", "127.0.0.1", "--port", &port, "--dir", &dir]);
-    Process::other("redis-server", &args, home)
+    process::other("redis-server", &args, home)
 }
 
 async fn ping(port: u16) -> std::io::Result<()> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use coordinator::{FailMode, Strategy};
+use rehearsal::{Process, cpu_of};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::redis::Redis;
 use super::targets::{NODES, Targets};
 use super::workload::Workload;
-use crate::process::Process;
+use crate::process;
 
 /// The limit that is hit.
 pub(crate) const LIMIT: &str = "compared";
@@ -142,7 +143,7 @@ impl Stage {
     pub(crate) fn cpu(&mut self) -> Option<Duration> {
         let nodes = self.nodes.iter_mut().flatten();
         let redis = self.redis.as_mut().map(Redis::process);
-        nodes.chain(redis).map(|process| process.cpu()).sum()
+        nodes.chain(redis).map(|process| cpu_of(process.id())).sum()
     }
 
     fn config(&self) -> PathBuf {
@@ -152,7 +153,7 @@ impl Stage {
     fn start_node(&mut self, node: usize) -> anyhow::Result<()> {
         let (targets, run) = (self.targets.clone(), self.targets.begin(node));
         let tell = move |news| targets.on_news(node, run, news);
-        let process = Process::node(NAMES[node], self.home.path(), &self.config(), tell)?;
+        let process = process::node(NAMES[node], self.home.path(), &self.config(), tell)?;
         self.nodes[node] = Some(process);
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What was admitted, key by key, against what the cluster says was used.
 
+use rehearsal::Account;
+
 use super::keys::KEYS;
 
 /// Books of every key. Counts only what clients were told.
@@ -10,12 +12,8 @@ pub(crate) struct Ledger {
 
 #[derive(Clone, Copy, Default, Debug)]
 struct Entry {
-    admitted: u64,
-    denied: u64,
-    /// Hits whose answer never came: counted or not.
-    unanswered: u64,
-    /// Of the last audit.
-    used: u64,
+    /// What it says is counted is of the last audit.
+    account: Account,
     /// The most that any audit missed.
     forgotten: u64,
 }
@@ -55,41 +53,47 @@ impl Ledger {
 
     /// A hit was answered.
     pub(crate) fn answered(&mut self, key: usize, admitted: bool) {
-        let entry = &mut self.entries[key];
+        let account = &mut self.entries[key].account;
         match admitted {
-            true => entry.admitted += 1,
-            false => entry.denied += 1,
+            true => account.admitted += 1,
+            false => account.denied += 1,
         }
     }
 
     /// A hit was not answered.
     pub(crate) fn unanswered(&mut self, key: usize) {
-        self.entries[key].unanswered += 1;
+        self.entries[key].account.unknown += 1;
     }
 
     /// Admitted hits of each key, to be compared with what the cluster says from now on.
     pub(crate) fn admitted(&self) -> Vec<u64> {
-        self.entries.iter().map(|entry| entry.admitted).collect()
+        let entries = self.entries.iter();
+        entries.map(|entry| entry.account.admitted).collect()
     }
 
     /// A node was asked. What is found missing once stays so: the hit may expire, its admission does not.
     pub(crate) fn audited(&mut self, peek: Peek) {
         let entry = &mut self.entries[peek.key];
-        entry.used = KEYS[peek.key].limit.saturating_sub(peek.remaining);
-        let missing = peek.admitted_before.saturating_sub(entry.used);
-        entry.forgotten = entry.forgotten.max(missing);
+        entry.account.counted = KEYS[peek.key].limit.saturating_sub(peek.remaining);
+        // It must know what was admitted before it was asked.
+        let before = Account {
+            admitted: peek.admitted_before,
+            ..entry.account
+        };
+        entry.forgotten = entry.forgotten.max(before.forgotten());
     }
 
     /// All keys together.
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for (entry, key) in self.entries.iter().zip(KEYS.iter()) {
-            totals.admitted += entry.admitted;
-            totals.denied += entry.denied;
-            totals.unanswered += entry.unanswered;
+            let account = entry.account;
+            totals.admitted += account.admitted;
+            totals.denied += account.denied;
+            totals.unanswered += account.unknown;
             totals.forgotten += entry.forgotten;
-            totals.over_admitted += entry.admitted.saturating_sub(key.limit);
-            totals.counted_unanswered += entry.used.saturating_sub(entry.admitted);
+            totals.over_admitted += account.over(key.limit);
+            totals.counted_unanswered += account.untold();
         }
         totals
     }

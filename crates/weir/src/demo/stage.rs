@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use rehearsal::Process;
 use tempfile::TempDir;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
@@ -14,7 +15,7 @@ use super::questions;
 use super::story::{Effect, Event, NAMES, NODES};
 use super::traffic::{Clients, Traffic};
 use crate::client::Client;
-use crate::process::{News, Process};
+use crate::process::{self, News};
 
 /// Three nodes and their clients. All processes end when this is dropped.
 #[derive(Debug)]
@@ -123,7 +124,7 @@ impl Stage {
             // When the demo has ended, nobody listens any more.
             let _ = events.blocking_send(event);
         };
-        Process::node(NAMES[node], home, &home.join("replicated.toml"), tell)
+        process::node(NAMES[node], home, &home.join("replicated.toml"), tell)
     }
 
     fn kill(&mut self, node: usize) -> anyhow::Result<Event> {

@@ -3,7 +3,6 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
@@ -145,5 +144,5 @@ impl Traffic {
 /// The body of a check of that key.
 pub(crate) fn check(key: usize, cost: u32) -> String {
     let key = &KEYS[key];
-    json!({ "limit": key.limit_name, "key": key.name, "cost": cost }).to_string()
+    rehearsal::check(key.limit_name, &key.name, cost)
 }

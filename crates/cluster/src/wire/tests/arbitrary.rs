@@ -25,6 +25,10 @@ pub(super) fn frame() -> impl Strategy<Value = Frame> {
             id: HitId { origin, sequence },
             hit,
         }),
+        (hit(), replica(), any::<u64>()).prop_map(|(hit, origin, sequence)| Frame::RelayNamed {
+            id: HitId { origin, sequence },
+            hit,
+        }),
         any::<u64>().prop_map(|asked| Frame::TimeAsked(quota::BootNanos::new(asked))),
         (any::<u64>(), any::<u64>()).prop_map(|(asked, wall)| Frame::TimeTold {
             asked: quota::BootNanos::new(asked),

@@ -284,6 +284,9 @@ fn hits_that_are_passed_on() {
         sequence: 3,
     };
     check(Frame::Relayed { id, hit }, &format!("010e 8101 03 {bytes}"));
+    let id = HitId::of_client((129 << 64) | 3);
+    let named = format!("0112 8101 83808080808080808001 {bytes}");
+    check(Frame::RelayNamed { id, hit }, &named);
 }
 
 #[test]

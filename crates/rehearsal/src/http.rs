@@ -2,10 +2,12 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::wait::DEADLINE;
+/// How long an answer may take, where that is not what is looked at: generous, since a busy two-core machine is no failure.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// One connection to one node.
 #[derive(Debug)]
@@ -32,10 +34,19 @@ impl Client {
     ///
     /// As the kernel says.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+        Self::connect_within(address, DEADLINE)
+    }
+
+    /// The same, where nothing may take longer than so long.
+    ///
+    /// # Errors
+    ///
+    /// As the kernel says.
+    pub fn connect_within(address: SocketAddr, within: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, within)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(DEADLINE))?;
-        stream.set_write_timeout(Some(DEADLINE))?;
+        stream.set_read_timeout(Some(within))?;
+        stream.set_write_timeout(Some(within))?;
         Ok(Self {
             stream: BufReader::new(stream),
             address,
@@ -139,17 +150,14 @@ impl Client {
     ///
     /// As [`Self::request`].
     pub fn check(&mut self, limit: &str, key: &str, cost: u32) -> io::Result<Response> {
-        self.request(
-            "POST",
-            "/v1/check",
-            &[],
-            Some(&check_body(limit, key, cost)),
-        )
+        let body = check(limit, key, cost);
+        self.request("POST", "/v1/check", &[], Some(&body))
     }
 }
 
 /// The body of `POST /v1/check`.
-pub(crate) fn check_body(limit: &str, key: &str, cost: u32) -> String {
+#[must_use]
+pub fn check(limit: &str, key: &str, cost: u32) -> String {
     serde_json::json!({ "limit": limit, "key": key, "cost": cost }).to_string()
 }
 

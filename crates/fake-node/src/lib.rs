@@ -1,0 +1,325 @@
+//! A node for the tests of fronts: it counts in memory, by a clock that stands still unless told otherwise, and is in
+//! whatever state a test wants.
+//!
+//! Read [`FakeNode`]. It decides as a node of the product does, by `quota`; who else there is, what its file says and what
+//! fails is told to it.
+
+mod status;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use catalogue::{Changed, Content, Kind, NamedLimit, NotChanged};
+use coordinator::{
+    Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Once, Ownership, Policy,
+    Readiness, Strategy,
+};
+use limiter::{NAMESPACE, Node, NotReloaded};
+use quota::{Cost, Count, Nanos, Stamp, Taken, UnixNanos};
+use tokio::sync::Barrier;
+
+/// A whole number of days, so that windows begin now.
+const START: u64 = 20_000 * 86_400 * 1_000_000_000;
+
+/// A node that counts in memory.
+///
+/// It is ready and well, owns nothing that it would decide without a future, and nothing fails, until a test says so.
+pub struct FakeNode {
+    now: AtomicU64,
+    /// By namespace, limit and key.
+    counts: Mutex<HashMap<[String; 3], Option<Count>>>,
+    /// What was counted under a name, by whatever makes it the same.
+    named: Mutex<HashSet<String>>,
+    made: Mutex<BTreeMap<(Kind, String, String), Content>>,
+    /// How many hits were asked together, each time.
+    pub batches: Mutex<Vec<usize>>,
+    /// Keys that nobody can decide for, and why; `*` stands for all.
+    pub lost: Mutex<Vec<(&'static str, NoDecision)>>,
+    /// Whether it decides without a future.
+    pub decides_at_once: AtomicBool,
+    /// Where refunds wait for each other, if they do.
+    pub refunds_meet: Mutex<Option<Arc<Barrier>>>,
+    /// Members that confirm no change.
+    pub pending: Mutex<Vec<String>>,
+    /// When set, nothing can be changed.
+    pub unchangeable: Mutex<Option<NotChanged>>,
+    /// Whether it takes hits, as it says.
+    pub readiness: Mutex<Readiness>,
+    /// Whether what it does for ever still goes on, as it says.
+    pub is_well: AtomicBool,
+    /// Whether somebody is known to decide.
+    pub has_owner: AtomicBool,
+    /// Whether its file says where Redis is.
+    pub has_redis: AtomicBool,
+    /// What comes of reading its file again.
+    pub reloaded: Mutex<Result<Vec<String>, NotReloaded>>,
+}
+
+impl FakeNode {
+    /// A node that has counted nothing.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a test says what it begins with"
+    )]
+    pub fn new() -> Self {
+        Self {
+            now: AtomicU64::new(START),
+            counts: Mutex::default(),
+            named: Mutex::default(),
+            made: Mutex::default(),
+            batches: Mutex::default(),
+            lost: Mutex::default(),
+            decides_at_once: AtomicBool::new(false),
+            refunds_meet: Mutex::default(),
+            pending: Mutex::default(),
+            unchangeable: Mutex::default(),
+            readiness: Mutex::new(Readiness::Ready),
+            is_well: AtomicBool::new(true),
+            has_owner: AtomicBool::new(true),
+            has_redis: AtomicBool::new(true),
+            reloaded: Mutex::new(Err(NotReloaded::NoFile)),
+        }
+    }
+
+    /// Time passes.
+    pub fn advance(&self, span: Nanos) {
+        self.now.fetch_add(span.get(), Relaxed);
+    }
+
+    /// From now on nobody can decide anything, for this reason. `None`: everything is decided again.
+    pub fn fail(&self, reason: impl Into<Option<NoDecision>>) {
+        let lost = reason.into().map(|reason| ("*", reason));
+        *locked(&self.lost) = lost.into_iter().collect();
+    }
+
+    /// A limit that was made at run time.
+    pub fn make(&self, name: &str, limit: NamedLimit) {
+        let place = place(Kind::Limit, NAMESPACE, name);
+        locked(&self.made).insert(place, Content::Limit(limit));
+    }
+
+    /// Limits and keys that have anything counted, in order.
+    #[must_use]
+    pub fn counted(&self) -> Vec<(String, String)> {
+        let counts = locked(&self.counts);
+        let counted = counts.iter().filter(|(_, count)| count.is_some());
+        let mut keys: Vec<_> = counted
+            .map(|([_, limit, key], _)| (limit.clone(), key.clone()))
+            .collect();
+        keys.sort();
+        keys
+    }
+
+    fn made(&self, kind: Kind, namespace: &str, name: &str) -> Option<Content> {
+        let place = place(kind, namespace, name);
+        locked(&self.made).get(&place).cloned()
+    }
+
+    fn names(&self, kind: Kind, namespace: &str, after: Option<&str>, count: usize) -> Vec<String> {
+        let made = locked(&self.made);
+        let (_, namespace, _) = place(kind, namespace, "");
+        let names = made
+            .keys()
+            .filter(|(of, whose, _)| *of == kind && *whose == namespace);
+        let names = names.map(|(.., name)| name.clone());
+        names
+            .filter(|name| after.is_none_or(|after| after < name.as_str()))
+            .take(count)
+            .collect()
+    }
+
+    fn changed(&self, replaced: bool) -> Changed {
+        let pending = locked(&self.pending).clone();
+        Changed { replaced, pending }
+    }
+
+    fn with_count(
+        &self,
+        policy: &Policy,
+        key: &str,
+        change: impl FnOnce(UnixNanos, &mut Option<Count>) -> Taken,
+    ) -> Result<Answer, NoDecision> {
+        let lost = locked(&self.lost);
+        if let Some((_, error)) = lost.iter().find(|(lost, _)| ["*", key].contains(lost)) {
+            return Err(*error);
+        }
+        let now = UnixNanos::new(self.now.load(Relaxed));
+        let mut counts = locked(&self.counts);
+        let key = [&*policy.namespace, &*policy.name, key].map(str::to_owned);
+        Ok(change(now, counts.entry(key).or_default()).decision.into())
+    }
+
+    fn decide(&self, hit: Hit<'_>) -> Result<Answer, NoDecision> {
+        let Hit { policy, key, cost } = hit;
+        let stamp = Stamp { term: 1, seq: 1 };
+        self.with_count(policy, key, |now, count| {
+            policy.limit.hit(now, count, cost, stamp)
+        })
+        .or_else(|error| policy.on_failure.answer(&policy.limit, cost, error))
+    }
+
+    fn give_back(&self, hit: Hit<'_>) -> Result<Answer, NoDecision> {
+        let Hit { policy, key, cost } = hit;
+        self.with_count(policy, key, |now, count| {
+            policy.limit.refund(now, count, cost)
+        })
+    }
+}
+
+impl Coordinator for FakeNode {
+    fn try_hit(&self, hit: Hit<'_>) -> Option<Result<Answer, NoDecision>> {
+        self.decides_at_once.load(Relaxed).then(|| self.decide(hit))
+    }
+
+    async fn hit(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
+        asked_elsewhere().await;
+        locked(&self.batches).push(1);
+        self.decide(Hit { policy, key, cost })
+    }
+
+    async fn hits(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, NoDecision>> {
+        asked_elsewhere().await;
+        locked(&self.batches).push(hits.len());
+        hits.iter().map(|hit| self.decide(*hit)).collect()
+    }
+
+    async fn refund(&self, policy: &Policy, key: &str, cost: Cost) -> Result<Answer, NoDecision> {
+        let meet = locked(&self.refunds_meet).clone();
+        if let Some(meet) = meet {
+            meet.wait().await;
+        }
+        self.give_back(Hit { policy, key, cost })
+    }
+
+    /// A repeat of what was admitted is answered with the state after.
+    async fn once(&self, asked: Once<'_>, id: &str) -> Result<Answer, NoDecision> {
+        asked_elsewhere().await;
+        let (Once::Hit(hit) | Once::Refund(hit)) = asked;
+        let (policy, key) = (hit.policy, hit.key);
+        let is_refund = matches!(asked, Once::Refund(_));
+        let cost = hit.cost.units();
+        let name = format!("{} {key} {is_refund} {cost} {id}", policy.name);
+        if locked(&self.named).contains(&name) {
+            return self.decide(Hit {
+                cost: Cost::PEEK,
+                ..hit
+            });
+        }
+        let answer = match asked {
+            Once::Hit(hit) => self.decide(hit)?,
+            Once::Refund(hit) => self.give_back(hit)?,
+        };
+        if answer.decision.is_allowed() {
+            locked(&self.named).insert(name);
+        }
+        Ok(answer)
+    }
+
+    async fn reset(&self, policy: &Policy, key: &str) -> Result<(), NoDecision> {
+        self.with_count(policy, key, |now, count| policy.limit.reset(now, count))
+            .map(drop)
+    }
+}
+
+impl Node for FakeNode {
+    fn cluster(&self) -> ClusterStatus {
+        status::cluster()
+    }
+
+    fn owner_of(&self, _policy: &Policy, _key: &str) -> Option<Ownership> {
+        self.has_owner.load(Relaxed).then(status::ownership)
+    }
+
+    fn forget(&self, name: &str) -> Forgotten {
+        match name {
+            "oskar" => Forgotten::Alive,
+            "gone" => Forgotten::Done,
+            "early" => Forgotten::Joining,
+            _ => Forgotten::Unknown,
+        }
+    }
+
+    fn is_well(&self) -> bool {
+        self.is_well.load(Relaxed)
+    }
+
+    fn readiness(&self) -> Readiness {
+        *locked(&self.readiness)
+    }
+
+    fn metrics(&self) -> String {
+        "weir_hits_total 1\n".into()
+    }
+
+    fn record(&self, kind: Kind, namespace: &str, name: &str) -> Option<Content> {
+        self.made(kind, namespace, name)
+    }
+
+    fn records(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Vec<(Arc<str>, Content)> {
+        let names = self.names(kind, namespace, after, count).into_iter();
+        names
+            .filter_map(|name| Some((name.as_str().into(), self.made(kind, namespace, &name)?)))
+            .collect()
+    }
+
+    fn count_records(&self, kind: Kind, namespace: &str) -> usize {
+        self.names(kind, namespace, None, usize::MAX).len()
+    }
+
+    async fn set(
+        &self,
+        namespace: &str,
+        name: &str,
+        content: Content,
+    ) -> Result<Changed, NotChanged> {
+        if let Some(error) = *locked(&self.unchangeable) {
+            return Err(error);
+        }
+        let place = place(content.kind(), namespace, name);
+        let before = locked(&self.made).insert(place, content);
+        Ok(self.changed(before.is_some()))
+    }
+
+    async fn remove(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Changed>, NotChanged> {
+        let place = place(kind, namespace, name);
+        let before = locked(&self.made).remove(&place);
+        Ok(before.map(|_| self.changed(true)))
+    }
+
+    fn may_count_by(&self, strategy: Strategy) -> bool {
+        strategy != Strategy::Redis || self.has_redis.load(Relaxed)
+    }
+
+    async fn reload(&self) -> Result<Vec<String>, NotReloaded> {
+        locked(&self.reloaded).clone()
+    }
+}
+
+/// As a catalogue has it.
+fn place(kind: Kind, namespace: &str, name: &str) -> (Kind, String, String) {
+    (kind, kind.namespace(namespace).to_owned(), name.to_owned())
+}
+
+/// As if another node were asked: a connection sees what else arrives before there is an answer.
+async fn asked_elsewhere() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

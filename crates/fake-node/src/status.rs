@@ -1,0 +1,72 @@
+//! What the fake node tells of its cluster: something in every member.
+
+use coordinator::{
+    ClusterStatus, ConfigDiffers, Definition, DifferingLimit, Member, MemberStatus, Missing,
+    NoQuorum, Ownership, RaftStatus, SilentSeeds,
+};
+use quota::Nanos;
+
+pub(crate) fn ownership() -> Ownership {
+    Ownership {
+        shard: 12,
+        term: 4,
+        owner: "oskar".into(),
+        replicas: vec!["oskar2".into(), "oskar3".into()],
+    }
+}
+
+pub(crate) fn cluster() -> ClusterStatus {
+    ClusterStatus {
+        node: "oskar".into(),
+        view: "9f3c".into(),
+        members: vec![Member {
+            name: "oskar".into(),
+            status: MemberStatus::Suspect,
+            incarnation: 3,
+            asks: false,
+            shards: 341,
+            http: "127.0.0.1:4000".into(),
+            cluster: "127.0.0.1:5000".into(),
+            silent: Nanos::from_millis(400),
+        }],
+        under_replicated_shards: 7,
+        unsettled_shards: 3,
+        replication_lag: Nanos::new(1_500_000),
+        keys: 0,
+        no_quorum: Some(NoQuorum {
+            lasts: Nanos::from_millis(2_000),
+            needed: 2,
+            missing: vec![Missing {
+                name: "oskar2".into(),
+                silent: Nanos::from_millis(3_000),
+            }],
+        }),
+        silent_seeds: Some(SilentSeeds {
+            addresses: vec!["10.0.0.1:4100".into()],
+            lasts: Nanos::from_millis(7_000),
+        }),
+        config_differs: Some(ConfigDiffers {
+            lasts: Nanos::from_millis(4_000),
+            limits: vec![DifferingLimit {
+                limit: "login".into(),
+                definitions: vec![
+                    Definition {
+                        nodes: vec!["oskar".into()],
+                        says: Some("gcra, 10 per 1m".into()),
+                    },
+                    Definition {
+                        nodes: vec!["oskar2".into()],
+                        says: None,
+                    },
+                ],
+            }],
+        }),
+        raft: Some(RaftStatus {
+            leader: Some("oskar".into()),
+            term: 2,
+            voters: vec!["oskar".into()],
+            learners: Vec::new(),
+        }),
+        redis: None,
+    }
+}
