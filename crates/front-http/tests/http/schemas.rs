@@ -206,7 +206,7 @@ async fn what_a_plan_refuses_is_described() {
         per_second: 1,
         ..free()
     };
-    for (plan, kind, operations) in [(day, "quota-exceeded", 6), (second, "tenant-rate", 20)] {
+    for (plan, kind, operations) in [(day, "quota-exceeded", 5), (second, "tenant-rate", 20)] {
         let api = service(plan.clone(), Who::Tenant).await;
         let api = api.get("/openapi.json").await.json();
         let mut refused = Vec::new();
