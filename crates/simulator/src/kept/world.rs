@@ -365,7 +365,7 @@ impl World {
         self.next_request += 1;
         let request = self.next_request;
         let node = self.hosts[host].node.as_mut()?;
-        node.on_request(self.now, request, key, operation, &self.targets);
+        node.on_request(self.now, request, key, operation, None, &self.targets);
         Some((request, host))
     }
 
