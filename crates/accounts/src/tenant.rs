@@ -29,13 +29,14 @@ impl<T> Dated<T> {
         &self.value
     }
 
-    /// The same value; or another, set now.
+    /// The same value; or another, set now, and after this one whatever the clock says: to whoever knew only this one, or
+    /// none, it is the newer.
     pub fn set(&mut self, now: UnixSecs, value: T)
     where
         T: PartialEq,
     {
         if self.value != value {
-            *self = Self::new(now, value);
+            *self = Self::new(now.max(self.set_at + 1), value);
         }
     }
 }
@@ -213,6 +214,16 @@ mod tests {
         assert_eq!(dated.set_at(), UnixSecs::new(1));
         dated.set(UnixSecs::new(2), 8);
         assert_eq!((dated.set_at(), *dated.get()), (UnixSecs::new(2), 8));
+    }
+
+    #[test]
+    fn what_replaces_a_value_is_newer_whatever_the_clock_says() {
+        let first = Dated::new(UnixSecs::new(9), 8);
+        for now in [0, 8, 9, 10] {
+            let mut second = first.clone();
+            second.set(UnixSecs::new(now), 7);
+            assert_eq!(first.newer(&second), second, "set at {now}");
+        }
     }
 
     #[test]
