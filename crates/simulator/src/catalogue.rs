@@ -7,19 +7,26 @@
 //! | --- | --- |
 //! | C1 | an answered change is at every live member that the answer does not name |
 //! | C2 | no change is lost: who has one answered keeps it, or a later one, and in the end all have it |
-//! | C3 | of two changes in sequence the later stands; where neither had seen the other, the newer |
+//! | C3 | of two changes in sequence the later stands; where neither had seen the other, of limits the newer, of rights what they say together |
 //! | C4 | a newcomer that is ready has every change that was answered |
 //! | C5 | after the faults, all nodes have the same, and all are ready |
+//! | C6 | a tenant or an API key is never granted more than by any change that is there and that no other has seen |
+//! | C7 | an API key whose revocation was answered is revoked wherever the answer says and on every newcomer, and nowhere valid again |
+//!
+//! Limits of single keys stand for what is taken whole. Tenants and API keys are rights: whoever edits one starts from what
+//! the node says of it, renames it, suspends, resumes, closes or restores a tenant, and narrows, ends earlier or revokes an
+//! API key. The books note what each write grants by itself, and work out what must stand from those that no other has seen.
 
 mod books;
 mod bug;
 mod look;
+mod rights;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use catalogue::{Address, Catalogue, ChangeId, Content, Effect, KeyLimit, Kind, Message};
+use catalogue::{Address, Catalogue, ChangeId, Content, Effect, KeyLimit, Kind, Message, SERVICE};
 use delta_crdt::ReplicaId;
 use quota::{Algorithm, BootNanos, KeyHasher, Limit, Nanos, Now, UnixNanos};
 use rand::rngs::SmallRng;
@@ -43,9 +50,16 @@ const QUIET: SimTime = 10 * SECOND;
 /// As in `cluster`.
 const TICK_EVERY: SimTime = 50 * MILLISECOND;
 const FAULT_EVERY: SimTime = 5 * SECOND;
-const CHANGES_PER_SECOND: u64 = 20;
-const NAMES: usize = 12;
-/// Of those, the ones that are changed all the time.
+/// Half of them of limits.
+const CHANGES_PER_SECOND: u64 = 40;
+/// Names are numbers: first those of limits of single keys, then of tenants, then of API keys.
+const NAMES: usize = KEY_LIMITS + TENANTS + API_KEYS;
+const KEY_LIMITS: usize = 12;
+const TENANTS: usize = 6;
+const FIRST_API_KEY: usize = KEY_LIMITS + TENANTS;
+/// More than are made in the time.
+const API_KEYS: usize = 100;
+/// Of the limits, and of the API keys the newest, that are changed all the time.
 const OFTEN: usize = 4;
 /// Most by which the clock of an incarnation is off: what was set by hand is often off by a time zone.
 const CLOCK_OFF: SimTime = 2 * 3_600 * SECOND;
@@ -58,6 +72,8 @@ pub struct CatalogueReport {
     pub changes: u64,
     /// Of those, with members named that had not confirmed.
     pub pending: u64,
+    /// Of those, of API keys that are revoked.
+    pub revocations: u64,
     /// Faults.
     pub faults: u64,
     /// The first of each promise that was broken.
@@ -88,6 +104,10 @@ struct Node {
     ahead: SimTime,
     /// Of each name, every write that has come to it.
     known: [BTreeSet<usize>; NAMES],
+    /// API keys that it has said are revoked.
+    revoked: BTreeSet<usize>,
+    /// What it said of rights before the last news of them came, and the writes that it had seen then: for a bug alone.
+    stale: BTreeMap<usize, (Content, BTreeSet<usize>)>,
     /// Whom it has a connection with, and when that was last seen to work.
     links: BTreeMap<ReplicaId, SimTime>,
     view: BTreeSet<ReplicaId>,
@@ -180,7 +200,9 @@ impl World {
             me,
             catalogue: Catalogue::new(me, KeyHasher::new([7; 16])),
             ahead: self.rng.random_range(0..CLOCK_OFF),
-            known: Default::default(),
+            known: [const { BTreeSet::new() }; NAMES],
+            revoked: BTreeSet::new(),
+            stale: BTreeMap::new(),
             links: BTreeMap::new(),
             view: BTreeSet::new(),
             met: BTreeSet::new(),
@@ -276,10 +298,23 @@ impl World {
     }
 }
 
+fn kind(name: usize) -> Kind {
+    match name {
+        0..KEY_LIMITS => Kind::KeyLimit,
+        KEY_LIMITS..FIRST_API_KEY => Kind::Tenant,
+        _ => Kind::ApiKey,
+    }
+}
+
 fn address(name: usize) -> Address {
+    let kind = kind(name);
+    let namespace = match kind {
+        Kind::KeyLimit => NAMESPACE,
+        _ => SERVICE,
+    };
     Address {
-        kind: Kind::KeyLimit,
-        namespace: NAMESPACE.into(),
+        kind,
+        namespace: namespace.into(),
         name: Arc::from(name.to_string()),
     }
 }

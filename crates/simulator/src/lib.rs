@@ -71,7 +71,7 @@
 //!
 //! # The catalogue
 //!
-//! What people change at run time has a world of its own, promises C1 to C5, and bugs:
+//! What people change at run time has a world of its own, promises C1 to C7, and bugs:
 //!
 //! | bug of the catalogue | caught by | since |
 //! | --- | --- | --- |
@@ -81,6 +81,11 @@
 //! | a write is stamped by the wall clock alone | C3 | it loses to what its node had seen |
 //! | a newcomer is ready before it has what the others have | C4 | it lacks an answered change |
 //! | others are told of what is set, not of what is removed | C5 | it is there for good on the others |
+//! | of rights the newer write stays, too | C6 | whoever did not know that a tenant was suspended makes it active |
+//! | a record is told without the writes that it has seen | C3 | a tenant that was resumed stays suspended |
+//! | a name is as old as the wall clock says | C3 | it loses to the name that it replaced |
+//! | an API key that is renamed is valid again | C7 | it was revoked on that node |
+//! | a write takes the place of one that came after its author had read | C6 | what that forbade is allowed |
 
 //!
 //! # Counts that outlive all nodes

@@ -52,7 +52,7 @@ const COUNTED_AGAIN: RequestId = 1 << 48;
 /// What a violated promise looks like.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// Its number: `P1` to `P6`, `T1` and `T2`, `L1` to `L3`, `R1` to `R7`, `C1` to `C5`.
+    /// Its number: `P1` to `P6`, `T1` and `T2`, `L1` to `L3`, `R1` to `R7`, `C1` to `C7`.
     pub promise: &'static str,
     /// When.
     pub at: SimTime,

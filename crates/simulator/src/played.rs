@@ -16,7 +16,7 @@ pub enum Played {
     Local,
     /// Nodes agree on every hit: R1 to R7.
     Raft,
-    /// No strategy: what people change is told to every node: C1 to C5.
+    /// No strategy: what people change is told to every node: C1 to C7.
     Catalogue,
     /// Each key has an owner, nobody dies, and links are rough: F1 to F4.
     Rough,
@@ -244,6 +244,7 @@ fn play_catalogue(seed: u64, bug: Option<CatalogueBug>) -> Outcome {
         counts: vec![
             ("changes", report.changes),
             ("named somebody", report.pending),
+            ("of revoked API keys", report.revocations),
             ("faults", report.faults),
         ],
         violations: report.violations,

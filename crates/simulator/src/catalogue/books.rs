@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use catalogue::{ChangeId, Record, Stamp};
+use catalogue::{ChangeId, Content, Record, Stamp};
 use delta_crdt::ReplicaId;
 
-use super::{NAMES, NAMESPACE, Node, SECOND, SimTime, World, address};
+use super::rights::{Granted, called_by};
+use super::{FIRST_API_KEY, NAMES, Node, SECOND, SimTime, World, address};
 
 /// After a split, what each side did has come to the other within this time.
 const HEALED_AFTER: SimTime = 4 * SECOND;
@@ -14,8 +15,12 @@ const HEALED_AFTER: SimTime = 4 * SECOND;
 struct Write {
     name: usize,
     stamp: Stamp,
-    /// The writes that had come to its node before.
+    /// The writes that had come to its node before its author read there.
     seen: BTreeSet<usize>,
+    /// What it grants by itself. `None`: it is not about rights.
+    granted: Option<Granted>,
+    /// The write that gave what it is about the name that it has. `None`: it has none.
+    called_by: Option<usize>,
     /// Who had it when it was answered. Empty: it was not.
     holders: Vec<ReplicaId>,
     /// Whom the answer named.
@@ -26,38 +31,97 @@ struct Write {
 #[derive(Default)]
 pub(super) struct Books {
     writes: Vec<Write>,
+    /// The names that were ever written.
+    made: BTreeSet<usize>,
 }
 
 impl Books {
-    /// Notes a write of `name`, which `seen` had come to its node before.
-    pub(super) fn write(&mut self, name: usize, stamp: Stamp, seen: BTreeSet<usize>) -> usize {
+    /// Notes a write of `name`, whose author had seen `seen`.
+    pub(super) fn write(
+        &mut self,
+        name: usize,
+        stamp: Stamp,
+        seen: BTreeSet<usize>,
+        content: Option<&Content>,
+    ) -> usize {
+        self.made.insert(name);
         self.writes.push(Write {
             name,
             stamp,
             seen,
+            granted: content.and_then(Granted::of),
+            called_by: content.and_then(called_by),
             holders: Vec::new(),
             named: Vec::new(),
         });
         self.writes.len() - 1
     }
 
-    /// Of the writes that came to a node, the one that must stand: of those that no other has seen, the newest.
-    fn standing(&self, known: &BTreeSet<usize>) -> Option<usize> {
-        let is_seen = |write: usize| {
-            known
-                .iter()
-                .any(|&it| self.writes[it].seen.contains(&write))
-        };
-        let latest = known.iter().copied().filter(|&write| !is_seen(write));
-        latest.max_by_key(|&write| self.writes[write].stamp)
+    /// The number of the write that comes next.
+    pub(super) const fn next(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Whether this was ever written.
+    pub(super) fn is_made(&self, name: usize) -> bool {
+        self.made.contains(&name)
+    }
+
+    /// How many API keys were made.
+    pub(super) fn api_keys(&self) -> usize {
+        self.made.range(FIRST_API_KEY..).count()
+    }
+
+    /// Of the writes that came to a node, those that no other of them has seen.
+    fn standing(&self, known: &BTreeSet<usize>) -> Vec<&Write> {
+        let is_seen = |write: &usize| known.iter().any(|&it| self.writes[it].seen.contains(write));
+        let standing = known.iter().filter(|&write| !is_seen(write));
+        standing.map(|&write| &self.writes[write]).collect()
+    }
+
+    /// C3 and C6 of what a node says of rights, where these writes stand.
+    fn misstated(&self, content: &Content, standing: &[&Write]) -> Option<(&'static str, String)> {
+        let granted = Granted::of(content)?;
+        let each = || standing.iter().filter_map(|write| write.granted);
+        if let Some(less) = each().find(|less| granted.exceeds(*less)) {
+            let story =
+                format!("{granted:?}, where a write that no other has seen grants {less:?}");
+            return Some(("C6", story));
+        }
+        let together = each().reduce(Granted::least)?;
+        if together.exceeds(granted) {
+            let story = format!("{granted:?}, where all that stand grant {together:?}");
+            return Some(("C3", story));
+        }
+        let by = called_by(content)?;
+        let mut others = standing.iter().filter_map(|write| write.called_by);
+        let later = others.find(|&other| self.writes[other].seen.contains(&by))?;
+        Some((
+            "C3",
+            format!("the name {by}, where {later} was its name after that"),
+        ))
+    }
+}
+
+impl Write {
+    /// Whether its API key is revoked by what it says.
+    fn revokes(&self) -> bool {
+        FIRST_API_KEY <= self.name && self.granted.is_some_and(Granted::is_revoked)
     }
 }
 
 impl Node {
-    fn record(&self, name: usize) -> Option<&Record> {
+    pub(super) fn record(&self, name: usize) -> Option<&Record> {
         let address = address(name);
         self.catalogue
-            .record(address.kind, NAMESPACE, &address.name)
+            .record(address.kind, &address.namespace, &address.name)
+    }
+
+    /// Whether it says that this API key was revoked.
+    fn has_revoked(&self, name: usize) -> bool {
+        let content = self.record(name).and_then(Record::content);
+        let key = content.and_then(Content::api_key);
+        key.is_some_and(|key| key.revoked_at.is_some())
     }
 
     fn knows(&self, write: &Write) -> bool {
@@ -67,7 +131,7 @@ impl Node {
 }
 
 impl World {
-    /// C1, when a change is answered; and who had it then.
+    /// C1 and C7, when a change is answered; and who had it then.
     pub(super) fn on_settled(&mut self, host: usize, change: ChangeId, named: &[ReplicaId]) {
         let Some(answering) = &mut self.nodes[host] else {
             return;
@@ -87,36 +151,65 @@ impl World {
                 answering.links.contains_key(&node.me) && !answering.met.contains(&node.me);
             answering.view.contains(&node.me) || is_new
         };
-        let lacks = |node: &&Node| !named.contains(&node.me) && !node.knows(write);
-        let missing = nodes().filter(is_member).find(lacks).map(|node| node.me);
+        self.report.revocations += u64::from(write.revokes());
+        let members = || nodes().filter(is_member);
+        let mut unnamed = members().filter(|node| !named.contains(&node.me));
+        let missing = unnamed.clone().find(|node| !node.knows(write));
+        let missing = missing.map(|node| node.me);
+        let serves = |node: &&Node| write.revokes() && !node.has_revoked(write.name);
+        let serving = unnamed.find(serves).map(|node| node.me);
         let holders = nodes().filter(|node| node.knows(write));
         let holders: Vec<ReplicaId> = holders.map(|node| node.me).collect();
         if let Some(missing) = missing {
             let story = format!("node {host} answers a change that {missing:?} does not have");
             self.violate("C1", story);
         }
+        if let Some(serving) = serving {
+            let story = format!("node {host} answers a revocation, and {serving:?} has it valid");
+            self.violate("C7", story);
+        }
         let write = &mut self.books.writes[place];
         write.holders = holders;
         write.named = named.to_vec();
     }
 
-    /// C2 and C3 of one record of one node.
+    /// C2 and C3, and of rights C6 and C7, of one record of one node.
     pub(super) fn check_stands(&mut self, host: usize, name: usize) {
         let Some(node) = &self.nodes[host] else {
             return;
         };
-        let stands = node.record(name).map(Record::stamp);
-        let must_stand = self.books.standing(&node.known[name]);
-        let must_stand = must_stand.map(|write| self.books.writes[write].stamp);
+        let record = node.record(name);
+        let stands = record.map(Record::stamp);
+        let standing = self.books.standing(&node.known[name]);
+        let must_stand = standing.iter().map(|write| write.stamp).max();
+        let content = record.and_then(Record::content);
+        let misstated = content.and_then(|content| self.books.misstated(content, &standing));
         if stands != must_stand {
             let story = format!(
                 "on node {host} the write {stands:?} stands of {name}, where {must_stand:?} must"
             );
             self.violate("C3", story);
         }
+        if let Some((promise, story)) = misstated {
+            self.violate(promise, format!("node {host} says of {name}: {story}"));
+        }
+        self.check_revoked(host, name);
     }
 
-    /// C4: what was answered, and is known to a ready node that the newcomer reaches.
+    /// C7: what a node has said is revoked it says for good.
+    fn check_revoked(&mut self, host: usize, name: usize) {
+        let Some(node) = &mut self.nodes[host] else {
+            return;
+        };
+        if node.has_revoked(name) {
+            node.revoked.insert(name);
+        } else if node.revoked.contains(&name) {
+            let story = format!("on node {host} the API key {name} was revoked, and is valid");
+            self.violate("C7", story);
+        }
+    }
+
+    /// C4 and C7: what was answered, and is known to a ready node that the newcomer reaches.
     pub(super) fn check_newcomer(&mut self, host: usize) {
         if self.network.is_split() || self.now < self.last_split + HEALED_AFTER {
             return;
@@ -125,19 +218,26 @@ impl World {
             return;
         };
         let others = || self.nodes.iter().flatten().filter(|node| node.is_ready);
-        let is_lost = |write: &&Write| {
+        let is_due = |write: &&Write| {
             let had_it = |node: &Node| write.holders.contains(&node.me);
-            let is_named = write.named.contains(&newcomer.me);
-            others().any(had_it) && !is_named && !newcomer.knows(write)
+            others().any(had_it) && !write.named.contains(&newcomer.me)
         };
-        if let Some(write) = self.books.writes.iter().find(is_lost) {
-            let (name, stamp) = (write.name, write.stamp);
+        let mut due = self.books.writes.iter().filter(is_due);
+        let lost = due.clone().find(|write| !newcomer.knows(write));
+        let lost = lost.map(|write| (write.name, write.stamp));
+        let valid = due.find(|write| write.revokes() && !newcomer.has_revoked(write.name));
+        let valid = valid.map(|write| write.name);
+        if let Some((name, stamp)) = lost {
             let story = format!("node {host} is ready without the write {stamp:?} of {name}");
             self.violate("C4", story);
         }
+        if let Some(name) = valid {
+            let story = format!("node {host} is ready, and has the API key {name} not revoked");
+            self.violate("C7", story);
+        }
     }
 
-    /// C2 and C5, at the end.
+    /// C2, C5 and C7, at the end.
     pub(super) fn check_converged(&mut self) {
         let unready = |node: &Option<Node>| node.as_ref().is_none_or(|node| !node.is_ready);
         if let Some(host) = self.nodes.iter().position(unready) {
@@ -146,24 +246,33 @@ impl World {
         for name in 0..NAMES {
             let stand = self.nodes.iter().flatten().map(|node| {
                 let record = node.record(name);
-                record.map(|record| (record.content().cloned(), record.stamp()))
+                // All that it holds, of which what it says is made.
+                record.map(|record| record.writes().collect::<Vec<_>>())
             });
             let stand: Vec<_> = stand.collect();
             if stand.iter().any(|it| *it != stand[0]) {
                 self.violate("C5", format!("nodes differ in {name}: {stand:?}"));
             }
         }
-        let is_lost = |write: &&Write| {
-            let nodes = || self.nodes.iter().flatten();
+        let nodes = || self.nodes.iter().flatten();
+        let is_kept = |write: &&Write| {
             let lives = |replica: &ReplicaId| nodes().any(|node| node.me == *replica);
-            write.holders.iter().any(lives) && !nodes().all(|node| node.knows(write))
+            write.holders.iter().any(lives)
         };
-        let lost = self.books.writes.iter().find(is_lost);
-        if let Some((name, stamp)) = lost.map(|write| (write.name, write.stamp)) {
-            self.violate(
-                "C2",
-                format!("the answered write {stamp:?} of {name} is lost"),
-            );
+        let mut kept = self.books.writes.iter().filter(is_kept);
+        let is_lost = |write: &&Write| !nodes().all(|node| node.knows(write));
+        let lost = kept.clone().find(is_lost);
+        let lost = lost.map(|write| (write.name, write.stamp));
+        let is_valid =
+            |write: &&Write| write.revokes() && !nodes().all(|node| node.has_revoked(write.name));
+        let valid = kept.find(is_valid).map(|write| write.name);
+        if let Some((name, stamp)) = lost {
+            let story = format!("the answered write {stamp:?} of {name} is lost");
+            self.violate("C2", story);
+        }
+        if let Some(name) = valid {
+            let story = format!("the API key {name} is not revoked everywhere in the end");
+            self.violate("C7", story);
         }
     }
 }

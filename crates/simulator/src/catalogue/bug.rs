@@ -15,17 +15,32 @@ pub enum CatalogueBug {
     WallClockAlone,
     /// Others are told of what is set, not of what is removed.
     RemovalsUntold,
+    /// Of two writes that did not see each other the newer stays, of rights as of limits.
+    NewerRightsStay,
+    /// A record is told without the writes that it has seen.
+    SeenUntold,
+    /// A name is as old as the wall clock says, whatever name it replaces.
+    NamesByWallClock,
+    /// An API key that is renamed is valid again.
+    RenamingRevives,
+    /// A write takes the place of one that came after its author had read.
+    WritesOverUnread,
 }
 
 impl CatalogueBug {
     /// Every one.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::AnswersAtOnce,
         Self::ConfirmsUnread,
         Self::NeverAsks,
         Self::ReadyTooSoon,
         Self::WallClockAlone,
         Self::RemovalsUntold,
+        Self::NewerRightsStay,
+        Self::SeenUntold,
+        Self::NamesByWallClock,
+        Self::RenamingRevives,
+        Self::WritesOverUnread,
     ];
 
     /// The promise that must be seen broken.
@@ -34,9 +49,11 @@ impl CatalogueBug {
         match self {
             Self::AnswersAtOnce | Self::ConfirmsUnread => "C1",
             Self::NeverAsks => "C2",
-            Self::WallClockAlone => "C3",
+            Self::WallClockAlone | Self::SeenUntold | Self::NamesByWallClock => "C3",
             Self::ReadyTooSoon => "C4",
             Self::RemovalsUntold => "C5",
+            Self::NewerRightsStay | Self::WritesOverUnread => "C6",
+            Self::RenamingRevives => "C7",
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use catalogue::{Address, Message, Record, Seen, Stamp, Urgency};
+use catalogue::{Address, Content, Kind, Message, Record, Seen, Stamp, Urgency};
 use delta_crdt::ReplicaId;
 use quota::{BootNanos, Now, UnixNanos};
 use rand::Rng;
 
 use super::{
-    CHANGES_PER_SECOND, CatalogueBug, EPOCH, Event, MILLISECOND, NAMES, Node, OFTEN, PLAYED,
-    SECOND, World, address, content, place,
+    API_KEYS, CHANGES_PER_SECOND, CatalogueBug, EPOCH, Event, FIRST_API_KEY, KEY_LIMITS,
+    MILLISECOND, Node, OFTEN, PLAYED, SECOND, TENANTS, World, address, content, kind, place,
 };
 
 impl World {
@@ -64,10 +64,13 @@ impl World {
         }
         let mut touched = Vec::new();
         if let Message::Piece { records, .. } = &mut message {
-            for ((address, _), writes) in records.iter().zip(writes) {
+            for ((address, record), writes) in records.iter_mut().zip(writes) {
                 let name = place(address);
                 touched.push(name);
                 if let Some(node) = &mut self.nodes[to] {
+                    if let Some(bug) = self.bug {
+                        node.mistake(bug, name, record, writes);
+                    }
                     node.known[name].extend(writes);
                 }
             }
@@ -84,6 +87,38 @@ impl World {
         }
     }
 
+    /// What is changed next.
+    fn pick(&mut self) -> usize {
+        let made = self.books.api_keys();
+        match self.rng.random_range(0..4) {
+            // Most limits are changed so rarely that nothing hides what was missed, and so are most API keys.
+            0 | 1 => match self.rng.random_bool(0.95) {
+                true => self.rng.random_range(0..OFTEN),
+                false => self.rng.random_range(OFTEN..KEY_LIMITS),
+            },
+            2 => KEY_LIMITS + self.rng.random_range(0..TENANTS),
+            _ if made == 0 || (made < API_KEYS && self.rng.random_bool(0.15)) => {
+                FIRST_API_KEY + made
+            }
+            _ => match self.rng.random_bool(0.9) {
+                true => FIRST_API_KEY + self.rng.random_range(made.saturating_sub(OFTEN)..made),
+                false => FIRST_API_KEY + self.rng.random_range(0..made),
+            },
+        }
+    }
+
+    /// What somebody makes of it at this node, and the writes that whoever does had seen. `None`: nothing.
+    fn edit(&mut self, host: usize, name: usize) -> Option<(Option<Content>, BTreeSet<usize>)> {
+        if kind(name) != Kind::KeyLimit {
+            let (content, seen) = self.edit_rights(host, name)?;
+            return Some((Some(content), seen));
+        }
+        let units = self.rng.random_range(1..1_000);
+        let is_removal = self.rng.random_bool(0.25);
+        let seen = self.nodes[host].as_ref()?.known[name].clone();
+        Some(((!is_removal).then(|| content(units)), seen))
+    }
+
     /// Somebody changes something at a node that is ready.
     pub(super) fn on_change(&mut self) {
         if PLAYED < self.now {
@@ -91,25 +126,24 @@ impl World {
         }
         self.after(SECOND / CHANGES_PER_SECOND, Event::Change);
         let host = self.rng.random_range(0..self.nodes.len());
-        // Most are changed so rarely that nothing hides what was missed.
-        let name = match self.rng.random_bool(0.95) {
-            true => self.rng.random_range(0..OFTEN),
-            false => self.rng.random_range(OFTEN..NAMES),
-        };
-        let units = self.rng.random_range(1..1_000);
-        let is_removal = self.rng.random_bool(0.25);
-        let Some(node) = self.nodes[host].as_mut().filter(|node| node.is_ready) else {
+        let name = self.pick();
+        if !self.nodes[host].as_ref().is_some_and(|node| node.is_ready) {
+            return;
+        }
+        let Some((content, seen)) = self.edit(host, name) else {
             return;
         };
-        let seen = node.known[name].clone();
+        let Some(node) = &mut self.nodes[host] else {
+            return;
+        };
         if self.bug == Some(CatalogueBug::WallClockAlone) {
             let millis = (EPOCH + self.now + node.ahead) / MILLISECOND;
             let Some(stamp) = Stamp::new(millis << 16, node.me) else {
                 return;
             };
-            let write = self.books.write(name, stamp, seen);
+            let write = self.books.write(name, stamp, seen, content.as_ref());
             node.known[name].insert(write);
-            let record = Record::new(Some(content(units)), stamp, Seen::default());
+            let record = Record::new(content, stamp, Seen::default());
             let piece = Message::Piece {
                 number: 0,
                 urgency: Urgency::Change,
@@ -130,19 +164,17 @@ impl World {
             boot: BootNanos::new(self.now),
             wall: UnixNanos::new(EPOCH + self.now + node.ahead),
         };
-        let changed = match is_removal {
-            true => node.catalogue.remove(reading, address(name)),
-            false => {
-                let content = content(units);
-                node.catalogue
-                    .set(reading, namespace, key, content)
-                    .map(Some)
+        let changed = match content.clone() {
+            None => node.catalogue.remove(reading, address(name)),
+            Some(content) => {
+                let changed = node.catalogue.set(reading, namespace, key, content);
+                changed.map(Some)
             }
         };
         let Ok(Some(change)) = changed else {
             return;
         };
-        let write = self.books.write(name, change.stamp, seen);
+        let write = self.books.write(name, change.stamp, seen, content.as_ref());
         node.known[name].insert(write);
         node.waiting.insert(change.id, write);
         if self.bug == Some(CatalogueBug::AnswersAtOnce) {
