@@ -197,6 +197,8 @@ impl Catalogue {
 
     /// Sets what stands at `name`, here at once, and everywhere when it is [settled](Effect::Settled).
     ///
+    /// An API key only ever becomes less: whoever set it may have read it before another change, which stays.
+    ///
     /// # Errors
     ///
     /// [`ChangeError`]: nothing was changed.
@@ -208,6 +210,8 @@ impl Catalogue {
         content: Content,
     ) -> Result<Change, ChangeError> {
         let address = Address::new(content.kind(), namespace, name)?;
+        let known = self.get(address.kind, &address.namespace, &address.name);
+        let content = content.held_to(known);
         self.write(now, address, Some(content))
     }
 
