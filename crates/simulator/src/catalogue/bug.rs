@@ -21,8 +21,8 @@ pub enum CatalogueBug {
     SeenUntold,
     /// A name is as old as the wall clock says, whatever name it replaces.
     NamesByWallClock,
-    /// An API key that is renamed is valid again.
-    RenamingRevives,
+    /// What others tell of an API key is taken in without its revocation.
+    RevocationsUnread,
     /// A write takes the place of one that came after its author had read.
     WritesOverUnread,
 }
@@ -39,7 +39,7 @@ impl CatalogueBug {
         Self::NewerRightsStay,
         Self::SeenUntold,
         Self::NamesByWallClock,
-        Self::RenamingRevives,
+        Self::RevocationsUnread,
         Self::WritesOverUnread,
     ];
 
@@ -53,7 +53,7 @@ impl CatalogueBug {
             Self::ReadyTooSoon => "C4",
             Self::RemovalsUntold => "C5",
             Self::NewerRightsStay | Self::WritesOverUnread => "C6",
-            Self::RenamingRevives => "C7",
+            Self::RevocationsUnread => "C7",
         }
     }
 }

@@ -180,9 +180,6 @@ impl Author<'_> {
             _ => {
                 let name = Arc::from(&*self.name);
                 self.call(&mut key.name, name);
-                if self.bug == Some(CatalogueBug::RenamingRevives) {
-                    key.revoked_at = None;
-                }
             }
         }
         key
@@ -214,6 +211,17 @@ impl Node {
                     let mut newer = mine.clone();
                     newer.join(Kind::KeyLimit, told.clone());
                     *told = newer;
+                }
+            }
+            CatalogueBug::RevocationsUnread => {
+                let writes = told.writes().map(|mut write| {
+                    if let Some(Content::ApiKey(key)) = &mut write.content {
+                        Arc::make_mut(key).revoked_at = None;
+                    }
+                    write
+                });
+                if let Some(unread) = Record::of_writes(writes.collect(), told.seen().clone()) {
+                    *told = unread;
                 }
             }
             CatalogueBug::SeenUntold => {
