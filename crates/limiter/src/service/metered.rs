@@ -33,8 +33,8 @@ impl<N: Node> Limiter<N> {
         Ok(answer)
     }
 
-    /// As [`metered_hit`](Self::metered_hit), of a hit that is counted once by its name. Asked again it is another request of the
-    /// day, and what is given back is so once.
+    /// As [`metered_hit`](Self::metered_hit), of a hit that is counted once by its name, by its limit and as a request of the day.
+    /// What is given back is so once. A day that is used up does not refuse it at once: it may have been counted before.
     pub(crate) async fn metered_once(
         &self,
         tenancy: &Tenancy,
@@ -43,13 +43,14 @@ impl<N: Node> Limiter<N> {
         cost: Cost,
         name: &HitName<'_>,
     ) -> Result<Answer, Refusal> {
-        self.check_day(tenancy)?;
         let answer = self.decide_once(selected, key, cost, name).await?;
         if !is_request(cost, &answer) {
             self.denied(tenancy, u32::from(!answer.decision.is_allowed()));
             return Ok(answer);
         }
-        if let Err(Spent { refusal, .. }) = self.charge(tenancy, 1).await {
+        // The same name may be that of a hit on another limit or key: those are others.
+        let charged_as = format!("{} {} {}", name.as_str(), selected.name(), key.as_str());
+        if let Err(Spent { refusal, .. }) = self.charge_once(tenancy, &charged_as).await {
             // No client can call a refund so: it has a space.
             let given_back = format!("{} back", name.as_str());
             let refund = Once::Refund(selected.hit(key, cost));

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use accounts::{REQUESTS_PER_DAY_MAX, TenantId, UnixSecs};
 use arc_swap::ArcSwap;
 use catalogue::SERVICE;
-use coordinator::{Answer, FailMode, NoDecision, Policy, Strategy};
+use coordinator::{Answer, FailMode, Hit, NoDecision, Once, Policy, Strategy};
 use metrics::{Counter, Gauge, counter, gauge};
 use quota::{Algorithm, Anchor, Cost, Limit, Nanos, Verdict};
 
@@ -161,6 +161,11 @@ fn policy(name: &str, units: u32) -> Policy {
     }
 }
 
+/// The policy by which the requests of a tenant are counted.
+fn charged(tenancy: &Tenancy) -> Policy {
+    policy(REQUESTS, tenancy.cap().unwrap_or(REQUESTS_PER_DAY_MAX))
+}
+
 /// The policy under which everything is counted, whatever the cap.
 fn widest(name: &str) -> Policy {
     policy(name, REQUESTS_PER_DAY_MAX)
@@ -185,8 +190,33 @@ impl<N: Node> Limiter<N> {
     pub(crate) async fn charge(&self, tenancy: &Tenancy, requests: u32) -> Result<(), Spent> {
         let day = super::now().days();
         let key = tenancy.day.key(day);
-        let policy = policy(REQUESTS, tenancy.cap().unwrap_or(REQUESTS_PER_DAY_MAX));
+        let policy = charged(tenancy);
         let told = self.node().hit(&policy, &key.1, Cost::new(requests)).await;
+        self.charged(tenancy, day, (&policy, requests), told).await
+    }
+
+    /// Counts one request by a name: asked again, it counts once, on the day on which it came first.
+    pub(crate) async fn charge_once(&self, tenancy: &Tenancy, name: &str) -> Result<(), Spent> {
+        let day = super::now().days();
+        let key = tenancy.day.key(day);
+        let policy = charged(tenancy);
+        let hit = Hit {
+            policy: &policy,
+            key: &key.1,
+            cost: Cost::ONE,
+        };
+        let told = self.node().once(Once::Hit(hit), name).await;
+        self.charged(tenancy, day, (&policy, 1), told).await
+    }
+
+    /// What came of it.
+    async fn charged(
+        &self,
+        tenancy: &Tenancy,
+        day: u64,
+        (policy, requests): (&Policy, u32),
+        told: Result<Answer, NoDecision>,
+    ) -> Result<(), Spent> {
         match told {
             Ok(answer) if answer.decision.is_allowed() => {
                 let used = policy.limit.units() - answer.decision.remaining;
@@ -278,7 +308,7 @@ impl<N: Node> Limiter<N> {
         let keys: Vec<String> = days.iter().map(|day| key_of(tenant, *day)).collect();
         let policies = [REQUESTS, DENIED].map(widest);
         let hits = keys.iter().flat_map(|key| {
-            policies.each_ref().map(|policy| coordinator::Hit {
+            policies.each_ref().map(|policy| Hit {
                 policy,
                 key,
                 cost: Cost::PEEK,

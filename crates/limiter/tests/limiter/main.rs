@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use catalogue::{Changed, Content, NamedLimit, NotChanged, SERVICE};
 use coordinator::{
-    Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, NoDecision, Ownership, Policy,
-    Readiness, Strategy,
+    Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, NoDecision, Once, Ownership,
+    Policy, Readiness, Strategy,
 };
 use http::HeaderMap;
 use limiter::{
@@ -31,6 +31,8 @@ const UNCOUNTED: NoDecision = NoDecision::Unavailable {
 struct Counting {
     /// By namespace, the name of the limit and the key.
     counts: Mutex<HashMap<String, Option<Count>>>,
+    /// What was admitted, by its place and its id.
+    remembered: Mutex<HashMap<String, Answer>>,
     /// Batches and single hits, by how many hits each had.
     asked: Mutex<Vec<usize>>,
     /// Limits made at run time.
@@ -86,6 +88,21 @@ impl Coordinator for Counting {
         let count = counts.entry(place(policy, key)).or_default();
         let taken = policy.limit.refund(UnixNanos::new(1 << 60), count, cost);
         Ok(taken.decision.into())
+    }
+    async fn once(&self, asked: Once<'_>, id: &str) -> Result<Answer, NoDecision> {
+        let (Once::Hit(hit) | Once::Refund(hit)) = asked;
+        let id = format!("{} {id}", place(hit.policy, hit.key));
+        if let Some(answer) = self.remembered.lock().unwrap().get(&id) {
+            return Ok(*answer);
+        }
+        let answer = match asked {
+            Once::Hit(hit) => self.decide(hit)?,
+            Once::Refund(hit) => self.refund(hit.policy, hit.key, hit.cost).await?,
+        };
+        if answer.decision.is_allowed() {
+            self.remembered.lock().unwrap().insert(id, answer);
+        }
+        Ok(answer)
     }
     async fn reset(&self, _: &Policy, _: &str) -> Result<(), NoDecision> {
         Err(UNKNOWN)

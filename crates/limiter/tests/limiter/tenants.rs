@@ -5,8 +5,8 @@ use std::sync::Arc;
 use accounts::{Credential, Plan, Plans, Scope, Scopes, Status, TenantId, UnixSecs};
 use catalogue::{KeyLimit, NamedLimit};
 use limiter::{
-    Access, ApiKeyChange, Caller, Front, Key, Kind, Limiter, NAMESPACE, Refusal, Rights, Service,
-    TenantChange,
+    Access, ApiKeyChange, Caller, Front, HitName, Key, Kind, Limiter, NAMESPACE, Refusal, Rights,
+    Service, TenantChange,
 };
 use quota::{Algorithm, Cost, Limit, Nanos};
 
@@ -349,6 +349,40 @@ fn a_batch_has_room_in_the_day_or_none_of_it_is_counted() {
     let passed: Vec<bool> = told.iter().map(Result::is_ok).collect();
     assert_eq!(passed, [true, true, true, true, true, false]);
     assert!(now(caller.limiter.hits_together(&hits[..1])).is_err());
+}
+
+#[test]
+fn a_hit_that_is_asked_again_by_its_name_is_one_request_of_the_day() {
+    let world = World::new();
+    let (tenant, caller) = world.tenant("one");
+    now(caller.limiter.set_limit("wide", named(100))).unwrap();
+    let wide = caller.limiter.find("wide").unwrap();
+    let ask = |name: &str, of: &'static str| {
+        let name = HitName::new(name.as_bytes(), "name").unwrap();
+        let told = now(caller.limiter.check_once(&wide, &key(of), Cost::ONE, &name));
+        told.map(|answer| answer.decision.is_allowed())
+    };
+    let used = || now(world.limiter.usage(tenant, [caller.today()])).unwrap()[0].requests;
+    assert_eq!(
+        [ask("a", "u1"), ask("a", "u1"), ask("a", "u1")],
+        [Ok(true), Ok(true), Ok(true)]
+    );
+    assert_eq!(used(), 1);
+    assert_eq!(ask("a", "u2"), Ok(true), "of another key it is another");
+    assert_eq!(
+        (0..3)
+            .filter(|name| ask(&name.to_string(), "u1") == Ok(true))
+            .count(),
+        3
+    );
+    assert_eq!(used(), 5);
+    assert_eq!(ask("late", "u1").unwrap_err().kind(), Kind::QuotaExceeded);
+    assert_eq!(
+        ask("a", "u1"),
+        Ok(true),
+        "it was counted while there was room"
+    );
+    assert_eq!(used(), 5);
 }
 
 #[test]
