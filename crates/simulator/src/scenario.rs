@@ -39,7 +39,7 @@ pub struct Scenario {
     pub quiet: u64,
     /// Whether clients give back and reset. A key that saw either is no longer checked.
     pub refunds: bool,
-    /// Whether clients name one hit in three, and ask it again, of any node, within the [`ASKED_AGAIN_WITHIN`] after it.
+    /// Whether clients name one hit in three, and ask it again, of any node, for as long as its name is remembered.
     pub names: bool,
     /// Whether nodes have room for fewer keys than are hit, each for as many as its host has memory.
     pub is_tight: bool,
