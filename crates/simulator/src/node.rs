@@ -1,6 +1,5 @@
 //! One simulated node: the machines of the product, and the little that a driver adds to them.
 
-mod kept;
 mod panics;
 mod requests;
 
@@ -9,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use coordinator::NoDecision;
 use delta_crdt::{ReplicaId, Term};
 use hash_ring::Ring;
-use membership::{Bearing, Beginning, Clocks, Leases, Member, Membership, View};
+use membership::{Bearing, Clocks, Leases, Member, Membership, View};
 use quota::{BootNanos, Decision, KeyHash, Nanos, Now, UnixNanos};
 use request::{Acknowledge, Detours, Held, Said};
 use shard::{
@@ -149,9 +148,6 @@ pub(crate) struct Node {
     bug: Option<Bug>,
     /// Joined: knows somebody who is alive, or is the first.
     pub(crate) joined: bool,
-    /// Whom it waits for in a cluster that is new itself.
-    beginning: Option<Beginning>,
-    is_leaving: bool,
     events: Vec<Event>,
 }
 
@@ -218,8 +214,6 @@ impl Node {
             acknowledge,
             bug,
             joined: !joins,
-            beginning: None,
-            is_leaving: false,
             events: Vec::new(),
         };
         node.place();
@@ -268,9 +262,6 @@ impl Node {
             self.let_go(now);
             self.repeat_what_is_old(now);
             self.drain_membership(now);
-            if self.beginning.is_some() && !self.waits(now) {
-                self.enter_view(now);
-            }
         }
         if !self.panics.rests(now, Task::Keeper) {
             self.recover(now);
@@ -520,8 +511,12 @@ impl Node {
                         // A node that sees nobody yet must not take every shard for its own.
                         continue;
                     }
-                    if !self.waits(now) {
-                        self.enter_view(now);
+                    let view = self.membership.view();
+                    self.clocks.retain(|peer| view.contains(peer));
+                    self.copies.retain(|peer| view.contains(peer));
+                    self.place();
+                    for index in 0..self.shards.len() {
+                        self.with_shard(now, index, |shard, around| shard.on_view(around));
                     }
                 }
                 membership::Effect::RosterChanged => {
@@ -541,17 +536,6 @@ impl Node {
                 membership::Effect::LookAt { .. } | membership::Effect::Disproved { .. } => {}
                 membership::Effect::Fenced => self.events.push(Event::Fenced),
             }
-        }
-    }
-
-    /// Works by the view that the membership machine has now.
-    fn enter_view(&mut self, now: SimTime) {
-        let view = self.membership.view();
-        self.clocks.retain(|peer| view.contains(peer));
-        self.copies.retain(|peer| view.contains(peer));
-        self.place();
-        for index in 0..self.shards.len() {
-            self.with_shard(now, index, |shard, around| shard.on_view(around));
         }
     }
 
@@ -593,7 +577,7 @@ impl Node {
         index: usize,
         act: impl FnOnce(&mut Shard, Surroundings<'_>),
     ) {
-        if !self.joined || self.beginning.is_some() || self.panics.is_poisoned(index) {
+        if !self.joined || self.panics.is_poisoned(index) {
             return;
         }
         let now = self.clocks(now);
