@@ -32,7 +32,7 @@ pub use self::tallies::encode_told_split;
 /// The newest version of a frame, which is its first byte. A frame names the lowest version that can read it: version 4 is
 /// of those that say that something is kept, or is not, which no period tells, and of those with tenants and API keys. Of all
 /// others only those of [`Frame::Shards`] have changed, with version 2. (Protocol 3 adds [`Frame::Catalogue`], and protocol 4
-/// limits whose windows follow a calendar; they change none. Nor does protocol 5, which adds [`Frame::RelayNamed`].)
+/// limits whose windows follow a calendar; they change none. Protocol 5 adds [`Frame::RelayNamed`], and tenants and API keys.)
 ///
 /// What a peer reads is what it said in the handshake, see [`form_for`].
 pub const VERSION: u8 = 4;
@@ -66,10 +66,11 @@ pub const fn knows_catalogue(version: u16) -> bool {
     3 <= version
 }
 
-/// Whether a peer with which the protocol `version` was agreed on reads tenants and API keys, as [`knows_calendars`].
+/// Whether a peer with which the protocol `version` was agreed on reads tenants and API keys. As with [`knows_calendars`],
+/// others are not sent any.
 #[must_use]
 pub const fn knows_accounts(version: u16) -> bool {
-    4 <= version
+    5 <= version
 }
 
 /// Whether a peer with which the protocol `version` was agreed on reads limits whose windows follow a calendar. Others are

@@ -146,10 +146,11 @@ impl Cluster {
         name: &str,
         content: Content,
     ) -> Result<Changed, NotChanged> {
-        if !all_read(content.kind(), Some(&content)) && !self.all_are_of_this_version() {
+        let kind = content.kind();
+        if !self.all_speak(|version| is_read(version, kind, Some(&content))) {
             return Err(NotChanged::Older);
         }
-        let namespace = content.kind().namespace(namespace);
+        let namespace = kind.namespace(namespace);
         let (namespace, name) = (Arc::from(namespace), Arc::from(name));
         let changed = self.change(|catalogue, now| {
             let change = catalogue.set(now, namespace, name, content)?;
@@ -304,28 +305,26 @@ impl Cluster {
         }
     }
 
-    /// Whether everybody who is connected reads limits whose windows follow a calendar, tenants and API keys: nobody is of the
-    /// version before.
+    /// Whether everybody who is connected reads limits whose windows follow a calendar.
     #[must_use]
-    pub fn all_are_of_this_version(&self) -> bool {
-        let members = self.other_members();
-        members
-            .iter()
-            .all(|member| self.is_of_this_version(*member))
+    pub fn all_read_calendars(&self) -> bool {
+        self.all_speak(wire::knows_calendars)
     }
 
-    fn is_of_this_version(&self, peer: ReplicaId) -> bool {
-        let version = self.inner.transport.version(peer);
-        version
-            .is_none_or(|version| wire::knows_calendars(version) && wire::knows_accounts(version))
+    /// Whether this is so of the protocol of everybody who is connected.
+    fn all_speak(&self, does: impl Fn(u16) -> bool) -> bool {
+        let members = self.other_members().into_iter();
+        let mut versions = members.filter_map(|member| self.inner.transport.version(member));
+        versions.all(does)
     }
 
     fn send_catalogue(&self, to: ReplicaId, mut message: Message) {
         if let Message::Piece { records, .. } = &mut message
-            && !self.is_of_this_version(to)
+            && let Some(version) = self.inner.transport.version(to)
         {
-            // It would lose the whole piece for one of them. It has them when it is upgraded, which starts it again.
-            records.retain(|(address, record)| all_read(address.kind, record.content()));
+            // It would lose the whole piece for one that it does not read. It has them when it is upgraded, which starts it
+            // again.
+            records.retain(|(address, record)| is_read(version, address.kind, record.content()));
         }
         let lane = match message.urgency() {
             Urgency::Change => Lane::Bulk,
@@ -419,13 +418,17 @@ impl Cluster {
     }
 }
 
-/// Whether every peer that has a catalogue reads records of it: no window follows a calendar, and it is of no account.
-fn all_read(kind: Kind, content: Option<&Content>) -> bool {
-    let limit = match content {
-        Some(Content::Limit(named)) => named.limit,
-        Some(Content::KeyLimit(of_key)) => of_key.limit,
-        Some(Content::Tenant(_) | Content::ApiKey(_)) => return false,
-        None => return kind.rule() == Rule::Newer,
-    };
-    limit.anchor().calendar().is_none()
+/// Whether a peer of this protocol, which has a catalogue, reads such a record.
+fn is_read(version: u16, kind: Kind, content: Option<&Content>) -> bool {
+    match (kind.rule(), content) {
+        (Rule::GrantsLess, _) => wire::knows_accounts(version),
+        (Rule::Newer, Some(content)) if follows_calendar(content) => wire::knows_calendars(version),
+        (Rule::Newer, _) => true,
+    }
+}
+
+fn follows_calendar(content: &Content) -> bool {
+    let named = content.named_limit().map(|named| named.limit);
+    let limit = named.or_else(|| content.key_limit().map(|of_key| of_key.limit));
+    limit.is_some_and(|limit| limit.anchor().calendar().is_some())
 }

@@ -42,7 +42,7 @@ impl Peers for RaftPeers {
     }
 
     fn read_calendars(&self) -> bool {
-        self.0.all_are_of_this_version()
+        self.0.all_read_calendars()
     }
 }
 

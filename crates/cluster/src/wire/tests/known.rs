@@ -206,6 +206,7 @@ fn a_limit_of_a_calendar() {
          03 02 00000000000000000000000000000000 02 03 03 ac02 05 07 05 02",
     );
     assert!(!knows_calendars(3) && knows_calendars(4));
+    assert!(!knows_accounts(4) && knows_accounts(5));
 }
 
 /// A newer database may have zones that this one has not: who else is in the frame is answered.
