@@ -124,6 +124,8 @@ struct Problem {
     field: Option<String>,
     accepted: Option<String>,
     counted: Option<String>,
+    limit: Option<u32>,
+    remaining: Option<u32>,
 }
 
 /// What came of asking one node.
@@ -185,7 +187,31 @@ pub(super) fn read(
                 _ => refused(error),
             }
         }
-        "unauthorized" | "forbidden" => refused(Error::Unauthorized { why }),
+        "unauthorized" | "forbidden" | "tenant-suspended" => refused(Error::Unauthorized { why }),
+        // The plan's requests of the day: a limit beside the one that was asked.
+        "quota-exceeded" => {
+            let next_day = seconds(headers, "retry-after").unwrap_or(SOON);
+            Told::Final(Ok(Answer {
+                allowed: false,
+                limit: problem.limit.unwrap_or_default(),
+                per: Some(Duration::from_secs(24 * 60 * 60)),
+                burst: None,
+                remaining: problem.remaining.unwrap_or_default(),
+                grows_after: next_day,
+                reset_after: next_day,
+                retry_after: Some(next_day),
+                by_fail_mode: false,
+            }))
+        }
+        // More than the plan lets come to this node in a second.
+        "tenant-rate" => Told::Elsewhere {
+            error: Error::NoDecision {
+                why,
+                counted: Counted::No,
+                retry_after: seconds(headers, "retry-after").unwrap_or(SOON),
+            },
+            wait: true,
+        },
         kind @ ("no-decision" | "overloaded" | "draining") => {
             // Nodes without that member say it in words.
             let is_unknown =
@@ -380,6 +406,7 @@ mod tests {
             "never-conforms",
             "invalid-request",
             "forbidden",
+            "tenant-suspended",
         ] {
             let told = told(kind, "no");
             assert!(
@@ -391,5 +418,34 @@ mod tests {
             let told = read(StatusCode::OK, &HeaderMap::new(), body.as_bytes(), HIT);
             assert_eq!(told, Told::Strange, "{body}");
         }
+    }
+
+    /// The plan's requests of a day are a limit that a caller waits for; those of a second are this node's alone.
+    #[test]
+    fn what_a_plan_refuses_is_a_limit_that_denies_or_no_decision() {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", HeaderValue::from_static("3600"));
+        let told = |kind: &str| {
+            let body = format!(
+                r#"{{"type":"/problems/{kind}","title":"t","limit":5,"used":5,"remaining":0}}"#
+            );
+            read(
+                StatusCode::TOO_MANY_REQUESTS,
+                &headers,
+                body.as_bytes(),
+                HIT,
+            )
+        };
+        let Told::Final(Ok(answer)) = told("quota-exceeded") else {
+            panic!("{:?}", told("quota-exceeded"));
+        };
+        let an_hour = Duration::from_secs(3_600);
+        assert_eq!((answer.limit, answer.remaining), (5, 0));
+        assert_eq!(answer.per, Some(Duration::from_secs(86_400)));
+        assert_eq!(answer.outcome().unwrap_err().retry_after, an_hour);
+        let Told::Elsewhere { error, wait: true } = told("tenant-rate") else {
+            panic!("{:?}", told("tenant-rate"));
+        };
+        assert_eq!(error.counted(), Counted::No);
     }
 }
