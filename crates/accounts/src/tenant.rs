@@ -56,9 +56,12 @@ impl<T: Clone + Ord> Dated<T> {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct TenantName(Arc<str>);
 
+/// What a tenant may be called, and an API key.
+pub const NAME_ACCEPTED: &str = "1 to 64 printable characters";
+
 /// Not a name of a tenant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("1 to 64 printable characters")]
+#[error("{NAME_ACCEPTED}")]
 pub struct NoTenantName;
 
 impl TenantName {

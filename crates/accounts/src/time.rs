@@ -41,6 +41,22 @@ impl UnixSecs {
         Self::new(day.saturating_mul(DAY))
     }
 
+    /// The first second of a day such as `2026-11-21`. `None`: there is no such day.
+    #[must_use]
+    pub fn of_date(date: &str) -> Option<Self> {
+        let midnight: Self = format!("{date}T00:00:00Z").parse().ok()?;
+        // Other spellings are read as well.
+        (midnight.date() == date).then_some(midnight)
+    }
+
+    /// Its day, such as `2026-11-21`.
+    #[must_use]
+    pub fn date(self) -> String {
+        let mut text = self.to_string();
+        text.truncate("2026-11-21".len());
+        text
+    }
+
     /// Seconds from `earlier` until this; 0 if that is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {
@@ -124,5 +140,20 @@ mod tests {
         );
         assert_eq!(UnixSecs::of_day(noon.days() + 1).since(noon), DAY / 2);
         assert_eq!(noon.since(noon + 1), 0);
+        assert_eq!(noon.date(), "2026-11-21");
+        assert_eq!(
+            UnixSecs::of_date("2026-11-21"),
+            Some(UnixSecs::of_day(noon.days()))
+        );
+        for none in [
+            "",
+            "2026-02-30",
+            "2026-11-21T",
+            "20261121",
+            "2026-1-1",
+            "1969-12-31",
+        ] {
+            assert_eq!(UnixSecs::of_date(none), None, "{none}");
+        }
     }
 }

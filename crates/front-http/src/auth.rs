@@ -37,13 +37,14 @@ const COST_ACCEPTED: &str = "a whole number from 0 to 4294967295";
 /// Any method of `/auth/{limit}`
 pub(crate) async fn auth<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
+    let limiter = by.limiter(&app);
     let path = parts.uri.path().strip_prefix("/auth/").unwrap_or_default();
     let name = decode(path, false).ok_or_else(|| Refusal::field("limit", path, ENCODED))?;
-    let selected = caller.limiter.find(&name)?;
+    let selected = limiter.find(&name)?;
     let query = parts.uri.query().unwrap_or_default();
     let (by, cost) = (read_by(query)?, read_cost(query)?);
     let clues = Clues {
@@ -54,15 +55,9 @@ pub(crate) async fn auth<N: Node>(
         let detail = "the request brings nothing that tells who is to be counted";
         Refusal::new(Kind::Unauthorized, detail).with_accepted(accepted(&by))
     })?;
-    let answer = caller.limiter.check(&selected, who.key(), cost).await?;
+    let answer = limiter.check(&selected, who.key(), cost).await?;
     let mut response = Response::new(Body::empty());
-    decided::mark(
-        &mut response,
-        &selected,
-        cost,
-        &answer,
-        caller.limiter.day(),
-    );
+    decided::mark(&mut response, &selected, cost, &answer, limiter.day());
     // An answer from a cache would be one that nobody counted.
     response
         .headers_mut()

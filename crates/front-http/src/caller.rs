@@ -37,17 +37,30 @@ const WEIR_TENANT: HeaderName = HeaderName::from_static("weir-tenant");
 /// Of a node that is no service for many: everything under these wants the token, also what is not served.
 const GUARDED: [&str; 5] = ["/v1", "/api", "/rate", "/auth", "/throttle"];
 
-/// Whoever asks, as the guard found out; or anybody, where there is none.
-pub(crate) struct By<N>(pub(crate) Caller<N>);
+/// Whoever asks, as the guard found out. `None`: anybody, where there is no guard.
+pub(crate) struct By<N>(Option<Caller<N>>);
+
+impl<N> By<N> {
+    /// The limiter of the namespace in which is asked.
+    #[inline]
+    pub(crate) fn limiter<'a>(&'a self, app: &'a App<N>) -> &'a Limiter<N> {
+        self.0
+            .as_ref()
+            .map_or(&app.limiter, |caller| &caller.limiter)
+    }
+
+    /// Whoever it is.
+    pub(crate) fn caller(self, app: &App<N>) -> Caller<N> {
+        self.0
+            .unwrap_or_else(|| Caller::anybody(app.limiter.clone()))
+    }
+}
 
 impl<N: Node> FromRequestParts<Arc<App<N>>> for By<N> {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App<N>>) -> Result<Self, Infallible> {
-        let caller = parts.extensions.remove::<Caller<N>>();
-        Ok(Self(
-            caller.unwrap_or_else(|| Caller::anybody(app.limiter.clone())),
-        ))
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App<N>>) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.remove::<Caller<N>>()))
     }
 }
 

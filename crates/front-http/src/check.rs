@@ -164,7 +164,7 @@ fn read_check<'a, N: Node>(limiter: &Limiter<N>, body: &'a [u8]) -> Result<Asked
 /// `POST /v1/check`
 pub(crate) async fn check<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -173,8 +173,8 @@ pub(crate) async fn check<N: Node>(
         selected,
         key,
         cost,
-    } = read_check(&caller.limiter, &body)?;
-    let limiter = &caller.limiter;
+    } = read_check(by.limiter(&app), &body)?;
+    let limiter = by.limiter(&app);
     let answer = match hit_name(&parts.headers)? {
         Some(name) => limiter.check_once(&selected, &key, cost, &name).await?,
         None => limiter.check(&selected, &key, cost).await?,
@@ -185,7 +185,7 @@ pub(crate) async fn check<N: Node>(
 /// `POST /v1/refund`
 pub(crate) async fn refund<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -194,8 +194,8 @@ pub(crate) async fn refund<N: Node>(
         selected,
         key,
         cost,
-    } = read_check(&caller.limiter, &body)?;
-    let limiter = &caller.limiter;
+    } = read_check(by.limiter(&app), &body)?;
+    let limiter = by.limiter(&app);
     let answer = match hit_name(&parts.headers)? {
         Some(name) => limiter.refund_once(&selected, &key, cost, &name).await?,
         None => limiter.refund(&selected, &key, cost).await?,
@@ -207,7 +207,7 @@ pub(crate) async fn refund<N: Node>(
 /// `POST /v1/check/batch`
 pub(crate) async fn batch<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -234,7 +234,7 @@ pub(crate) async fn batch<N: Node>(
         .checks
         .iter()
         .map(|check| {
-            let asked = read_check(&caller.limiter, check.get().as_bytes())?;
+            let asked = read_check(by.limiter(&app), check.get().as_bytes())?;
             asked.selected.check_cost(asked.cost)?;
             Ok(asked)
         })
@@ -247,7 +247,7 @@ pub(crate) async fn batch<N: Node>(
         .collect();
     // Before anything is counted: what was counted is answered.
     let room = app.bodies.room(checks.len() * CHECK_BYTES)?;
-    let answers = caller.limiter.hits_together(&hits).await?;
+    let answers = by.limiter(&app).hits_together(&hits).await?;
     Ok(decided::json(room.keep(batch_json(&checks, answers))))
 }
 
@@ -296,14 +296,18 @@ fn batch_json(
 }
 
 /// `DELETE /v1/keys/{limit}/{key}`
-pub(crate) async fn reset<N: Node>(By(caller): By<N>, uri: Uri) -> Result<StatusCode, Problem> {
+pub(crate) async fn reset<N: Node>(
+    State(app): Shared<N>,
+    by: By<N>,
+    uri: Uri,
+) -> Result<StatusCode, Problem> {
     let path = uri.path().strip_prefix("/v1/keys/").unwrap_or_default();
     let (limit, key) = path.split_once('/').unwrap_or((path, ""));
     let decoded =
         |text, field| decode(text, false).ok_or_else(|| Refusal::field(field, text, ENCODED));
     let (limit, key) = (decoded(limit, "limit")?, decoded(key, "key")?);
     let key = Key::new(key, "key")?;
-    let selected = caller.limiter.find(&limit)?;
-    caller.limiter.reset(&selected, &key).await?;
+    let selected = by.limiter(&app).find(&limit)?;
+    by.limiter(&app).reset(&selected, &key).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -79,7 +79,7 @@ const PLACES: Places = Places {
 /// `POST /api/limits`
 pub(crate) async fn put<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -104,7 +104,7 @@ pub(crate) async fn put<N: Node>(
         limit: rule.limit(&PLACES)?,
         as_token_bucket: algorithm == "token_bucket",
     };
-    let changed = caller.limiter.set_key_limit(&key, limit).await?;
+    let changed = by.limiter(&app).set_key_limit(&key, limit).await?;
     Ok(changed::created(
         &changed,
         &key_limit_json(key.as_str(), &limit),
@@ -114,20 +114,20 @@ pub(crate) async fn put<N: Node>(
 /// `GET /api/limits`: of one key, or a page of all.
 pub(crate) async fn get<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     if parameter(uri.query().unwrap_or_default(), "key")?.is_some() {
         let key = key_parameter(&uri, "key")?;
-        let limit = caller.limiter.stored_key_limit(&key)?;
+        let limit = by.limiter(&app).stored_key_limit(&key)?;
         return Ok(decided::json(
             key_limit_json(key.as_str(), &limit).to_string(),
         ));
     }
     let page = Page::of(&uri)?;
     let room = app.answers.room(ANSWER_BYTES)?;
-    let mut limits = caller
-        .limiter
+    let mut limits = by
+        .limiter(&app)
         .key_limits(page.after.as_deref(), page.count + 1);
     let next = page.next(&mut limits, |(key, _)| key.to_string());
     let limits = limits.iter().map(|(key, limit)| key_limit_json(key, limit));
@@ -137,24 +137,36 @@ pub(crate) async fn get<N: Node>(
 }
 
 /// `DELETE /api/limits`
-pub(crate) async fn delete<N: Node>(By(caller): By<N>, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn delete<N: Node>(
+    State(app): Shared<N>,
+    by: By<N>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "key")?;
-    let changed = caller.limiter.remove_key_limit(&key).await?;
+    let changed = by.limiter(&app).remove_key_limit(&key).await?;
     Ok(changed::removed(&changed))
 }
 
 /// `GET /api/limits/{key}`
-pub(crate) async fn get_one<N: Node>(By(caller): By<N>, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn get_one<N: Node>(
+    State(app): Shared<N>,
+    by: By<N>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let key = key_in_path(&uri)?;
-    let limit = caller.limiter.stored_key_limit(&key)?;
+    let limit = by.limiter(&app).stored_key_limit(&key)?;
     let json = key_limit_json(key.as_str(), &limit);
     Ok(decided::json(json.to_string()))
 }
 
 /// `DELETE /api/limits/{key}`
-pub(crate) async fn delete_one<N: Node>(By(caller): By<N>, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn delete_one<N: Node>(
+    State(app): Shared<N>,
+    by: By<N>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let key = key_in_path(&uri)?;
-    let changed = caller.limiter.remove_key_limit(&key).await?;
+    let changed = by.limiter(&app).remove_key_limit(&key).await?;
     Ok(changed::removed(&changed))
 }
 
@@ -180,11 +192,15 @@ fn key_limit_json(key: &str, stored: &KeyLimit) -> Value {
 }
 
 /// `GET /api/check`
-pub(crate) async fn check<N: Node>(By(caller): By<N>, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn check<N: Node>(
+    State(app): Shared<N>,
+    by: By<N>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "key")?;
-    let selected = caller.limiter.key_limit(&key)?;
-    let answer = caller.limiter.hit(&selected, &key, Cost::ONE).await?;
-    decided::respond(&selected, Cost::ONE, &answer, caller.limiter.day())
+    let selected = by.limiter(&app).key_limit(&key)?;
+    let answer = by.limiter(&app).hit(&selected, &key, Cost::ONE).await?;
+    decided::respond(&selected, Cost::ONE, &answer, by.limiter(&app).day())
 }
 
 /// A key that the query must have.

@@ -95,20 +95,20 @@ const fn count(name: &'static str, required: bool, accepted: &'static str) -> Fi
 /// `GET /v1/limits`: those of the file, by name, and a page of those made at run time.
 pub(crate) async fn list<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let page = Page::of(&uri)?;
     let room = app.answers.room(ANSWER_BYTES)?;
-    let mut made = caller
-        .limiter
+    let mut made = by
+        .limiter(&app)
         .named_limits(page.after.as_deref(), page.count + 1);
     let next = page.next(&mut made, |(name, _)| name.to_string());
     made.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let mut limits = Vec::new();
     if page.after.is_none() {
-        let of_file = caller.limiter.limits().into_iter();
-        limits.extend(of_file.map(|limit| of_file_json(&caller.limiter, &limit)));
+        let of_file = by.limiter(&app).limits().into_iter();
+        limits.extend(of_file.map(|limit| of_file_json(by.limiter(&app), &limit)));
     }
     limits.extend(made.iter().map(|(name, limit)| made_json(name, limit)));
     let json = json!({ "limits": limits, "next": next });
@@ -116,11 +116,15 @@ pub(crate) async fn list<N: Node>(
 }
 
 /// `GET /v1/limits/{name}`
-pub(crate) async fn get<N: Node>(By(caller): By<N>, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn get<N: Node>(
+    State(app): Shared<N>,
+    by: By<N>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let name = name(&uri)?;
-    let json = match caller.limiter.named(&name) {
-        Ok(limit) => of_file_json(&caller.limiter, &limit),
-        Err(_) => made_json(&name, &caller.limiter.named_limit(&name)?),
+    let json = match by.limiter(&app).named(&name) {
+        Ok(limit) => of_file_json(by.limiter(&app), &limit),
+        Err(_) => made_json(&name, &by.limiter(&app).named_limit(&name)?),
     };
     Ok(decided::json(json.to_string()))
 }
@@ -128,7 +132,7 @@ pub(crate) async fn get<N: Node>(By(caller): By<N>, uri: Uri) -> Result<Response
 /// `PUT /v1/limits/{name}`
 pub(crate) async fn put<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     uri: Uri,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -136,7 +140,7 @@ pub(crate) async fn put<N: Node>(
     if !is_name(&name) {
         return Err(Refusal::field("name", name, NAME_ACCEPTED).into());
     }
-    caller.limiter.may_change(&name)?;
+    by.limiter(&app).may_change(&name)?;
     let (parts, body) = request.into_parts();
     let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
     let given: Given =
@@ -145,13 +149,17 @@ pub(crate) async fn put<N: Node>(
         return Err(Refusal::field("name", &**other, "the name in the path").into());
     }
     let limit = given.limit()?;
-    let changed = caller.limiter.set_limit(&name, limit).await?;
+    let changed = by.limiter(&app).set_limit(&name, limit).await?;
     Ok(changed::stored(&changed, &made_json(&name, &limit)))
 }
 
 /// `DELETE /v1/limits/{name}`
-pub(crate) async fn delete<N: Node>(By(caller): By<N>, uri: Uri) -> Result<Response, Problem> {
-    let changed = caller.limiter.remove_limit(&name(&uri)?).await?;
+pub(crate) async fn delete<N: Node>(
+    State(app): Shared<N>,
+    by: By<N>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let changed = by.limiter(&app).remove_limit(&name(&uri)?).await?;
     Ok(changed::removed(&changed))
 }
 

@@ -15,12 +15,12 @@ use crate::problem::Problem;
 /// `POST /rate/increment`
 pub(crate) async fn increment<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "client_id")?;
-    let limit = app.rate_limit(&caller.limiter)?;
-    let answer = caller.limiter.hit(&limit, &key, Cost::ONE).await?;
+    let limit = app.rate_limit(by.limiter(&app))?;
+    let answer = by.limiter(&app).hit(&limit, &key, Cost::ONE).await?;
     Ok(decided::json(match answer.decision.is_allowed() {
         true => r#"{"result":true}"#,
         false => r#"{"result":false}"#,
@@ -30,12 +30,12 @@ pub(crate) async fn increment<N: Node>(
 /// `GET /rate/check`
 pub(crate) async fn check<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "client_id")?;
-    let limit = app.rate_limit(&caller.limiter)?;
-    let answer = caller.limiter.hit(&limit, &key, Cost::PEEK).await?;
+    let limit = app.rate_limit(by.limiter(&app))?;
+    let answer = by.limiter(&app).hit(&limit, &key, Cost::PEEK).await?;
     let decision = answer.decision;
     let (remaining, result) = (decision.remaining, decision.is_allowed());
     Ok(decided::json(format!(

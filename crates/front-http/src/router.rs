@@ -356,7 +356,7 @@ mod tests {
     fn service() -> Access {
         let service = Service {
             plans: accounts::Plans::default(),
-            operator_token: "operator".into(),
+            operator: accounts::OperatorToken::derive(b"a cookie"),
             public_url: "https://weir.example.com".into(),
         };
         Access::new(None, Some(service))

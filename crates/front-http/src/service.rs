@@ -5,11 +5,17 @@ pub(crate) mod tenants;
 pub(crate) mod usage;
 
 use accounts::Scope;
+use axum::extract::Request;
 use axum::routing;
 use limiter::Node;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
+use crate::app::App;
+use crate::body::{BODY_MAX, read_json};
 use crate::caller::Needs;
+use crate::explain::{Shape, explain};
+use crate::problem::Problem;
 use crate::router::Endpoint;
 
 /// What is served beside the rest of the API.
@@ -103,6 +109,19 @@ pub(crate) fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
             routing::get(usage::usage),
         ),
     ]
+}
+
+/// Reads a body of this shape. None at all is an object without fields: to ask for nothing in particular needs none.
+async fn read<T: DeserializeOwned, N>(
+    app: &App<N>,
+    shape: &Shape,
+    request: Request,
+) -> Result<T, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
+    let body = if body.is_empty() { &b"{}"[..] } else { &body };
+    let given = serde_json::from_slice(body);
+    Ok(given.map_err(|error| explain(body, shape, &error))?)
 }
 
 /// A field that may be `null`, which is something else than not being there.

@@ -70,7 +70,7 @@ const THROTTLE: Shape = Shape {
 /// `POST /throttle`
 pub(crate) async fn throttle<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     let asked = async {
@@ -81,7 +81,7 @@ pub(crate) async fn throttle<N: Node>(
         let rule = Rule::from(throttle.limit()?);
         let key = Key::new(throttle.key, "key")?;
         let cost = throttle.quantity.map_or(Cost::ONE, Cost::new);
-        let limiter = &caller.limiter;
+        let limiter = by.limiter(&app);
         let answer = limiter.hit(&limiter.inline(rule), &key, cost).await?;
         Ok::<_, Problem>((rule.limit, cost, answer))
     };

@@ -105,10 +105,11 @@ impl Conversation {
     }
 
     /// Who asks, as of now. Rules count in the namespace of whoever gave them, and are looked up again by another.
-    pub(crate) fn caller<N: Node>(&mut self, server: &Server<N>) -> Caller<N> {
+    pub(crate) fn caller<N: Node>(&mut self, server: &Server<N>) -> Option<Caller<N>> {
         let caller = self.session.caller(server);
+        let limiter = caller.as_ref().map_or(&server.limiter, |it| &it.limiter);
         let is_ours = |rule: &(Verb, RuleNumbers, Selected)| {
-            *rule.2.policy().namespace == *caller.limiter.namespace()
+            *rule.2.policy().namespace == *limiter.namespace()
         };
         if !self.rules.first().is_none_or(is_ours) {
             self.rules.clear();
@@ -122,7 +123,7 @@ impl Conversation {
     /// is a step of its own.
     pub(crate) fn next<'a, N: Node>(
         &mut self,
-        caller: &Caller<N>,
+        caller: Option<&Caller<N>>,
         server: &Server<N>,
         input: &'a [u8],
         read: &mut usize,
@@ -150,7 +151,7 @@ impl Conversation {
                     break;
                 }
             };
-            let command = self.read(caller, rest);
+            let command = self.read(caller, server, rest);
             if !asked.is_empty() && !matches!(command, Ok(Some(Command::Hit(_)) | None)) {
                 self.decoder.forget();
                 break;
@@ -249,7 +250,8 @@ impl Conversation {
     /// Reads the command that the decoder has found at the beginning of `rest`. `None`: an empty line or array.
     fn read<'a, N: Node>(
         &mut self,
-        caller: &Caller<N>,
+        caller: Option<&Caller<N>>,
+        server: &Server<N>,
         rest: &'a [u8],
     ) -> Result<Option<Command<'a>>, Wrong> {
         let arguments = self.decoder.arguments(rest);
@@ -267,18 +269,20 @@ impl Conversation {
         if !entry.arguments.contains(&(arguments.len() - 1)) {
             return Err(wrong_number(entry.name).into());
         }
-        let limiter = &caller.limiter;
-        match entry.verb {
-            Verb::CellThrottle | Verb::CrabThrottle | Verb::Check => {
-                caller.needs(Scope::Check)?;
-                caller.check_ceiling()?;
+        if let Some(caller) = caller {
+            match entry.verb {
+                Verb::CellThrottle | Verb::CrabThrottle | Verb::Check => {
+                    caller.needs(Scope::Check)?;
+                    caller.check_ceiling()?;
+                }
+                Verb::Refund | Verb::ResetKey => {
+                    caller.needs(Scope::Adjust)?;
+                    caller.check_ceiling()?;
+                }
+                _ => {}
             }
-            Verb::Refund | Verb::ResetKey => {
-                caller.needs(Scope::Adjust)?;
-                caller.check_ceiling()?;
-            }
-            _ => {}
         }
+        let limiter = caller.map_or(&server.limiter, |caller| &caller.limiter);
         let command = match entry.verb {
             Verb::CellThrottle | Verb::CrabThrottle => {
                 let numbers = RuleNumbers::read(entry.verb, &arguments)?;

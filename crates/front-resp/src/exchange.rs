@@ -61,8 +61,9 @@ pub(crate) async fn answer<N: Node>(
     let mut read = 0;
     loop {
         let caller = conversation.caller(&common.server);
-        let limiter = &caller.limiter;
-        let step = conversation.next(&caller, &common.server, input, &mut read, share.hits, out);
+        let caller = caller.as_ref();
+        let limiter = caller.map_or(&common.server.limiter, |caller| &caller.limiter);
+        let step = conversation.next(caller, &common.server, input, &mut read, share.hits, out);
         if !matches!(step, Step::Starved) && !begin() {
             return None;
         }

@@ -66,18 +66,15 @@ impl Session {
         }
     }
 
-    /// Who asks. One whose credential has ended is trusted no more.
-    pub(crate) fn caller<N: Node>(&mut self, server: &Server<N>) -> Caller<N> {
-        if let Some(credential) = &self.credential {
-            match server.access.admit(&server.limiter, Some(credential)) {
-                Ok(caller) => return caller,
-                Err(_) => {
-                    self.is_trusted = false;
-                    self.credential = None;
-                }
-            }
+    /// The tenant that asks, if one does. One whose credential has ended is trusted no more.
+    pub(crate) fn caller<N: Node>(&mut self, server: &Server<N>) -> Option<Caller<N>> {
+        let credential = self.credential.as_deref()?;
+        let caller = server.access.admit(&server.limiter, Some(credential));
+        if caller.is_err() {
+            self.is_trusted = false;
+            self.credential = None;
         }
-        Caller::anybody(server.limiter.clone())
+        caller.ok()
     }
 
     /// The next reply in `out`, as this client understands it.

@@ -61,6 +61,6 @@ pub use refusal::{Counted, Given, Kind, Refusal};
 pub use rule::{Places, Rule, RuleText, accepted};
 pub use selected::Selected;
 pub use service::{
-    Access, ApiKeyChange, Caller, DayStanding, DayUsage, NewApiKey, NewTenant, Rights, Rotated,
-    Service, TenantChange,
+    Access, ApiKeyChange, Caller, DayStanding, DayUsage, EXPIRES_ACCEPTED, NewApiKey, NewTenant,
+    OVERLAP_ACCEPTED, Rights, Rotated, Service, TenantChange,
 };

@@ -15,7 +15,7 @@ use crate::run_time::Made;
 use crate::service::{Tenancy, Tenants};
 use crate::{BrowserId, Front, HitName, Key, Node, Refusal, Rule, Selected, Who};
 
-/// The namespace of every limit of this version, in which there is one tenant.
+/// The namespace of the file's limits, and of what operators make. Tenants have others: their ids.
 pub const NAMESPACE: &str = "default";
 
 /// Finds limits, asks the node behind it, and says what may be told. One for each front; cheap to clone.

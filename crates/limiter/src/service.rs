@@ -9,7 +9,7 @@ mod tenants;
 mod usage;
 
 pub use access::{Access, Caller, Rights, Service};
-pub use api_keys::{ApiKeyChange, NewApiKey, Rotated};
+pub use api_keys::{ApiKeyChange, EXPIRES_ACCEPTED, NewApiKey, OVERLAP_ACCEPTED, Rotated};
 pub use tenants::{Made as NewTenant, TenantChange};
 pub use usage::{DayStanding, DayUsage};
 
@@ -24,6 +24,11 @@ use accounts::UnixSecs;
 fn now() -> UnixSecs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     UnixSecs::new(since.map_or(0, |since| since.as_secs()))
+}
+
+/// Days since the epoch that are over (UTC).
+fn today() -> u64 {
+    now().days()
 }
 
 /// Bytes that nobody can guess.

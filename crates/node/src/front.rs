@@ -143,7 +143,7 @@ fn stopped(mut told: watch::Receiver<bool>) -> Stopped {
 pub(crate) fn access(config: &Config, api_token: Option<String>, cookie: &str) -> Access {
     let service = config.service.as_ref().map(|service| Service {
         plans: service.plans.clone(),
-        operator_token: OperatorToken::derive(cookie.as_bytes()).reveal().to_owned(),
+        operator: OperatorToken::derive(cookie.as_bytes()),
         public_url: service.public_url.clone(),
     });
     Access::new(api_token, service)

@@ -1,31 +1,26 @@
 //! `/v1/api-keys`.
 
-use accounts::{ApiKey, ApiKeyId, SCOPES_ACCEPTED, Scope, Scopes, UnixSecs};
+use accounts::{ApiKey, ApiKeyId, NAME_ACCEPTED, SCOPES_ACCEPTED, Scope, Scopes, UnixSecs};
 use axum::extract::{Path, Request, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
-use limiter::{ApiKeyChange, NewApiKey, Node, Refusal, span};
+use limiter::{ApiKeyChange, EXPIRES_ACCEPTED, NewApiKey, Node, OVERLAP_ACCEPTED, Refusal, span};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::nullable;
-use crate::app::{App, Shared};
-use crate::body::{BODY_MAX, read_json};
+use super::{nullable, read};
+use crate::app::Shared;
 use crate::caller::By;
 use crate::changed;
 use crate::decided;
-use crate::explain::{Field, Kind, Shape, explain};
+use crate::explain::{Field, Kind, Shape};
 use crate::memory::ANSWER_BYTES;
 use crate::page::Page;
 use crate::problem::Problem;
 
-const NAME_ACCEPTED: &str = "1 to 64 printable characters";
 const LIST_ACCEPTED: &str =
     "an array of check, adjust, limits.read, limits.write, usage.read, keys.read and keys.write";
-const EXPIRES_ACCEPTED: &str = "a time from now to 10 years ahead, or null";
-const OVERLAP_ACCEPTED: &str = "0s to 30d";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,9 +99,10 @@ const OVERLAP_DEFAULT: &str = "24h";
 /// `GET /v1/api-keys`
 pub(crate) async fn list<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     uri: Uri,
 ) -> Result<Response, Problem> {
+    let caller = by.caller(&app);
     let page = Page::of(&uri)?;
     caller.needs_tenant()?;
     let room = app.answers.room(ANSWER_BYTES)?;
@@ -120,9 +116,10 @@ pub(crate) async fn list<N: Node>(
 /// `POST /v1/api-keys`
 pub(crate) async fn make<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let caller = by.caller(&app);
     let given: Given = read(&app, &GIVEN, request).await?;
     let scopes = match &given.scopes {
         Some(scopes) => self::scopes(scopes)?,
@@ -135,9 +132,11 @@ pub(crate) async fn make<N: Node>(
 
 /// `GET /v1/api-keys/{id}`
 pub(crate) async fn get<N: Node>(
-    By(caller): By<N>,
+    State(app): Shared<N>,
+    by: By<N>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
+    let caller = by.caller(&app);
     let (id, key) = caller.api_key(&id)?;
     Ok(decided::json(key_json(id, &key).to_string()))
 }
@@ -145,10 +144,11 @@ pub(crate) async fn get<N: Node>(
 /// `PATCH /v1/api-keys/{id}`
 pub(crate) async fn change<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let caller = by.caller(&app);
     let (_, known) = caller.api_key(&id)?;
     let given: Change = read(&app, &CHANGE, request).await?;
     let expires_at = match given.expires_at {
@@ -169,10 +169,11 @@ pub(crate) async fn change<N: Node>(
 /// `POST /v1/api-keys/{id}/rotate`
 pub(crate) async fn rotate<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let caller = by.caller(&app);
     caller.api_key(&id)?;
     let given: Rotate = read(&app, &ROTATE, request).await?;
     let overlap = given.overlap.as_deref().unwrap_or(OVERLAP_DEFAULT);
@@ -192,9 +193,11 @@ pub(crate) async fn rotate<N: Node>(
 
 /// `DELETE /v1/api-keys/{id}`
 pub(crate) async fn revoke<N: Node>(
-    By(caller): By<N>,
+    State(app): Shared<N>,
+    by: By<N>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
+    let caller = by.caller(&app);
     let (id, at, changed) = caller.revoke_api_key(&id).await?;
     let json = json!({
         "id": id.to_string(),
@@ -202,19 +205,6 @@ pub(crate) async fn revoke<N: Node>(
         "pending": changed.pending,
     });
     Ok(changed::changed(&changed, &json))
-}
-
-async fn read<N: Node, T: DeserializeOwned>(
-    app: &App<N>,
-    shape: &Shape,
-    request: Request,
-) -> Result<T, Problem> {
-    let (parts, body) = request.into_parts();
-    let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
-    // To ask for nothing in particular needs no body.
-    let body = if body.is_empty() { &b"{}"[..] } else { &body };
-    let given = serde_json::from_slice(body);
-    Ok(given.map_err(|error| explain(body, shape, &error))?)
 }
 
 fn scopes(given: &[Value]) -> Result<Scopes, Refusal> {

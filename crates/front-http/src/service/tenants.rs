@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use accounts::{Plan, PlanName, REQUESTS_PER_DAY_MAX, Status, Tenant, TenantId, TenantName};
+use accounts::{
+    NAME_ACCEPTED, Plan, PlanName, REQUESTS_PER_DAY_MAX, Status, Tenant, TenantId, TenantName,
+};
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
 use axum::response::Response;
 use limiter::{Kind as Refused, NewTenant, Node, Refusal, Service, TenantChange};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::nullable;
+use super::{nullable, read};
 use crate::app::{App, Shared};
-use crate::body::{BODY_MAX, read_json};
 use crate::caller::By;
 use crate::changed;
 use crate::decided;
-use crate::explain::{Field, Kind, Shape, explain};
+use crate::explain::{Field, Kind, Shape};
 use crate::memory::ANSWER_BYTES;
 use crate::page::Page;
 use crate::problem::Problem;
@@ -35,7 +35,6 @@ struct Given {
     status: Option<String>,
 }
 
-const NAME_ACCEPTED: &str = "1 to 64 printable characters";
 const PLAN_ACCEPTED: &str = "the name of a plan, or null for that of no subscription";
 const REQUESTS_ACCEPTED: &str = "1 to 2147483647, or null for those of the plan";
 const STATUS_ACCEPTED: &str = "active, suspended or closed";
@@ -207,10 +206,8 @@ pub(crate) async fn restore<N: Node>(
 }
 
 /// `GET /v1/tenant`: that of the credential.
-pub(crate) async fn own<N: Node>(
-    State(app): Shared<N>,
-    By(caller): By<N>,
-) -> Result<Response, Problem> {
+pub(crate) async fn own<N: Node>(State(app): Shared<N>, by: By<N>) -> Result<Response, Problem> {
+    let caller = by.caller(&app);
     let id = caller.needs_tenant()?;
     let tenant = app.limiter.tenant(id)?;
     answer(&app, id, &tenant)
@@ -219,9 +216,10 @@ pub(crate) async fn own<N: Node>(
 /// `PATCH /v1/tenant`: another name for that of the credential.
 pub(crate) async fn rename_own<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let caller = by.caller(&app);
     let id = caller.needs_tenant()?;
     let given = read::<Renamed, N>(&app, &RENAMED, request).await?;
     let change = TenantChange {
@@ -241,17 +239,6 @@ pub(crate) async fn plans<N: Node>(State(app): Shared<N>) -> Result<Response, Pr
     });
     let json = json!({ "items": plans.collect::<Vec<_>>() });
     Ok(decided::json(json.to_string()))
-}
-
-async fn read<T: DeserializeOwned, N: Node>(
-    app: &App<N>,
-    shape: &Shape,
-    request: Request,
-) -> Result<T, Problem> {
-    let (parts, body) = request.into_parts();
-    let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
-    let given = serde_json::from_slice(&body);
-    Ok(given.map_err(|error| explain(&body, shape, &error))?)
 }
 
 /// Of somebody's that is none there is as little as of one that never was.

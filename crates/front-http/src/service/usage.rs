@@ -25,10 +25,11 @@ const DAYS_COUNTED: u64 = 40;
 /// `GET /v1/usage`
 pub(crate) async fn usage<N: Node>(
     State(app): Shared<N>,
-    By(caller): By<N>,
+    by: By<N>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
+    let caller = by.caller(&app);
     let tenant = caller.needs_tenant()?;
     let query = uri.query().unwrap_or_default();
     let today = caller.today();
@@ -98,16 +99,11 @@ fn day(query: &str, name: &'static str) -> Result<Option<u64>, Refusal> {
     let Some(given) = parameter(query, name)? else {
         return Ok(None);
     };
-    let midnight = format!("{given}T00:00:00Z").parse::<UnixSecs>().ok();
-    let day = midnight
-        .map(UnixSecs::days)
-        .filter(|day| date(*day) == given);
+    let day = UnixSecs::of_date(&given).map(UnixSecs::days);
     day.map(Some)
         .ok_or_else(|| Refusal::field(name, &*given, DAY_ACCEPTED))
 }
 
 fn date(day: u64) -> String {
-    let mut text = UnixSecs::of_day(day).to_string();
-    text.truncate("2026-11-21".len());
-    text
+    UnixSecs::of_day(day).date()
 }

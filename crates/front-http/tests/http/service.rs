@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accounts::{ApiKey, Credential, Dated, Plan, Plans, Scope, Tenant, UnixSecs};
+use accounts::{ApiKey, Credential, Dated, OperatorToken, Plan, Plans, Scope, Tenant, UnixSecs};
 use axum::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Request};
 use catalogue::{Content, SERVICE};
@@ -15,7 +15,10 @@ use crate::client::{Front, config, front_with, request};
 pub(crate) const TENANT: &str = "tn_0123456789abcdef";
 pub(crate) const API_KEY: &str = "weir_key_3fK9mQ2bXw7L8hTq0sVfYcRzE1uGnAaB6dJkP4iWoN5v1wtbid";
 
-const OPERATOR: &str = "operator";
+/// What an operator brings.
+fn operator() -> OperatorToken {
+    OperatorToken::derive(b"the cookie of the tests")
+}
 
 /// Who asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,10 +36,11 @@ impl Who {
     /// The headers by which a node knows him.
     pub(crate) fn headers(self) -> HeaderMap {
         let mut headers = HeaderMap::new();
+        let operator = operator();
         let credential = match self {
             Self::Nobody => return headers,
             Self::Tenant | Self::Checker => API_KEY,
-            Self::Operator => OPERATOR,
+            Self::Operator => operator.reveal(),
         };
         let bearer = HeaderValue::from_str(&format!("Bearer {credential}")).unwrap();
         headers.insert(AUTHORIZATION, bearer);
@@ -54,7 +58,7 @@ fn access(plan: Plan) -> Access {
     let plans = std::iter::once(plan).chain(others.iter().skip(1).cloned());
     let service = Service {
         plans: Plans::new(plans.collect()).unwrap(),
-        operator_token: OPERATOR.into(),
+        operator: operator(),
         public_url: "https://weir.example.com".into(),
     };
     Access::new(None, Some(service))
@@ -139,5 +143,5 @@ async fn a_tenant_sees_the_limits_of_its_own_keys() {
         front.get_with("/api/limits", &headers).await.json()["items"].clone()
     };
     assert_eq!(list(API_KEY).await[0]["key"], "ada");
-    assert_eq!(list(OPERATOR).await, serde_json::json!([]));
+    assert_eq!(list(operator().reveal()).await, serde_json::json!([]));
 }

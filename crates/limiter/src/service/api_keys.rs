@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use accounts::{ApiKey, ApiKeyId, ApiKeyState, Credential, Dated, Scopes, UnixSecs};
+use accounts::{ApiKey, ApiKeyId, ApiKeyState, Credential, Dated, NAME_ACCEPTED, Scopes, UnixSecs};
 use catalogue::{Changed, Content, Kind as Record, SERVICE};
 
-use super::{Caller, Rights};
+use super::Caller;
 use crate::{Given, Kind, Node, Refusal};
 
 /// An API key that was made: its credential is shown now and never again.
@@ -44,9 +44,10 @@ const LIFE_MAX: u64 = 10 * 366 * 24 * 60 * 60;
 /// The longest that the old one may live beside the new one, in seconds.
 const OVERLAP_MAX: u64 = 30 * 24 * 60 * 60;
 
-const NAME_ACCEPTED: &str = "1 to 64 printable characters";
-const EXPIRES_ACCEPTED: &str = "a time from now to 10 years ahead, or null";
-const OVERLAP_ACCEPTED: &str = "0s to 30d";
+/// What an API key may expire at.
+pub const EXPIRES_ACCEPTED: &str = "a time from now to 10 years ahead, or null";
+/// How long the old one may live beside the new one.
+pub const OVERLAP_ACCEPTED: &str = "0s to 30d";
 
 impl<N: Node> Caller<N> {
     /// Up to `count` API keys of the tenant, after the one of this id in an order of their own.
@@ -247,11 +248,7 @@ impl<N: Node> Caller<N> {
     }
 
     fn check_scopes(&self, scopes: Scopes) -> Result<(), Refusal> {
-        let own = match self.rights {
-            Rights::All => return Ok(()),
-            Rights::ApiKey { scopes, .. } => scopes,
-        };
-        match scopes.are_within(own) {
+        match scopes.are_within(self.scopes()) {
             true => Ok(()),
             false => Err(wider("scopes", "those of the API key that asks, or fewer")),
         }

@@ -1,7 +1,7 @@
 //! Hits of a tenant: its limits decide first, and the requests of its day then.
 
 use coordinator::{Answer, Hit, Once};
-use quota::Cost;
+use quota::{Cost, Verdict};
 
 use super::Tenancy;
 use super::usage::Spent;
@@ -20,13 +20,14 @@ impl<N: Node> Limiter<N> {
         if cost == Cost::PEEK {
             return self.decide(selected, key, cost).await;
         }
-        self.check_day(tenancy)?;
+        let day = super::today();
+        self.check_day(tenancy, day)?;
         let answer = self.decide(selected, key, cost).await?;
+        self.note_denial(tenancy, cost, &answer);
         if !is_request(cost, &answer) {
-            self.denied(tenancy, u32::from(!answer.decision.is_allowed()));
             return Ok(answer);
         }
-        if let Err(Spent { refusal, .. }) = self.charge(tenancy, 1).await {
+        if let Err(Spent { refusal, .. }) = self.charge(tenancy, day, 1).await {
             self.give_back(&[selected.hit(key, cost)]).await;
             return Err(refusal);
         }
@@ -44,13 +45,14 @@ impl<N: Node> Limiter<N> {
         name: &HitName<'_>,
     ) -> Result<Answer, Refusal> {
         let answer = self.decide_once(selected, key, cost, name).await?;
+        self.note_denial(tenancy, cost, &answer);
         if !is_request(cost, &answer) {
-            self.denied(tenancy, u32::from(!answer.decision.is_allowed()));
             return Ok(answer);
         }
         // The same name may be that of a hit on another limit or key: those are others.
         let charged_as = format!("{} {} {}", name.as_str(), selected.name(), key.as_str());
-        if let Err(Spent { refusal, .. }) = self.charge_once(tenancy, &charged_as).await {
+        let charged = self.charge_once(tenancy, super::today(), &charged_as);
+        if let Err(Spent { refusal, .. }) = charged.await {
             // No client can call a refund so: it has a space.
             let given_back = format!("{} back", name.as_str());
             let refund = Once::Refund(selected.hit(key, cost));
@@ -66,11 +68,12 @@ impl<N: Node> Limiter<N> {
         tenancy: &Tenancy,
         hits: &[Hit<'_>],
     ) -> Vec<Result<Answer, Refusal>> {
-        let mut answers = self.decide_hits(tenancy, hits).await;
+        let day = super::today();
+        let mut answers = self.decide_hits(tenancy, day, hits).await;
         let mut requests: Vec<usize> = self.requests(tenancy, hits, &answers);
         while !requests.is_empty() {
             let asked = u32::try_from(requests.len()).unwrap_or(u32::MAX);
-            let Err(Spent { left, refusal }) = self.charge(tenancy, asked).await else {
+            let Err(Spent { left, refusal }) = self.charge(tenancy, day, asked).await else {
                 break;
             };
             // Of those that have no room the last go first. Who else has charged meanwhile may have left less.
@@ -90,14 +93,15 @@ impl<N: Node> Limiter<N> {
         tenancy: &Tenancy,
         hits: &[Hit<'_>],
     ) -> Result<Vec<Result<Answer, Refusal>>, Refusal> {
+        let day = super::today();
         if hits.iter().any(|hit| hit.cost != Cost::PEEK) {
-            self.check_day(tenancy)?;
+            self.check_day(tenancy, day)?;
         }
         let answers = self.decide_all(hits).await;
         let requests = self.requests(tenancy, hits, &answers);
         if !requests.is_empty() {
             let asked = u32::try_from(requests.len()).unwrap_or(u32::MAX);
-            if let Err(Spent { refusal, .. }) = self.charge(tenancy, asked).await {
+            if let Err(Spent { refusal, .. }) = self.charge(tenancy, day, asked).await {
                 let given_back: Vec<Hit<'_>> = requests.iter().map(|&place| hits[place]).collect();
                 self.give_back(&given_back).await;
                 return Err(refusal);
@@ -110,9 +114,10 @@ impl<N: Node> Limiter<N> {
     async fn decide_hits(
         &self,
         tenancy: &Tenancy,
+        day: u64,
         hits: &[Hit<'_>],
     ) -> Vec<Result<Answer, Refusal>> {
-        let Err(refusal) = self.check_day(tenancy) else {
+        let Err(refusal) = self.check_day(tenancy, day) else {
             return self.decide_all(hits).await;
         };
         let is_peek = |hit: &&Hit<'_>| hit.cost == Cost::PEEK;
@@ -132,21 +137,22 @@ impl<N: Node> Limiter<N> {
         hits: &[Hit<'_>],
         answers: &[Result<Answer, Refusal>],
     ) -> Vec<usize> {
-        let mut requests = Vec::new();
-        let mut denied = 0;
-        for (place, (hit, answer)) in hits.iter().zip(answers).enumerate() {
-            let Ok(answer) = answer else {
-                continue;
-            };
-            match is_request(hit.cost, answer) {
-                true => requests.push(place),
-                false => {
-                    denied += u32::from(hit.cost != Cost::PEEK && !answer.decision.is_allowed())
-                }
-            }
+        let answered = hits.iter().zip(answers).enumerate();
+        let requests = answered.filter_map(|(place, (hit, answer))| {
+            let answer = answer.as_ref().ok()?;
+            self.note_denial(tenancy, hit.cost, answer);
+            is_request(hit.cost, answer).then_some(place)
+        });
+        requests.collect()
+    }
+
+    /// Takes note of what a limit denied.
+    fn note_denial(&self, tenancy: &Tenancy, cost: Cost, answer: &Answer) {
+        if let Verdict::Deny { .. } = answer.decision.verdict
+            && cost != Cost::PEEK
+        {
+            self.denied(tenancy, 1);
         }
-        self.denied(tenancy, denied);
-        requests
     }
 
     /// What the day has no room for was not counted, on its limits either. That a refund is lost errs to the strict side.

@@ -34,6 +34,8 @@ const DAY_OF_PLAN: &str = "day@plan";
 pub(super) struct Day {
     /// Days since the epoch, and what they are counted under.
     key: ArcSwap<(u64, String)>,
+    /// By what they were counted last.
+    policy: ArcSwap<Policy>,
     tenant: TenantId,
     /// Days since the epoch in the upper half, and a cap in the lower that is used up.
     spent: AtomicU64,
@@ -93,6 +95,7 @@ impl Day {
     pub(super) fn new(tenant: TenantId) -> Self {
         Self {
             key: ArcSwap::from_pointee((u64::MAX, String::new())),
+            policy: ArcSwap::from_pointee(widest(REQUESTS)),
             tenant,
             spent: AtomicU64::new(0),
             used: AtomicU32::new(0),
@@ -114,6 +117,18 @@ impl Day {
         let key = Arc::new((day, key_of(self.tenant, day)));
         self.key.store(Arc::clone(&key));
         key
+    }
+
+    /// By what the requests of a day with this cap are counted: put together when it is another.
+    fn policy(&self, cap: Option<u32>) -> Arc<Policy> {
+        let units = cap.unwrap_or(REQUESTS_PER_DAY_MAX);
+        let known = self.policy.load_full();
+        if known.limit.units() == units {
+            return known;
+        }
+        let policy = Arc::new(policy(REQUESTS, units));
+        self.policy.store(Arc::clone(&policy));
+        policy
     }
 
     fn is_spent(&self, day: u64, cap: u32) -> bool {
@@ -144,9 +159,7 @@ impl Day {
 
 /// Such as `tn_0123456789abcdef/2026-11-21`.
 fn key_of(tenant: TenantId, day: u64) -> String {
-    let date = UnixSecs::of_day(day).to_string();
-    let date = date.split('T').next().unwrap_or_default();
-    format!("{tenant}/{date}")
+    format!("{tenant}/{}", UnixSecs::of_day(day).date())
 }
 
 fn policy(name: &str, units: u32) -> Policy {
@@ -161,11 +174,6 @@ fn policy(name: &str, units: u32) -> Policy {
     }
 }
 
-/// The policy by which the requests of a tenant are counted.
-fn charged(tenancy: &Tenancy) -> Policy {
-    policy(REQUESTS, tenancy.cap().unwrap_or(REQUESTS_PER_DAY_MAX))
-}
-
 /// The policy under which everything is counted, whatever the cap.
 fn widest(name: &str) -> Policy {
     policy(name, REQUESTS_PER_DAY_MAX)
@@ -178,8 +186,7 @@ fn used(answer: &Answer) -> u32 {
 
 impl<N: Node> Limiter<N> {
     /// Refuses a tenant whose day is known to be used up, without asking anybody.
-    pub(crate) fn check_day(&self, tenancy: &Tenancy) -> Result<(), Refusal> {
-        let day = super::now().days();
+    pub(crate) fn check_day(&self, tenancy: &Tenancy, day: u64) -> Result<(), Refusal> {
         match tenancy.cap() {
             Some(cap) if tenancy.day.is_spent(day, cap) => Err(used_up(tenancy, day, cap, cap)),
             _ => Ok(()),
@@ -187,19 +194,27 @@ impl<N: Node> Limiter<N> {
     }
 
     /// Counts requests that the tenant's limits have admitted. `Err`: as many are left of the day, none of them was counted.
-    pub(crate) async fn charge(&self, tenancy: &Tenancy, requests: u32) -> Result<(), Spent> {
-        let day = super::now().days();
+    pub(crate) async fn charge(
+        &self,
+        tenancy: &Tenancy,
+        day: u64,
+        requests: u32,
+    ) -> Result<(), Spent> {
         let key = tenancy.day.key(day);
-        let policy = charged(tenancy);
+        let policy = tenancy.day.policy(tenancy.cap());
         let told = self.node().hit(&policy, &key.1, Cost::new(requests)).await;
         self.charged(tenancy, day, (&policy, requests), told).await
     }
 
     /// Counts one request by a name: asked again, it counts once, on the day on which it came first.
-    pub(crate) async fn charge_once(&self, tenancy: &Tenancy, name: &str) -> Result<(), Spent> {
-        let day = super::now().days();
+    pub(crate) async fn charge_once(
+        &self,
+        tenancy: &Tenancy,
+        day: u64,
+        name: &str,
+    ) -> Result<(), Spent> {
         let key = tenancy.day.key(day);
-        let policy = charged(tenancy);
+        let policy = tenancy.day.policy(tenancy.cap());
         let hit = Hit {
             policy: &policy,
             key: &key.1,
@@ -349,8 +364,7 @@ fn used_up(tenancy: &Tenancy, day: u64, cap: u32, used: u32) -> Refusal {
         used,
         resets_in: resets_at.since(now).max(1),
     };
-    let date = UnixSecs::of_day(day).to_string();
-    let date = date.split('T').next().unwrap_or_default();
+    let date = UnixSecs::of_day(day).date();
     let plan = &tenancy.plan().name;
     let upgrade = format!(
         "{}/dashboard/{}/billing",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accounts::{Credential, Plan, Plans, Scope, Scopes, Status, TenantId, UnixSecs};
+use accounts::{Credential, OperatorToken, Plan, Plans, Scope, Scopes, Status, TenantId, UnixSecs};
 use catalogue::{KeyLimit, NamedLimit};
 use limiter::{
     Access, ApiKeyChange, Caller, Front, HitName, Key, Kind, Limiter, NAMESPACE, Refusal, Rights,
@@ -12,7 +12,9 @@ use quota::{Algorithm, Cost, Limit, Nanos};
 
 use crate::{Counting, key, limit, now};
 
-const OPERATOR: &str = "weir_op_of_the_tests";
+fn operator() -> OperatorToken {
+    OperatorToken::derive(b"the cookie of the tests")
+}
 
 struct World {
     access: Access,
@@ -43,7 +45,7 @@ impl World {
     fn of(node: Counting) -> Self {
         let service = Service {
             plans: plans(),
-            operator_token: OPERATOR.to_owned(),
+            operator: operator(),
             public_url: "https://weir.example.com".to_owned(),
         };
         let limits = [crate::policy("login", coordinator::FailMode::Deny)];
@@ -62,7 +64,7 @@ impl World {
     fn tenant(&self, name: &str) -> (TenantId, Caller<Counting>) {
         let name = name.parse().unwrap();
         let made = now(self.limiter.make_tenant(name, TenantChange::default())).unwrap();
-        let operator = self.admit(OPERATOR).unwrap();
+        let operator = self.admit(operator().reveal()).unwrap();
         let within = self.access.within(operator, &made.id.to_string());
         (made.id, within.unwrap())
     }
@@ -155,7 +157,7 @@ fn every_credential_that_is_none_is_told_the_same() {
     }
     let nothing = world.access.admit(&world.limiter, None).err().unwrap();
     assert!(nothing.kind() == Kind::Unauthorized && !nothing.has_invalid_token());
-    for token in [OPERATOR, "api token"] {
+    for token in [operator().reveal(), "api token"] {
         assert_eq!(world.admit(token).unwrap().rights, Rights::All);
     }
 }
@@ -317,7 +319,7 @@ fn exactly_the_requests_of_the_plan_pass_and_denied_ones_cost_nothing() {
         ..TenantChange::default()
     };
     now(world.limiter.change_tenant(tenant, change)).unwrap();
-    let operator = world.admit(OPERATOR).unwrap();
+    let operator = world.admit(operator().reveal()).unwrap();
     let caller = world.access.within(operator, &tenant.to_string()).unwrap();
     assert_eq!(check(&caller, "wide"), Ok(true));
     assert_eq!(caller.limiter.day(), None, "there is no cap");
@@ -409,7 +411,7 @@ fn a_tenant_makes_as_many_limits_as_its_plan_has_room_for() {
     assert!(set_key("u1").is_ok());
     assert_eq!(set_key("u2").unwrap_err().kind(), Kind::PlanLimit);
     // Whoever runs the cluster is bound by no plan.
-    let operator = world.admit(OPERATOR).unwrap();
+    let operator = world.admit(operator().reveal()).unwrap();
     assert!(
         (0..5).all(|name| now(operator.limiter.set_limit(&format!("l{name}"), named(1))).is_ok())
     );
