@@ -49,8 +49,7 @@ impl<N: Node> Limiter<N> {
         if !is_request(cost, &answer) {
             return Ok(answer);
         }
-        // The same name may be that of a hit on another limit or key: those are others.
-        let charged_as = format!("{} {} {}", name.as_str(), selected.name(), key.as_str());
+        let charged_as = charged_as(name, &selected.hit(key, cost));
         let charged = self.charge_once(tenancy, super::today(), &charged_as);
         if let Err(Spent { refusal, .. }) = charged.await {
             // No client can call a refund so: it has a space.
@@ -166,4 +165,11 @@ impl<N: Node> Limiter<N> {
 /// Whether a plan counts it: it was admitted, and somebody decided that.
 fn is_request(cost: Cost, answer: &Answer) -> bool {
     cost != Cost::PEEK && answer.decision.is_allowed() && !answer.by_fail_mode
+}
+
+/// By what name a named hit is a request of the day: one for all that tells it from others of that name. A name has no space,
+/// and how long the limit's is stands before it.
+fn charged_as(name: &HitName<'_>, hit: &Hit<'_>) -> String {
+    let (name, cost, limit) = (name.as_str(), hit.cost.units(), &hit.policy.name);
+    format!("{name} {cost} {} {limit} {}", limit.len(), hit.key)
 }

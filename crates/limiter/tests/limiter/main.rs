@@ -91,7 +91,12 @@ impl Coordinator for Counting {
     }
     async fn once(&self, asked: Once<'_>, id: &str) -> Result<Answer, NoDecision> {
         let (Once::Hit(hit) | Once::Refund(hit)) = asked;
-        let id = format!("{} {id}", place(hit.policy, hit.key));
+        let what = matches!(asked, Once::Refund(_));
+        let id = format!(
+            "{} {what} {} {id}",
+            place(hit.policy, hit.key),
+            hit.cost.units()
+        );
         if let Some(answer) = self.remembered.lock().unwrap().get(&id) {
             return Ok(*answer);
         }

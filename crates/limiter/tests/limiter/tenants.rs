@@ -387,6 +387,22 @@ fn a_hit_that_is_asked_again_by_its_name_is_one_request_of_the_day() {
     assert_eq!(used(), 5);
 }
 
+/// Each is another hit on its limit: by cost, or since rules given inline are all shown by one name.
+#[test]
+fn hits_that_share_a_name_are_requests_of_their_own() {
+    let world = World::new();
+    let (tenant, caller) = world.tenant("one");
+    let rules = [90, 91].map(|units| caller.limiter.inline(limit(units).into()));
+    let name = HitName::new(b"a", "name").unwrap();
+    for (rule, cost) in [(0, 1), (0, 2), (0, 3), (1, 1)] {
+        let (rule, cost) = (&rules[rule], Cost::new(cost));
+        let told = now(caller.limiter.check_once(rule, &key("u1"), cost, &name));
+        assert!(told.unwrap().decision.is_allowed());
+    }
+    let used = now(world.limiter.usage(tenant, [caller.today()])).unwrap();
+    assert_eq!(used[0].requests, 4);
+}
+
 #[test]
 fn a_tenant_makes_as_many_limits_as_its_plan_has_room_for() {
     let world = World::new();
