@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
 use envoy_types::pb::google::protobuf::Duration;
 use http::HeaderMap;
-use limiter::write_retry_after;
+use limiter::{Refusal, write_retry_after};
 use quota::{Decision, Nanos, Verdict};
 
 use crate::asked::{Ask, Deed};
@@ -58,6 +58,19 @@ impl Told {
     /// What was answered to a hit.
     pub(crate) fn of_hit(answer: &Answer) -> Self {
         Self::Decided(answer.decision)
+    }
+
+    /// What a tenant is told whose day is used up: no wait but for the next one helps. `None`: that is not why.
+    pub(crate) fn of_day(refusal: &Refusal) -> Option<Self> {
+        let next_day = Nanos::from_secs(refusal.day()?.resets_in);
+        Some(Self::Decided(Decision {
+            verdict: Verdict::Deny {
+                retry_after: next_day,
+            },
+            remaining: 0,
+            grows_after: next_day,
+            reset_after: next_day,
+        }))
     }
 
     /// What was answered to a refund, which never fails, whatever is left after it.

@@ -38,15 +38,13 @@ impl<N: Node> RateLimitService for Service<N> {
         &self,
         request: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
-        let caller = request.extensions().get::<Caller<N>>();
-        let limiter = caller
-            .map_or(&self.limiter, |caller| &caller.limiter)
-            .clone();
-        let request = request.into_inner();
+        let (_, extensions, request) = request.into_parts();
+        let caller = extensions.get::<Caller<N>>();
+        let limiter = caller.map_or(&self.limiter, |caller| &caller.limiter);
         let find = |name: &str| limiter.find(name);
         let held_to = Arc::clone(&self.served.load().held_to);
         let asks = asked::read(&held_to.rules, find, &request).map_err(not_asked)?;
-        let told = ask(&limiter, &asks).await?;
+        let told = ask(limiter, &asks).await?;
         Ok(Response::new(answer::respond(
             &asks,
             &told,
@@ -63,6 +61,7 @@ async fn ask<N: Node>(limiter: &Limiter<N>, asks: &[Option<Ask<'_>>]) -> Result<
     {
         let told = limiter.hit(limit, &ask.key, cost).await;
         let told = told.map(|answer| Told::of_hit(&answer));
+        let told = told.or_else(|refusal| Told::of_day(&refusal).ok_or(refusal));
         let told = told.or_else(|refusal| ask.told_without_decision().ok_or(refusal));
         return Ok(vec![told.map_err(|refusal| unavailable(0, &refusal, 0))?]);
     }
@@ -81,7 +80,10 @@ async fn ask<N: Node>(limiter: &Limiter<N>, asks: &[Option<Ask<'_>>]) -> Result<
                 counted += usize::from(is_counted && hit.cost != Cost::PEEK);
                 told[place] = Some(Told::of_hit(&answer));
             }
-            Err(refusal) => failures.push((place, refusal)),
+            Err(refusal) => match Told::of_day(&refusal) {
+                Some(over) => told[place] = Some(over),
+                None => failures.push((place, refusal)),
+            },
         }
     }
     let refunds = refunds(asks).map(async |(place, limit, key, cost)| {

@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use catalogue::NamedLimit;
+use accounts::{ApiKey, Credential, Dated, OperatorToken, Plan, Plans, Scope, Tenant, UnixSecs};
+use catalogue::{Content, NamedLimit, SERVICE};
 use coordinator::{FailMode, NoDecision, Strategy};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use envoy_types::pb::google::protobuf::UInt64Value;
-use front_grpc::{Bound, Match, Rules, ratelimit_config};
+use front_grpc::{Bound, GrpcConfig, Match, Rules, ratelimit_config};
+use limiter::{Access, Node as _, Service};
 use quota::{Algorithm, Limit, Nanos};
 use tokio::sync::Barrier;
+use tonic::Request;
+use tonic::metadata::MetadataValue;
 
 use crate::server::{Server, config, named, per_minute, policy, request, rule, rules};
 
@@ -472,4 +476,90 @@ async fn a_limit_that_the_descriptor_brings_is_its_own() {
     unknown.domain = "other".to_owned();
     let response = server.ask(unknown).await.unwrap();
     assert_eq!(statuses(&response), ["OK"]);
+}
+
+/// The tenant and the API key that asks for it.
+const TENANT: &str = "tn_0123456789abcdef";
+const API_KEY: &str = "weir_key_3fK9mQ2bXw7L8hTq0sVfYcRzE1uGnAaB6dJkP4iWoN5v1wtbid";
+
+/// With a tenant whose plan lets it ask so often a day.
+async fn serve_tenant(requests_per_day: u32) -> Server {
+    let plans = Plans::default();
+    let plan = Plan {
+        requests_per_day: Some(requests_per_day),
+        ..plans.first().clone()
+    };
+    let service = Service {
+        plans: Plans::new(vec![plan]).unwrap(),
+        operator: OperatorToken::derive(b"the cookie of the tests"),
+        public_url: "https://weir.example.com".into(),
+    };
+    let server = Server::start(GrpcConfig {
+        access: Access::new(None, Some(service)),
+        ..config(rules())
+    })
+    .await;
+    let now = UnixSecs::new(1_790_000_000);
+    let credential = Credential::parse(API_KEY).unwrap();
+    let key = ApiKey {
+        tenant: TENANT.parse().unwrap(),
+        secret: credential.hash(),
+        hint: credential.hint(),
+        name: Dated::new(now, "edge".into()),
+        scopes: [Scope::Check].into_iter().collect(),
+        made_by: "operator".into(),
+        made_at: now,
+        expires_at: None,
+        revoked_at: None,
+        replaces: None,
+        replaced_by: None,
+    };
+    let id = credential.id().to_string();
+    let key = Content::ApiKey(Arc::new(key));
+    server.node.set(SERVICE, &id, key).await.unwrap();
+    let tenant = Tenant::new(now, "Acme".parse().unwrap());
+    let tenant = Content::Tenant(Arc::new(tenant));
+    server.node.set(SERVICE, TENANT, tenant).await.unwrap();
+    for (name, units) in [("login", 20), ("user", 10)] {
+        let limit = NamedLimit {
+            limit: per_minute(units),
+            as_token_bucket: false,
+            strategy: Strategy::Owner,
+            on_failure: FailMode::Deny,
+        };
+        let limit = Content::Limit(limit.into());
+        server.node.set(TENANT, name, limit).await.unwrap();
+    }
+    server
+}
+
+/// Envoy asks again, or lets pass, what is `UNAVAILABLE`: a day that is used up is over, as any limit is.
+#[tokio::test]
+async fn a_tenant_whose_day_is_used_up_is_over_its_limit() {
+    let server = serve_tenant(3).await;
+    let ask = async |descriptors: &[&str]| {
+        let mut request = Request::new(request("edge", descriptors));
+        let bearer = MetadataValue::try_from(format!("Bearer {API_KEY}")).unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+        let response = server.client().await.should_rate_limit(request).await;
+        response.unwrap().into_inner()
+    };
+    for _ in 0..3 {
+        let response = ask(&["ip=1"]).await;
+        assert_eq!(response.overall_code(), Code::Ok);
+    }
+    for descriptors in [&["ip=1"][..], &["ip=1", "user=ada"]] {
+        let response = ask(descriptors).await;
+        assert_eq!(response.overall_code(), Code::OverLimit);
+        for status in &response.statuses {
+            let resets_in = status.duration_until_reset.unwrap().seconds;
+            assert_eq!(
+                (status.code(), status.limit_remaining),
+                (Code::OverLimit, 0)
+            );
+            assert!((1..=86_400).contains(&resets_in), "{resets_in}");
+        }
+    }
+    let refused = ("user".to_owned(), "ada".to_owned());
+    assert!(!server.node.counted().contains(&refused));
 }
