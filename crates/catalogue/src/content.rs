@@ -126,14 +126,6 @@ impl Content {
         }
     }
 
-    /// What is to stand where `known` does: of an API key no more than both grant.
-    pub(crate) fn held_to(self, known: Option<&Self>) -> Self {
-        match (self, known) {
-            (Self::ApiKey(key), Some(Self::ApiKey(known))) => Self::ApiKey(key.meet(known).into()),
-            (content, _) => content,
-        }
-    }
-
     /// What two writes say together that did not see each other: a removal, or what grants no more than either. In any
     /// order and however often, it comes to the same. Of contents of [`Rule::GrantsLess`].
     pub(crate) fn together(one: Option<Self>, other: Option<Self>) -> Option<Self> {

@@ -210,8 +210,6 @@ impl Catalogue {
         content: Content,
     ) -> Result<Change, ChangeError> {
         let address = Address::new(content.kind(), namespace, name)?;
-        let known = self.get(address.kind, &address.namespace, &address.name);
-        let content = content.held_to(known);
         self.write(now, address, Some(content))
     }
 

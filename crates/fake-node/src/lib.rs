@@ -274,17 +274,20 @@ impl Node for FakeNode {
         self.names(kind, namespace, None, usize::MAX).len()
     }
 
-    async fn set(
+    async fn edit<E: From<NotChanged> + Send>(
         &self,
+        kind: Kind,
         namespace: &str,
         name: &str,
-        content: Content,
-    ) -> Result<Changed, NotChanged> {
+        edit: impl FnOnce(Option<&Content>) -> Result<Content, E> + Send,
+    ) -> Result<Changed, E> {
         if let Some(error) = *locked(&self.unchangeable) {
-            return Err(error);
+            return Err(error.into());
         }
-        let place = place(content.kind(), namespace, name);
-        let before = locked(&self.made).insert(place, content);
+        let place = place(kind, namespace, name);
+        let mut made = locked(&self.made);
+        let content = edit(made.get(&place))?;
+        let before = made.insert(place, content);
         Ok(self.changed(before.is_some()))
     }
 

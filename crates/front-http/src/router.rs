@@ -330,7 +330,13 @@ mod tests {
             match *self {}
         }
 
-        async fn set(&self, _: &str, _: &str, _: Content) -> Result<Changed, NotChanged> {
+        async fn edit<E: From<NotChanged> + Send>(
+            &self,
+            _: catalogue::Kind,
+            _: &str,
+            _: &str,
+            _: impl FnOnce(Option<&Content>) -> Result<Content, E> + Send,
+        ) -> Result<Changed, E> {
             match *self {}
         }
 

@@ -10,7 +10,7 @@ use crate::NotReloaded;
 
 /// A node as seen from its fronts: it decides hits, and tells how it and its cluster are.
 ///
-/// Everything but deciding, [`set`](Self::set), [`remove`](Self::remove) and [`reload`](Self::reload) answers from what the
+/// Everything but deciding, [`edit`](Self::edit), [`set`](Self::set), [`remove`](Self::remove) and [`reload`](Self::reload) answers from what the
 /// node knows already, without waiting.
 pub trait Node: Coordinator {
     /// The cluster as this node sees it.
@@ -46,8 +46,21 @@ pub trait Node: Coordinator {
     /// How much they made.
     fn count_records(&self, kind: Kind, namespace: &str) -> usize;
 
-    /// Sets what people make at run time, and returns when every live member has it, or after a second with those who
-    /// have not.
+    /// Sets what people make at run time to what `edit` makes of what stands there, and returns when every live member has
+    /// it, or after a second with those who have not. No other change of this node comes in between: `edit` waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// What `edit` refuses, and [`NotChanged`]: nothing was changed, on any node.
+    fn edit<E: From<NotChanged> + Send>(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        edit: impl FnOnce(Option<&Content>) -> Result<Content, E> + Send,
+    ) -> impl Future<Output = Result<Changed, E>> + Send;
+
+    /// Sets what people make at run time, as [`edit`](Self::edit) does, whatever stands there.
     ///
     /// # Errors
     ///
@@ -57,7 +70,9 @@ pub trait Node: Coordinator {
         namespace: &str,
         name: &str,
         content: Content,
-    ) -> impl Future<Output = Result<Changed, NotChanged>> + Send;
+    ) -> impl Future<Output = Result<Changed, NotChanged>> + Send {
+        self.edit(content.kind(), namespace, name, |_| Ok(content))
+    }
 
     /// Removes what people made at run time, as [`set`](Self::set) sets it. `None`: there is nothing of that name.
     ///

@@ -280,14 +280,15 @@ impl limiter::Node for Served {
         cluster.map_or(0, |it| it.count_records(kind, namespace))
     }
 
-    async fn set(
+    async fn edit<E: From<NotChanged> + Send>(
         &self,
+        kind: Kind,
         namespace: &str,
         name: &str,
-        content: Content,
-    ) -> Result<Changed, NotChanged> {
+        edit: impl FnOnce(Option<&Content>) -> Result<Content, E> + Send,
+    ) -> Result<Changed, E> {
         let cluster = self.joined().ok_or(NotChanged::Joining)?;
-        cluster.set_record(namespace, name, content).await
+        cluster.edit_record(kind, namespace, name, edit).await
     }
 
     async fn remove(

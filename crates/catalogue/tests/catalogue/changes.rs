@@ -1,10 +1,7 @@
 //! When a change is answered, and what becomes of it.
 
-use accounts::{ApiKey, Credential, Dated, Scopes, TenantId, UnixSecs};
-use catalogue::{
-    Address, AddressError, Catalogue, ChangeError, Content, Kind, SERVICE, TOMBSTONES_LIVE,
-};
-use quota::{KeyHasher, Nanos, Now};
+use catalogue::{Address, AddressError, ChangeError, Kind, TOMBSTONES_LIVE};
+use quota::Nanos;
 
 use crate::net::{MILLISECOND, Net, content, id, key};
 
@@ -261,53 +258,4 @@ fn a_page_is_of_its_namespace_and_of_what_stands_there() {
         assert_eq!(page(&net, "gouda", Some(&gouda[9]), 7), gouda[10..17]);
         assert_eq!(page(&net, "brie", None, 1), [""; 0]);
     }
-}
-
-/// Whoever rotates an API key reads it, makes another, waits until that is known, and then says of the first what replaced it.
-/// A revocation meanwhile was undone.
-#[test]
-fn who_set_an_api_key_that_he_read_before_it_was_revoked_revives_it_not() {
-    let at = UnixSecs::new;
-    let credential = Credential::draw(&[7; 88]);
-    let read = ApiKey {
-        tenant: TenantId::new([1; 10]),
-        secret: credential.hash(),
-        hint: credential.hint(),
-        name: Dated::new(at(1), "edge".into()),
-        scopes: Scopes::ALL,
-        made_by: "operator".into(),
-        made_at: at(1),
-        expires_at: None,
-        revoked_at: None,
-        replaces: None,
-        replaced_by: None,
-    };
-    let mut catalogue = Catalogue::new(id(1), KeyHasher::new([7; 16]));
-    let name = credential.id().to_string();
-    let mut set = |key: ApiKey| {
-        let (namespace, name) = (SERVICE.into(), (&*name).into());
-        let content = Content::ApiKey(key.into());
-        catalogue
-            .set(Now::default(), namespace, name, content)
-            .unwrap();
-        let stands = catalogue.get(Kind::ApiKey, SERVICE, &credential.id().to_string());
-        stands.and_then(Content::api_key).cloned().unwrap()
-    };
-    set(read.clone());
-    let revoked = ApiKey {
-        revoked_at: Some(at(2)),
-        ..read.clone()
-    };
-    assert_eq!(set(revoked).revoked_at, Some(at(2)));
-    let replaced = ApiKey {
-        expires_at: Some(at(9)),
-        replaced_by: Some(credential.id()),
-        ..read
-    };
-    let stands = set(replaced);
-    assert_eq!(
-        (stands.revoked_at, stands.expires_at),
-        (Some(at(2)), Some(at(9)))
-    );
-    assert_eq!(stands.replaced_by, Some(credential.id()));
 }

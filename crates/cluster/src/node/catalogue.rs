@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use ::catalogue::{
-    Address, Catalogue, ChangeError, ChangeId, Changed, Content, Effect, Kind, Message, NotChanged,
-    Place, Rule, Urgency,
+    Address, Catalogue, ChangeId, Changed, Content, Effect, Kind, Message, NotChanged, Place, Rule,
+    Urgency,
 };
 use coordinator::Strategy;
 use delta_crdt::ReplicaId;
@@ -135,32 +135,36 @@ impl Cluster {
         self.inner.records.named.subscribe()
     }
 
-    /// Sets what stands at `name`, and returns when every live member has it, or after a second with those who have not.
+    /// Sets what stands at an address to what `edit` makes of it, and returns when every live member has it, or after a second
+    /// with those who have not. No other change of this node comes in between: `edit` is called under a lock, and is to wait
+    /// for nothing.
     ///
     /// # Errors
     ///
-    /// [`NotChanged`]: nothing was changed, anywhere.
-    pub async fn set_record(
+    /// What `edit` refuses, and [`NotChanged`]: nothing was changed, anywhere.
+    pub async fn edit_record<E: From<NotChanged>>(
         &self,
+        kind: Kind,
         namespace: &str,
         name: &str,
-        content: Content,
-    ) -> Result<Changed, NotChanged> {
-        let kind = content.kind();
-        if !self.all_speak(|version| is_read(version, kind, Some(&content))) {
-            return Err(NotChanged::Older);
-        }
+        edit: impl FnOnce(Option<&Content>) -> Result<Content, E>,
+    ) -> Result<Changed, E> {
+        let versions = self.versions();
         let namespace = kind.namespace(namespace);
-        let (namespace, name) = (Arc::from(namespace), Arc::from(name));
-        let changed = self.change(|catalogue, now| {
-            let change = catalogue.set(now, namespace, name, content)?;
-            Ok(Some(change))
-        });
-        let changed = changed.await?;
+        let change = |catalogue: &mut Catalogue, now| -> Result<_, E> {
+            let content = edit(catalogue.get(kind, namespace, name))?;
+            let mut versions = versions.into_iter();
+            if !versions.all(|version| is_read(version, kind, Some(&content))) {
+                return Err(NotChanged::Older.into());
+            }
+            let change = catalogue.set(now, namespace.into(), name.into(), content);
+            Ok(Some(change.map_err(NotChanged::NoRoom)?))
+        };
+        let changed = self.change(change).await?;
         Ok(changed.expect("what is set stands"))
     }
 
-    /// Removes what stands at an address, as [`Self::set_record`] sets it. `None`: nothing does.
+    /// Removes what stands at an address, as [`Self::edit_record`] sets it. `None`: nothing does.
     ///
     /// # Errors
     ///
@@ -176,29 +180,29 @@ impl Cluster {
             namespace: kind.namespace(namespace).into(),
             name: name.into(),
         };
-        self.change(|catalogue, now| catalogue.remove(now, address))
+        self.change(|catalogue, now| catalogue.remove(now, address).map_err(NotChanged::NoRoom))
             .await
     }
 
-    async fn change(
+    async fn change<E: From<NotChanged>>(
         &self,
-        change: impl FnOnce(&mut Catalogue, Now) -> Result<Option<::catalogue::Change>, ChangeError>,
-    ) -> Result<Option<Changed>, NotChanged> {
+        change: impl FnOnce(&mut Catalogue, Now) -> Result<Option<::catalogue::Change>, E>,
+    ) -> Result<Option<Changed>, E> {
         if self.inner.is_stopped() {
-            return Err(NotChanged::Draining);
+            return Err(NotChanged::Draining.into());
         }
         if self.no_quorum().is_some() {
-            return Err(NotChanged::NoQuorum);
+            return Err(NotChanged::NoQuorum.into());
         }
         let (answer, answered) = oneshot::channel();
-        let change = self.with_records(|state, now| {
+        let change = self.with_records(|state, now| -> Result<_, E> {
             let change = change(&mut state.catalogue, now)?;
             if let Some(change) = &change {
                 state.waiting.insert(change.id, answer);
             }
             Ok(change)
         });
-        let Some(change) = change.map_err(NotChanged::NoRoom)? else {
+        let Some(change) = change? else {
             return Ok(None);
         };
         self.inner.records.changes.increment(1);
@@ -308,14 +312,14 @@ impl Cluster {
     /// Whether everybody who is connected reads limits whose windows follow a calendar.
     #[must_use]
     pub fn all_read_calendars(&self) -> bool {
-        self.all_speak(wire::knows_calendars)
+        self.versions().into_iter().all(wire::knows_calendars)
     }
 
-    /// Whether this is so of the protocol of everybody who is connected.
-    fn all_speak(&self, does: impl Fn(u16) -> bool) -> bool {
+    /// The protocols that are spoken with everybody who is connected.
+    fn versions(&self) -> Vec<u16> {
         let members = self.other_members().into_iter();
-        let mut versions = members.filter_map(|member| self.inner.transport.version(member));
-        versions.all(does)
+        let versions = members.filter_map(|member| self.inner.transport.version(member));
+        versions.collect()
     }
 
     fn send_catalogue(&self, to: ReplicaId, mut message: Message) {

@@ -527,7 +527,7 @@ async fn serve_tenant(requests_per_day: u32) -> Server {
             strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
         };
-        let limit = Content::Limit(limit.into());
+        let limit = Content::Limit(limit);
         server.node.set(TENANT, name, limit).await.unwrap();
     }
     server

@@ -69,15 +69,14 @@ impl<N: Node> Caller<N> {
     ///
     /// [`Kind::NotFound`], also for one of another tenant.
     pub fn api_key(&self, id: &str) -> Result<(ApiKeyId, Arc<ApiKey>), Refusal> {
-        let none = || Refusal::new(Kind::NotFound, "there is no such API key").at("id");
-        let id: ApiKeyId = id.parse().map_err(|_| none())?;
+        let id: ApiKeyId = id.parse().map_err(|_| no_key())?;
         let record = self
             .limiter
             .node()
             .record(Record::ApiKey, SERVICE, &id.to_string());
         let key = record.as_ref().and_then(Content::api_key).cloned();
         let is_ours = |key: &Arc<ApiKey>| key.tenant.to_string() == self.limiter.namespace();
-        key.filter(is_ours).map(|key| (id, key)).ok_or_else(none)
+        key.filter(is_ours).map(|key| (id, key)).ok_or_else(no_key)
     }
 
     /// Makes an API key of the tenant.
@@ -113,28 +112,29 @@ impl<N: Node> Caller<N> {
         change: ApiKeyChange,
     ) -> Result<(ApiKeyId, Arc<ApiKey>, Changed), Refusal> {
         let now = super::now();
-        let (id, known) = self.api_key(id)?;
-        let mut key = ApiKey::clone(&known);
-        if let Some(name) = change.name {
-            check_name(&name)?;
-            key.name.set(now, name.into());
-        }
-        if let Some(scopes) = change.scopes {
-            self.check_scopes(scopes)?;
-            if !scopes.are_within(known.scopes) {
-                return Err(wider("scopes", "those that it has, or fewer"));
+        let (id, _) = self.api_key(id)?;
+        let edit = |key: &mut ApiKey| {
+            if let Some(name) = change.name {
+                check_name(&name)?;
+                key.name.set(now, name.into());
             }
-            key.scopes = scopes;
-        }
-        if let Some(at) = change.expires_at {
-            check_expiry(now, Some(at))?;
-            if known.expires_at.is_some_and(|known| known < at) {
-                return Err(wider("expires_at", "no later than it expires already"));
+            if let Some(scopes) = change.scopes {
+                self.check_scopes(scopes)?;
+                if !scopes.are_within(key.scopes) {
+                    return Err(wider("scopes", "those that it has, or fewer"));
+                }
+                key.scopes = scopes;
             }
-            key.expires_at = Some(at);
-        }
-        let key = Arc::new(key);
-        let changed = self.keep_key(id, &key).await?;
+            if let Some(at) = change.expires_at {
+                check_expiry(now, Some(at))?;
+                if key.expires_at.is_some_and(|known| known < at) {
+                    return Err(wider("expires_at", "no later than it expires already"));
+                }
+                key.expires_at = Some(at);
+            }
+            Ok(())
+        };
+        let (key, changed) = self.edit_key(id, edit).await?;
         Ok((id, key, changed))
     }
 
@@ -152,34 +152,35 @@ impl<N: Node> Caller<N> {
             return Err(Refusal::field("overlap", given, OVERLAP_ACCEPTED));
         }
         self.check_scopes(known.scopes)?;
-        let conflict = |detail: &'static str| Refusal::new(Kind::Conflict, detail).at("id");
-        if let Some(by) = known.replaced_by {
-            let refusal = conflict("this API key was replaced already");
-            return Err(refusal.with("replaced_by", by.to_string()));
-        }
-        match known.state(now) {
-            ApiKeyState::Valid => {}
-            ApiKeyState::Revoked(_) => return Err(conflict("this API key was revoked")),
-            ApiKeyState::Expired(_) => return Err(conflict("this API key has expired")),
-        }
+        check_in_use(&known, now)?;
         // What it replaced ends at once: of one API key two at most are in use.
         if let Some(before) = known.replaces
             && let Ok((before, key)) = self.api_key(&before.to_string())
             && key.state(now) == ApiKeyState::Valid
         {
-            let mut key = ApiKey::clone(&key);
-            key.expires_at = Some(now);
-            self.keep_key(before, &Arc::new(key)).await?;
+            self.edit_key(before, |key| {
+                key.expires_at = Some(key.expires_at.map_or(now, |at| at.min(now)));
+                Ok(())
+            })
+            .await?;
         }
         let name = known.name.get();
         let new = self.new_key(now, name, known.scopes, known.expires_at, Some(id))?;
         let new_id = new.0.id();
         let new = self.keep_new(new).await?;
-        let end = now + overlap;
-        let end = known.expires_at.map_or(end, |at| at.min(end));
-        let mut old = ApiKey::clone(&known);
-        (old.expires_at, old.replaced_by) = (Some(end), Some(new_id));
-        self.keep_key(id, &Arc::new(old)).await?;
+        let mut end = now + overlap;
+        let replaced = self.edit_key(id, |old| {
+            // It may have been revoked or replaced since it was read.
+            check_in_use(old, now)?;
+            end = old.expires_at.map_or(end, |at| at.min(end));
+            (old.expires_at, old.replaced_by) = (Some(end), Some(new_id));
+            Ok(())
+        });
+        if let Err(refusal) = replaced.await {
+            // Nobody has seen the new one.
+            self.revoke_now(new_id, now).await?;
+            return Err(refusal);
+        }
         Ok(Rotated {
             new,
             old_expires_at: end,
@@ -197,10 +198,22 @@ impl<N: Node> Caller<N> {
             return Ok((id, at, Changed::default()));
         }
         let now = super::now();
-        let mut key = ApiKey::clone(&known);
-        key.revoked_at = Some(now);
-        let changed = self.keep_key(id, &Arc::new(key)).await?;
-        Ok((id, now, changed))
+        let (at, changed) = self.revoke_now(id, now).await?;
+        Ok((id, at, changed))
+    }
+
+    async fn revoke_now(
+        &self,
+        id: ApiKeyId,
+        now: UnixSecs,
+    ) -> Result<(UnixSecs, Changed), Refusal> {
+        let mut revoked_at = now;
+        let edit = |key: &mut ApiKey| {
+            revoked_at = *key.revoked_at.get_or_insert(now);
+            Ok(())
+        };
+        let (_, changed) = self.edit_key(id, edit).await?;
+        Ok((revoked_at, changed))
     }
 
     fn new_key(
@@ -232,8 +245,9 @@ impl<N: Node> Caller<N> {
         &self,
         (credential, key): (Credential, ApiKey),
     ) -> Result<NewApiKey, Refusal> {
-        let key = Arc::new(key);
-        let changed = self.keep_key(credential.id(), &key).await?;
+        let (id, key) = (credential.id().to_string(), Arc::new(key));
+        let content = Content::ApiKey(Arc::clone(&key));
+        let changed = self.limiter.node().set(SERVICE, &id, content).await?;
         Ok(NewApiKey {
             credential,
             key,
@@ -241,10 +255,24 @@ impl<N: Node> Caller<N> {
         })
     }
 
-    async fn keep_key(&self, id: ApiKeyId, key: &Arc<ApiKey>) -> Result<Changed, Refusal> {
-        let content = Content::ApiKey(Arc::clone(key));
-        let node = self.limiter.node();
-        Ok(node.set(SERVICE, &id.to_string(), content).await?)
+    /// Changes an API key of the tenant as it stands now.
+    async fn edit_key(
+        &self,
+        id: ApiKeyId,
+        edit: impl FnOnce(&mut ApiKey) -> Result<(), Refusal> + Send,
+    ) -> Result<(Arc<ApiKey>, Changed), Refusal> {
+        let mut kept = None;
+        let edit = |known: Option<&Content>| {
+            let known = known.and_then(Content::api_key).ok_or_else(no_key)?;
+            let mut key = ApiKey::clone(known);
+            edit(&mut key)?;
+            let key = Arc::new(key);
+            kept = Some(Arc::clone(&key));
+            Ok::<_, Refusal>(Content::ApiKey(key))
+        };
+        let (node, id) = (self.limiter.node(), id.to_string());
+        let changed = node.edit(Record::ApiKey, SERVICE, &id, edit).await?;
+        Ok((kept.expect("what was changed was edited"), changed))
     }
 
     fn check_scopes(&self, scopes: Scopes) -> Result<(), Refusal> {
@@ -269,6 +297,24 @@ impl<N: Node> Caller<N> {
             true => Ok(()),
             false => Err(Refusal::plan_limit("API keys", plan.api_keys, plan)),
         }
+    }
+}
+
+fn no_key() -> Refusal {
+    Refusal::new(Kind::NotFound, "there is no such API key").at("id")
+}
+
+/// Refuses an API key that was replaced, or opens nothing any more.
+fn check_in_use(key: &ApiKey, now: UnixSecs) -> Result<(), Refusal> {
+    let conflict = |detail: &'static str| Refusal::new(Kind::Conflict, detail).at("id");
+    if let Some(by) = key.replaced_by {
+        let refusal = conflict("this API key was replaced already");
+        return Err(refusal.with("replaced_by", by.to_string()));
+    }
+    match key.state(now) {
+        ApiKeyState::Valid => Ok(()),
+        ApiKeyState::Revoked(_) => Err(conflict("this API key was revoked")),
+        ApiKeyState::Expired(_) => Err(conflict("this API key has expired")),
     }
 }
 

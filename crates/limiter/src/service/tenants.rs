@@ -99,9 +99,8 @@ impl<N: Node> Limiter<N> {
         change: TenantChange,
     ) -> Result<Made, Refusal> {
         let id = TenantId::new(super::random());
-        let mut tenant = Tenant::new(super::now(), name);
-        apply(&mut tenant, change);
-        self.keep_tenant(id, tenant).await
+        let tenant = Tenant::new(super::now(), name);
+        self.keep_tenant(id, |_| Ok(changed(tenant, change))).await
     }
 
     /// Changes a tenant.
@@ -110,18 +109,34 @@ impl<N: Node> Limiter<N> {
     ///
     /// [`Kind::NotFound`], and when it could not be kept. Nothing was changed then.
     pub async fn change_tenant(&self, id: TenantId, change: TenantChange) -> Result<Made, Refusal> {
-        let mut tenant = Tenant::clone(&*self.tenant(id)?);
-        apply(&mut tenant, change);
-        self.keep_tenant(id, tenant).await
+        self.tenant(id)?;
+        let edit = |known: Option<&Tenant>| {
+            let known = known.ok_or_else(no_tenant)?;
+            Ok(changed(known.clone(), change))
+        };
+        self.keep_tenant(id, edit).await
     }
 
-    async fn keep_tenant(&self, id: TenantId, tenant: Tenant) -> Result<Made, Refusal> {
-        let tenant = Arc::new(tenant);
-        let content = Content::Tenant(Arc::clone(&tenant));
-        let changed = self.node().set(SERVICE, &id.to_string(), content).await?;
+    async fn keep_tenant(
+        &self,
+        id: TenantId,
+        edit: impl FnOnce(Option<&Tenant>) -> Result<Tenant, Refusal> + Send,
+    ) -> Result<Made, Refusal> {
+        let mut kept = None;
+        let edit = |known: Option<&Content>| {
+            let known = known.and_then(Content::tenant);
+            let tenant = Arc::new(edit(known.map(|known| &**known))?);
+            kept = Some(Arc::clone(&tenant));
+            Ok::<_, Refusal>(Content::Tenant(tenant))
+        };
+        let name = id.to_string();
+        let changed = self
+            .node()
+            .edit(Record::Tenant, SERVICE, &name, edit)
+            .await?;
         Ok(Made {
             id,
-            tenant,
+            tenant: kept.expect("what was changed was edited"),
             changed,
         })
     }
@@ -154,7 +169,7 @@ impl<N: Node> Limiter<N> {
     }
 }
 
-fn apply(tenant: &mut Tenant, change: TenantChange) {
+fn changed(mut tenant: Tenant, change: TenantChange) -> Tenant {
     let now = super::now();
     let TenantChange {
         name,
@@ -172,6 +187,7 @@ fn apply(tenant: &mut Tenant, change: TenantChange) {
         tenant.requests_per_day.set(now, requests);
     }
     tenant.status = status.unwrap_or(tenant.status);
+    tenant
 }
 
 fn no_tenant() -> Refusal {

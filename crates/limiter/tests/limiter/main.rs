@@ -37,6 +37,8 @@ struct Counting {
     asked: Mutex<Vec<usize>>,
     /// Limits made at run time.
     made: Mutex<BTreeMap<(catalogue::Kind, String, String), Content>>,
+    /// By its name, what somebody else sets after it was read and before it is changed.
+    meanwhile: Mutex<HashMap<String, Content>>,
     fails: bool,
     waits: bool,
     /// Whoever counts the days of tenants cannot be reached.
@@ -160,15 +162,20 @@ impl Node for Counting {
     fn count_records(&self, kind: catalogue::Kind, namespace: &str) -> usize {
         self.records(kind, namespace, None, usize::MAX).len()
     }
-    async fn set(
+    async fn edit<E: From<NotChanged> + Send>(
         &self,
+        kind: catalogue::Kind,
         namespace: &str,
         name: &str,
-        content: Content,
-    ) -> Result<Changed, NotChanged> {
-        let kind = content.kind();
+        edit: impl FnOnce(Option<&Content>) -> Result<Content, E> + Send,
+    ) -> Result<Changed, E> {
         let place = (kind, kind.namespace(namespace).to_owned(), name.to_owned());
-        self.made.lock().unwrap().insert(place, content);
+        let mut made = self.made.lock().unwrap();
+        if let Some(content) = self.meanwhile.lock().unwrap().remove(name) {
+            made.insert(place.clone(), content);
+        }
+        let content = edit(made.get(&place))?;
+        made.insert(place, content);
         Ok(Changed::default())
     }
     async fn remove(

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use accounts::{Credential, OperatorToken, Plan, Plans, Scope, Scopes, Status, TenantId, UnixSecs};
-use catalogue::{KeyLimit, NamedLimit};
+use accounts::{
+    ApiKey, Credential, OperatorToken, Plan, Plans, Scope, Scopes, Status, Tenant, TenantId,
+    UnixSecs,
+};
+use catalogue::{Content, KeyLimit, NamedLimit};
 use limiter::{
     Access, ApiKeyChange, Caller, Front, HitName, Key, Kind, Limiter, NAMESPACE, Refusal, Rights,
     Service, TenantChange,
@@ -58,6 +61,12 @@ impl World {
     fn admit(&self, credential: &str) -> Result<Caller<Counting>, Refusal> {
         self.access
             .admit(&self.limiter, Some(credential.as_bytes()))
+    }
+
+    /// Has somebody else set this after it was read and before it is changed.
+    fn meanwhile(&self, name: &str, content: Content) {
+        let mut meanwhile = self.limiter.node().meanwhile.lock().unwrap();
+        meanwhile.insert(name.to_owned(), content);
     }
 
     /// An operator in a new tenant.
@@ -288,6 +297,56 @@ fn of_an_api_key_that_is_rotated_two_are_in_use_at_most() {
     assert!(!admits(&second) && !admits(&third) && admits(&at_once));
     let too_long = rotate(&at_once.id().to_string(), 31 * 24 * 60 * 60).unwrap_err();
     assert_eq!(too_long.at_field(), Some("overlap"));
+}
+
+/// Whoever rotates an API key reads it, makes another, and then says of the first what replaced it. A revocation meanwhile
+/// stands, and the other opens nothing: nobody has seen it.
+#[test]
+fn an_api_key_that_is_revoked_while_it_is_rotated_stays_so() {
+    let world = World::new();
+    let (tenant, caller) = world.tenant("one");
+    let credential = world.api_key(&caller, Scopes::ALL);
+    let id = credential.id().to_string();
+    let (_, read) = caller.api_key(&id).unwrap();
+    let at = UnixSecs::new(1_790_000_000);
+    let mut revoked = ApiKey::clone(&read);
+    revoked.revoked_at = Some(at);
+    world.meanwhile(&id, Content::ApiKey(revoked.clone().into()));
+    let refusal = now(caller.rotate_api_key(&id, 3_600)).unwrap_err();
+    assert_eq!(refusal.kind(), Kind::Conflict);
+    let keys = caller.api_keys(None, 10);
+    let (old, new): (Vec<_>, Vec<_>) = keys.iter().partition(|(of, _)| *of == credential.id());
+    assert_eq!((&*old[0].1, new.len()), (&revoked, 1));
+    assert_eq!(new[0].1.replaces, Some(credential.id()));
+    assert!(new[0].1.revoked_at.is_some());
+
+    let name = || ApiKeyChange {
+        name: Some("other".into()),
+        ..ApiKeyChange::default()
+    };
+    let second = world.api_key(&caller, Scopes::ALL);
+    let id = second.id().to_string();
+    let (_, read) = caller.api_key(&id).unwrap();
+    let mut revoked = ApiKey::clone(&read);
+    revoked.revoked_at = Some(at);
+    world.meanwhile(&id, Content::ApiKey(revoked.into()));
+    let (_, changed, _) = now(caller.change_api_key(&id, name())).unwrap();
+    assert_eq!(
+        (&**changed.name.get(), changed.revoked_at),
+        ("other", Some(at))
+    );
+
+    // Of a tenant as well.
+    let mut suspended = Tenant::clone(&world.limiter.tenant(tenant).unwrap());
+    suspended.status = Status::Suspended;
+    world.meanwhile(&tenant.to_string(), Content::Tenant(suspended.into()));
+    let change = TenantChange {
+        name: Some("other".parse().unwrap()),
+        ..TenantChange::default()
+    };
+    let made = now(world.limiter.change_tenant(tenant, change)).unwrap();
+    assert_eq!(made.tenant.status, Status::Suspended);
+    assert_eq!(made.tenant.name.get().as_str(), "other");
 }
 
 #[test]

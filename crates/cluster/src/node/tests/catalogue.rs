@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ::catalogue::{Changed, Content, KeyLimit, Kind};
+use ::catalogue::{Changed, Content, KeyLimit, Kind, NotChanged};
 use quota::{Algorithm, Limit, Nanos};
 
 use super::{Cluster, start, until};
@@ -16,7 +16,9 @@ fn a_minute(units: u32) -> Content {
 }
 
 async fn set(node: &Cluster, key: &str, units: u32) -> Changed {
-    node.set_record("", key, a_minute(units)).await.unwrap()
+    let set = |_: Option<&Content>| Ok::<_, NotChanged>(a_minute(units));
+    let changed = node.edit_record(Kind::KeyLimit, "", key, set).await;
+    changed.unwrap()
 }
 
 fn units(node: &Cluster, key: &str) -> Option<u32> {

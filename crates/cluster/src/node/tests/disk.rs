@@ -1,6 +1,6 @@
 //! What is set at run time outlives the nodes that have a data directory, and is confirmed once it does.
 
-use ::catalogue::{Content, KeyLimit, Kind};
+use ::catalogue::{Content, KeyLimit, Kind, NotChanged};
 use quota::{Algorithm, Limit, Nanos};
 use store::OpenError;
 use tempfile::TempDir;
@@ -20,7 +20,9 @@ async fn set(node: &Cluster, key: &str, units: u32) -> Vec<String> {
         limit,
         as_token_bucket: false,
     });
-    node.set_record("", key, content).await.unwrap().pending
+    let set = |_: Option<&Content>| Ok::<_, NotChanged>(content);
+    let changed = node.edit_record(Kind::KeyLimit, "", key, set).await;
+    changed.unwrap().pending
 }
 
 fn units(node: &Cluster, key: &str) -> Option<u32> {
