@@ -16,12 +16,17 @@ pub(crate) struct Kept {
     keys: Vec<KeyHash>,
     /// All that was held before is gone.
     all_gone: bool,
+    /// What had changed of that and was not taken before it went.
+    gone: Vec<(KeyHash, Option<Cell>)>,
 }
 
 /// What has changed of the keys that are to outlive all nodes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct KeptChanges {
-    /// Whatever was kept before of this map is gone: that comes first.
+    /// What had changed before all was gone: that comes first, and is of interest where what is gone is to stay on the disk.
+    /// Empty unless `all_gone`.
+    pub gone: Vec<(KeyHash, Option<Cell>)>,
+    /// Whatever was kept before of this map is gone: that comes next.
     pub all_gone: bool,
     /// The cells as they are now. `None`: not to be kept, or not any more.
     pub cells: Vec<(KeyHash, Option<Cell>)>,
@@ -40,13 +45,23 @@ impl Cells {
     }
 
     /// Goes on with the list of `before`, all of which is gone. `told`: it is to be gone from the disk as well.
-    pub fn replace_kept(&mut self, before: &Self, told: bool) {
-        if let Some(before) = &before.kept {
-            self.kept = Some(Box::new(Kept {
-                keys: Vec::new(),
-                all_gone: told || before.all_gone,
-            }));
+    pub fn replace_kept(&mut self, before: &mut Self, told: bool) {
+        if !before.lists_kept_changes() {
+            return;
         }
+        let KeptChanges {
+            mut gone,
+            all_gone,
+            cells,
+        } = before.take_kept_changes();
+        if told {
+            gone.extend(cells);
+        }
+        self.kept = Some(Box::new(Kept {
+            keys: Vec::new(),
+            all_gone: told || all_gone,
+            gone,
+        }));
     }
 
     /// Whether anything is listed. Costs nothing.
@@ -63,6 +78,7 @@ impl Cells {
         };
         let keys = std::mem::take(&mut kept.keys);
         let all_gone = std::mem::take(&mut kept.all_gone);
+        let gone = std::mem::take(&mut kept.gone);
         let cells = keys.into_iter().map(|key| {
             let place = self.store.place_of(key);
             if let Some(place) = place {
@@ -72,6 +88,7 @@ impl Cells {
             (key, kept.map(|place| self.store.cell(place)))
         });
         KeptChanges {
+            gone,
             all_gone,
             cells: cells.collect(),
         }

@@ -36,6 +36,7 @@ fn taken(cells: &mut Cells) -> (Vec<KeyHash>, Vec<KeyHash>) {
     let KeptChanges {
         cells: changes,
         all_gone,
+        ..
     } = cells.take_kept_changes();
     assert!(!all_gone);
     let (kept, gone): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, cell)| cell.is_some());
@@ -118,9 +119,16 @@ fn a_key_that_goes_is_told_of_and_so_is_a_map_that_is_dropped() {
     gone.sort_unstable();
     assert_eq!((kept, gone), (vec![], vec![key(1), key(3)]));
     hit(&mut cells, 4, true, 4);
+    let four = cells.get(key(4));
+    let mut between = Cells::new();
+    between.replace_kept(&mut cells, true);
+    hit(&mut between, 6, true, 6);
+    let six = between.get(key(6));
     let mut fresh = Cells::new();
-    fresh.replace_kept(&cells, true);
+    fresh.replace_kept(&mut between, true);
+    // What had changed and was not taken is told of, for a disk on which what is gone is to stay.
     let all_gone = KeptChanges {
+        gone: vec![(key(4), four), (key(6), six)],
         all_gone: true,
         cells: Vec::new(),
     };
@@ -130,7 +138,7 @@ fn a_key_that_goes_is_told_of_and_so_is_a_map_that_is_dropped() {
     assert_eq!(taken(&mut fresh), (vec![key(5)], vec![]));
     // Where nothing is kept, nothing is gathered.
     let mut other = Cells::new();
-    other.replace_kept(&Cells::new(), true);
+    other.replace_kept(&mut Cells::new(), true);
     hit(&mut other, 1, true, 1);
     assert!(!other.has_kept_changes());
 }

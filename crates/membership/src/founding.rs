@@ -12,9 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quota::{BootNanos, Nanos};
 
+use crate::view::View;
+
 /// What a newcomer said is believed for so long. Longer than a round of questions, which a silent address makes last
 /// 1.5 s.
 const FRESH: Nanos = Nanos::from_secs(5);
+
+/// How long newcomers that were met have to join the cluster that one of them founds: a round of questions and a heartbeat,
+/// with one address that is silent.
+const NEWCOMERS_JOIN: Nanos = Nanos::from_secs(3);
 
 /// How a node may come to found a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -177,6 +183,19 @@ impl Founding {
         followers.chain([self.me.clone()]).collect()
     }
 
+    /// Whom this node waits for once it is in a cluster that is new itself. `None`: for nobody.
+    ///
+    /// One that remembers the last members, and has met newcomers like itself, takes no part in deciding before these are
+    /// members, too: each may know better what was counted.
+    #[must_use]
+    pub fn beginning(&self, now: BootNanos) -> Option<Beginning> {
+        let names = self.met(now);
+        (self.remembers() && !names.is_empty()).then(|| Beginning {
+            names,
+            until: now + NEWCOMERS_JOIN,
+        })
+    }
+
     /// Ends a round.
     pub fn step(&mut self, now: BootNanos) -> FoundingStep {
         let somebody = std::mem::take(&mut self.somebody);
@@ -234,6 +253,22 @@ impl Founding {
         fresh
             .filter(move |(_, newcomer)| now - newcomer.at < FRESH)
             .map(|(name, newcomer)| (name.as_str(), newcomer))
+    }
+}
+
+/// Whom a node waits for that has just come into a cluster, which is new itself.
+#[derive(Debug)]
+pub struct Beginning {
+    names: Vec<String>,
+    until: BootNanos,
+}
+
+impl Beginning {
+    /// Whether some of the newcomers that were met are no members yet, and have not had their time.
+    #[must_use]
+    pub fn waits(&self, now: BootNanos, view: &View) -> bool {
+        let is_met = |name: &String| view.members().iter().any(|seen| seen.name == *name);
+        now < self.until && !self.names.iter().all(is_met)
     }
 }
 

@@ -19,7 +19,7 @@ mod view;
 
 pub use bearing::{Bearing, Clocks};
 pub use council::{Council, CouncilId};
-pub use founding::{Founding, FoundingRules, FoundingStep, Silence};
+pub use founding::{Beginning, Founding, FoundingRules, FoundingStep, Silence};
 pub use leases::{Lease, Leases};
 pub use machine::{Effect, Membership, Message, NameVerdict, Settings};
 pub use roster::{Contact, Member, Roster, Standing};

@@ -43,6 +43,10 @@ pub enum Fault {
     OffersNothing,
     /// A replica that a panic left without its copy asks nobody for another.
     PoisonedAsksNobody,
+    /// Under `quorum`, who has yet to hear what a majority knows is not asked for what is on its disk.
+    AsksWhoRemembers,
+    /// Under `quorum`, what others have of a shard that nobody has owned since all nodes started is not asked for.
+    IgnoresDisks,
 }
 
 /// How a shard behaves.

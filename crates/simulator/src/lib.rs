@@ -87,9 +87,30 @@
 //! | an API key that is renamed is valid again | C7 | it was revoked on that node |
 //! | a write takes the place of one that came after its author had read | C6 | what that forbade is allowed |
 
+//!
+//! # Counts that outlive all nodes
+//!
+//! Nodes with disks, all of which are stopped or killed and started again: promises K1 to K7, and bugs:
+//!
+//! | bug of kept counts | caught by | since |
+//! | --- | --- | --- |
+//! | a node that stops does not write what has changed last | K1 | an answered hit is forgotten |
+//! | what has changed is written every five seconds | K2 | a hit is forgotten that was answered long before the kill |
+//! | the common past is added again when disks differ | K3 | more is counted than clients were told |
+//! | what a node has as a copy is not written | K4 | with one disk lost, answered hits are forgotten |
+//! | a node that remembers others founds a cluster without them | K5 | it has not waited |
+//! | under `quorum`, a minority founds a cluster after a while | K5 | there is no majority |
+//! | a reset is not written | K6 | it comes undone |
+//! | a disk that is full takes a write without a word | K1, K2 | an answered hit is forgotten |
+//! | what changes while a log is written anew is not in the new one | K1, K2 | the same |
+//! | under `quorum`, who has yet to hear what a majority knows is not asked for what is on its disk | K1 | it stopped last, and counted alone |
+//! | under `quorum`, what is on disks is not asked for | any | who has more than the owner is never told that it is known |
+//! | what a node took back is told to nobody | K7 | nodes never come to hold the same |
+
 mod bug;
 mod catalogue;
 mod events;
+mod kept;
 mod lanes;
 mod links;
 mod local;
@@ -105,10 +126,11 @@ mod world;
 
 pub use self::catalogue::{CatalogueBug, CatalogueReport, run_catalogue};
 pub use bug::Bug;
+pub use kept::{KeptBug, KeptReport, run_kept};
 pub use links::Links;
 pub use local::{LocalBug, LocalReport, run_local};
 pub use oracle::{SimTime, Violation};
-pub use played::{AnyBug, Outcome, Played, play_owner, play_rough};
+pub use played::{AnyBug, Outcome, Played, play_kept, play_owner, play_rough};
 pub use raft::{RaftBug, RaftReport, is_repeatable, run_raft};
 pub use rough::{RoughBug, RoughReport, run_rough};
 pub use scenario::{NARROW, Report, Scenario};

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::Parser;
 use clap::error::ErrorKind;
 use simulator::{
-    AnyBug, Bug, NARROW, Outcome, Played, Scenario, is_repeatable, play_owner, play_rough,
+    AnyBug, Bug, NARROW, Outcome, Played, Scenario, is_repeatable, play_kept, play_owner,
+    play_rough,
 };
 
 /// Seeds within which a bug must be caught. Most are caught by one of the first fifty today.
@@ -119,6 +120,13 @@ fn play_one(arguments: &Arguments, strategy: Played, bug: Option<AnyBug>, seed: 
             _ => None,
         };
         return play_rough(seed, bug, true);
+    }
+    if strategy == Played::Kept && arguments.seed.is_some() {
+        let bug = match bug {
+            Some(AnyBug::Kept(bug)) => Some(bug),
+            _ => None,
+        };
+        return play_kept(seed, bug, true);
     }
     if strategy != Played::Owner {
         return strategy.play(seed, bug);

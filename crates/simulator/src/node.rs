@@ -1,5 +1,6 @@
 //! One simulated node: the machines of the product, and the little that a driver adds to them.
 
+mod kept;
 mod panics;
 mod requests;
 
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use coordinator::NoDecision;
 use delta_crdt::{ReplicaId, Term};
 use hash_ring::Ring;
-use membership::{Bearing, Clocks, Leases, Member, Membership, View};
+use membership::{Bearing, Beginning, Clocks, Leases, Member, Membership, View};
 use quota::{BootNanos, Decision, KeyHash, Nanos, Now, UnixNanos};
 use request::{Acknowledge, Detours, Held, Said};
 use shard::{
@@ -148,6 +149,9 @@ pub(crate) struct Node {
     bug: Option<Bug>,
     /// Joined: knows somebody who is alive, or is the first.
     pub(crate) joined: bool,
+    /// Whom it waits for in a cluster that is new itself.
+    beginning: Option<Beginning>,
+    is_leaving: bool,
     events: Vec<Event>,
 }
 
@@ -214,6 +218,8 @@ impl Node {
             acknowledge,
             bug,
             joined: !joins,
+            beginning: None,
+            is_leaving: false,
             events: Vec::new(),
         };
         node.place();
@@ -262,6 +268,9 @@ impl Node {
             self.let_go(now);
             self.repeat_what_is_old(now);
             self.drain_membership(now);
+            if self.beginning.is_some() && !self.waits(now) {
+                self.enter_view(now);
+            }
         }
         if !self.panics.rests(now, Task::Keeper) {
             self.recover(now);
@@ -511,12 +520,8 @@ impl Node {
                         // A node that sees nobody yet must not take every shard for its own.
                         continue;
                     }
-                    let view = self.membership.view();
-                    self.clocks.retain(|peer| view.contains(peer));
-                    self.copies.retain(|peer| view.contains(peer));
-                    self.place();
-                    for index in 0..self.shards.len() {
-                        self.with_shard(now, index, |shard, around| shard.on_view(around));
+                    if !self.waits(now) {
+                        self.enter_view(now);
                     }
                 }
                 membership::Effect::RosterChanged => {
@@ -536,6 +541,17 @@ impl Node {
                 membership::Effect::LookAt { .. } | membership::Effect::Disproved { .. } => {}
                 membership::Effect::Fenced => self.events.push(Event::Fenced),
             }
+        }
+    }
+
+    /// Works by the view that the membership machine has now.
+    fn enter_view(&mut self, now: SimTime) {
+        let view = self.membership.view();
+        self.clocks.retain(|peer| view.contains(peer));
+        self.copies.retain(|peer| view.contains(peer));
+        self.place();
+        for index in 0..self.shards.len() {
+            self.with_shard(now, index, |shard, around| shard.on_view(around));
         }
     }
 
@@ -577,7 +593,7 @@ impl Node {
         index: usize,
         act: impl FnOnce(&mut Shard, Surroundings<'_>),
     ) {
-        if !self.joined || self.panics.is_poisoned(index) {
+        if !self.joined || self.beginning.is_some() || self.panics.is_poisoned(index) {
             return;
         }
         let now = self.clocks(now);

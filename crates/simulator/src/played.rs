@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 
 use crate::{
-    Bug, CatalogueBug, LocalBug, RaftBug, RoughBug, Scenario, Violation, run, run_catalogue,
-    run_local, run_raft, run_rough,
+    Bug, CatalogueBug, KeptBug, LocalBug, RaftBug, RoughBug, Scenario, Violation, run,
+    run_catalogue, run_kept, run_local, run_raft, run_rough,
 };
 
 /// A strategy that can be played, or what is played beside them.
@@ -20,6 +20,8 @@ pub enum Played {
     Catalogue,
     /// Each key has an owner, nobody dies, and links are rough: F1 to F4.
     Rough,
+    /// Each key has an owner, and all nodes are stopped or killed and come back with their disks: K1 to K7.
+    Kept,
 }
 
 /// A bug of one of them.
@@ -35,6 +37,8 @@ pub enum AnyBug {
     Catalogue(CatalogueBug),
     /// Of `rough`.
     Rough(RoughBug),
+    /// Of kept counts.
+    Kept(KeptBug),
 }
 
 /// What came of one seed.
@@ -50,15 +54,16 @@ pub struct Outcome {
 
 impl Played {
     /// Every one.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Owner,
         Self::Rough,
+        Self::Kept,
         Self::Local,
         Self::Raft,
         Self::Catalogue,
     ];
 
-    /// As it is written on the command line, and in a limit; `rough` is `owner` in another world.
+    /// As it is written on the command line, and in a limit; `rough` and `kept` are `owner` in other worlds.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -67,6 +72,7 @@ impl Played {
             Self::Raft => "raft",
             Self::Catalogue => "catalogue",
             Self::Rough => "rough",
+            Self::Kept => "kept",
         }
     }
 
@@ -76,7 +82,7 @@ impl Played {
         match self {
             Self::Owner => seeds,
             Self::Rough => seeds.div_ceil(4),
-            Self::Local | Self::Catalogue => seeds.div_ceil(10),
+            Self::Kept | Self::Local | Self::Catalogue => seeds.div_ceil(10),
             // And each takes ten times as long.
             Self::Raft => seeds.div_ceil(40),
         }
@@ -91,6 +97,7 @@ impl Played {
             Self::Raft => RaftBug::ALL.map(AnyBug::Raft).to_vec(),
             Self::Catalogue => CatalogueBug::ALL.map(AnyBug::Catalogue).to_vec(),
             Self::Rough => RoughBug::ALL.map(AnyBug::Rough).to_vec(),
+            Self::Kept => KeptBug::ALL.map(AnyBug::Kept).to_vec(),
         }
     }
 
@@ -106,6 +113,7 @@ impl Played {
                 bug.ok().map(AnyBug::Catalogue)
             }
             Self::Rough => RoughBug::from_str(name, true).ok().map(AnyBug::Rough),
+            Self::Kept => KeptBug::from_str(name, true).ok().map(AnyBug::Kept),
         }
     }
 
@@ -125,6 +133,8 @@ impl Played {
             (Self::Catalogue, _) => play_catalogue(seed, None),
             (Self::Rough, Some(AnyBug::Rough(bug))) => play_rough(seed, Some(bug), false),
             (Self::Rough, _) => play_rough(seed, None, false),
+            (Self::Kept, Some(AnyBug::Kept(bug))) => play_kept(seed, Some(bug), false),
+            (Self::Kept, _) => play_kept(seed, None, false),
         }
     }
 }
@@ -139,6 +149,7 @@ impl AnyBug {
             Self::Raft(bug) => bug.to_possible_value(),
             Self::Catalogue(bug) => bug.to_possible_value(),
             Self::Rough(bug) => bug.to_possible_value(),
+            Self::Kept(bug) => bug.to_possible_value(),
         };
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
@@ -152,6 +163,7 @@ impl AnyBug {
             Self::Raft(_) => Played::Raft,
             Self::Catalogue(_) => Played::Catalogue,
             Self::Rough(_) => Played::Rough,
+            Self::Kept(_) => Played::Kept,
         }
     }
 
@@ -160,7 +172,11 @@ impl AnyBug {
     pub const fn of_owner(self) -> Option<Bug> {
         match self {
             Self::Owner(bug) => Some(bug),
-            Self::Local(_) | Self::Raft(_) | Self::Rough(_) | Self::Catalogue(_) => None,
+            Self::Local(_)
+            | Self::Raft(_)
+            | Self::Rough(_)
+            | Self::Catalogue(_)
+            | Self::Kept(_) => None,
         }
     }
 
@@ -173,6 +189,7 @@ impl AnyBug {
             Self::Raft(bug) => bug.must_break(),
             Self::Catalogue(bug) => Some(bug.must_break()),
             Self::Rough(bug) => Some(bug.must_break()),
+            Self::Kept(bug) => bug.must_break(),
         };
         let mut violations = outcome.violations.iter();
         violations.find(|violation| must_break.is_none_or(|promise| promise == violation.promise))
@@ -247,6 +264,23 @@ pub fn play_rough(seed: u64, bug: Option<RoughBug>, verbose: bool) -> Outcome {
             ("counted by two", report.twice),
             ("beyond", report.beyond),
             ("streams ended", report.resets),
+        ],
+        violations: report.violations,
+    }
+}
+
+/// Plays one seed of `kept`; tells what happens, if that is wanted.
+#[must_use]
+pub fn play_kept(seed: u64, bug: Option<KeptBug>, verbose: bool) -> Outcome {
+    let report = run_kept(seed, bug, verbose);
+    Outcome {
+        seed,
+        counts: vec![
+            ("units admitted", report.admitted),
+            ("unknown", report.unknown),
+            ("forgotten by kills", report.forgotten),
+            ("keys taken back", report.taken_back),
+            ("logs written anew", report.rewritten),
         ],
         violations: report.violations,
     }

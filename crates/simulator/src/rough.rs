@@ -28,6 +28,7 @@ use shard::{Fault, Partition};
 use crate::oracle::{SimTime, Violation};
 use crate::workload::Target;
 
+pub(crate) use books::may_be_stricter;
 pub use world::run_rough;
 
 const MILLIS: SimTime = 1_000_000;

@@ -1,6 +1,6 @@
 //! A taste of what `cargo xtask simulate` plays at length.
 
-use simulator::{Bug, CatalogueBug, Scenario, run, run_catalogue};
+use simulator::{Bug, CatalogueBug, KeptBug, Scenario, run, run_catalogue, run_kept};
 
 #[test]
 fn the_first_seeds_keep_every_promise() {
@@ -47,6 +47,27 @@ fn the_first_seeds_of_the_catalogue_keep_every_promise() {
             "seed {seed} tested nothing"
         );
     }
+}
+
+#[test]
+fn the_first_seeds_of_kept_counts_keep_every_promise() {
+    for seed in 1..=12 {
+        let report = run_kept(seed, None, false);
+        assert_eq!(report.violations, [], "seed {seed}");
+        assert!(
+            1_000 < report.admitted && 0 < report.taken_back && 0 < report.rewritten,
+            "seed {seed} tested nothing"
+        );
+    }
+}
+
+#[test]
+fn what_a_node_did_not_write_before_it_stopped_is_missed() {
+    let caught = (1..=20).find(|&seed| {
+        let report = run_kept(seed, Some(KeptBug::StopsUnwritten), false);
+        report.violations.iter().any(|it| it.promise == "K1")
+    });
+    assert!(caught.is_some());
 }
 
 #[test]

@@ -1,27 +1,23 @@
 //! Counts that outlive all nodes, in the data directory of this one.
 //!
-//! A shard lists which of its kept keys have changed; one task takes these lists twice a second and adds the cells to a log,
-//! whether this node owns the shard or has a copy. When the log is mostly about what has changed since, a new one is written
-//! beside it, shard by shard. A hit waits for none of that: a shard is locked for as long as it takes to copy what changed.
-//!
-//! A disk that is full or broken stops no decision. What could not be written is written again from what the shards have, so
-//! that nothing is gathered meanwhile.
+//! What is written and what is taken back, `kept_counts` decides. Here one task has it write twice a second; a hit waits for
+//! none of that: a shard is locked for as long as it takes to copy what changed. A disk that is full or broken stops no
+//! decision.
 
-mod writer;
+mod log;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use delta_crdt::Cell;
+use kept_counts::{Kept, Rules, Shards, Writer};
 use membership::Member;
 use metrics::{Counter, counter};
-use quota::KeyHash;
+use quota::Now;
 use shard::{Shard, ShardId};
 use store::{Log, LogError, OpenError, Places};
 
-use self::writer::{MEMBERS, Writer};
+use self::log::{CountsLog, MEMBERS};
 use super::Cluster;
 use super::disk::blocking;
 use super::slots::SHARDS;
@@ -41,23 +37,23 @@ pub(super) struct KeptCounts {
     log: Option<Log>,
     /// How long the log would be without what has changed since.
     bytes: u64,
-    cells: Vec<(KeyHash, Cell)>,
-    members: Vec<Member>,
+    kept: Kept,
 }
 
 impl KeptCounts {
     /// Who counted when this was last written.
     pub(super) fn members(&self) -> &[Member] {
-        &self.members
+        &self.kept.members
     }
 }
 
 /// Makes sense of what a log says.
 pub(super) fn read(log: Log, places: &Places) -> Result<KeptCounts, OpenError> {
     let corrupt = |error: &wire::WireError| log.corrupt(error.to_string());
-    let mut kept = KeptCounts::default();
+    let mut kept = Kept::default();
+    let mut length = 0;
     for (place, bytes) in places {
-        kept.bytes += (place.len() + bytes.len()) as u64;
+        length += (place.len() + bytes.len()) as u64;
         match &**place {
             MEMBERS => {
                 kept.members = wire::decode_roster(bytes).map_err(|error| corrupt(&error))?;
@@ -67,14 +63,23 @@ pub(super) fn read(log: Log, places: &Places) -> Result<KeptCounts, OpenError> {
                 .push(wire::decode_kept(bytes).map_err(|error| corrupt(&error))?),
         }
     }
-    kept.log = Some(log);
-    Ok(kept)
+    Ok(KeptCounts {
+        log: Some(log),
+        bytes: length,
+        kept,
+    })
+}
+
+/// The log, and what is to be written to it.
+struct Writing {
+    writer: Writer,
+    log: CountsLog,
 }
 
 /// The log of this node, and how far it has been written.
 pub(crate) struct Counts {
     /// Held by whoever writes, for as long as that takes; by nobody else but at start and end.
-    writer: Mutex<Option<Writer>>,
+    writing: Mutex<Option<Writing>>,
     /// Nothing is left that this node had kept and the owners of its shards do not have.
     has_told: AtomicBool,
     writes: Counter,
@@ -84,54 +89,38 @@ pub(crate) struct Counts {
 impl Counts {
     pub(super) fn new() -> Self {
         Self {
-            writer: Mutex::new(None),
+            writing: Mutex::new(None),
             has_told: AtomicBool::new(true),
             writes: counter!("weir_counts_writes_total"),
             failures: counter!("weir_counts_write_failures_total"),
         }
     }
 
-    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn writing(&self) -> MutexGuard<'_, Option<Writing>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets go of the directory. Nothing is written any more.
     pub(super) fn close(&self) {
-        drop(self.writer().take());
+        drop(self.writing().take());
     }
 }
 
 impl Cluster {
     /// Takes in what this node kept, before it hears of anybody.
     pub(super) fn load_counts(&self, kept: KeptCounts) {
-        let KeptCounts {
-            log,
-            bytes,
-            cells,
-            members,
-        } = kept;
+        let KeptCounts { log, bytes, kept } = kept;
         let Some(log) = log else { return };
-        let slots = &self.inner.slots;
-        let now = self.inner.clock.now();
-        let mut loaded = 0;
-        for (key, cell) in cells {
-            if cell.expires_at() <= now.wall {
-                continue;
-            }
-            loaded += 1;
-            let shard = ShardId(key.shard(SHARDS));
-            slots.with_counts(shard, |shard, now| {
-                shard.load_kept(now, vec![(key, cell)]);
-            });
-        }
-        for shard in (0..SHARDS).map(ShardId) {
-            slots.with_counts(shard, |shard, _| shard.list_kept_changes());
-        }
+        let Kept { members, cells } = kept;
+        let loaded = kept_counts::take_back(&mut OfNode(self), cells);
         if 0 < loaded {
             self.inner.counts.has_told.store(false, Ordering::Relaxed);
             tracing::info!(keys = loaded, "what was counted is back");
         }
-        *self.inner.counts.writer() = Some(Writer::new(log, bytes, &members));
+        *self.inner.counts.writing() = Some(Writing {
+            writer: Writer::new(Rules::usual(), bytes, members),
+            log: CountsLog::new(log),
+        });
     }
 
     /// Whether the owners of all shards have what this node had kept.
@@ -140,8 +129,7 @@ impl Cluster {
         if counts.has_told.load(Ordering::Relaxed) {
             return true;
         }
-        let is_known = |shard| self.inner.slots.read(ShardId(shard), Shard::is_synced);
-        let all_known = (0..SHARDS).all(|shard| is_known(shard) != Some(false));
+        let all_known = kept_counts::is_known(&mut OfNode(self));
         counts.has_told.store(all_known, Ordering::Relaxed);
         all_known
     }
@@ -182,8 +170,8 @@ impl Cluster {
                 return note_failure(&error);
             }
             // What had to be written anew is written to its end.
-            let writer = self.inner.counts.writer();
-            if !writer.as_ref().is_some_and(Writer::is_rewriting) {
+            let writing = self.inner.counts.writing();
+            if !writing.as_ref().is_some_and(|it| it.writer.is_rewriting()) {
                 return;
             }
         }
@@ -191,28 +179,41 @@ impl Cluster {
 
     async fn write_counts(&self) -> Result<(), LogError> {
         let cluster = self.clone();
-        blocking(move || match &mut *cluster.inner.counts.writer() {
-            Some(writer) => writer.write(&cluster),
+        blocking(move || match &mut *cluster.inner.counts.writing() {
+            Some(Writing { writer, log }) => writer.write(log, &mut OfNode(&cluster)),
             None => Ok(()),
         })
         .await
     }
+}
 
-    /// Who counts, as it is written down. `None`: that is not known, or no longer of interest: those who go at the same time
-    /// as this node may come back with what it lacks.
-    fn members_to_keep(&self) -> Option<Bytes> {
-        if self.inner.draining.load(Ordering::Acquire) {
-            return None;
-        }
+/// What this node has, as it is written down.
+struct OfNode<'a>(&'a Cluster);
+
+impl Shards for OfNode<'_> {
+    fn count(&self) -> u16 {
+        SHARDS
+    }
+
+    fn with<R>(&mut self, shard: ShardId, act: impl FnOnce(&mut Shard, Now) -> R) -> Option<R> {
+        self.0.inner.slots.with_counts(shard, act)
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.0.inner.draining.load(Ordering::Acquire)
+    }
+
+    fn members(&self) -> Option<Vec<Member>> {
         // Who has just founded a cluster does not know yet who comes into it.
-        if self.inner.slots.world.load().orders.is_empty() {
+        if self.0.inner.slots.world.load().orders.is_empty() {
             return None;
         }
-        let mut members = self.with_membership(|membership, _| membership.counting())?;
+        let counting = |membership: &mut membership::Membership, _| membership.counting();
+        let mut members = self.0.with_membership(counting)?;
         // Nobody has to wait for who has nothing.
-        let asking = self.asking();
+        let asking = self.0.asking();
         members.retain(|member| !asking.contains(&member.replica));
-        Some(wire::encode_roster(&members))
+        Some(members)
     }
 }
 

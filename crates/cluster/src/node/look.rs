@@ -4,7 +4,7 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use membership::{Founding, FoundingRules, FoundingStep, Member, Silence, View};
+use membership::{Beginning, Founding, FoundingRules, FoundingStep, Member, Silence, View};
 use quota::{BootNanos, Nanos};
 
 use super::join::{Found, JoinError};
@@ -28,23 +28,12 @@ const WAIT_FOR_SEEDS: Nanos = Nanos::from_secs(5);
 /// Addresses that are asked at once, so that a round takes no longer than one silent address.
 const ASKED_AT_ONCE: usize = 16;
 
-/// How long newcomers that were met have to join the cluster that one of them founds: a round of questions and a heartbeat,
-/// with one address that is silent.
-const NEWCOMERS_JOIN: Nanos = Nanos::from_secs(3);
-
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// Between two looks of a node that serves alone meanwhile. Addresses are dialled again by themselves, once a second; a
 /// name may have got new ones.
 const LOOK_ON: Duration = Duration::from_secs(1);
-
-/// Whom a node waits for that has just come into a cluster, which is new itself.
-#[derive(Debug)]
-pub(crate) struct Beginning {
-    names: Vec<String>,
-    until: BootNanos,
-}
 
 /// What one address had to say.
 enum Told {
@@ -243,23 +232,15 @@ impl Cluster {
         founding.as_ref().is_some_and(Founding::remembers)
     }
 
-    /// A node that remembers the last members, and has met newcomers like itself, takes no part in deciding before these are
-    /// members, too: each may know better what was counted.
     fn await_newcomers(&self, founding: &Founding) {
         let now = self.inner.clock.now().boot;
-        let names = founding.met(now);
-        if founding.remembers() && !names.is_empty() {
-            let until = now + NEWCOMERS_JOIN;
-            *self.beginning() = Some(Beginning { names, until });
-        }
+        *self.beginning() = founding.beginning(now);
     }
 
     /// Whether the newcomers that were met are members, or have had their time.
     pub(super) fn has_begun(&self, now: BootNanos, view: &View) -> bool {
         let mut beginning = self.beginning();
-        let is_met = |name: &String| view.members().iter().any(|seen| seen.name == *name);
-        let waits = |begins: &Beginning| now < begins.until && !begins.names.iter().all(is_met);
-        if beginning.as_ref().is_some_and(waits) {
+        if beginning.as_ref().is_some_and(|it| it.waits(now, view)) {
             return false;
         }
         *beginning = None;

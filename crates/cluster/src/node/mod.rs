@@ -164,7 +164,7 @@ pub(crate) struct Inner {
     /// While this node looks for a cluster.
     founding: Mutex<Option<Founding>>,
     /// While it waits for others to come into the cluster with it.
-    beginning: Mutex<Option<look::Beginning>>,
+    beginning: Mutex<Option<membership::Beginning>>,
     /// Since when a node that serves alone has looked for those that it was to join.
     silent_since: Mutex<Option<BootNanos>>,
     quorum_watch: QuorumWatch,

@@ -86,8 +86,8 @@ impl Shard {
 
     /// Forgets what is counted, and not which pieces of a copy have come.
     pub(super) fn forget_counts(&mut self) {
-        let before = std::mem::replace(&mut self.cells, no_cells(self.settings));
-        self.cells.replace_kept(&before, true);
+        let mut before = std::mem::replace(&mut self.cells, no_cells(self.settings));
+        self.cells.replace_kept(&mut before, true);
         self.admitted = AdmittedHits::default();
         self.unmeasured = HashSet::new();
         self.has_holes = false;

@@ -3,19 +3,23 @@
 use delta_crdt::ReplicaId;
 
 use super::Shard;
-use crate::settings::Partition;
+use crate::settings::{Fault, Partition};
 use crate::surroundings::Surroundings;
 
 impl Shard {
     /// Whose promises a claim needs: of everybody alive who counts and remembers, or holds the shard. A newcomer that does
     /// not count yet, or has yet to hear what a majority knows, knows nothing that these do not know, and could not promise.
+    /// But where nobody has owned the shard since all nodes started: then its disk may have what no other has, of whoever
+    /// stopped last.
     pub(super) fn to_ask<'a>(
         &'a self,
         around: Surroundings<'a>,
     ) -> impl Iterator<Item = ReplicaId> + 'a {
         let held = |replica| self.record.as_ref().is_some_and(|it| it.held_by(replica));
         let others = around.view.others(self.me);
-        let has_say = |other| around.view.counts(other) && around.view.remembers(other);
+        let is_new = self.record.is_none() && !self.settings.has(Fault::AsksWhoRemembers);
+        let is_told = move |other| is_new || around.view.remembers(other);
+        let has_say = move |other| around.view.counts(other) && is_told(other);
         others.filter(move |&other| has_say(other) || held(other))
     }
 

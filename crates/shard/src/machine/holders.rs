@@ -57,6 +57,9 @@ impl Shard {
             return;
         }
         let Some(record) = &self.record else {
+            if self.settings.has(Fault::IgnoresDisks) {
+                return;
+            }
             // Nobody has owned it since all nodes started, so that what anybody has was kept on a disk.
             let (term, mine) = (claim.term, self.cells.digest());
             for (to, buckets) in claim.gather_kept(&mine) {

@@ -41,8 +41,8 @@ impl Shard {
     #[doc(hidden)]
     #[cfg(feature = "faults")]
     pub fn break_counts(&mut self) {
-        let before = std::mem::replace(&mut self.cells, no_cells(self.settings));
-        self.cells.replace_kept(&before, false);
+        let mut before = std::mem::replace(&mut self.cells, no_cells(self.settings));
+        self.cells.replace_kept(&mut before, false);
     }
 
     /// Whether a holder can have the copy that the record promises: this node has none after a panic.

@@ -87,7 +87,9 @@ fn a_shard_opens_with_what_is_on_the_disks_of_all_who_promise() {
             assert_eq!(node.shard.role(), Role::Open, "{partition:?}");
             assert_eq!(used(&node), 3);
             // It is on the disk of this node from now on, too.
-            let KeptChanges { cells, all_gone } = changes(&mut node);
+            let KeptChanges {
+                cells, all_gone, ..
+            } = changes(&mut node);
             assert!(!all_gone);
             assert!(matches!(&cells[..], [(_, Some(cell))] if cell.is_kept()));
         }

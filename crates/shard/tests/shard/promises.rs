@@ -203,10 +203,15 @@ fn founder(me: u32, recalled: &[u32]) -> Node {
 
 /// Nodes promise what is claimed of them.
 fn promise(node: &mut Node, by: &[u32]) {
+    promise_claim(node, 1, by);
+}
+
+/// The same of a claim for the term of this number.
+fn promise_claim(node: &mut Node, number: u32, by: &[u32]) {
     let me = node.membership.me().replica;
     for &from in by {
         let promise = Message::Promise {
-            term: term(1, me.0),
+            term: term(number, me.0),
             record: None,
             digest: None,
             answered: Vec::new(),
@@ -220,7 +225,26 @@ fn promise(node: &mut Node, by: &[u32]) {
 #[test]
 fn a_claim_waits_for_no_newcomer_that_has_yet_to_recall() {
     let mut node = founder(ME.0, &[2]);
-    assert_eq!(claims(&node.tick()), [ReplicaId(2)]);
-    promise(&mut node, &[2]);
+    let announce = Message::Announce {
+        record: record(term(6, 2), &[2, ME.0]),
+        through: 1,
+        digest: None,
+    };
+    node.hear(2, announce);
+    let sent = node.hear(2, Message::Release { term: term(6, 2) });
+    assert_eq!(claims(&sent), [ReplicaId(2)]);
+    promise_claim(&mut node, 7, &[2]);
     assert_eq!(node.shard.role(), Role::Open, "two of three agree");
+}
+
+/// Three nodes were stopped one after another and started together: two of them had heard what a majority knows, and opened
+/// shards without what the third had counted alone, and had on its disk.
+#[test]
+fn a_shard_that_nobody_has_owned_since_the_start_waits_for_everybody_there() {
+    let mut node = founder(ME.0, &[2]);
+    assert_eq!(claims(&node.tick()), [ReplicaId(2), ReplicaId(3)]);
+    promise(&mut node, &[2]);
+    assert_eq!(node.shard.role(), Role::Claiming);
+    promise(&mut node, &[3]);
+    assert_eq!(node.shard.role(), Role::Open);
 }

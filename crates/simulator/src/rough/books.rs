@@ -182,7 +182,7 @@ impl Books {
 }
 
 /// Whether more may be counted than was admitted: sides that drained at once are folded to a bound.
-pub(super) fn may_be_stricter(limit: &Limit) -> bool {
+pub(crate) fn may_be_stricter(limit: &Limit) -> bool {
     matches!(limit.algorithm(), Algorithm::Gcra | Algorithm::LeakyBucket)
 }
 
