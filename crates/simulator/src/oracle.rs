@@ -20,7 +20,7 @@ use delta_crdt::{ReplicaId, Term};
 use quota::{Cost, Decision, Limit, Nanos, UnixNanos, Verdict};
 use shard::Operation;
 
-use key::{Entry, Key, is_exact, judge};
+use key::{Entry, Key, is_exact};
 
 pub(crate) use key::force;
 
@@ -203,11 +203,8 @@ impl Oracle {
                     // A hit that its client has named is asked again after it was answered, too, and may be lost by then.
                     let may_be_lost = decided.is_named && entry.excused;
                     let may_be_unknown = key.apart || !entry.answered || may_be_lost;
-                    let is_counted_again = may_be_unknown && entry.term != decided.term;
-                    if decided.is_named && entry.term != decided.term {
-                        // What a deposed owner admitted beyond the limit was told to nobody: this is another decision.
-                        self.over_admitted.remove(&decided.request);
-                    }
+                    let is_another = entry.term != decided.term;
+                    let is_counted_again = may_be_unknown && is_another;
                     entry.owner = decided.owner;
                     entry.term = decided.term;
                     entry.decided = at;
@@ -217,6 +214,17 @@ impl Oracle {
                         let again = decided.request | COUNTED_AGAIN;
                         key.count_upper(decided.wall, cost.units(), again);
                     }
+                    // What a deposed owner admitted beyond the limit was told to nobody: whoever decides it after that one is
+                    // judged in its place.
+                    let was_over = is_another
+                        && (!key.apart || decided.is_named)
+                        && self.over_admitted.remove(&decided.request).is_some();
+                    if was_over
+                        && !key.apart
+                        && let Some(violation) = key.over_admission(at, &decided, cost)
+                    {
+                        self.over_admitted.insert(decided.request, violation);
+                    }
                     return;
                 }
                 // Settled since, and asked again by its name: nothing may have changed.
@@ -225,28 +233,8 @@ impl Oracle {
                 }
                 if key.apart {
                     key.check_side(at, &decided, cost, &mut self.violations);
-                } else {
-                    let lower = key.lower();
-                    let verdict = judge(
-                        &key.limit,
-                        decided.wall + Nanos::new(SKEW),
-                        lower.as_ref(),
-                        cost,
-                    );
-                    if let Verdict::Deny { retry_after } = verdict {
-                        let story = format!(
-                            "key {} ({:?}): request {} was admitted by {:?}, although answered hits alone deny it for {retry_after}",
-                            decided.key, key.limit, decided.request, decided.owner
-                        );
-                        self.over_admitted.insert(
-                            decided.request,
-                            Violation {
-                                promise: "P1/P2",
-                                at,
-                                story,
-                            },
-                        );
-                    }
+                } else if let Some(violation) = key.over_admission(at, &decided, cost) {
+                    self.over_admitted.insert(decided.request, violation);
                 }
                 key.count_upper(decided.wall, cost.units(), decided.request);
                 key.recent.push_back(Entry {

@@ -133,6 +133,29 @@ impl Key {
         count
     }
 
+    /// P1 and P2: a hit that is admitted, although those that were answered fill the limit, by the clock of who decides.
+    pub(super) fn over_admission(
+        &self,
+        at: SimTime,
+        decided: &Decided,
+        cost: Cost,
+    ) -> Option<Violation> {
+        let wall = decided.wall + Nanos::new(SKEW);
+        let Verdict::Deny { retry_after } = judge(&self.limit, wall, self.lower().as_ref(), cost)
+        else {
+            return None;
+        };
+        let story = format!(
+            "key {} ({:?}): request {} was admitted by {:?}, although answered hits alone deny it for {retry_after}",
+            decided.key, self.limit, decided.request, decided.owner
+        );
+        Some(Violation {
+            promise: "P1/P2",
+            at,
+            story,
+        })
+    }
+
     /// P5, `available`: no side admits more than the limit by itself.
     pub(super) fn check_side(
         &mut self,
