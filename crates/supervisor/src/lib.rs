@@ -14,7 +14,7 @@ use std::time::Duration;
 use ractor::{
     Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent,
 };
-use ractor_cluster::RactorMessage;
+use ractor_cluster_derive::RactorMessage;
 
 use crate::restarts::Restarts;
 use crate::task::Task;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
-use ractor_cluster::RactorMessage;
+use ractor_cluster_derive::RactorMessage;
 
 use crate::restarts::Restarts;
 
