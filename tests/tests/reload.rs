@@ -232,28 +232,72 @@ fn a_limit_of_the_file_has_precedence_over_one_made_at_run_time() {
     assert_eq!((node.counted("made", "ada"), put("made")), (2, 200));
 }
 
+/// In how much the files of all nodes differ, and what `weir status` exits with.
+#[track_caller]
+fn all_say(cluster: &Cluster, expected: &str, exit: i32) {
+    for node in &cluster.nodes {
+        eventually("it is told in how much files differ", || {
+            let metrics = node.get("/metrics", &[]).body;
+            let line = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("weir_config_differs "));
+            let count = line.ok_or(metrics.clone())?;
+            (count == expected).then_some(()).ok_or(count.to_owned())
+        });
+        let output = ask(cluster, node, &["status"]);
+        assert_eq!(output.status.code(), Some(exit), "{output:?}");
+    }
+}
+
+/// Routes, rules and `[cluster]` were not compared: a path that one node protects and another serves to everybody.
+#[test]
+fn routes_and_settings_that_differ_are_found_out_as_limits_are() {
+    let with = |settings: &str, by: &str| {
+        let route = format!(
+            "[[route]]\npath = \"/page\"\nlimit = \"login\"\nidentify = [{{ {by} = true }}]\n"
+        );
+        format!("[cluster]\n{settings}\n{}{route}", file(5))
+    };
+    let one = with("max_keys = 1000", "peer");
+    let cluster = started(&[("oskar", &one), ("oskar2", &with("", "browser"))]);
+    all_say(&cluster, "2", 1);
+    for node in &cluster.nodes {
+        let status = stdout(&ask(&cluster, node, &["status"]));
+        for line in [
+            "[[route]] /page: limit login, by peer (oskar); limit login, by browser (oskar2)",
+            "[cluster] max_keys: 1000 (oskar); not defined (oskar2)",
+        ] {
+            assert!(status.contains(line), "{status}");
+        }
+        logged(
+            node,
+            "files of members differ in routes, rules or [cluster]",
+        );
+        let json = stdout(&ask(&cluster, node, &["status", "--json"]));
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        let entries = &json["config_differs"]["entries"];
+        assert_eq!(entries[0]["section"], "[[route]]", "{json}");
+        assert_eq!(entries[1]["name"], "max_keys", "{json}");
+        assert_eq!(json["config_differs"]["limits"], Value::Array(Vec::new()));
+    }
+    write(&cluster, "oskar2", &one);
+    reload(&cluster, "oskar2");
+    all_say(&cluster, "0", 0);
+    for node in &cluster.nodes {
+        logged(node, "say the same of routes, rules and [cluster] again");
+        let told = node
+            .log()
+            .matches("files of members differ in routes")
+            .count();
+        assert_eq!(told, 1);
+    }
+}
+
 /// Two nodes with limits of 5 and 10 worked side by side without a word.
 #[test]
 fn files_that_differ_are_found_out_until_they_agree() {
     let cluster = started(&[("oskar", &file(5)), ("oskar2", &file(10))]);
-    let differing = |node: &Node| {
-        let metrics = node.get("/metrics", &[]).body;
-        let line = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix("weir_config_differs "));
-        line.map(str::to_owned).ok_or(metrics)
-    };
-    let all_say = |expected: &str, exit: i32| {
-        for node in &cluster.nodes {
-            eventually("it is told in how many limits files differ", || {
-                let count = differing(node)?;
-                (count == expected).then_some(()).ok_or(count)
-            });
-            let output = ask(&cluster, node, &["status"]);
-            assert_eq!(output.status.code(), Some(exit), "{output:?}");
-        }
-    };
-    all_say("1", 1);
+    all_say(&cluster, "1", 1);
     for node in &cluster.nodes {
         let status = stdout(&ask(&cluster, node, &["status"]));
         let five = "sliding_log, limit 5, per 1h (oskar)";
@@ -267,7 +311,7 @@ fn files_that_differ_are_found_out_until_they_agree() {
     }
     write(&cluster, "oskar2", &file(5));
     reload(&cluster, "oskar2");
-    all_say("0", 0);
+    all_say(&cluster, "0", 0);
     for node in &cluster.nodes {
         logged(node, "define the same limits again");
         assert_eq!(node.log().matches("define limits differently").count(), 1);

@@ -73,6 +73,12 @@ pub const fn knows_accounts(version: u16) -> bool {
     5 <= version
 }
 
+/// Whether a peer with which the protocol `version` was agreed on tells what its file says of routes, rules and `[cluster]`.
+#[must_use]
+pub const fn knows_sections(version: u16) -> bool {
+    5 <= version
+}
+
 /// Whether a peer with which the protocol `version` was agreed on reads limits whose windows follow a calendar. Others are
 /// not sent any: they would lose the whole frame.
 #[must_use]

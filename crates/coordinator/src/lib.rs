@@ -18,8 +18,8 @@ pub use coordinate::{Answer, Coordinator, NoDecision, Once};
 pub use fail_mode::FailMode;
 pub use policy::{Hit, Policy};
 pub use status::{
-    ClusterStatus, ConfigDiffers, Definition, DifferingLimit, Forgotten, Member, MemberStatus,
-    Missing, NoQuorum, Ownership, RaftStatus, Readiness, RedisStatus, SilentSeeds,
+    ClusterStatus, ConfigDiffers, Definition, DifferingEntry, DifferingLimit, Forgotten, Member,
+    MemberStatus, Missing, NoQuorum, Ownership, RaftStatus, Readiness, RedisStatus, SilentSeeds,
 };
 pub use strategy::{Strategy, UnknownStrategy};
 pub use tally::{Tallied, Tally};

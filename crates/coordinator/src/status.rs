@@ -61,13 +61,26 @@ pub struct SilentSeeds {
     pub lasts: Nanos,
 }
 
-/// Limits that the file of one node and those of others define differently.
+/// What the file of one node and those of others say differently.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConfigDiffers {
     /// For how long files have differed.
     pub lasts: Nanos,
-    /// By their names. Not empty.
+    /// Limits, by their names.
     pub limits: Vec<DifferingLimit>,
+    /// Of other sections, by section and name. Not empty if no limit differs.
+    pub entries: Vec<DifferingEntry>,
+}
+
+/// A route, a rule or a key of `[cluster]` that files of nodes say differently.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DifferingEntry {
+    /// As a file has it: `[[route]]`.
+    pub section: String,
+    /// Which entry or key of that section.
+    pub name: String,
+    /// What each says. Two at least.
+    pub definitions: Vec<Definition>,
 }
 
 /// A limit that files of nodes define differently.
@@ -79,7 +92,7 @@ pub struct DifferingLimit {
     pub definitions: Vec<Definition>,
 }
 
-/// How some nodes define a limit.
+/// How some nodes define a limit, or another entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Definition {
     /// Their names, in order.

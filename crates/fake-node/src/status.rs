@@ -1,8 +1,8 @@
 //! What the fake node tells of its cluster: something in every member.
 
 use coordinator::{
-    ClusterStatus, ConfigDiffers, Definition, DifferingLimit, Member, MemberStatus, Missing,
-    NoQuorum, Ownership, RaftStatus, SilentSeeds,
+    ClusterStatus, ConfigDiffers, Definition, DifferingEntry, DifferingLimit, Member, MemberStatus,
+    Missing, NoQuorum, Ownership, RaftStatus, SilentSeeds,
 };
 use quota::Nanos;
 
@@ -57,6 +57,20 @@ pub(crate) fn cluster() -> ClusterStatus {
                     Definition {
                         nodes: vec!["oskar2".into()],
                         says: None,
+                    },
+                ],
+            }],
+            entries: vec![DifferingEntry {
+                section: "[[route]]".into(),
+                name: "/login".into(),
+                definitions: vec![
+                    Definition {
+                        nodes: vec!["oskar".into()],
+                        says: Some("limit login, by peer".into()),
+                    },
+                    Definition {
+                        nodes: vec!["oskar2".into()],
+                        says: Some("limit login, by browser".into()),
                     },
                 ],
             }],

@@ -124,6 +124,16 @@ impl Rules {
         self.named.len()
     }
 
+    /// Shows every rule, in no order, with its domain and the entries that lead to it: `edge: path = /login, remote_address`.
+    pub fn each(&self, mut show: impl FnMut(String, &Rule)) {
+        for (name, domain) in &self.domains {
+            let mut entries = Vec::new();
+            domain.level.each(&mut entries, &mut |entries, in_force| {
+                show(format!("{name}: {}", entries.join(", ")), &in_force.rule);
+            });
+        }
+    }
+
     /// Domain and name of each rule, in the order of their places.
     pub(crate) fn named(&self) -> &[(String, String)] {
         &self.named

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use coordinator::{ConfigDiffers, Forgotten, Readiness, Strategy};
+use coordinator::{ConfigDiffers, Definition, Forgotten, Readiness, Strategy};
 use limiter::{Kind, Node, Refusal, parameter};
 use quota::Nanos;
 use serde_json::{Value, json};
@@ -80,22 +80,33 @@ pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Result<Response, 
     Ok(decided::json(room.keep(json.to_string())))
 }
 
-/// Limits that are told, of those that files define differently: enough to see what has happened.
+/// Limits, and entries of other sections, that are told of those that files say differently: enough to see what has happened.
 const DIFFERING_MAX: usize = 100;
 
 fn config_differs(differs: &ConfigDiffers) -> Value {
-    let limits = differs.limits.iter().take(DIFFERING_MAX).map(|differing| {
-        let definitions = differing.definitions.iter();
+    let definitions = |definitions: &[Definition]| {
+        let definitions = definitions.iter();
         let definitions = definitions.map(|says| json!({ "nodes": says.nodes, "says": says.says }));
+        definitions.collect::<Vec<_>>()
+    };
+    let limits = differs.limits.iter().take(DIFFERING_MAX).map(|differing| {
         json!({
             "limit": differing.limit,
-            "definitions": definitions.collect::<Vec<_>>(),
+            "definitions": definitions(&differing.definitions),
+        })
+    });
+    let entries = differs.entries.iter().take(DIFFERING_MAX).map(|differing| {
+        json!({
+            "section": differing.section,
+            "name": differing.name,
+            "definitions": definitions(&differing.definitions),
         })
     });
     json!({
-        "count": differs.limits.len(),
+        "count": differs.limits.len() + differs.entries.len(),
         "lasts_ms": millis(differs.lasts),
         "limits": limits.collect::<Vec<_>>(),
+        "entries": entries.collect::<Vec<_>>(),
     })
 }
 

@@ -196,6 +196,8 @@ impl Node {
             strategies: strategies.clone(),
             metrics: metrics.clone(),
             cookie,
+            has_routes: http_address.is_some(),
+            has_rules: grpc_address.is_some(),
         };
         let running = metrics.within(running.run(joining));
         #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalogue::Kind;
+use cluster::node::Cluster;
 use limiter::{Access, Limiter, NAMESPACE, Node as _, NotReloaded};
 
 use crate::config::{Config, Problems, changes};
@@ -106,7 +107,7 @@ impl Reloader {
 
         // From here on nothing waits and nothing fails: whoever asked may leave, and all of it is done.
         self.replace(current, &config);
-        cluster.define(definitions(&config));
+        define(cluster, &config, self.http.is_some(), self.grpc.is_some());
         self.metrics.scope(|| {
             let shared = &config.cluster;
             cluster.keep_at_most(shared.max_keys, max_memory(shared.max_memory));
@@ -140,12 +141,13 @@ impl Reloader {
 }
 
 /// What members compare of files.
-pub(crate) fn definitions(config: &Config) -> Vec<(Arc<str>, String)> {
+pub(crate) fn define(cluster: &Cluster, config: &Config, has_routes: bool, has_rules: bool) {
     let limits = config.limits.iter();
     let define = |policy| changes::definition(policy);
-    limits
-        .map(|policy| (Arc::clone(&policy.name), define(policy)))
-        .collect()
+    cluster.define(
+        limits.map(|policy| (Arc::clone(&policy.name), define(policy))),
+        changes::sections(config, has_routes, has_rules),
+    );
 }
 
 fn log_changes(changes: &[String]) {

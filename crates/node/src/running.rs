@@ -16,7 +16,7 @@ use crate::config::cluster::Ack;
 use crate::config::memory::MemoryMax;
 use crate::metrics::Metrics;
 use crate::node::Failure;
-use crate::reload::definitions;
+use crate::reload::define;
 use crate::served::{Served, Started};
 use crate::strategies::Strategies;
 use crate::tasks::Tasks;
@@ -40,6 +40,9 @@ pub(crate) struct Joining {
     pub(crate) strategies: Vec<Strategy>,
     pub(crate) metrics: Metrics,
     pub(crate) cookie: Cookie,
+    /// Whether a front serves routes, and one rules: only then does what the file says of them matter.
+    pub(crate) has_routes: bool,
+    pub(crate) has_rules: bool,
 }
 
 /// The task of a node, from its first moment to its last.
@@ -149,6 +152,8 @@ async fn join_cluster(
         strategies,
         metrics,
         cookie,
+        has_routes,
+        has_rules,
     } = joining;
     let mut stop = std::pin::pin!(stop);
     let stopped = async {
@@ -158,7 +163,7 @@ async fn join_cluster(
     let redis_secret = half(cookie.secret("redis"));
     match Strategies::start(&limits, &strategies, &cluster, redis_secret, metrics).await {
         Ok(strategies) => {
-            cluster.define(definitions(&limits));
+            define(&cluster, &limits, has_routes, has_rules);
             Ok(Started {
                 cluster,
                 strategies,

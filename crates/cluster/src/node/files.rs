@@ -1,14 +1,15 @@
-//! Whether the files of all members say the same of limits, and if not, which of them, and of which limits.
+//! Whether the files of all members say the same, and if not, which of them, and of what.
 //!
-//! Each node asks every other once a second, on the control plane, naming sums of what it knows. Only where the other's file
-//! has a sum of its own are the limits told, once; then each compares for itself.
+//! Each node asks every other once a second, on the control plane, naming sums of what it knows: of limits, and of routes, rules
+//! and `[cluster]`. Only where the other's file has a sum of its own is it told what that says, once; then each compares for
+//! itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use coordinator::{ConfigDiffers, Definition, DifferingLimit};
+use coordinator::{ConfigDiffers, Definition, DifferingEntry, DifferingLimit};
 use delta_crdt::ReplicaId;
 use futures_util::StreamExt as _;
 use membership::Status;
@@ -30,39 +31,40 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// Members asked at once.
 const ASKED_AT_ONCE: usize = 8;
 
-/// What one answer tells of limits, in bytes of text: some 30 000 limits, within what the control plane carries. Of a file with
+/// What one answer tells, in bytes of text: some 30 000 limits, within what the control plane carries. Of a file with
 /// more, the first by name are compared.
 const TOLD_MAX: usize = 3 * 1024 * 1024;
 
 /// A member that has been silent for so long counts no more. One that is merely late would make files agree and differ in turns.
 const SILENT_MAX: Nanos = Nanos::from_secs(10);
 
-/// Limits that a log line names.
+/// Limits, or entries of other sections, that a log line names.
 const NAMED_MAX: usize = 10;
 
-/// What a file says of limits.
+/// What a file says: of limits by their names, or of entries of other sections by section and name, as `[[route]] /login`. That
+/// a file speaks of a section at all says an entry with the name of the section alone.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 struct File {
-    /// Over all limits. 0 only without any, but for one chance in 2^64.
+    /// Over all entries. 0 only without any, but for one chance in 2^64.
     sum: u64,
     /// What it says of each.
-    limits: BTreeMap<Arc<str>, String>,
+    entries: BTreeMap<Arc<str>, String>,
     /// The last name of which anything is known here. `None`: everything is.
     through: Option<Arc<str>>,
 }
 
-/// The answer to [`Question::File`].
+/// The answer to [`Question::File`] and to [`Question::Sections`].
 #[derive(Serialize, Deserialize)]
 enum FileAnswer {
     /// The file has one of the sums that the asker knows.
     Known { sum: u64 },
-    /// What it says of limits, in the order of their names; of all, or of the first.
+    /// What it says, in the order of names; of all, or of the first.
     Says {
         sum: u64,
-        limits: Vec<(String, String)>,
+        entries: Vec<(String, String)>,
         is_all: bool,
     },
-    /// There are no limits of a file here: the node of a program that brings its own.
+    /// There is nothing of a file here: the node of a program that brings its own limits.
     Nothing,
 }
 
@@ -91,66 +93,105 @@ struct Other {
 /// The files of this node and of the others.
 #[derive(Default)]
 pub(crate) struct Files {
-    mine: ArcSwap<File>,
-    others: Mutex<HashMap<ReplicaId, Other>>,
+    limits: Compared,
+    sections: Compared,
     /// What they differ in, and since when.
-    differs: Mutex<Option<(BootNanos, Vec<DifferingLimit>)>>,
+    differs: Mutex<Option<Differs>>,
     has_changed: Notify,
 }
 
+/// One part of the files of this node and of the others.
+#[derive(Default)]
+struct Compared {
+    mine: ArcSwap<File>,
+    others: Mutex<HashMap<ReplicaId, Other>>,
+}
+
+/// A part of the files.
+#[derive(Clone, Copy)]
+enum Part {
+    Limits,
+    Sections,
+}
+
+#[derive(Clone)]
+struct Differs {
+    since: BootNanos,
+    limits: Vec<Differing>,
+    sections: Vec<Differing>,
+}
+
+/// An entry that files say differently, by its name.
+type Differing = (Arc<str>, Vec<Definition>);
+
 impl File {
-    fn new(keys: &KeyHasher, limits: BTreeMap<Arc<str>, String>) -> Self {
+    fn new(keys: &KeyHasher, entries: BTreeMap<Arc<str>, String>) -> Self {
         let hash = |(name, says): (&Arc<str>, &String)| keys.hash("@file", name, says).get() as u64;
-        let sum = limits.iter().map(hash).fold(0, u64::wrapping_add);
+        let sum = entries.iter().map(hash).fold(0, u64::wrapping_add);
         Self {
             sum,
-            limits,
+            entries,
             through: None,
         }
     }
 
     fn tell(&self) -> FileAnswer {
         let mut bytes = 0;
-        let limits = self.limits.iter().take_while(|(name, says)| {
+        let entries = self.entries.iter().take_while(|(name, says)| {
             bytes += name.len() + says.len();
             bytes <= TOLD_MAX
         });
-        let limits: Vec<_> = limits
+        let entries: Vec<_> = entries
             .map(|(name, says)| (name.to_string(), says.clone()))
             .collect();
         FileAnswer::Says {
             sum: self.sum,
-            is_all: limits.len() == self.limits.len(),
-            limits,
+            is_all: entries.len() == self.entries.len(),
+            entries,
         }
     }
 
-    fn told(sum: u64, limits: Vec<(String, String)>, is_all: bool) -> Self {
-        let limits = limits.into_iter().map(|(name, says)| (name.into(), says));
-        let limits: BTreeMap<Arc<str>, String> = limits.collect();
-        let last = limits.keys().next_back().cloned();
+    fn told(sum: u64, entries: Vec<(String, String)>, is_all: bool) -> Self {
+        let entries = entries.into_iter().map(|(name, says)| (name.into(), says));
+        let entries: BTreeMap<Arc<str>, String> = entries.collect();
+        let last = entries.keys().next_back().cloned();
         Self {
             sum,
             through: last.filter(|_| !is_all),
-            limits,
+            entries,
         }
     }
 
     fn is_known(&self, name: &str) -> bool {
         self.through.as_deref().is_none_or(|last| name <= last)
     }
+
+    /// Whether it says something of the section of this entry.
+    fn speaks_of(&self, name: &str) -> bool {
+        self.entries.contains_key(section_of(name).0)
+    }
 }
 
-/// The limits that files define differently, by name. A node's file is beside its name.
-fn differing(files: &BTreeMap<&str, &File>) -> Vec<DifferingLimit> {
-    let names: BTreeSet<&Arc<str>> = files.values().flat_map(|file| file.limits.keys()).collect();
+/// Section and name of an entry.
+fn section_of(name: &str) -> (&str, &str) {
+    name.split_once(' ').unwrap_or((name, ""))
+}
+
+/// What files say differently, by name. A node's file is beside its name.
+fn differing(files: &BTreeMap<&str, &File>, part: Part) -> Vec<Differing> {
+    let names = files.values().flat_map(|file| file.entries.keys());
+    let names: BTreeSet<&Arc<str>> = names.collect();
     let differing = names.into_iter().filter_map(|name| {
         let mut definitions: Vec<Definition> = Vec::new();
         for (node, file) in files {
-            if !file.is_known(name) {
+            let is_compared = match part {
+                Part::Limits => true,
+                Part::Sections => file.speaks_of(name),
+            };
+            if !is_compared || !file.is_known(name) {
                 continue;
             }
-            let says = file.limits.get(name);
+            let says = file.entries.get(name);
             let alike = definitions.iter_mut().find(|it| it.says.as_ref() == says);
             match alike {
                 Some(alike) => alike.nodes.push((*node).to_owned()),
@@ -160,21 +201,37 @@ fn differing(files: &BTreeMap<&str, &File>) -> Vec<DifferingLimit> {
                 }),
             }
         }
-        (1 < definitions.len()).then(|| DifferingLimit {
-            limit: name.to_string(),
-            definitions,
-        })
+        (1 < definitions.len()).then(|| (Arc::clone(name), definitions))
     });
     differing.collect()
 }
 
 impl Files {
-    fn others(&self) -> MutexGuard<'_, HashMap<ReplicaId, Other>> {
-        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    fn part(&self, part: Part) -> &Compared {
+        match part {
+            Part::Limits => &self.limits,
+            Part::Sections => &self.sections,
+        }
     }
 
-    fn differs(&self) -> MutexGuard<'_, Option<(BootNanos, Vec<DifferingLimit>)>> {
+    fn differs(&self) -> MutexGuard<'_, Option<Differs>> {
         self.differs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the file of this node says of limits, to whoever knows files of these sums.
+    pub(super) fn answer_limits(&self, known: &[u64]) -> Vec<u8> {
+        self.limits.answer(known)
+    }
+
+    /// What it says of other sections.
+    pub(super) fn answer_sections(&self, known: &[u64]) -> Vec<u8> {
+        self.sections.answer(known)
+    }
+}
+
+impl Compared {
+    fn others(&self) -> MutexGuard<'_, HashMap<ReplicaId, Other>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_deaf(&self, replica: ReplicaId) -> bool {
@@ -193,9 +250,9 @@ impl Files {
     }
 
     /// The answer to whoever knows files of these sums.
-    pub(super) fn answer(&self, known: &[u64]) -> Vec<u8> {
+    fn answer(&self, known: &[u64]) -> Vec<u8> {
         let mine = self.mine.load();
-        if mine.limits.is_empty() {
+        if mine.entries.is_empty() {
             return encode(&FileAnswer::Nothing);
         }
         encode(&match known.contains(&mine.sum) {
@@ -216,9 +273,9 @@ impl Files {
             Some(FileAnswer::Known { .. }) => return,
             Some(FileAnswer::Says {
                 sum,
-                limits,
+                entries,
                 is_all,
-            }) => Known::Says(Arc::new(File::told(sum, limits, is_all))),
+            }) => Known::Says(Arc::new(File::told(sum, entries, is_all))),
         };
         let other = Other {
             name: from.name.clone(),
@@ -240,7 +297,7 @@ impl Files {
     }
 
     /// What the files of this node, called `me`, and of those that it knows of differ in.
-    fn compare(&self, me: &str) -> Vec<DifferingLimit> {
+    fn compare(&self, me: &str, part: Part) -> Vec<Differing> {
         let mine = self.mine.load_full();
         let others = self.others();
         let others = others
@@ -251,46 +308,75 @@ impl Files {
                 Known::Says(file) => Some((&**name, &**file)),
             });
         let mut files: BTreeMap<&str, &File> = others.collect();
-        if mine.limits.is_empty() || files.values().all(|file| file.sum == mine.sum) {
+        if mine.entries.is_empty() || files.values().all(|file| file.sum == mine.sum) {
             return Vec::new();
         }
         files.insert(me, &mine);
-        differing(&files)
+        differing(&files, part)
     }
 }
 
 impl Cluster {
-    /// What this node's file says of limits, by their names, for members to compare. A node without any takes no part.
-    pub fn define(&self, limits: impl IntoIterator<Item = (Arc<str>, String)>) {
-        let file = File::new(&self.inner.keys, limits.into_iter().collect());
-        self.inner.files.mine.store(Arc::new(file));
-        self.inner.files.has_changed.notify_one();
+    /// What this node's file says, for members to compare: of limits by their names, and of other sections by section and name,
+    /// as `[[route]] /login`. Of a section that is not named by itself, as `[[route]]`, this node takes no part in comparing;
+    /// and in nothing without a limit.
+    pub fn define(
+        &self,
+        limits: impl IntoIterator<Item = (Arc<str>, String)>,
+        sections: impl IntoIterator<Item = (Arc<str>, String)>,
+    ) {
+        let files = &self.inner.files;
+        let limits = File::new(&self.inner.keys, limits.into_iter().collect());
+        let sections = match limits.entries.is_empty() {
+            true => File::default(),
+            false => File::new(&self.inner.keys, sections.into_iter().collect()),
+        };
+        files.limits.mine.store(Arc::new(limits));
+        files.sections.mine.store(Arc::new(sections));
+        files.has_changed.notify_one();
     }
 
-    /// The limits that this node's file and those of others define differently. `None`: none, as far as is known.
+    /// What this node's file and those of others say differently. `None`: nothing, as far as is known.
     #[must_use]
     pub fn config_differs(&self) -> Option<ConfigDiffers> {
-        let (since, limits) = self.inner.files.differs().clone()?;
+        let differs = self.inner.files.differs().clone()?;
+        let limits = differs.limits.into_iter().map(|(name, definitions)| {
+            let limit = name.to_string();
+            DifferingLimit { limit, definitions }
+        });
+        let entries = differs.sections.into_iter().map(|(name, definitions)| {
+            let (section, name) = section_of(&name);
+            DifferingEntry {
+                section: section.to_owned(),
+                name: name.to_owned(),
+                definitions,
+            }
+        });
         Some(ConfigDiffers {
-            lasts: self.inner.clock.now().boot - since,
-            limits,
+            lasts: self.inner.clock.now().boot - differs.since,
+            limits: limits.collect(),
+            entries: entries.collect(),
         })
     }
 
     pub(super) async fn compare_files(self) {
         let files = &self.inner.files;
         while !self.inner.is_stopped() {
-            if !files.mine.load().limits.is_empty() {
-                self.ask_for_files().await;
+            for part in [Part::Limits, Part::Sections] {
+                if !files.part(part).mine.load().entries.is_empty() {
+                    self.ask_for_files(part).await;
+                }
             }
-            self.note_differing(files.compare(&self.inner.config.name));
+            let me = &self.inner.config.name;
+            let differing = |part| files.part(part).compare(me, part);
+            self.note_differing(differing(Part::Limits), differing(Part::Sections));
             let _due = tokio::time::timeout(LOOK_EVERY, files.has_changed.notified()).await;
         }
     }
 
     /// Asks every live member that may understand what its file says.
-    async fn ask_for_files(&self) {
-        let files = &self.inner.files;
+    async fn ask_for_files(&self, part: Part) {
+        let files = self.inner.files.part(part);
         let now = || self.inner.clock.now().boot;
         let mut members = self.peers();
         files.on_members(now(), &members);
@@ -298,11 +384,18 @@ impl Cluster {
         members.retain(is_live);
         members.retain(|peer| {
             let version = self.inner.transport.version(peer.replica);
-            version.is_some_and(wire::knows_catalogue) && !files.is_deaf(peer.replica)
+            let understands = version.is_some_and(|version| match part {
+                Part::Limits => wire::knows_catalogue(version),
+                Part::Sections => wire::knows_sections(version),
+            });
+            understands && !files.is_deaf(peer.replica)
         });
         let asked = members.into_iter().map(|peer| async move {
             let known = files.sums(peer.replica);
-            let question = encode(&Question::File { known });
+            let question = encode(&match part {
+                Part::Limits => Question::File { known },
+                Part::Sections => Question::Sections { known },
+            });
             let answer = self.control().ask(&peer.name, &question, ANSWER).await;
             // Who does not answer is as it was, until it is dead.
             if let Ok(answer) = answer {
@@ -314,41 +407,67 @@ impl Cluster {
     }
 
     /// Says once that files differ, and once that they agree again.
-    fn note_differing(&self, limits: Vec<DifferingLimit>) {
+    fn note_differing(&self, limits: Vec<Differing>, sections: Vec<Differing>) {
         let now = self.inner.clock.now().boot;
         let mut differs = self.inner.files.differs();
         let before = differs.take();
-        if limits.is_empty() {
-            if before.is_some() {
+        let differed = |part: fn(&Differs) -> &Vec<Differing>| {
+            before
+                .as_ref()
+                .is_some_and(|before| !part(before).is_empty())
+        };
+        match (differed(|it| &it.limits), !limits.is_empty()) {
+            (true, false) => {
                 tracing::info!("the files of all members define the same limits again");
             }
-            return;
+            (false, true) => {
+                let (limits, nodes) = told(&limits);
+                tracing::warn!(
+                    limits,
+                    nodes,
+                    "files of members define limits differently, so that it depends on the node which one holds"
+                );
+            }
+            _ => {}
         }
-        if before.is_none() {
-            let (limits, nodes) = told(&limits);
-            tracing::warn!(
+        match (differed(|it| &it.sections), !sections.is_empty()) {
+            (true, false) => {
+                tracing::info!(
+                    "the files of all members say the same of routes, rules and [cluster] again"
+                );
+            }
+            (false, true) => {
+                let (entries, nodes) = told(&sections);
+                tracing::warn!(
+                    entries,
+                    nodes,
+                    "files of members differ in routes, rules or [cluster], so that it depends on the node which limit holds and how"
+                );
+            }
+            _ => {}
+        }
+        if !(limits.is_empty() && sections.is_empty()) {
+            *differs = Some(Differs {
+                since: before.map_or(now, |before| before.since),
                 limits,
-                nodes,
-                "files of members define limits differently, so that it depends on the node which one holds"
-            );
+                sections,
+            });
         }
-        let since = before.map_or(now, |(since, _)| since);
-        *differs = Some((since, limits));
     }
 }
 
-/// Names of limits and of nodes, as a log line has them.
-fn told(limits: &[DifferingLimit]) -> (String, String) {
-    let names = limits.iter().take(NAMED_MAX).map(|it| &*it.limit);
+/// Names of entries and of nodes, as a log line has them.
+fn told(differing: &[Differing]) -> (String, String) {
+    let names = differing.iter().take(NAMED_MAX).map(|(name, _)| &**name);
     let mut names = names.collect::<Vec<_>>().join(", ");
-    if let Some(more) = limits
+    if let Some(more) = differing
         .len()
         .checked_sub(NAMED_MAX)
         .filter(|&more| more != 0)
     {
         names.push_str(&format!(" and {more} more"));
     }
-    let definitions = limits.iter().flat_map(|it| &it.definitions);
+    let definitions = differing.iter().flat_map(|(_, definitions)| definitions);
     let nodes: BTreeSet<&str> = definitions
         .flat_map(|it| it.nodes.iter().map(|node| &**node))
         .collect();

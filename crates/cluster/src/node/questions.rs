@@ -17,6 +17,8 @@ pub(super) enum Question {
     Join { name: String },
     /// What does your file say of limits? The asker knows files with these sums. For peers of protocol 3 and later.
     File { known: Vec<u64> },
+    /// And of routes, rules and `[cluster]`? For peers of protocol 4 and later.
+    Sections { known: Vec<u64> },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,7 +51,10 @@ impl GatewayHandler for Gatekeeper {
         let cluster = &self.0;
         let name = match decode(&question) {
             Some(Question::Join { name }) => name,
-            Some(Question::File { known }) => return cluster.inner.files.answer(&known),
+            Some(Question::File { known }) => return cluster.inner.files.answer_limits(&known),
+            Some(Question::Sections { known }) => {
+                return cluster.inner.files.answer_sections(&known);
+            }
             None => {
                 tracing::warn!(peer = %from.name, "a question that is not understood");
                 return Vec::new();

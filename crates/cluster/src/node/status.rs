@@ -114,7 +114,7 @@ impl Cluster {
         self.measure_catalogue();
         let differing = status
             .config_differs
-            .map_or(0, |differs| differs.limits.len());
+            .map_or(0, |differs| differs.limits.len() + differs.entries.len());
         gauge!("weir_config_differs").set(differing as f64);
         gauge!("weir_keys").set(status.keys as f64);
         gauge!("weir_key_bytes").set(self.key_bytes() as f64);

@@ -94,6 +94,25 @@ impl<R> Level<R> {
         }
     }
 
+    /// Shows every rule, with the entries that lead to it as they were written.
+    pub(crate) fn each(&self, entries: &mut Vec<String>, show: &mut impl FnMut(&[String], &R)) {
+        for (key, values) in &self.keys {
+            let exact = values.exact.iter();
+            let exact = exact.map(|(value, matched)| (format!("{key} = {value}"), matched));
+            let alike = values.patterns.iter();
+            let alike = alike.map(|(pattern, it)| (format!("{key} = {}", pattern.text()), it));
+            let any = values.any.as_deref().map(|it| (key.to_string(), it));
+            for (entry, matched) in exact.chain(alike).chain(any) {
+                entries.push(entry);
+                if let Some(rule) = &matched.rule {
+                    show(entries, rule);
+                }
+                matched.below.each(entries, show);
+                entries.pop();
+            }
+        }
+    }
+
     /// Does something to every rule.
     pub(crate) fn each_mut(&mut self, change: &mut impl FnMut(&mut R)) {
         for values in self.keys.values_mut() {

@@ -24,6 +24,13 @@ impl Pattern {
         })
     }
 
+    /// As it was written.
+    pub(crate) fn text(&self) -> String {
+        let middle = self.middle.iter().map(|part| format!("{part}*"));
+        let middle: String = middle.collect();
+        format!("{}*{middle}{}", self.first, self.last)
+    }
+
     /// Whether `value` is one of those that it stands for.
     pub(crate) fn matches(&self, value: &str) -> bool {
         let inner = value.strip_prefix(&*self.first);

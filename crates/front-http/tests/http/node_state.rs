@@ -36,13 +36,21 @@ async fn the_cluster_is_told_as_the_node_sees_it() {
             },
             "silent_seeds": {"addresses": ["10.0.0.1:4100"], "lasts_ms": 7_000.0},
             "config_differs": {
-                "count": 1,
+                "count": 2,
                 "lasts_ms": 4_000.0,
                 "limits": [{
                     "limit": "login",
                     "definitions": [
                         {"nodes": ["oskar"], "says": "gcra, 10 per 1m"},
                         {"nodes": ["oskar2"], "says": null},
+                    ],
+                }],
+                "entries": [{
+                    "section": "[[route]]",
+                    "name": "/login",
+                    "definitions": [
+                        {"nodes": ["oskar"], "says": "limit login, by peer"},
+                        {"nodes": ["oskar2"], "says": "limit login, by browser"},
                     ],
                 }],
             },

@@ -1,12 +1,18 @@
 //! What one configuration says otherwise than another, for people; and what of it a running node can take.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use coordinator::{FailMode, Policy, Strategy};
+use front_grpc::{Bound, Rule};
 use limiter::{AnchorWord, span};
-use quota::Algorithm;
+use quota::{Algorithm, Nanos};
+use shard::Partition;
 
 use super::Config;
-use super::cluster::{ClusterConfig, Network};
-use super::routes::Route;
+use super::cluster::{Ack, ClusterConfig, Network};
+use super::memory::MemoryMax;
+use super::routes::{Answer, Identify, Route};
 
 /// One thing that a file says of a limit.
 struct Fact {
@@ -62,6 +68,117 @@ pub(crate) fn definition(policy: &Policy) -> String {
     facts.fold(algorithm, |line, Fact { name, value, .. }| {
         format!("{line}, {name} {value}")
     })
+}
+
+/// What a file says of `[cluster]`, of routes and of rules, by section and name, for members to compare. Of a section that a
+/// node takes no part in, nothing; of one that it does, the section by itself as well. Keys of `[cluster]` that are as they
+/// are by default are left out, so that a version that knows more of them says the same of a file that does not use them.
+pub(crate) fn sections(
+    config: &Config,
+    has_routes: bool,
+    has_rules: bool,
+) -> Vec<(Arc<str>, String)> {
+    let entry = |section: &str, name: &str, says: String| {
+        let name = format!("{section} {name}");
+        (Arc::from(name.trim_end()), says)
+    };
+    let mut sections = vec![entry("[cluster]", "", String::new())];
+    let keys = settings(&config.cluster).into_iter();
+    let defaults = settings(&ClusterConfig::usual());
+    let set = keys.zip(defaults).filter(|(key, default)| key != default);
+    sections.extend(set.map(|((name, says), _)| entry("[cluster]", name, says)));
+    if has_routes {
+        sections.push(entry("[[route]]", "", String::new()));
+        let routes = config.routes.iter();
+        sections.extend(routes.map(|route| entry("[[route]]", &route.path, of_route(route))));
+    }
+    if has_rules {
+        sections.push(entry("[[rule]]", "", String::new()));
+        let mut show = |name: String, rule: &Rule| {
+            sections.push(entry("[[rule]]", &name, of_rule(rule)));
+        };
+        config.grpc.rules.each(&mut show);
+    }
+    sections
+}
+
+/// Every key of `[cluster]`, as a file would have it.
+fn settings(cluster: &ClusterConfig) -> Vec<(&'static str, String)> {
+    let span = |span: Duration| span::format(Nanos::from_millis(span.as_millis() as u64));
+    let ClusterConfig {
+        replicas,
+        ack,
+        max_lag,
+        partition,
+        forget_after,
+        start_wait,
+        trusted_proxies,
+        max_keys,
+        max_memory,
+    } = cluster;
+    let ack = match ack {
+        Ack::Fast => "fast",
+        Ack::Replicated => "replicated",
+    };
+    let partition = match partition {
+        Partition::Available => "available",
+        Partition::Quorum => "quorum",
+    };
+    let max_memory = match max_memory {
+        MemoryMax::Percent(percent) => format!("{percent}%"),
+        MemoryMax::Bytes(bytes) => format!("{bytes} bytes"),
+    };
+    vec![
+        ("replicas", replicas.to_string()),
+        ("ack", ack.to_owned()),
+        ("max_lag", span(*max_lag)),
+        ("partition", partition.to_owned()),
+        ("forget_after", span(*forget_after)),
+        ("start_wait", span(*start_wait)),
+        ("trusted_proxies", networks(trusted_proxies)),
+        ("max_keys", max_keys.to_string()),
+        ("max_memory", max_memory),
+    ]
+}
+
+/// `limit login, by header X-User-Id, peer`.
+fn of_route(route: &Route) -> String {
+    let by = route.identify.iter().map(|by| match by {
+        // In any case, as it is matched.
+        Identify::Header(name) => format!("header {}", name.to_ascii_lowercase()),
+        Identify::Query(name) => format!("query {name}"),
+        Identify::Cookie(name) => format!("cookie {name}"),
+        Identify::Browser => "browser".to_owned(),
+        Identify::Peer => "peer".to_owned(),
+    });
+    let by = by.collect::<Vec<_>>().join(", ");
+    let answer = match route.answer {
+        Answer::Json => String::new(),
+        Answer::Page => ", answers with a page".to_owned(),
+        Answer::Greeting => ", greets".to_owned(),
+        Answer::Peek => ", counts nothing".to_owned(),
+    };
+    format!("limit {}, by {by}{answer}", route.limit)
+}
+
+/// `limit login`, or for a rule of a file of envoyproxy/ratelimit `fixed_window, limit 10, per 1m`.
+fn of_rule(rule: &Rule) -> String {
+    let mut says = match &rule.bound {
+        Bound::Named(limit) => format!("limit {limit}"),
+        Bound::Limit(selected) => definition(selected.policy()),
+        Bound::Nothing(unit) => format!("nothing passes, told per {}", span::format(*unit)),
+        Bound::Everything => "everything passes".to_owned(),
+    };
+    if rule.is_shadow {
+        says.push_str(", shadow mode");
+    }
+    if !rule.replaced_as.is_empty() {
+        says.push_str(&format!(", called {}", rule.replaced_as));
+    }
+    if !rule.replaces.is_empty() {
+        says.push_str(&format!(", replaces {}", rule.replaces.join(" ")));
+    }
+    says
 }
 
 /// What `new` says otherwise than `old`, each in a line. `is_made`: whether a limit of that name was made at run time.
@@ -153,15 +270,6 @@ fn of_routes(old: &[Route], new: &[Route], changes: &mut Vec<String>) {
 
 fn of_cluster(old: &ClusterConfig, new: &ClusterConfig, changes: &mut Vec<String>) {
     if old.trusted_proxies != new.trusted_proxies {
-        let networks = |list: &[Network]| match list {
-            [] => "none".to_owned(),
-            list => {
-                let list = list
-                    .iter()
-                    .map(|it| format!("{}/{}", it.address, it.prefix));
-                list.collect::<Vec<_>>().join(" ")
-            }
-        };
         let (old, new) = (&old.trusted_proxies, &new.trusted_proxies);
         changes.push(format!(
             "trusted_proxies: {} → {}",
@@ -174,6 +282,18 @@ fn of_cluster(old: &ClusterConfig, new: &ClusterConfig, changes: &mut Vec<String
     }
     if old.max_memory != new.max_memory {
         changes.push("max_memory: changed".to_owned());
+    }
+}
+
+fn networks(list: &[Network]) -> String {
+    match list {
+        [] => "none".to_owned(),
+        list => {
+            let list = list
+                .iter()
+                .map(|it| format!("{}/{}", it.address, it.prefix));
+            list.collect::<Vec<_>>().join(" ")
+        }
     }
 }
 
@@ -313,6 +433,41 @@ mod tests {
         );
         let with_rule = format!("{five}{rule}");
         check(&with_rule, &with_rule, &[]);
+    }
+
+    #[test]
+    fn what_members_compare_of_other_sections_is_told_entry_by_entry() {
+        let check = |text: &str, has_routes: bool, has_rules: bool, expected: &[&str]| {
+            let mut told: Vec<String> = sections(&config(text), has_routes, has_rules)
+                .into_iter()
+                .map(|(name, says)| format!("{name}: {says}"))
+                .collect();
+            told.sort();
+            assert_eq!(told, expected);
+        };
+        check("", false, false, &["[cluster]: "]);
+        let text = format!(
+            "[cluster]\nreplicas = 1\nmax_lag = \"250ms\"\nmax_memory = \"1GB\"\n\
+             trusted_proxies = [\"10.0.0.0/8\"]\n{}\
+             [[route]]\npath = \"/a\"\nlimit = \"login\"\nidentify = [{{ header = \"X-Id\" }}, {{ peer = true }}]\n\
+             [[rule]]\ndomain = \"edge\"\nmatch = [{{ key = \"path\", value = \"/b*\" }}, {{ key = \"ip\" }}]\n\
+             limit = \"login\"\n",
+            limit("login", FIVE)
+        );
+        let of_cluster = [
+            "[cluster] max_memory: 1000000000 bytes",
+            "[cluster] replicas: 1",
+            "[cluster] trusted_proxies: 10.0.0.0/8",
+            "[cluster]: ",
+        ];
+        check(&text, false, false, &of_cluster);
+        let of_fronts = [
+            "[[route]] /a: limit login, by header x-id, peer",
+            "[[route]]: ",
+            "[[rule]] edge: path = /b*, ip: limit login",
+            "[[rule]]: ",
+        ];
+        check(&text, true, true, &[&of_fronts[..], &of_cluster].concat());
     }
 
     #[test]

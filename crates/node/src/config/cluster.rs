@@ -80,19 +80,26 @@ const START_WAIT_DEFAULT: Duration = Duration::from_secs(10);
 const MAX_KEYS_DEFAULT: u64 = 20_000_000;
 const MAX_MEMORY_DEFAULT: MemoryMax = MemoryMax::Percent(25);
 
+impl ClusterConfig {
+    /// What holds where a file says nothing.
+    pub(super) fn usual() -> Self {
+        Self {
+            replicas: REPLICAS_DEFAULT,
+            ack: Ack::Fast,
+            max_lag: MAX_LAG_DEFAULT,
+            partition: Partition::Available,
+            forget_after: FORGET_AFTER_DEFAULT,
+            start_wait: START_WAIT_DEFAULT,
+            trusted_proxies: Vec::new(),
+            max_keys: MAX_KEYS_DEFAULT,
+            max_memory: MAX_MEMORY_DEFAULT,
+        }
+    }
+}
+
 /// Reads `[cluster]`; everything has a default.
 pub(crate) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> ClusterConfig {
-    let mut config = ClusterConfig {
-        replicas: REPLICAS_DEFAULT,
-        ack: Ack::Fast,
-        max_lag: MAX_LAG_DEFAULT,
-        partition: Partition::Available,
-        forget_after: FORGET_AFTER_DEFAULT,
-        start_wait: START_WAIT_DEFAULT,
-        trusted_proxies: Vec::new(),
-        max_keys: MAX_KEYS_DEFAULT,
-        max_memory: MAX_MEMORY_DEFAULT,
-    };
+    let mut config = ClusterConfig::usual();
     let Some(mut table) = table else {
         return config;
     };

@@ -132,14 +132,19 @@ fn told(cluster: &Value) -> Facts {
         );
     }
     if let Some(differs) = cluster["config_differs"].as_object() {
-        let limits = differs["limits"].as_array().into_iter().flatten();
-        for differing in limits.clone().take(DIFFERING_SHOWN) {
-            fact("files differ", differing_limit(differing));
+        let listed = |list: &str| {
+            let list = differs.get(list).and_then(Value::as_array);
+            list.into_iter().flatten()
+        };
+        let entries = listed("limits").chain(listed("entries"));
+        let mut shown = 0;
+        for differing in entries.take(DIFFERING_SHOWN) {
+            shown += 1;
+            fact("files differ", told_differently(differing));
         }
         let count = differs["count"].as_u64().unwrap_or_default();
-        let shown = limits.take(DIFFERING_SHOWN).count() as u64;
         if shown < count {
-            fact("files differ", format!("in {} more limits", count - shown));
+            fact("files differ", format!("in {} more places", count - shown));
         }
     }
     if let Some(raft) = cluster["raft"].as_object() {
@@ -157,18 +162,26 @@ fn told(cluster: &Value) -> Facts {
     facts
 }
 
-/// Limits in which files differ that are shown.
+/// Limits, routes, rules and keys of `[cluster]` in which files differ that are shown.
 const DIFFERING_SHOWN: usize = 10;
 
-/// `login: gcra, limit 5, per 1m (oskar); not defined (oskar2)`.
-fn differing_limit(differing: &Value) -> String {
+/// `login: gcra, limit 5, per 1m (oskar); not defined (oskar2)`, or `[cluster] replicas: 1 (oskar); not defined (oskar2)`.
+fn told_differently(differing: &Value) -> String {
     let definitions = differing["definitions"].as_array().into_iter().flatten();
     let definitions = definitions.map(|definition| {
         let says = definition["says"].as_str().unwrap_or("not defined");
         format!("{says} ({})", names(&definition["nodes"]))
     });
     let definitions: Vec<String> = definitions.collect();
-    format!("{}: {}", plain(&differing["limit"]), definitions.join("; "))
+    let name = match differing["limit"].as_str() {
+        Some(limit) => limit.to_owned(),
+        None => format!(
+            "{} {}",
+            plain(&differing["section"]),
+            plain(&differing["name"])
+        ),
+    };
+    format!("{name}: {}", definitions.join("; "))
 }
 
 fn millis(value: &Value) -> String {
@@ -247,9 +260,13 @@ replication lag          1.5 ms
         let mut differs = well.clone();
         let says = |node: &str, says: Option<&str>| json!({"nodes":[node],"says":says});
         let limit = json!({"limit":"login","definitions":[says("a", Some("gcra, limit 5, per 1m")), says("b", None)]});
-        differs["config_differs"] = json!({"count":12,"lasts_ms":1.0,"limits":[limit]});
+        let entry = json!({"section":"[cluster]","name":"replicas","definitions":[says("a", Some("1")), says("b", None)]});
+        differs["config_differs"] =
+            json!({"count":12,"lasts_ms":1.0,"limits":[limit],"entries":[entry]});
         assert!(!is_well(&differs));
-        let lines = "files differ             login: gcra, limit 5, per 1m (a); not defined (b)\nfiles differ             in 11 more limits\n";
+        let lines = "files differ             login: gcra, limit 5, per 1m (a); not defined (b)\n\
+                     files differ             [cluster] replicas: 1 (a); not defined (b)\n\
+                     files differ             in 10 more places\n";
         assert!(told(&differs).0.contains(lines), "{}", told(&differs).0);
         let mut alone = well;
         alone["silent_seeds"] = json!({"addresses":["10.0.0.1:1"],"lasts_ms":7_000.0});

@@ -12,18 +12,20 @@ fn file(limits: &[(&str, &str)]) -> File {
 }
 
 fn check(files: &[(&str, File)], expected: &[&str]) {
+    check_part(Part::Limits, files, expected);
+}
+
+fn check_part(part: Part, files: &[(&str, File)], expected: &[&str]) {
     let files: BTreeMap<&str, &File> = files.iter().map(|(node, file)| (*node, file)).collect();
-    let differing = differing(&files).into_iter().map(|it| {
-        let definitions = it.definitions.iter().map(|definition| {
-            let says = definition.says.as_deref().unwrap_or("nothing");
-            format!("{}={says}", definition.nodes.join("+"))
+    let differing = differing(&files, part)
+        .into_iter()
+        .map(|(name, definitions)| {
+            let definitions = definitions.iter().map(|definition| {
+                let says = definition.says.as_deref().unwrap_or("nothing");
+                format!("{}={says}", definition.nodes.join("+"))
+            });
+            format!("{name}: {}", definitions.collect::<Vec<_>>().join(" "))
         });
-        format!(
-            "{}: {}",
-            it.limit,
-            definitions.collect::<Vec<_>>().join(" ")
-        )
-    });
     assert_eq!(differing.collect::<Vec<_>>(), expected);
 }
 
@@ -42,6 +44,35 @@ fn a_limit_differs_when_one_file_says_something_else_or_nothing() {
     check(
         &[("a", five()), ("b", file(&[("api", "5")]))],
         &["page: a=1 b=nothing"],
+    );
+}
+
+/// A program has a node without routes beside nodes that serve them.
+#[test]
+fn of_sections_those_are_compared_that_speak_of_them() {
+    let serves = |limit| {
+        file(&[
+            ("[[route]]", ""),
+            ("[[route]] /a", limit),
+            ("[cluster]", ""),
+        ])
+    };
+    let one = || serves("limit one");
+    check_part(Part::Sections, &[("a", one()), ("b", one())], &[]);
+    let program = || file(&[("[cluster]", ""), ("[cluster] replicas", "1")]);
+    check_part(
+        Part::Sections,
+        &[("a", one()), ("b", serves("limit two")), ("c", program())],
+        &[
+            "[[route]] /a: a=limit one b=limit two",
+            "[cluster] replicas: a+b=nothing c=1",
+        ],
+    );
+    let nothing = file(&[("[[route]]", "")]);
+    check_part(
+        Part::Sections,
+        &[("a", one()), ("b", nothing)],
+        &["[[route]] /a: a=limit one b=nothing"],
     );
 }
 
@@ -78,12 +109,12 @@ fn a_file_is_spelled_out_for_those_who_do_not_know_it() {
         status: Status::Alive,
         asks: false,
     };
-    let (here, there) = (Files::default(), Files::default());
+    let (here, there) = (Compared::default(), Compared::default());
     let ask = || {
         let answer = there.answer(&here.sums(peer.replica));
         let length = answer.len();
         here.on_answer(BootNanos::ZERO, &peer, decode(&answer));
-        (here.compare("a").len(), length)
+        (here.compare("a", Part::Limits).len(), length)
     };
     assert_eq!(ask(), (0, 1), "no file there");
     here.mine.store(Arc::new(file(&[("api", "5")])));
@@ -99,13 +130,13 @@ fn a_file_is_spelled_out_for_those_who_do_not_know_it() {
     assert!(matches!(ask(), (1, length) if 1_000 < length));
     // A node that takes no part differs in nothing.
     here.mine.store(Arc::default());
-    assert_eq!(here.compare("a"), []);
+    assert_eq!(here.compare("a", Part::Limits), []);
     here.mine.store(Arc::new(file(&[("api", "5")])));
-    assert_eq!(here.compare("a").len(), 1);
+    assert_eq!(here.compare("a", Part::Limits).len(), 1);
     // One that does not understand says nothing.
     here.on_answer(BootNanos::ZERO, &peer, decode(&[]));
     assert!(here.is_deaf(peer.replica));
-    assert_eq!(here.compare("a"), []);
+    assert_eq!(here.compare("a", Part::Limits), []);
 }
 
 #[test]
@@ -114,10 +145,13 @@ fn an_answer_is_shorter_than_what_the_control_plane_carries() {
     let file = File::told(1, limits.collect(), true);
     let answer = encode(&file.tell());
     assert!(answer.len() < crate::control::BODY_MAX, "{}", answer.len());
-    let Some(FileAnswer::Says { limits, is_all, .. }) = decode(&answer) else {
+    let Some(FileAnswer::Says {
+        entries, is_all, ..
+    }) = decode(&answer)
+    else {
         panic!("it is told");
     };
-    assert!(!is_all && 30_000 < limits.len());
+    assert!(!is_all && 30_000 < entries.len());
 }
 
 /// Of two nodes on a busy machine each held the other for dead again and again, and a warning came and went with that.
@@ -130,11 +164,11 @@ fn a_file_is_remembered_while_its_node_is_silent_for_a_while() {
         asks: false,
     };
     let at = |secs| BootNanos::ZERO + Nanos::from_secs(secs);
-    let files = Files::default();
+    let files = Compared::default();
     files.mine.store(Arc::new(file(&[("api", "5")])));
     let said = FileAnswer::Says {
         sum: 7,
-        limits: vec![("api".to_owned(), "10".to_owned())],
+        entries: vec![("api".to_owned(), "10".to_owned())],
         is_all: true,
     };
     files.on_answer(at(1), &peer(Status::Alive), Some(said));
@@ -145,6 +179,6 @@ fn a_file_is_remembered_while_its_node_is_silent_for_a_while() {
         (16, Status::Dead, 0),
     ] {
         files.on_members(at(now), &[peer(status)]);
-        assert_eq!(files.compare("a").len(), differing, "{now}");
+        assert_eq!(files.compare("a", Part::Limits).len(), differing, "{now}");
     }
 }
