@@ -51,11 +51,13 @@ pub enum Bug {
     PoisonedAsksNobody,
     /// A node that only asks is met as one that takes its share.
     AsksAndOwns,
+    /// Calendars of every second node know no summer time.
+    ForgetsSummerTime,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::IgnoresLease,
         Self::AsksOneHolder,
         Self::RetryCountsTwice,
@@ -79,6 +81,7 @@ impl Bug {
         Self::GoesOnPoisoned,
         Self::PoisonedAsksNobody,
         Self::AsksAndOwns,
+        Self::ForgetsSummerTime,
     ];
 
     /// The promise that the bug is there to break: it counts as caught when that one is seen broken. `None`: any.
@@ -129,7 +132,8 @@ impl Bug {
             | Self::RepeatsOldRosters
             | Self::CopiesHoldUpHits
             | Self::GoesOnPoisoned
-            | Self::AsksAndOwns => None,
+            | Self::AsksAndOwns
+            | Self::ForgetsSummerTime => None,
         }
     }
 }

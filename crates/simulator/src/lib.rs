@@ -32,13 +32,15 @@
 //! | a shard in which something panicked goes on with what that left | P1/P2 | answered hits are forgotten |
 //! | a replica that a panic left without its copy asks for none | copies | it lacks what its owner has, until the next write |
 //! | evidence of death is told again and again | alive | a node that can be reached stays dead |
+//! | calendars of every second node know no summer time | P1 | a day ends for some before it does for others |
 //! | what was once told of members is told again and again | bounded | those who left are listed and dialled |
 //!
 //! T1: where a client is told that its hit was not counted, nobody has counted it, and nobody will. T2: only of a hit that
 //! left its node, or was decided there, a client is told that this is unknown.
 //!
 //! What it took to get seeds clean stands with what it changed: `crates/shard/tests/shard/lessons.rs`, the laws of
-//! `delta-crdt`, `docs/decisions`. In one of three worlds links carry 1 MB/s, in all of them with `--narrow`.
+//! `delta-crdt`, `docs/decisions`. In one of eight worlds some limits are of a day, and a midnight falls into the run next to a
+//! change to or from summer time. In one of three links carry 1 MB/s, in all of them with `--narrow`.
 //!
 //! # The strategy `owner` in a rough world
 //!

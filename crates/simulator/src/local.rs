@@ -141,7 +141,7 @@ pub fn run_local(seed: u64, bug: Option<LocalBug>) -> LocalReport {
         events: Events::new(),
         network: Network::new(nodes),
         nodes: Vec::new(),
-        targets: targets(KEYS),
+        targets: targets(KEYS, None),
         admitted: Vec::new(),
         last_fault: 0,
         next_replica: 1,

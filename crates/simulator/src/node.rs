@@ -126,6 +126,8 @@ pub(crate) struct Node {
     orders: Vec<Vec<ReplicaId>>,
     skew: i64,
     boot_offset: u64,
+    /// Wall time at the start of the run.
+    epoch: u64,
     clocks: Clocks,
     compared_at: SimTime,
     /// What this node may keep of a shard. `None`: all there is.
@@ -161,6 +163,8 @@ pub(crate) struct Rules {
     pub(crate) acknowledge: Acknowledge,
     /// After so long the dead are let go of.
     pub(crate) forget_after: Option<Nanos>,
+    /// Wall time at the start of the run.
+    pub(crate) epoch: u64,
     pub(crate) bug: Option<Bug>,
 }
 
@@ -177,6 +181,7 @@ impl Node {
             settings,
             acknowledge,
             forget_after,
+            epoch,
             bug,
         }: Rules,
     ) -> Self {
@@ -200,6 +205,7 @@ impl Node {
             orders: Vec::new(),
             skew,
             boot_offset,
+            epoch,
             clocks: Clocks::new(settings.max_skew, joins),
             compared_at: now,
             room: None,
@@ -247,7 +253,7 @@ impl Node {
     /// Both clocks of this node at true time `now`.
     #[must_use]
     pub(crate) fn clocks(&self, now: SimTime) -> Now {
-        let wall = 1_700_000_000_000_000_000_u64 + now;
+        let wall = self.epoch + now;
         Now {
             boot: BootNanos::new(now + self.boot_offset),
             wall: UnixNanos::new(wall.saturating_add_signed(self.skew)),

@@ -37,7 +37,7 @@ const FAST_LAG: SimTime = 300_000_000;
 /// Most by which two nodes' wall clocks differ in the simulation. Exactness is in cluster time, give or take this.
 pub(crate) const SKEW: u64 = 100_000_000;
 
-/// Wall time at the start of a run.
+/// Wall time at the start of a run, unless that is to be another.
 pub(crate) const EPOCH: u64 = 1_700_000_000_000_000_000;
 
 /// Most by which the clock of a node that decides may be off the median of all.
@@ -83,6 +83,8 @@ pub(crate) struct Oracle {
     told_uncounted: HashSet<RequestId>,
     /// Whether answers wait for a replica.
     replicated: bool,
+    /// Wall time at the start of the run.
+    epoch: u64,
     /// How many decisions were checked.
     pub(crate) decisions: u64,
     /// How many of them admitted.
@@ -131,7 +133,7 @@ fn is_counted(decided: &Decided) -> bool {
 impl Oracle {
     /// An oracle for keys under these limits.
     #[must_use]
-    pub(crate) fn new(limits: &[Limit], replicated: bool) -> Self {
+    pub(crate) fn new(limits: &[Limit], replicated: bool, epoch: u64) -> Self {
         let keys = limits.iter().map(|&limit| Key::new(limit));
         Self {
             keys: keys.collect(),
@@ -141,6 +143,7 @@ impl Oracle {
             counted: HashSet::new(),
             told_uncounted: HashSet::new(),
             replicated,
+            epoch,
             decisions: 0,
             admitted: 0,
         }
@@ -160,7 +163,7 @@ impl Oracle {
     /// A node decided.
     pub(crate) fn decided(&mut self, at: SimTime, decided: Decided) {
         self.decisions += 1;
-        let off = decided.wall.get().abs_diff(EPOCH + at);
+        let off = decided.wall.get().abs_diff(self.epoch + at);
         if SKEW + MAX_SKEW.get() < off {
             let story = format!(
                 "{:?} decided request {} by a clock that is off by {} ms",

@@ -4,7 +4,8 @@ use shard::Partition;
 
 use crate::bug::Bug;
 use crate::links::Links;
-use crate::oracle::{SimTime, Violation};
+use crate::oracle::{EPOCH, SimTime, Violation};
+use crate::workload::Midnight;
 
 /// What is simulated.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,8 @@ pub struct Scenario {
     /// What each direction of each link carries, in bytes a second: one in three worlds is narrow, none of them tight.
     /// `None`: whatever there is.
     pub bandwidth: Option<u64>,
+    /// Whether a midnight falls into the run, on or next to a day on which clocks change, and fixed windows are days.
+    pub has_midnight: bool,
     /// A bug to switch on.
     pub bug: Option<Bug>,
     /// Print what happens.
@@ -97,10 +100,20 @@ impl Scenario {
             names: matches!(seed % 64, 3 | 4),
             is_tight: seed.is_multiple_of(3),
             bandwidth: (seed % 3 == 1).then_some(NARROW),
+            has_midnight: seed % 8 == 7,
             bug: None,
             verbose: false,
             watch: None,
         }
+    }
+
+    pub(crate) fn midnight(&self) -> Option<Midnight> {
+        self.has_midnight.then(|| Midnight::of(self.seed / 8))
+    }
+
+    /// Wall time at the start.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.midnight().map_or(EPOCH, Midnight::epoch)
     }
 
     /// When clients ask no more.

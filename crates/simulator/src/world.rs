@@ -147,7 +147,7 @@ struct World {
 /// Plays a scenario to its end.
 #[must_use]
 pub fn run(scenario: Scenario) -> Report {
-    let targets = targets(scenario.keys);
+    let targets = targets(scenario.keys, scenario.midnight());
     let limits: Vec<Limit> = targets.iter().map(|target| target.limit).collect();
     let replicated = scenario.replicated || scenario.partition == Partition::Quorum;
     let mut world = World {
@@ -161,7 +161,7 @@ pub fn run(scenario: Scenario) -> Report {
         sides: vec![0; HOSTS],
         apart: false,
         targets,
-        oracle: Oracle::new(&limits, replicated),
+        oracle: Oracle::new(&limits, replicated, scenario.epoch()),
         host_of: BTreeMap::new(),
         gone: Vec::new(),
         next_request: 0,

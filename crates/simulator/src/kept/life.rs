@@ -12,7 +12,7 @@ use shard::{Partition, Settings};
 use super::world::{Happening, World};
 use super::{KeptBug, MILLIS, SECONDS};
 use crate::node::{self, MAX_LAG, Node, Payload};
-use crate::oracle::{MAX_SKEW, SKEW, SimTime};
+use crate::oracle::{EPOCH, MAX_SKEW, SKEW, SimTime};
 
 /// Of the hosts.
 const NAMES: [&str; 5] = ["ada", "bea", "cal", "dov", "eve"];
@@ -206,6 +206,7 @@ impl World {
             settings,
             acknowledge,
             forget_after: None,
+            epoch: EPOCH,
             bug: None,
         };
         let skew = self.rng.random_range(0..=SKEW) as i64;

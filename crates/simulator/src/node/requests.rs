@@ -114,6 +114,21 @@ impl Sight<'_> {
 }
 
 impl Node {
+    fn subject(&self, target: &Target, operation: Operation) -> Subject {
+        let is_second = (self.me.0 / 1_000).is_multiple_of(2);
+        let forgets = is_second && self.bug == Some(Bug::ForgetsSummerTime);
+        Subject {
+            shard: ShardId(target.key.shard(SHARDS)),
+            key: target.key,
+            limit: match forgets {
+                true => target.in_winter(),
+                false => target.limit,
+            },
+            operation,
+            on_failure: coordinator::FailMode::Deny,
+        }
+    }
+
     /// A client asks. `name`: the id that it gives its hit, to ask again.
     pub(crate) fn on_request(
         &mut self,
@@ -128,7 +143,7 @@ impl Node {
         if self.requests.contains_key(&request) {
             return;
         }
-        let subject = subject(&targets[key], operation);
+        let subject = self.subject(&targets[key], operation);
         let sight = Sight { node: self, now };
         if name.is_none() && subject.may_go_unnamed(self.acknowledge, &sight) {
             let heard = self.decide(now, key, &subject, None, Reply::Local(request));
@@ -332,7 +347,7 @@ impl Node {
             request: attempt.request,
             attempt: attempt.number,
         };
-        let subject = subject(&targets[attempt.key], attempt.operation);
+        let subject = self.subject(&targets[attempt.key], attempt.operation);
         let sight = Sight { node: self, now };
         let relay = match attempt.is_relay {
             true => request::relay(&sight, from, subject.shard),
@@ -507,16 +522,6 @@ impl Node {
             key,
             decision,
         });
-    }
-}
-
-fn subject(target: &Target, operation: Operation) -> Subject {
-    Subject {
-        shard: ShardId(target.key.shard(SHARDS)),
-        key: target.key,
-        limit: target.limit,
-        operation,
-        on_failure: coordinator::FailMode::Deny,
     }
 }
 

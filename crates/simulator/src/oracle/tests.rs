@@ -21,7 +21,7 @@ impl Play {
     fn new(algorithm: Algorithm, units: u32) -> Self {
         let limit = Limit::new(algorithm, units, Nanos::from_secs(4)).expect("within bounds");
         Self {
-            oracle: Oracle::new(&[limit], true),
+            oracle: Oracle::new(&[limit], true, EPOCH),
             limit,
         }
     }

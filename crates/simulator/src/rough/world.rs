@@ -14,7 +14,7 @@ use super::streams::{Streams, dial};
 use super::{Keys, MILLIS, RoughBug, RoughReport, Rules, SECONDS};
 use crate::events::Events;
 use crate::node::{self, Event, MAX_LAG, Node, Payload, SHARDS};
-use crate::oracle::{MAX_SKEW, RequestId, SKEW, SimTime, Violation};
+use crate::oracle::{EPOCH, MAX_SKEW, RequestId, SKEW, SimTime, Violation};
 
 /// Hits a second.
 const RATE: SimTime = 200;
@@ -147,6 +147,7 @@ impl World {
             acknowledge,
             // As a day is to the hour of the default: nobody is dead for so long.
             forget_after: None,
+            epoch: EPOCH,
             bug: None,
         };
         Node::new(host, member, 0, skew, host != 0, rules)

@@ -123,6 +123,7 @@ impl World {
                 settings,
                 acknowledge,
                 forget_after: Some(FORGET_AFTER),
+                epoch: self.scenario.epoch(),
                 bug: self.scenario.bug,
             },
         );
