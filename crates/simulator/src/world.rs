@@ -101,6 +101,8 @@ struct Host {
     has_bad_clock: bool,
     /// Since when it reaches no majority. `None`: it does.
     cut_off_since: Option<SimTime>,
+    /// When it last saw nobody.
+    saw_nobody_at: SimTime,
     /// Up, running and reachable since.
     fit_since: SimTime,
     /// When its membership machine last started with nobody in sight.

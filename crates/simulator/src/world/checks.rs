@@ -102,9 +102,13 @@ impl World {
             let runs = there.node.as_ref().is_some_and(|node| node.me == **replica);
             runs && !there.paused && self.network.connects(host, other)
         };
+        let sees_nobody = view.members().len() == 1;
         let is_cut_off = view.belonging().iter().filter(reaches).count() < view.majority();
         let since = self.hosts[host].cut_off_since.unwrap_or(self.now);
         self.hosts[host].cut_off_since = is_cut_off.then_some(since);
+        if sees_nobody {
+            self.hosts[host].saw_nobody_at = self.now;
+        }
     }
 
     /// One owner: once a hit was decided under a term, none is decided under a lower one, but for the sides of a split.
@@ -165,7 +169,11 @@ impl World {
         // Cut off from everybody it has nobody to ask: unlike one that owns, it cannot go on alone.
         let node = self.hosts[host].node.as_ref();
         let sees_nobody = node.is_none_or(|node| node.membership.view().members().len() == 1);
-        let lacks = without_majority || without_owner || (self.asks(host) && sees_nobody);
+        // What came before it saw somebody again has what is left of its time, which may be too little.
+        let saw_nobody_at = self.hosts[host].saw_nobody_at;
+        let saw_nobody = asked <= saw_nobody_at && self.now < saw_nobody_at + SECONDS;
+        let without_company = self.asks(host) && (sees_nobody || saw_nobody);
+        let lacks = without_majority || without_owner || without_company;
         fit && !lacks && self.hosts[host].leaving_since.is_none()
     }
 

@@ -4,7 +4,7 @@ use rand::Rng;
 use shard::Role;
 
 use super::{HOSTS, Happening, MILLIS, SECONDS, World};
-use crate::node::{SHARDS, Task};
+use crate::node::{Node, SHARDS, Task};
 use crate::oracle::SimTime;
 use crate::workload::Target;
 
@@ -103,9 +103,12 @@ impl World {
             let shard = usize::from(target.key.shard(SHARDS));
             let owner = nodes().find(|node| node.shards[shard].role() == Role::Open)?;
             let record = owner.shards[shard].record()?;
-            let later = self.now + NEARLY_FULL;
+            let wall = |node: &Node| node.clocks(self.now).wall.get();
             let mut holders = nodes().filter(|node| record.held_by(node.me));
             let lacking = holders.find(|holder| {
+                // A clock that is off by seconds is ahead of the owner's by more than others are.
+                let ahead = wall(holder).saturating_sub(wall(owner));
+                let later = self.now + NEARLY_FULL + ahead;
                 owner.holds(later, target.key) && !holder.holds(self.now, target.key)
             });
             lacking.map(|holder| (shard, holder.me))
