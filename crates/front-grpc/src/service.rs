@@ -1,7 +1,7 @@
 //! The rate limit service itself.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use coordinator::Hit;
@@ -38,13 +38,16 @@ impl<N: Node> RateLimitService for Service<N> {
         &self,
         request: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
+        let began = Instant::now();
         let (_, extensions, request) = request.into_parts();
         let caller = extensions.get::<Caller<N>>();
         let limiter = caller.map_or(&self.limiter, |caller| &caller.limiter);
         let find = |name: &str| limiter.find(name);
         let held_to = Arc::clone(&self.served.load().held_to);
         let asks = asked::read(&held_to.rules, find, &request).map_err(not_asked)?;
-        let told = ask(limiter, &asks).await?;
+        let told = ask(limiter, &asks).await;
+        self.limiter.request_seconds().record(began.elapsed());
+        let told = told?;
         Ok(Response::new(answer::respond(
             &asks,
             &told,

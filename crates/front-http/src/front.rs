@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::Router;
 use limiter::{Limiter, Node};
+use metrics::Histogram;
 
 use crate::app::Room;
 use crate::config::HttpConfig;
@@ -35,7 +36,14 @@ impl<N: Node> Front<N> {
     /// If two routes have the same path, or one has a path of the API.
     pub fn new(limiter: Limiter<N>, config: HttpConfig) -> Self {
         let room = Room::new();
-        let served = route(limiter.clone(), config, room.clone()).into();
+        let served = Served {
+            router: Arc::new(ArcSwap::from_pointee(route(
+                limiter.clone(),
+                config,
+                room.clone(),
+            ))),
+            request_seconds: limiter.request_seconds().clone(),
+        };
         Self {
             limiter,
             room,
@@ -50,7 +58,7 @@ impl<N: Node> Front<N> {
     /// As [`new`](Self::new); all goes on as before then.
     pub fn replace(&self, config: HttpConfig) {
         let router = route(self.limiter.clone(), config, self.room.clone());
-        self.served.0.store(Arc::new(router));
+        self.served.router.store(Arc::new(router));
     }
 
     /// What [`serve`](crate::serve) serves.
@@ -62,16 +70,24 @@ impl<N: Node> Front<N> {
 
 /// What is served: to each request what it is then.
 #[derive(Clone, Debug)]
-pub struct Served(Arc<ArcSwap<Router>>);
+pub struct Served {
+    router: Arc<ArcSwap<Router>>,
+    /// From the head of a request to that of its answer.
+    pub(crate) request_seconds: Histogram,
+}
 
 impl From<Router> for Served {
+    /// How long requests take is not told.
     fn from(router: Router) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(router)))
+        Self {
+            router: Arc::new(ArcSwap::from_pointee(router)),
+            request_seconds: Histogram::noop(),
+        }
     }
 }
 
 impl Served {
     pub(crate) fn now(&self) -> Router {
-        Router::clone(&self.0.load())
+        Router::clone(&self.router.load())
     }
 }

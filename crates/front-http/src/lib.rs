@@ -39,5 +39,5 @@ mod throttle;
 
 pub use config::{HttpConfig, Route, RouteAnswer};
 pub use front::{Front, Served};
-pub use router::router;
+pub use router::{router, watch_router};
 pub use serve::{PeerAddr, serve};

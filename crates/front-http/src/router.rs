@@ -36,6 +36,27 @@ pub fn router<N: Node>(limiter: Limiter<N>, config: HttpConfig) -> Router {
     route(limiter, config, Room::new())
 }
 
+/// `/metrics`, `/health` and `/ready` alone, for whoever connects: for an address that only those reach who watch the node.
+pub fn watch_router<N: Node>(limiter: Limiter<N>, config: HttpConfig) -> Router {
+    let app = App::new(
+        limiter,
+        config.access,
+        config.identifier,
+        config.rate_limit,
+        Room::new(),
+    );
+    let watched = endpoints()
+        .into_iter()
+        .filter(|(_, path, ..)| ["/metrics", "/health", "/ready"].contains(path));
+    let routes = watched.fold(Router::new(), |router, (_, path, _, handler)| {
+        router.route(path, handler)
+    });
+    routes
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .with_state(Arc::new(app))
+}
+
 /// As [`router`], where clients take from `room` what they need.
 pub(crate) fn route<N: Node>(limiter: Limiter<N>, config: HttpConfig, room: Room) -> Router {
     let access = config.access.clone();

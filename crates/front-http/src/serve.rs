@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use axum::http::Request;
 use axum::http::header::{CONNECTION, HeaderValue};
@@ -16,6 +17,7 @@ use connections::{Idle, Memory, Seat, Terms};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use metrics::Histogram;
 use pin_project_lite::pin_project;
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service as _;
@@ -113,6 +115,8 @@ impl hyper::service::Service<Request<Incoming>> for Answer {
         Answering {
             answer,
             seat: Arc::clone(&self.seat),
+            began: Instant::now(),
+            request_seconds: self.served.request_seconds.clone(),
         }
     }
 }
@@ -122,6 +126,8 @@ pin_project! {
         #[pin]
         answer: Option<RouteFuture<Infallible>>,
         seat: Arc<Seat>,
+        began: Instant,
+        request_seconds: Histogram,
     }
 }
 
@@ -134,6 +140,7 @@ impl Future for Answering {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         };
         let Ok(mut response) = ready!(answer.poll(cx));
+        this.request_seconds.record(this.began.elapsed());
         if this.seat.end_request().is_last() {
             response
                 .headers_mut()

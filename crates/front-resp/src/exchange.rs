@@ -1,5 +1,7 @@
 //! Questions and their answers: what has arrived is asked of the limiter, and the replies are written.
 
+use std::time::Instant;
+
 use bytes::BytesMut;
 use connections::Memory;
 use limiter::{Limiter, Node};
@@ -68,7 +70,15 @@ pub(crate) async fn answer<N: Node>(
             return None;
         }
         match step {
-            Step::Ask(asked) => ask(limiter, conversation, &asked, out).await,
+            Step::Ask(asked) => {
+                let began = Instant::now();
+                ask(limiter, conversation, &asked, out).await;
+                common
+                    .server
+                    .limiter
+                    .request_seconds()
+                    .record(began.elapsed());
+            }
             Step::Refund(asked) => {
                 let (selected, key, cost) = conversation.parts(&asked);
                 let told = limiter.refund(selected, key, cost).await;

@@ -14,6 +14,9 @@ pub enum Front {
 }
 
 impl Front {
+    /// Every one, in order.
+    pub const ALL: [Self; 4] = [Self::Http, Self::Resp, Self::Grpc, Self::Program];
+
     /// Its name in logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -24,6 +24,7 @@
 
 mod anchor;
 mod browser;
+mod by_limit;
 mod client;
 mod cookies;
 mod front;
@@ -54,6 +55,7 @@ pub use hit_name::HitName;
 pub use identity::{Clues, Identifier, Identity, Who};
 pub use key::Key;
 pub use limiter::{Limiter, NAMESPACE, Visit};
+pub use meter::Recorder;
 pub use node::{KEY_LIMITS, Node};
 pub use not_reloaded::NotReloaded;
 pub use query::{ENCODED, decode, parameter, parameters};

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use coordinator::{Answer, Hit, NoDecision, Once, Policy};
+use metrics::Histogram;
 use quota::{Cost, Verdict};
 
+use crate::by_limit::{ByLimit, OfLimit};
 use crate::meter::Meters;
 use crate::rule::Rules;
 use crate::run_time::Made;
 use crate::service::{Tenancy, Tenants};
-use crate::{BrowserId, Front, HitName, Key, Node, Refusal, Rule, Selected, Who};
+use crate::{BrowserId, Front, HitName, Key, Node, Recorder, Refusal, Rule, Selected, Who};
 
 /// The namespace of the file's limits, and of what operators make. Tenants have others: their ids.
 pub const NAMESPACE: &str = "default";
@@ -42,6 +44,7 @@ pub(crate) struct Shared<N> {
     have_changed: AtomicBool,
     rules: Rules,
     made: Made,
+    by_limit: ByLimit,
     /// Whose namespace it is. `None`: the file's.
     pub(crate) tenancy: Option<Tenancy>,
     /// Those that were served. Empty for that of a tenant.
@@ -55,6 +58,7 @@ impl<N> Shared<N> {
             limits: ArcSwap::from_pointee(limits),
             token_buckets: ArcSwap::default(),
             have_changed: AtomicBool::new(false),
+            by_limit: ByLimit::new(),
             rules: Rules::new(Arc::clone(&namespace)),
             made: Made::new(Arc::clone(&namespace)),
             namespace,
@@ -191,8 +195,22 @@ impl<N> Limiter<N> {
                 _ => by_name(policy),
             });
         let limits: OfFile = limits.collect();
+        for name in limits.keys() {
+            self.shared.by_limit.is_of_file(name);
+        }
         self.shared.limits.store(Arc::new(limits));
         self.shared.have_changed.store(true, Ordering::Release);
+    }
+
+    /// From now on what fronts are told of each limit is counted there, of as many limits as a dashboard has room for. Limits of
+    /// tenants are not: there is no bound to how many there are.
+    pub fn count_by_limit(&self, recorder: Recorder) {
+        self.shared.by_limit.count_in(recorder);
+    }
+
+    /// How long requests of this front take, in seconds.
+    pub fn request_seconds(&self) -> &Histogram {
+        self.meters.request_seconds()
     }
 
     /// The file calls the algorithm of these limits `token_bucket`, and that of no others.
@@ -247,7 +265,7 @@ impl<N: Node> Limiter<N> {
             return None;
         }
         let told = self.shared.node.try_hit(selected.hit(key, cost))?;
-        Some(self.told(selected.policy(), told))
+        Some(self.told(selected, told))
     }
 
     /// Decides one hit, and counts it if it passes. A cost of 0 peeks. What never conforms is answered as such, with the
@@ -278,7 +296,7 @@ impl<N: Node> Limiter<N> {
     ) -> Result<Answer, Refusal> {
         let policy = selected.policy();
         let told = self.shared.node.hit(policy, key.as_str(), cost).await;
-        self.told(policy, told)
+        self.told(selected, told)
     }
 
     /// Decides one hit, and counts it if it passes: the answer allows or denies. A cost of 0 peeks.
@@ -336,7 +354,7 @@ impl<N: Node> Limiter<N> {
     ) -> Result<Answer, Refusal> {
         let hit = Once::Hit(selected.hit(key, cost));
         let told = self.shared.node.once(hit, name.as_str()).await;
-        self.told(selected.policy(), told)
+        self.told(selected, told)
     }
 
     /// Decides many hits, each for itself: those of one counter in their order. The answers come in the order of the
@@ -365,9 +383,21 @@ impl<N: Node> Limiter<N> {
 
     pub(crate) async fn decide_all(&self, hits: &[Hit<'_>]) -> Vec<Result<Answer, Refusal>> {
         let told = self.shared.node.hits(hits).await;
-        let told = hits.iter().zip(told);
-        told.map(|(hit, told)| self.told(hit.policy, told))
-            .collect()
+        // Most hits of a batch are on one limit.
+        let mut last: Option<(&Policy, Arc<OfLimit>)> = None;
+        let told = hits.iter().zip(told).map(|(hit, told)| {
+            let policy = hit.policy;
+            if self.shared.by_limit.is_counted() {
+                let same = last
+                    .take()
+                    .filter(|(known, _)| std::ptr::eq(*known, policy));
+                let (_, of_limit) =
+                    last.insert(same.unwrap_or_else(|| (policy, self.of_limit(policy))));
+                self.count_of_limit(of_limit, policy, &told);
+            }
+            self.told_of(policy, told)
+        });
+        told.collect()
     }
 
     /// Gives back up to `cost` units, and tells the state after. Never below empty.
@@ -454,7 +484,41 @@ impl<N: Node> Limiter<N> {
 
     /// Counts what the front is told of one hit.
     #[inline]
-    fn told(&self, policy: &Policy, told: Result<Answer, NoDecision>) -> Result<Answer, Refusal> {
+    fn told(
+        &self,
+        selected: &Selected,
+        told: Result<Answer, NoDecision>,
+    ) -> Result<Answer, Refusal> {
+        let policy = selected.policy();
+        if self.shared.by_limit.is_counted() {
+            let of_limit = selected.of_limit(|| self.of_limit(policy));
+            self.count_of_limit(of_limit, policy, &told);
+        }
+        self.told_of(policy, told)
+    }
+
+    #[cold]
+    fn of_limit(&self, policy: &Policy) -> Arc<OfLimit> {
+        let is_of_file = || self.shared.limits.load().contains_key(&policy.name);
+        self.shared.by_limit.of(&policy.name, is_of_file)
+    }
+
+    fn count_of_limit(
+        &self,
+        of_limit: &OfLimit,
+        policy: &Policy,
+        told: &Result<Answer, NoDecision>,
+    ) {
+        let by_limit = &self.shared.by_limit;
+        by_limit.count(of_limit, self.front, policy.strategy, told);
+    }
+
+    #[inline]
+    fn told_of(
+        &self,
+        policy: &Policy,
+        told: Result<Answer, NoDecision>,
+    ) -> Result<Answer, Refusal> {
         self.meters.count(policy.strategy, &told);
         told.map_err(|error| self.refused(&policy.name, error))
     }

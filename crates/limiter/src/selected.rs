@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use coordinator::{Hit, Policy};
 use quota::Cost;
 
+use crate::by_limit::OfLimit;
 use crate::{Key, RateHeaders, Refusal};
 
 /// A limit that a front has found, ready to be asked. Cheap to clone.
@@ -19,9 +20,11 @@ struct Parts {
     shown: Option<Cow<'static, str>>,
     /// Written when a front first wants them: not every protocol has headers.
     headers: OnceLock<RateHeaders>,
+    /// Found when it is first asked.
+    of_limit: OnceLock<Arc<OfLimit>>,
 }
 
-/// Headers follow from the rest.
+/// Headers and counts follow from the rest.
 impl PartialEq for Parts {
     fn eq(&self, other: &Self) -> bool {
         (&self.policy, &self.shown) == (&other.policy, &other.shown)
@@ -48,6 +51,7 @@ impl Selected {
             policy,
             shown,
             headers: OnceLock::new(),
+            of_limit: OnceLock::new(),
         }))
     }
 
@@ -70,6 +74,12 @@ impl Selected {
             policy, headers, ..
         } = &*self.0;
         headers.get_or_init(|| RateHeaders::new(self.name(), &policy.limit))
+    }
+
+    /// What is counted of it, or what `find` finds.
+    #[inline]
+    pub(crate) fn of_limit(&self, find: impl FnOnce() -> Arc<OfLimit>) -> &OfLimit {
+        self.0.of_limit.get_or_init(find)
     }
 
     /// One hit on it.

@@ -40,6 +40,7 @@ counter weir_keys_folded_total Keys found to have been counted apart.
 gauge weir_keys_max The most keys that this node may hold.
 counter weir_layer_denials_total Requests that a layer in a program limited.
 counter weir_leases_lapsed_total Times that a lease had run out and a shard was claimed again.
+counter weir_limit_decisions_total What the fronts of this node were told of hits, by limit.
 counter weir_local_heard_cells_total Keys of the strategy local heard from others.
 gauge weir_local_keys Keys held for the strategy local.
 histogram weir_local_overshoot_units Units by which a key of the strategy local was found beyond its limit.
@@ -79,6 +80,7 @@ counter weir_redis_fallback_decisions_total Hits answered by on_failure, since R
 counter weir_relayed_hits_total Hits of other nodes passed on to an owner that they do not reach.
 gauge weir_replica_staleness_seconds The age of the oldest write that a copy on this node may lack.
 gauge weir_replication_lag_seconds The age of the oldest write of this node that no replica has confirmed.
+histogram weir_request_seconds How long requests of a front took.
 counter weir_retried_hits_total Attempts of hits after which they were asked again under the same id.
 counter weir_shard_states_lost_total Shards opened with no holder of the old record alive.
 counter weir_shards_out_of_reach_total Shards opened while the holders of the old record were silent.

@@ -17,7 +17,7 @@ pub enum ListenError {
     InUse {
         /// The address.
         address: SocketAddr,
-        /// Who was to listen there: `http`, `redis`, `grpc` or `cluster`.
+        /// Who was to listen there: `http`, `redis`, `grpc`, `metrics` or `cluster`.
         what: &'static str,
     },
     /// Nothing was started.
@@ -25,7 +25,7 @@ pub enum ListenError {
     Bind {
         /// The address.
         address: SocketAddr,
-        /// Who was to listen there: `http`, `redis`, `grpc` or `cluster`.
+        /// Who was to listen there: `http`, `redis`, `grpc`, `metrics` or `cluster`.
         what: &'static str,
         /// Why not.
         source: io::Error,
@@ -33,7 +33,7 @@ pub enum ListenError {
     /// Nothing was started.
     #[error("taking over the listener for {what}")]
     TakeOver {
-        /// Who was to listen there: `http`, `redis`, `grpc` or `cluster`.
+        /// Who was to listen there: `http`, `redis`, `grpc`, `metrics` or `cluster`.
         what: &'static str,
         /// Why not.
         source: io::Error,

@@ -36,6 +36,7 @@ pub(crate) struct Inner {
     http: Option<SocketAddr>,
     redis: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
+    watch: Option<SocketAddr>,
     cluster: SocketAddr,
     pub(crate) limiter: Limiter<Served>,
     reloader: Arc<Reloader>,
@@ -86,6 +87,8 @@ impl Node {
         let http = builder.http.map(|http| http.open("http")).transpose()?;
         let redis = builder.redis.map(|redis| redis.open("redis")).transpose()?;
         let grpc = builder.grpc.map(|grpc| grpc.open("grpc")).transpose()?;
+        let watch = builder.watch.map(|watch| watch.open("metrics"));
+        let watch = watch.transpose()?;
         let (listener, cluster) = builder.cluster.open("cluster")?;
         let advertise = advertised(builder.advertise, cluster);
         let metrics = builder.metrics.unwrap_or_else(Metrics::prometheus);
@@ -117,6 +120,7 @@ impl Node {
             Limiter::new(node, NAMESPACE.into(), limits, limiter::Front::Program)
         });
         limiter.call_token_buckets(builder.config.token_buckets.clone());
+        limiter.count_by_limit(metrics.recorder());
         let access = access(&builder.config, builder.api_token.clone(), &builder.cookie);
         let mut tasks = Tasks::start(metrics.clone());
         let mut reloader = Reloader {
@@ -156,6 +160,16 @@ impl Node {
                 ("grpc", "front-grpc"),
                 listener,
                 move |listener, stopped| front_grpc::serve(listener, front.clone(), stopped),
+            )?;
+        }
+        let watch_address = watch.as_ref().map(|&(_, address)| address);
+        if let Some((listener, _)) = watch {
+            let config = http_config(&builder.config, access.clone(), reloader.browser_key);
+            let served = front_http::watch_router(limiter.clone(), config);
+            tasks.serve(
+                ("metrics", "front-metrics"),
+                listener,
+                move |listener, stopped| front_http::serve(listener, served.clone(), stopped),
             )?;
         }
         if let Some((listener, _)) = http {
@@ -211,6 +225,7 @@ impl Node {
                 http: http_address,
                 redis: redis_address,
                 grpc: grpc_address,
+                watch: watch_address,
                 cluster,
                 limiter,
                 reloader,
@@ -249,6 +264,12 @@ impl Node {
     #[must_use]
     pub fn grpc(&self) -> Option<SocketAddr> {
         self.inner.grpc
+    }
+
+    /// Where it serves `/metrics`, `/health` and `/ready` alone. `None`: it does not.
+    #[must_use]
+    pub fn watch(&self) -> Option<SocketAddr> {
+        self.inner.watch
     }
 
     /// Where it serves other nodes.

@@ -100,10 +100,13 @@ pub(crate) struct NodeArgs {
     /// Where to serve Envoy's rate limit service, for the rules of the file [default: it is not served]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) grpc: Option<String>,
+    /// Where to serve /metrics, /health and /ready alone, to whoever connects [default: with the rest of HTTP only]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) metrics: Option<String>,
     /// Where to serve other nodes; port 0 takes any [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) cluster: Option<String>,
-    /// What other nodes dial to reach this one [default: the --cluster address]
+    /// What other nodes dial to reach this one; also env:NAME:PORT, the address that a variable has [default: the --cluster address]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) advertise: Option<String>,
     /// A live node, any one is enough; also dns:NAME:PORT. May be repeated
@@ -166,6 +169,7 @@ impl NodeArgs {
             "http" => &self.http,
             "redis" => &self.redis,
             "grpc" => &self.grpc,
+            "metrics" => &self.metrics,
             "cluster" => &self.cluster,
             "advertise" => &self.advertise,
             "expect" => &self.expect,

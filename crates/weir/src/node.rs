@@ -81,6 +81,9 @@ fn open(
     if let Some(grpc) = told.grpc {
         builder = builder.grpc(grpc);
     }
+    if let Some(metrics) = told.metrics {
+        builder = builder.watch(metrics);
+    }
     for seed in &told.join {
         builder = builder.join(seed.to_string());
     }

@@ -16,7 +16,7 @@ use limiter::{
     Clues, Counted, Front, Identifier, Identity, Key, Kind, Limiter, Node, Rule, Selected, Visit,
     Who,
 };
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use quota::{Algorithm, Cost, Count, Limit, Nanos, Stamp, UnixNanos};
 
 const UNKNOWN: NoDecision = NoDecision::Unknown {
@@ -418,6 +418,23 @@ fn a_browser_is_given_an_id_that_is_as_spent_as_where_it_comes_from() {
     assert_eq!((again.answer.decision.remaining, again.gives), (1, None));
 }
 
+/// The counters that are above 0, each with its labels, in order.
+fn counters(snapshots: &Snapshotter) -> Vec<(String, u64)> {
+    let mut counted: Vec<(String, u64)> = Vec::new();
+    for (key, _, _, value) in snapshots.snapshot().into_vec() {
+        let DebugValue::Counter(value) = value else {
+            continue;
+        };
+        if value != 0 {
+            let labels = key.key().labels().map(|label| label.value().to_owned());
+            let labels: Vec<String> = labels.collect();
+            counted.push((format!("{} {}", key.key().name(), labels.join(" ")), value));
+        }
+    }
+    counted.sort();
+    counted
+}
+
 #[test]
 fn decisions_name_the_front_and_the_strategy() {
     let recorder = DebuggingRecorder::new();
@@ -434,18 +451,7 @@ fn decisions_name_the_front_and_the_strategy() {
         // Refused by the front itself: nobody decided.
         now(http.check(&login, &key, Cost::new(9))).unwrap_err();
     });
-    let mut counted: Vec<(String, u64)> = Vec::new();
-    for (key, _, _, value) in snapshots.snapshot().into_vec() {
-        let DebugValue::Counter(value) = value else {
-            continue;
-        };
-        if value != 0 {
-            let labels = key.key().labels().map(|label| label.value().to_owned());
-            let labels: Vec<String> = labels.collect();
-            counted.push((format!("{} {}", key.key().name(), labels.join(" ")), value));
-        }
-    }
-    counted.sort();
+    let counted = counters(&snapshots);
     assert_eq!(
         counted,
         [
@@ -458,4 +464,91 @@ fn decisions_name_the_front_and_the_strategy() {
             ),
         ]
     );
+}
+
+/// Of the counters by limit: limit, decision, strategy and front.
+fn by_limit(snapshots: &Snapshotter) -> Vec<(String, u64)> {
+    let counted = counters(snapshots).into_iter();
+    let by_limit = counted.filter_map(|(name, value)| {
+        let labels = name.strip_prefix("weir_limit_decisions_total ")?;
+        Some((labels.to_owned(), value))
+    });
+    by_limit.collect()
+}
+
+fn rule(units: u32) -> Rule {
+    limit(units).into()
+}
+
+#[test]
+fn decisions_name_a_limit_of_the_file_at_once_and_another_when_it_is_asked_often() {
+    let recorder = DebuggingRecorder::new();
+    let snapshots = recorder.snapshotter();
+    let http = limiter(Counting::default());
+    http.count_by_limit(Arc::new(recorder));
+    let grpc = http.of(Front::Grpc);
+    let (login, open) = (http.named("login").unwrap(), http.named("open").unwrap());
+    let (ada, bo) = (key("ada"), key("bo"));
+    for _ in 0..4 {
+        let _told = now(http.hit(&login, &ada, Cost::ONE));
+    }
+    now(grpc.hits(&[
+        login.hit(&bo, Cost::ONE),
+        open.hit(&bo, Cost::ONE),
+        open.hit(&bo, Cost::new(9)),
+        login.hit(&bo, Cost::ONE),
+    ]));
+    let inline = http.inline(rule(1_000));
+    for _ in 0..103 {
+        let _told = now(http.hit(&inline, &ada, Cost::ONE));
+    }
+    let expected = [
+        (
+            "@rule/sliding_log/1000/60000ms/1000/epoch allow owner http",
+            3,
+        ),
+        ("login allow owner grpc", 2),
+        ("login allow owner http", 3),
+        ("login deny owner http", 1),
+        ("open allow owner grpc", 1),
+        ("open never_conforms owner grpc", 1),
+        ("other allow owner http", 100),
+    ];
+    assert_eq!(
+        by_limit(&snapshots),
+        expected.map(|(labels, count)| (labels.to_owned(), count))
+    );
+}
+
+/// Clients give rules that nobody gave before, each as often as it takes to be told apart.
+#[test]
+fn no_more_limits_are_told_apart_than_a_dashboard_has_room_for() {
+    let recorder = DebuggingRecorder::new();
+    let snapshots = recorder.snapshotter();
+    let limiter = limiter(Counting::default());
+    limiter.count_by_limit(Arc::new(recorder));
+    let ada = key("ada");
+    for units in 1..=250 {
+        let inline = limiter.inline(rule(units));
+        let hits = vec![inline.hit(&ada, Cost::PEEK); 101];
+        now(limiter.hits(&hits));
+    }
+    let told = by_limit(&snapshots);
+    let (others, own): (Vec<_>, Vec<_>) = told
+        .iter()
+        .partition(|(labels, _)| labels.starts_with("other "));
+    assert_eq!(own.len(), 200);
+    let sum = |counted: &[&(String, u64)]| counted.iter().map(|(_, count)| count).sum::<u64>();
+    assert_eq!((sum(&own), sum(&others)), (200, 250 * 101 - 200));
+
+    // One that comes into the file has its own, however many there are.
+    let last = limiter.inline(rule(250));
+    let name = &last.policy().name;
+    let mut of_file = policy("other", FailMode::Deny);
+    of_file.name = name.clone();
+    limiter.replace_limits([of_file]);
+    let selected = limiter.named(name).unwrap();
+    let _told = now(limiter.hit(&selected, &ada, Cost::PEEK));
+    let told = by_limit(&snapshots);
+    assert_eq!(told, [(format!("{name} allow owner http"), 1)]);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub(crate) struct NodeConfig {
     pub(crate) redis: Option<SocketAddr>,
     /// Where Envoy's rate limit service is served, on the same terms. `None`: it is not.
     pub(crate) grpc: Option<SocketAddr>,
+    /// Where `/metrics`, `/health` and `/ready` are served alone, to whoever connects. `None`: nowhere.
+    pub(crate) metrics: Option<SocketAddr>,
     /// Where other nodes are served. Port 0: any.
     pub(crate) cluster: SocketAddr,
     /// What other nodes dial. Port 0: the port that `cluster` was bound to. Never an unspecified address.
@@ -194,14 +196,48 @@ impl Layers<'_> {
         let Some(given) = self.pick(key, problems) else {
             return Ok(None);
         };
-        let value = problems
-            .parse(&given, address::ACCEPTED, address::parse)
-            .ok_or(Refused)?;
-        Ok(Some(Given {
-            value,
-            place: given.place,
-        }))
+        let value = problems.parse(&given, address::ACCEPTED, address::parse);
+        value
+            .map(|value| Some(at(value, given.place)))
+            .ok_or(Refused)
     }
+
+    /// As [`Self::pick_address`], or `env:NAME:PORT`: the address that a variable has, as platforms tell it.
+    fn pick_advertised(
+        &mut self,
+        problems: &mut Problems,
+    ) -> Result<Option<Given<SocketAddr>>, Refused> {
+        let Some(given) = self.pick("advertise", problems) else {
+            return Ok(None);
+        };
+        let Some(rest) = given.value.strip_prefix("env:") else {
+            let value = problems.parse(&given, address::ACCEPTED, address::parse);
+            return value
+                .map(|value| Some(at(value, given.place)))
+                .ok_or(Refused);
+        };
+        let named = rest.rsplit_once(':');
+        let named = named.and_then(|(name, port)| Some((name, port.parse::<u16>().ok()?)));
+        let Some((name, port)) = named else {
+            problems.parse(&given, "env:NAME:PORT, such as env:POD_IP:4100", |_| {
+                None::<()>
+            });
+            return Err(Refused);
+        };
+        let found = Given {
+            value: (self.around.variable)(name).unwrap_or_default(),
+            place: format!("{name}, which {} names", given.place),
+        };
+        let ip = problems.parse(&found, "an IP address, without brackets", |text| {
+            text.parse::<IpAddr>().ok()
+        });
+        let ip = ip.ok_or(Refused)?;
+        Ok(Some(at(SocketAddr::new(ip, port), found.place)))
+    }
+}
+
+fn at<T>(value: T, place: String) -> Given<T> {
+    Given { value, place }
 }
 
 /// A value was refused, and the problem is noted.
@@ -230,6 +266,7 @@ pub(super) fn read(
     let http = read_http(&mut layers, is_open, problems);
     let redis = read_front("redis", &mut layers, is_open, problems);
     let grpc = read_front("grpc", &mut layers, is_open, problems);
+    let metrics = layers.pick_address("metrics", problems);
     let addresses = read_addresses(&mut layers, problems);
     let join = read_join(&mut layers, problems);
     let expect = read_expect(&mut layers, problems);
@@ -267,6 +304,7 @@ pub(super) fn read(
         http: http?,
         redis: redis?,
         grpc: grpc?,
+        metrics: metrics.ok()?.map(|metrics| metrics.value),
         cluster,
         advertise,
         join,
@@ -378,7 +416,7 @@ fn read_addresses(
     problems: &mut Problems,
 ) -> Option<(SocketAddr, SocketAddr)> {
     let cluster = layers.pick_address("cluster", problems);
-    let advertise = layers.pick_address("advertise", problems);
+    let advertise = layers.pick_advertised(problems);
     let cluster = cluster.ok()?.unwrap_or_else(|| Given {
         value: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         place: "--cluster".to_owned(),

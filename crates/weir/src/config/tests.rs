@@ -158,6 +158,7 @@ fn every_key_is_read() {
         cookie_file = "/c"
         http = "0.0.0.0:80"
         redis = "0.0.0.0:6379"
+        metrics = "0.0.0.0:9100"
         cluster = "0.0.0.0:4100"
         advertise = "10.0.0.1:4100"
         join = ["10.0.0.2:4100", "dns:weir.internal:4100"]
@@ -217,6 +218,7 @@ fn every_key_is_read() {
     assert_eq!(node.api_token, Some(SecretSource::File("/t".into())));
     assert_eq!((node.http.port(), node.cluster.port()), (80, 4100));
     assert_eq!(node.redis, Some("0.0.0.0:6379".parse().unwrap()));
+    assert_eq!(node.metrics, Some("0.0.0.0:9100".parse().unwrap()));
     assert_eq!(node.advertise, "10.0.0.1:4100".parse().unwrap());
     let dns = Seed::Dns {
         name: "weir.internal".to_owned(),

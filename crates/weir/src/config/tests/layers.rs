@@ -1,5 +1,7 @@
 //! Flags, variables, files and defaults over each other.
 
+use std::net::SocketAddr;
+
 use super::*;
 
 #[test]
@@ -46,6 +48,40 @@ fn a_flag_wins_over_its_variable_and_that_over_the_file() {
     );
     assert_eq!(join("", &[("WEIR_JOIN", "1.1.1.1:1, 1.1.1.1:2")], file), 2);
     assert_eq!(join("", &[], file), 1);
+}
+
+#[test]
+fn the_address_that_others_dial_may_be_in_a_variable() {
+    fn told(flags: &str, variables: &[(&str, &str)]) -> Result<SocketAddr, Vec<String>> {
+        let told = Told {
+            flags,
+            variables,
+            ..Told::default()
+        };
+        told.check().map(|config| config.node.advertise)
+    }
+    let flag = "--cluster [::]:4100 --advertise env:POD_IP:4100";
+    for (variable, address) in [("10.0.0.7", "10.0.0.7:4100"), ("fd00::7", "[fd00::7]:4100")] {
+        let advertise = told(flag, &[("POD_IP", variable)]).unwrap();
+        assert_eq!(advertise, address.parse().unwrap());
+    }
+    let refused = |flags: &str, variables: &[(&str, &str)], words: &[&str]| {
+        let lines = told(flags, variables).unwrap_err();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for word in words {
+            assert!(lines[0].contains(word), "{lines:?}");
+        }
+    };
+    refused(
+        flag,
+        &[],
+        &["POD_IP, which --advertise names", "found \"\""],
+    );
+    refused(flag, &[("POD_IP", "[fd00::7]")], &["without brackets"]);
+    refused(flag, &[("POD_IP", "::")], &["cannot dial [::]:4100"]);
+    for flag in ["--advertise env:POD_IP", "--advertise env:POD_IP:x"] {
+        refused(flag, &[("POD_IP", "10.0.0.7")], &["env:NAME:PORT"]);
+    }
 }
 
 #[test]
