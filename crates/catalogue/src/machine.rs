@@ -197,8 +197,6 @@ impl Catalogue {
 
     /// Sets what stands at `name`, here at once, and everywhere when it is [settled](Effect::Settled).
     ///
-    /// An API key only ever becomes less: whoever set it may have read it before another change, which stays.
-    ///
     /// # Errors
     ///
     /// [`ChangeError`]: nothing was changed.
