@@ -39,15 +39,24 @@ impl<N: Node> RateLimitService for Service<N> {
         request: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
         let began = Instant::now();
+        let answered = self.answer(request).await;
+        self.limiter.request_seconds().record(began.elapsed());
+        answered
+    }
+}
+
+impl<N: Node> Service<N> {
+    async fn answer(
+        &self,
+        request: Request<RateLimitRequest>,
+    ) -> Result<Response<RateLimitResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
         let caller = extensions.get::<Caller<N>>();
         let limiter = caller.map_or(&self.limiter, |caller| &caller.limiter);
         let find = |name: &str| limiter.find(name);
         let held_to = Arc::clone(&self.served.load().held_to);
         let asks = asked::read(&held_to.rules, find, &request).map_err(not_asked)?;
-        let told = ask(limiter, &asks).await;
-        self.limiter.request_seconds().record(began.elapsed());
-        let told = told?;
+        let told = ask(limiter, &asks).await?;
         Ok(Response::new(answer::respond(
             &asks,
             &told,

@@ -169,12 +169,12 @@ pub(crate) async fn check<N: Node>(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
+    let limiter = by.limiter(&app);
     let Asked {
         selected,
         key,
         cost,
-    } = read_check(by.limiter(&app), &body)?;
-    let limiter = by.limiter(&app);
+    } = read_check(limiter, &body)?;
     let answer = match hit_name(&parts.headers)? {
         Some(name) => limiter.check_once(&selected, &key, cost, &name).await?,
         None => limiter.check(&selected, &key, cost).await?,
@@ -190,12 +190,12 @@ pub(crate) async fn refund<N: Node>(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
+    let limiter = by.limiter(&app);
     let Asked {
         selected,
         key,
         cost,
-    } = read_check(by.limiter(&app), &body)?;
-    let limiter = by.limiter(&app);
+    } = read_check(limiter, &body)?;
     let answer = match hit_name(&parts.headers)? {
         Some(name) => limiter.refund_once(&selected, &key, cost, &name).await?,
         None => limiter.refund(&selected, &key, cost).await?,
@@ -307,7 +307,7 @@ pub(crate) async fn reset<N: Node>(
         |text, field| decode(text, false).ok_or_else(|| Refusal::field(field, text, ENCODED));
     let (limit, key) = (decoded(limit, "limit")?, decoded(key, "key")?);
     let key = Key::new(key, "key")?;
-    let selected = by.limiter(&app).find(&limit)?;
-    by.limiter(&app).reset(&selected, &key).await?;
+    let limiter = by.limiter(&app);
+    limiter.reset(&limiter.find(&limit)?, &key).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -198,9 +198,10 @@ pub(crate) async fn check<N: Node>(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "key")?;
-    let selected = by.limiter(&app).key_limit(&key)?;
-    let answer = by.limiter(&app).hit(&selected, &key, Cost::ONE).await?;
-    decided::respond(&selected, Cost::ONE, &answer, by.limiter(&app).day())
+    let limiter = by.limiter(&app);
+    let selected = limiter.key_limit(&key)?;
+    let answer = limiter.hit(&selected, &key, Cost::ONE).await?;
+    decided::respond(&selected, Cost::ONE, &answer, limiter.day())
 }
 
 /// A key that the query must have.

@@ -100,15 +100,14 @@ pub(crate) async fn list<N: Node>(
 ) -> Result<Response, Problem> {
     let page = Page::of(&uri)?;
     let room = app.answers.room(ANSWER_BYTES)?;
-    let mut made = by
-        .limiter(&app)
-        .named_limits(page.after.as_deref(), page.count + 1);
+    let limiter = by.limiter(&app);
+    let mut made = limiter.named_limits(page.after.as_deref(), page.count + 1);
     let next = page.next(&mut made, |(name, _)| name.to_string());
     made.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let mut limits = Vec::new();
     if page.after.is_none() {
-        let of_file = by.limiter(&app).limits().into_iter();
-        limits.extend(of_file.map(|limit| of_file_json(by.limiter(&app), &limit)));
+        let of_file = limiter.limits().into_iter();
+        limits.extend(of_file.map(|limit| of_file_json(limiter, &limit)));
     }
     limits.extend(made.iter().map(|(name, limit)| made_json(name, limit)));
     let json = json!({ "limits": limits, "next": next });
@@ -122,9 +121,10 @@ pub(crate) async fn get<N: Node>(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let name = name(&uri)?;
-    let json = match by.limiter(&app).named(&name) {
-        Ok(limit) => of_file_json(by.limiter(&app), &limit),
-        Err(_) => made_json(&name, &by.limiter(&app).named_limit(&name)?),
+    let limiter = by.limiter(&app);
+    let json = match limiter.named(&name) {
+        Ok(limit) => of_file_json(limiter, &limit),
+        Err(_) => made_json(&name, &limiter.named_limit(&name)?),
     };
     Ok(decided::json(json.to_string()))
 }

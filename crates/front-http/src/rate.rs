@@ -19,8 +19,9 @@ pub(crate) async fn increment<N: Node>(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "client_id")?;
-    let limit = app.rate_limit(by.limiter(&app))?;
-    let answer = by.limiter(&app).hit(&limit, &key, Cost::ONE).await?;
+    let limiter = by.limiter(&app);
+    let limit = app.rate_limit(limiter)?;
+    let answer = limiter.hit(&limit, &key, Cost::ONE).await?;
     Ok(decided::json(match answer.decision.is_allowed() {
         true => r#"{"result":true}"#,
         false => r#"{"result":false}"#,
@@ -34,8 +35,9 @@ pub(crate) async fn check<N: Node>(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "client_id")?;
-    let limit = app.rate_limit(by.limiter(&app))?;
-    let answer = by.limiter(&app).hit(&limit, &key, Cost::PEEK).await?;
+    let limiter = by.limiter(&app);
+    let limit = app.rate_limit(limiter)?;
+    let answer = limiter.hit(&limit, &key, Cost::PEEK).await?;
     let decision = answer.decision;
     let (remaining, result) = (decision.remaining, decision.is_allowed());
     Ok(decided::json(format!(

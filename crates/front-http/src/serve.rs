@@ -17,7 +17,6 @@ use connections::{Idle, Memory, Seat, Terms};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use metrics::Histogram;
 use pin_project_lite::pin_project;
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service as _;
@@ -65,18 +64,18 @@ pub async fn serve(
         no_room: NO_ROOM,
     };
     let speak = move |stream, peer, seat: Arc<Seat>| {
-        let service = Answer {
+        let connection = Arc::new(Connection {
             served: served.clone(),
             peer: PeerAddr(peer),
             seat: Arc::clone(&seat),
-        };
-        answer(Gate::new(stream, Arc::clone(&seat), heads.clone()), service)
+        });
+        answer(Gate::new(stream, seat, heads.clone()), connection)
     };
     connections::serve(listener, terms, speak, shutdown).await;
 }
 
-async fn answer(mut gate: Gate<TcpStream>, service: Answer) {
-    let seat = Arc::clone(&service.seat);
+async fn answer(mut gate: Gate<TcpStream>, connection: Arc<Connection>) {
+    let service = Answer(Arc::clone(&connection));
     let served = http1::Builder::new()
         // Idle connections are closed by their listener, without a timer for each request.
         .header_read_timeout(None)
@@ -90,16 +89,19 @@ async fn answer(mut gate: Gate<TcpStream>, service: Answer) {
     if let Err(error) = served {
         tracing::debug!(%error, "connection ended early");
     }
-    seat.close();
+    connection.seat.close();
     gate.finish().await;
 }
 
-/// Answers the requests of one connection.
-struct Answer {
+/// What all requests of one connection share.
+struct Connection {
     served: Served,
     peer: PeerAddr,
     seat: Arc<Seat>,
 }
+
+/// Answers the requests of one connection.
+struct Answer(Arc<Connection>);
 
 impl hyper::service::Service<Request<Incoming>> for Answer {
     type Response = Response;
@@ -108,15 +110,16 @@ impl hyper::service::Service<Request<Incoming>> for Answer {
     type Future = Answering;
 
     fn call(&self, mut request: Request<Incoming>) -> Answering {
-        let answer = self.seat.begin_request().then(|| {
-            request.extensions_mut().insert(self.peer);
-            self.served.now().call(request)
+        let began = Instant::now();
+        let Connection { served, peer, seat } = &*self.0;
+        let answer = seat.begin_request().then(|| {
+            request.extensions_mut().insert(*peer);
+            served.now().call(request)
         });
         Answering {
             answer,
-            seat: Arc::clone(&self.seat),
-            began: Instant::now(),
-            request_seconds: self.served.request_seconds.clone(),
+            began,
+            connection: Arc::clone(&self.0),
         }
     }
 }
@@ -125,9 +128,8 @@ pin_project! {
     struct Answering {
         #[pin]
         answer: Option<RouteFuture<Infallible>>,
-        seat: Arc<Seat>,
         began: Instant,
-        request_seconds: Histogram,
+        connection: Arc<Connection>,
     }
 }
 
@@ -140,8 +142,9 @@ impl Future for Answering {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         };
         let Ok(mut response) = ready!(answer.poll(cx));
-        this.request_seconds.record(this.began.elapsed());
-        if this.seat.end_request().is_last() {
+        let Connection { served, seat, .. } = &**this.connection;
+        served.request_seconds.record(this.began.elapsed());
+        if seat.end_request().is_last() {
             response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));

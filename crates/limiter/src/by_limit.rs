@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use arc_swap::ArcSwap;
 use coordinator::{Answer, NoDecision, Strategy};
 use metrics::with_local_recorder;
 
@@ -20,28 +20,34 @@ const OWN_MAX: usize = 200;
 /// So often a limit that is not the file's is asked before it has series of its own: one that comes once takes no room.
 const ASKED: u32 = 100;
 
-/// Limits that are known here, at most; beyond it those without series of their own are forgotten, and count from 0 again.
-const KNOWN_MAX: usize = 4_096;
+/// Limits that may yet get series of their own, at most: some 400 KiB. One more, and all of them count from 0 again.
+const CANDIDATES_MAX: usize = 4_096;
 
 /// What all others are called.
 const OTHERS: &str = "other";
 
 /// `weir_limit_decisions_total`, of all limits of a namespace.
 pub(crate) struct ByLimit {
-    /// Where it is counted. `None`: nowhere.
-    recorder: OnceLock<Recorder>,
-    known: Mutex<HashMap<Arc<str>, Arc<OfLimit>>>,
-    /// How many have series of their own and are not the file's.
-    own: AtomicUsize,
+    recorder: Recorder,
+    /// Those that have series of their own, by name. Read without a lock for every hit; only ever grows.
+    own: ArcSwap<HashMap<Arc<str>, Arc<OfLimit>>>,
+    candidates: Mutex<Candidates>,
     others: OfLimit,
 }
 
-/// What is counted of one limit.
+/// Limits that may yet get series of their own.
+#[derive(Default)]
+struct Candidates {
+    /// How often each was asked.
+    asked: HashMap<Arc<str>, u32>,
+    /// How many have become more.
+    chosen: usize,
+}
+
+/// What is counted of one limit that has series of its own, or of all that have none.
 pub(crate) struct OfLimit {
     name: Arc<str>,
-    has_own: AtomicBool,
-    asked: AtomicU32,
-    /// By front and strategy. Made when first counted: a limit is asked by few, and has one.
+    /// By front and strategy. Made when first counted: a limit is asked by few fronts, and has one strategy.
     meters: [[OnceLock<Meter>; Strategy::ALL.len()]; Front::ALL.len()],
 }
 
@@ -52,104 +58,81 @@ impl fmt::Debug for OfLimit {
 }
 
 impl OfLimit {
-    fn new(name: Arc<str>, has_own: bool) -> Self {
+    fn new(name: Arc<str>) -> Self {
         Self {
             name,
-            has_own: AtomicBool::new(has_own),
-            asked: AtomicU32::new(0),
             meters: Default::default(),
         }
     }
+}
 
-    fn count(
-        &self,
-        recorder: &Recorder,
-        front: Front,
-        strategy: Strategy,
-        told: &Result<Answer, NoDecision>,
-    ) {
-        let meter = self.meters[front as usize][strategy as usize].get_or_init(|| {
-            with_local_recorder(recorder, || Meter::of_limit(&self.name, front, strategy))
-        });
-        meter.count(told);
-    }
+/// What one front was told of a hit.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'t> {
+    pub(crate) front: Front,
+    pub(crate) strategy: Strategy,
+    pub(crate) told: &'t Result<Answer, NoDecision>,
 }
 
 impl ByLimit {
-    /// Counts nothing, until it is told [where](Self::count_in).
-    pub(crate) fn new() -> Self {
-        Self {
-            recorder: OnceLock::new(),
-            known: Mutex::default(),
-            own: AtomicUsize::new(0),
-            others: OfLimit::new(OTHERS.into(), true),
-        }
-    }
-
-    /// From now on it is counted there. The first to say so is heard.
-    pub(crate) fn count_in(&self, recorder: Recorder) {
-        // A second one would be of the same node.
-        let _first = self.recorder.set(recorder);
-    }
-
-    /// Whether it is counted anywhere.
-    #[inline]
-    pub(crate) fn is_counted(&self) -> bool {
-        self.recorder.get().is_some()
-    }
-
-    /// What is counted of the limit of that name; `is_of_file` whether the file defines it.
-    pub(crate) fn of(&self, name: &Arc<str>, is_of_file: impl Fn() -> bool) -> Arc<OfLimit> {
-        let mut known = locked(&self.known);
-        if let Some(known) = known.get(name) {
-            return Arc::clone(known);
-        }
-        if KNOWN_MAX <= known.len() {
-            known.retain(|_, of_limit| of_limit.has_own.load(Ordering::Relaxed));
-        }
-        let of_limit = Arc::new(OfLimit::new(Arc::clone(name), is_of_file()));
-        known.insert(Arc::clone(name), Arc::clone(&of_limit));
-        of_limit
-    }
-
-    /// The file defines the limit of that name now.
-    pub(crate) fn is_of_file(&self, name: &str) {
-        if let Some(known) = locked(&self.known).get(name) {
-            known.has_own.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// `front` was told this of one hit on a limit of `strategy`.
-    #[inline]
-    pub(crate) fn count(
-        &self,
-        of_limit: &OfLimit,
-        front: Front,
-        strategy: Strategy,
-        told: &Result<Answer, NoDecision>,
-    ) {
-        let Some(recorder) = self.recorder.get() else {
-            return;
+    /// Counts in `recorder`; these are the limits of the file.
+    pub(crate) fn new(recorder: Recorder, of_file: impl IntoIterator<Item = Arc<str>>) -> Self {
+        let by_limit = Self {
+            recorder,
+            own: ArcSwap::default(),
+            candidates: Mutex::default(),
+            others: OfLimit::new(OTHERS.into()),
         };
-        if of_limit.has_own.load(Ordering::Relaxed) {
-            return of_limit.count(recorder, front, strategy, told);
-        }
-        self.others.count(recorder, front, strategy, told);
-        if of_limit.asked.fetch_add(1, Ordering::Relaxed) + 1 == ASKED {
-            self.give_own(of_limit);
-        }
+        by_limit.give_own(of_file);
+        by_limit
     }
 
-    #[cold]
-    fn give_own(&self, of_limit: &OfLimit) {
-        let one_more = |own| (own < OWN_MAX).then_some(own + 1);
-        let order = Ordering::Relaxed;
-        if self.own.fetch_update(order, order, one_more).is_ok() {
-            of_limit.has_own.store(true, order);
+    /// These have series of their own from now on.
+    pub(crate) fn give_own(&self, names: impl IntoIterator<Item = Arc<str>>) {
+        let names: Vec<Arc<str>> = names.into_iter().collect();
+        self.own.rcu(|own| {
+            let mut changed = HashMap::clone(own);
+            for name in &names {
+                let new = || Arc::new(OfLimit::new(Arc::clone(name)));
+                changed.entry(Arc::clone(name)).or_insert_with(new);
+            }
+            changed
+        });
+    }
+
+    /// What is counted of the limit of that name. `None`: it has no series of its own.
+    pub(crate) fn own(&self, name: &str) -> Option<Arc<OfLimit>> {
+        self.own.load().get(name).cloned()
+    }
+
+    /// Counts what a front was told of a hit on a limit that has series of its own.
+    #[inline]
+    pub(crate) fn count(&self, of_limit: &OfLimit, told: Told<'_>) {
+        let meter = &of_limit.meters[told.front as usize][told.strategy as usize];
+        let make = || Meter::of_limit(&of_limit.name, told.front, told.strategy);
+        let meter = meter.get_or_init(|| with_local_recorder(&self.recorder, make));
+        meter.count(told.told);
+    }
+
+    /// Counts what a front was told of a hit on a limit that has none, which may get them by that.
+    pub(crate) fn count_other(&self, name: &Arc<str>, told: Told<'_>) {
+        self.count(&self.others, told);
+        let mut candidates = self
+            .candidates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if candidates.chosen == OWN_MAX {
+            return;
+        }
+        if CANDIDATES_MAX <= candidates.asked.len() && !candidates.asked.contains_key(name) {
+            candidates.asked.clear();
+        }
+        let asked = candidates.asked.entry(Arc::clone(name)).or_default();
+        *asked += 1;
+        if *asked == ASKED {
+            candidates.asked.remove(name);
+            candidates.chosen += 1;
+            self.give_own([Arc::clone(name)]);
         }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

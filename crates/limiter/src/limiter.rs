@@ -2,15 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use coordinator::{Answer, Hit, NoDecision, Once, Policy};
 use metrics::Histogram;
 use quota::{Cost, Verdict};
 
-use crate::by_limit::{ByLimit, OfLimit};
+use crate::by_limit::{ByLimit, OfLimit, Told};
 use crate::meter::Meters;
 use crate::rule::Rules;
 use crate::run_time::Made;
@@ -44,7 +44,8 @@ pub(crate) struct Shared<N> {
     have_changed: AtomicBool,
     rules: Rules,
     made: Made,
-    by_limit: ByLimit,
+    /// Empty: nobody wants to know.
+    by_limit: OnceLock<ByLimit>,
     /// Whose namespace it is. `None`: the file's.
     pub(crate) tenancy: Option<Tenancy>,
     /// Those that were served. Empty for that of a tenant.
@@ -58,7 +59,7 @@ impl<N> Shared<N> {
             limits: ArcSwap::from_pointee(limits),
             token_buckets: ArcSwap::default(),
             have_changed: AtomicBool::new(false),
-            by_limit: ByLimit::new(),
+            by_limit: OnceLock::new(),
             rules: Rules::new(Arc::clone(&namespace)),
             made: Made::new(Arc::clone(&namespace)),
             namespace,
@@ -195,8 +196,8 @@ impl<N> Limiter<N> {
                 _ => by_name(policy),
             });
         let limits: OfFile = limits.collect();
-        for name in limits.keys() {
-            self.shared.by_limit.is_of_file(name);
+        if let Some(by_limit) = self.shared.by_limit.get() {
+            by_limit.give_own(limits.keys().cloned());
         }
         self.shared.limits.store(Arc::new(limits));
         self.shared.have_changed.store(true, Ordering::Release);
@@ -205,7 +206,9 @@ impl<N> Limiter<N> {
     /// From now on what fronts are told of each limit is counted there, of as many limits as a dashboard has room for. Limits of
     /// tenants are not: there is no bound to how many there are.
     pub fn count_by_limit(&self, recorder: Recorder) {
-        self.shared.by_limit.count_in(recorder);
+        let of_file = self.shared.limits.load();
+        let make = || ByLimit::new(recorder, of_file.keys().cloned());
+        self.shared.by_limit.get_or_init(make);
     }
 
     /// How long requests of this front take, in seconds.
@@ -387,13 +390,15 @@ impl<N: Node> Limiter<N> {
         let mut last: Option<(&Policy, Arc<OfLimit>)> = None;
         let told = hits.iter().zip(told).map(|(hit, told)| {
             let policy = hit.policy;
-            if self.shared.by_limit.is_counted() {
-                let same = last
-                    .take()
-                    .filter(|(known, _)| std::ptr::eq(*known, policy));
-                let (_, of_limit) =
-                    last.insert(same.unwrap_or_else(|| (policy, self.of_limit(policy))));
-                self.count_of_limit(of_limit, policy, &told);
+            if let Some(by_limit) = self.shared.by_limit.get() {
+                if last
+                    .as_ref()
+                    .is_none_or(|(known, _)| !std::ptr::eq(*known, policy))
+                {
+                    last = by_limit.own(&policy.name).map(|own| (policy, own));
+                }
+                let own = last.as_ref().map(|(_, own)| &**own);
+                self.count_by(by_limit, own, policy, &told);
             }
             self.told_of(policy, told)
         });
@@ -490,27 +495,31 @@ impl<N: Node> Limiter<N> {
         told: Result<Answer, NoDecision>,
     ) -> Result<Answer, Refusal> {
         let policy = selected.policy();
-        if self.shared.by_limit.is_counted() {
-            let of_limit = selected.of_limit(|| self.of_limit(policy));
-            self.count_of_limit(of_limit, policy, &told);
+        if let Some(by_limit) = self.shared.by_limit.get() {
+            let own = selected.of_limit(|| by_limit.own(&policy.name));
+            self.count_by(by_limit, own, policy, &told);
         }
         self.told_of(policy, told)
     }
 
-    #[cold]
-    fn of_limit(&self, policy: &Policy) -> Arc<OfLimit> {
-        let is_of_file = || self.shared.limits.load().contains_key(&policy.name);
-        self.shared.by_limit.of(&policy.name, is_of_file)
-    }
-
-    fn count_of_limit(
+    /// `own`: what is counted of the limit, if it has series of its own.
+    #[inline]
+    fn count_by(
         &self,
-        of_limit: &OfLimit,
+        by_limit: &ByLimit,
+        own: Option<&OfLimit>,
         policy: &Policy,
         told: &Result<Answer, NoDecision>,
     ) {
-        let by_limit = &self.shared.by_limit;
-        by_limit.count(of_limit, self.front, policy.strategy, told);
+        let told = Told {
+            front: self.front,
+            strategy: policy.strategy,
+            told,
+        };
+        match own {
+            Some(own) => by_limit.count(own, told),
+            None => by_limit.count_other(&policy.name, told),
+        }
     }
 
     #[inline]

@@ -20,7 +20,7 @@ struct Parts {
     shown: Option<Cow<'static, str>>,
     /// Written when a front first wants them: not every protocol has headers.
     headers: OnceLock<RateHeaders>,
-    /// Found when it is first asked.
+    /// Found once there is something.
     of_limit: OnceLock<Arc<OfLimit>>,
 }
 
@@ -76,10 +76,14 @@ impl Selected {
         headers.get_or_init(|| RateHeaders::new(self.name(), &policy.limit))
     }
 
-    /// What is counted of it, or what `find` finds.
+    /// What is counted of it, as soon as `find` finds that.
     #[inline]
-    pub(crate) fn of_limit(&self, find: impl FnOnce() -> Arc<OfLimit>) -> &OfLimit {
-        self.0.of_limit.get_or_init(find)
+    pub(crate) fn of_limit(&self, find: impl FnOnce() -> Option<Arc<OfLimit>>) -> Option<&OfLimit> {
+        if let Some(known) = self.0.of_limit.get() {
+            return Some(known);
+        }
+        let found = find()?;
+        Some(self.0.of_limit.get_or_init(|| found))
     }
 
     /// One hit on it.
