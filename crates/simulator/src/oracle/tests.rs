@@ -115,6 +115,25 @@ fn a_verdict_that_is_repeated_after_a_heal_counts_where_it_was_decided() {
     assert_eq!(play.broken(), ["P1/P2"]);
 }
 
+/// Seed 830: a deposed owner admitted a hit beyond the limit, and could tell nobody. Whoever owned the key then decided it anew,
+/// and is judged by what held then.
+#[test]
+fn what_is_decided_anew_is_judged_anew() {
+    for (again_at, broken) in [(4_300, &[][..]), (3_000, &["P1/P2"])] {
+        for request in [2, NAMED] {
+            let mut play = Play::new(Algorithm::SlidingLog, 1);
+            play.answers(100, 2, 1, true);
+            play.decides(110, 1, 0, request, true);
+            play.answers(again_at, 2, request, true);
+            assert_eq!(play.broken(), broken, "request {request} at {again_at}");
+        }
+    }
+    let mut play = Play::new(Algorithm::SlidingLog, 1);
+    play.answers(100, 2, 1, true);
+    play.answers(110, 1, 2, true);
+    assert_eq!(play.broken(), ["P1/P2"], "by whom it was told");
+}
+
 /// A client asks again what was answered long ago. That it is admitted once more is right, and that it is counted once more is
 /// not: a later denial shows it.
 #[test]
