@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use catalogue::{Changed, Content, Kind, NamedLimit, NotChanged};
+use accounts::{ApiKey, Credential, Dated, Scope, Tenant, UnixSecs};
+use catalogue::{Changed, Content, Kind, NamedLimit, NotChanged, SERVICE};
 use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Once, Ownership, Policy,
     Readiness, Strategy,
@@ -18,6 +19,11 @@ use coordinator::{
 use limiter::{NAMESPACE, Node, NotReloaded};
 use quota::{Cost, Count, Nanos, Stamp, Taken, UnixNanos};
 use tokio::sync::Barrier;
+
+/// The tenant that [`FakeNode::make_tenant`] makes, and its API key.
+pub const TENANT: &str = "tn_0123456789abcdef";
+/// The API key of [`TENANT`].
+pub const API_KEY: &str = "weir_key_3fK9mQ2bXw7L8hTq0sVfYcRzE1uGnAaB6dJkP4iWoN5v1wtbid";
 
 /// A whole number of days, so that windows begin now.
 const START: u64 = 20_000 * 86_400 * 1_000_000_000;
@@ -98,6 +104,40 @@ impl FakeNode {
     pub fn make(&self, name: &str, limit: NamedLimit) {
         let place = place(Kind::Limit, NAMESPACE, name);
         locked(&self.made).insert(place, Content::Limit(limit));
+    }
+
+    /// A tenant, and an API key of it that may do this.
+    ///
+    /// # Panics
+    ///
+    /// Never: [`TENANT`] and [`API_KEY`] are what they are called.
+    pub fn make_tenant(&self, scopes: impl IntoIterator<Item = Scope>) {
+        let now = UnixSecs::new(1_790_000_000);
+        let tenant = Tenant::new(now, "Acme".parse().expect("a name"));
+        let credential = Credential::parse(API_KEY).expect("an API key");
+        let key = ApiKey {
+            tenant: TENANT.parse().expect("an id"),
+            secret: credential.hash(),
+            hint: credential.hint(),
+            name: Dated::new(now, "edge".into()),
+            scopes: scopes.into_iter().collect(),
+            made_by: "operator".into(),
+            made_at: now,
+            expires_at: None,
+            revoked_at: None,
+            replaces: None,
+            replaced_by: None,
+        };
+        let mut made = locked(&self.made);
+        let id = credential.id().to_string();
+        made.insert(
+            place(Kind::Tenant, SERVICE, TENANT),
+            Content::Tenant(tenant.into()),
+        );
+        made.insert(
+            place(Kind::ApiKey, SERVICE, &id),
+            Content::ApiKey(key.into()),
+        );
     }
 
     /// Limits and keys that have anything counted, in order.

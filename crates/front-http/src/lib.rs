@@ -39,5 +39,5 @@ mod throttle;
 
 pub use config::{HttpConfig, Route, RouteAnswer};
 pub use front::{Front, Served};
-pub use router::{router, watch_router};
+pub use router::{metrics_router, router};
 pub use serve::{PeerAddr, serve};

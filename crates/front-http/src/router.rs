@@ -37,7 +37,7 @@ pub fn router<N: Node>(limiter: Limiter<N>, config: HttpConfig) -> Router {
 }
 
 /// `/metrics`, `/health` and `/ready` alone, for whoever connects: for an address that only those reach who watch the node.
-pub fn watch_router<N: Node>(limiter: Limiter<N>, config: HttpConfig) -> Router {
+pub fn metrics_router<N: Node>(limiter: Limiter<N>, config: HttpConfig) -> Router {
     let app = App::new(
         limiter,
         config.access,
@@ -45,10 +45,10 @@ pub fn watch_router<N: Node>(limiter: Limiter<N>, config: HttpConfig) -> Router 
         config.rate_limit,
         Room::new(),
     );
-    let watched = endpoints()
+    let told = endpoints()
         .into_iter()
         .filter(|(_, path, ..)| ["/metrics", "/health", "/ready"].contains(path));
-    let routes = watched.fold(Router::new(), |router, (_, path, _, handler)| {
+    let routes = told.fold(Router::new(), |router, (_, path, _, handler)| {
         router.route(path, handler)
     });
     routes

@@ -29,7 +29,7 @@ pub struct Builder {
     pub(crate) http: Option<Listen>,
     pub(crate) redis: Option<Listen>,
     pub(crate) grpc: Option<Listen>,
-    pub(crate) watch: Option<Listen>,
+    pub(crate) metrics_listen: Option<Listen>,
     pub(crate) cluster: Listen,
     pub(crate) advertise: Option<SocketAddr>,
     pub(crate) join: Vec<String>,
@@ -132,7 +132,7 @@ impl Builder {
             http: None,
             redis: None,
             grpc: None,
-            watch: None,
+            metrics_listen: None,
             cluster: Listen::At(SocketAddr::from(([127, 0, 0, 1], 0))),
             advertise: None,
             join: Vec::new(),
@@ -244,15 +244,15 @@ impl Builder {
     }
 
     /// Serves `/metrics`, `/health` and `/ready` alone at this address, port 0 for any, to whoever reaches it: without the API
-    /// token. Without it and [`Self::watch_on`] they are served with the rest of HTTP only.
-    pub fn watch(mut self, address: SocketAddr) -> Self {
-        self.watch = Some(Listen::At(address));
+    /// token. Without it and [`Self::metrics_on`] they are served with the rest of HTTP only.
+    pub fn metrics_at(mut self, address: SocketAddr) -> Self {
+        self.metrics_listen = Some(Listen::At(address));
         self
     }
 
     /// Serves `/metrics`, `/health` and `/ready` alone on this listener.
-    pub fn watch_on(mut self, listener: TcpListener) -> Self {
-        self.watch = Some(Listen::On(listener));
+    pub fn metrics_on(mut self, listener: TcpListener) -> Self {
+        self.metrics_listen = Some(Listen::On(listener));
         self
     }
 

@@ -36,7 +36,7 @@ pub(crate) struct Inner {
     http: Option<SocketAddr>,
     redis: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
-    watch: Option<SocketAddr>,
+    metrics_at: Option<SocketAddr>,
     cluster: SocketAddr,
     pub(crate) limiter: Limiter<Served>,
     reloader: Arc<Reloader>,
@@ -87,8 +87,8 @@ impl Node {
         let http = builder.http.map(|http| http.open("http")).transpose()?;
         let redis = builder.redis.map(|redis| redis.open("redis")).transpose()?;
         let grpc = builder.grpc.map(|grpc| grpc.open("grpc")).transpose()?;
-        let watch = builder.watch.map(|watch| watch.open("metrics"));
-        let watch = watch.transpose()?;
+        let metrics_on = builder.metrics_listen.map(|it| it.open("metrics"));
+        let metrics_on = metrics_on.transpose()?;
         let (listener, cluster) = builder.cluster.open("cluster")?;
         let advertise = advertised(builder.advertise, cluster);
         let metrics = builder.metrics.unwrap_or_else(Metrics::prometheus);
@@ -162,10 +162,10 @@ impl Node {
                 move |listener, stopped| front_grpc::serve(listener, front.clone(), stopped),
             )?;
         }
-        let watch_address = watch.as_ref().map(|&(_, address)| address);
-        if let Some((listener, _)) = watch {
+        let metrics_at = metrics_on.as_ref().map(|&(_, address)| address);
+        if let Some((listener, _)) = metrics_on {
             let config = http_config(&builder.config, access.clone(), reloader.browser_key);
-            let served = front_http::watch_router(limiter.clone(), config);
+            let served = front_http::metrics_router(limiter.clone(), config);
             tasks.serve(
                 ("metrics", "front-metrics"),
                 listener,
@@ -225,7 +225,7 @@ impl Node {
                 http: http_address,
                 redis: redis_address,
                 grpc: grpc_address,
-                watch: watch_address,
+                metrics_at,
                 cluster,
                 limiter,
                 reloader,
@@ -268,8 +268,8 @@ impl Node {
 
     /// Where it serves `/metrics`, `/health` and `/ready` alone. `None`: it does not.
     #[must_use]
-    pub fn watch(&self) -> Option<SocketAddr> {
-        self.inner.watch
+    pub fn metrics_at(&self) -> Option<SocketAddr> {
+        self.inner.metrics_at
     }
 
     /// Where it serves other nodes.

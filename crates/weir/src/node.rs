@@ -82,7 +82,7 @@ fn open(
         builder = builder.grpc(grpc);
     }
     if let Some(metrics) = told.metrics {
-        builder = builder.watch(metrics);
+        builder = builder.metrics_at(metrics);
     }
     for seed in &told.join {
         builder = builder.join(seed.to_string());

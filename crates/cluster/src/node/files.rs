@@ -416,36 +416,18 @@ impl Cluster {
                 .as_ref()
                 .is_some_and(|before| !part(before).is_empty())
         };
-        match (differed(|it| &it.limits), !limits.is_empty()) {
-            (true, false) => {
-                tracing::info!("the files of all members define the same limits again");
-            }
-            (false, true) => {
-                let (limits, nodes) = told(&limits);
-                tracing::warn!(
-                    limits,
-                    nodes,
-                    "files of members define limits differently, so that it depends on the node which one holds"
-                );
-            }
-            _ => {}
-        }
-        match (differed(|it| &it.sections), !sections.is_empty()) {
-            (true, false) => {
-                tracing::info!(
-                    "the files of all members say the same of routes, rules and [cluster] again"
-                );
-            }
-            (false, true) => {
-                let (entries, nodes) = told(&sections);
-                tracing::warn!(
-                    entries,
-                    nodes,
-                    "files of members differ in routes, rules or [cluster], so that it depends on the node which limit holds and how"
-                );
-            }
-            _ => {}
-        }
+        say(
+            differed(|it| &it.limits),
+            &limits,
+            "files of members define limits differently, so that it depends on the node which one holds",
+            "the files of all members define the same limits again",
+        );
+        say(
+            differed(|it| &it.sections),
+            &sections,
+            "files of members differ in routes, rules or [cluster], so that it depends on the node which limit holds and how",
+            "the files of all members say the same of routes, rules and [cluster] again",
+        );
         if !(limits.is_empty() && sections.is_empty()) {
             *differs = Some(Differs {
                 since: before.map_or(now, |before| before.since),
@@ -453,6 +435,18 @@ impl Cluster {
                 sections,
             });
         }
+    }
+}
+
+/// Says that files have come to differ, or to agree.
+fn say(differed: bool, differing: &[Differing], apart: &str, again: &str) {
+    match (differed, !differing.is_empty()) {
+        (true, false) => tracing::info!("{again}"),
+        (false, true) => {
+            let (names, nodes) = told(differing);
+            tracing::warn!(names, nodes, "{apart}");
+        }
+        _ => {}
     }
 }
 

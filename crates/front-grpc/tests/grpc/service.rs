@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use accounts::{ApiKey, Credential, Dated, OperatorToken, Plan, Plans, Scope, Tenant, UnixSecs};
-use catalogue::{Content, NamedLimit, SERVICE};
+use accounts::{OperatorToken, Plan, Plans, Scope};
+use catalogue::{Content, NamedLimit};
 use coordinator::{FailMode, NoDecision, Strategy};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use envoy_types::pb::google::protobuf::UInt64Value;
+use fake_node::{API_KEY, TENANT};
 use front_grpc::{Bound, GrpcConfig, Match, Rules, ratelimit_config};
 use limiter::{Access, Node as _, Service};
 use quota::{Algorithm, Limit, Nanos};
@@ -478,10 +479,6 @@ async fn a_limit_that_the_descriptor_brings_is_its_own() {
     assert_eq!(statuses(&response), ["OK"]);
 }
 
-/// The tenant and the API key that asks for it.
-const TENANT: &str = "tn_0123456789abcdef";
-const API_KEY: &str = "weir_key_3fK9mQ2bXw7L8hTq0sVfYcRzE1uGnAaB6dJkP4iWoN5v1wtbid";
-
 /// With a tenant whose plan lets it ask so often a day.
 async fn serve_tenant(requests_per_day: u32) -> Server {
     let plans = Plans::default();
@@ -499,27 +496,7 @@ async fn serve_tenant(requests_per_day: u32) -> Server {
         ..config(rules())
     })
     .await;
-    let now = UnixSecs::new(1_790_000_000);
-    let credential = Credential::parse(API_KEY).unwrap();
-    let key = ApiKey {
-        tenant: TENANT.parse().unwrap(),
-        secret: credential.hash(),
-        hint: credential.hint(),
-        name: Dated::new(now, "edge".into()),
-        scopes: [Scope::Check].into_iter().collect(),
-        made_by: "operator".into(),
-        made_at: now,
-        expires_at: None,
-        revoked_at: None,
-        replaces: None,
-        replaced_by: None,
-    };
-    let id = credential.id().to_string();
-    let key = Content::ApiKey(Arc::new(key));
-    server.node.set(SERVICE, &id, key).await.unwrap();
-    let tenant = Tenant::new(now, "Acme".parse().unwrap());
-    let tenant = Content::Tenant(Arc::new(tenant));
-    server.node.set(SERVICE, TENANT, tenant).await.unwrap();
+    server.node.make_tenant([Scope::Check]);
     for (name, units) in [("login", 20), ("user", 10)] {
         let limit = NamedLimit {
             limit: per_minute(units),

@@ -1,19 +1,13 @@
 //! A front of a service for many, to be described.
 
-use std::sync::Arc;
-
-use accounts::{ApiKey, Credential, Dated, OperatorToken, Plan, Plans, Scope, Tenant, UnixSecs};
+use accounts::{OperatorToken, Plan, Plans, Scope};
 use axum::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Request};
-use catalogue::{Content, SERVICE};
+use fake_node::{API_KEY, TENANT};
 use front_http::HttpConfig;
-use limiter::{Access, Node as _, Service};
+use limiter::{Access, Service};
 
 use crate::client::{Front, config, front_with, request};
-
-/// The tenant and the API key of the examples.
-pub(crate) const TENANT: &str = "tn_0123456789abcdef";
-pub(crate) const API_KEY: &str = "weir_key_3fK9mQ2bXw7L8hTq0sVfYcRzE1uGnAaB6dJkP4iWoN5v1wtbid";
 
 /// What an operator brings.
 fn operator() -> OperatorToken {
@@ -75,30 +69,10 @@ pub(crate) async fn service(plan: Plan, who: Who) -> Front {
         access: access(plan),
         ..config()
     });
-    let now = UnixSecs::new(1_790_000_000);
-    let tenant = Tenant::new(now, "Acme".parse().unwrap());
-    let credential = Credential::parse(API_KEY).unwrap();
-    let scopes = match who {
-        Who::Checker => [Scope::Check].into_iter().collect(),
-        _ => Scope::ALL.into_iter().collect(),
-    };
-    let key = ApiKey {
-        tenant: TENANT.parse().unwrap(),
-        secret: credential.hash(),
-        hint: credential.hint(),
-        name: Dated::new(now, "edge".into()),
-        scopes,
-        made_by: "operator".into(),
-        made_at: now,
-        expires_at: None,
-        revoked_at: None,
-        replaces: None,
-        replaced_by: None,
-    };
-    let (id, key) = (credential.id().to_string(), Content::ApiKey(Arc::new(key)));
-    front.node.set(SERVICE, &id, key).await.unwrap();
-    let tenant = Content::Tenant(Arc::new(tenant));
-    front.node.set(SERVICE, TENANT, tenant).await.unwrap();
+    match who {
+        Who::Checker => front.node.make_tenant([Scope::Check]),
+        _ => front.node.make_tenant(Scope::ALL),
+    }
     for name in ["client", "login"] {
         let mut asked = request(
             "PUT",

@@ -67,16 +67,21 @@ async fn a_node_serves_on_the_listeners_that_it_is_handed() {
 /// Those who watch a node bring no token, and see nothing else of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_of_its_own_tells_how_the_node_is_and_nothing_else() {
-    let [http, watch] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [http, metrics] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let anna = Node::builder().name("anna").cookie("watched");
     let anna = anna.limit(login(3)).api_token("s3cret");
-    let anna = anna.http_on(http).watch_on(watch).start().await.unwrap();
+    let anna = anna
+        .http_on(http)
+        .metrics_on(metrics)
+        .start()
+        .await
+        .unwrap();
     let status = |at: SocketAddr, path: &str| {
         let request = format!("GET {path} HTTP/1.1\r\nHost: weir\r\n\r\n");
         let head = answer::<12>(at, request.as_bytes());
         String::from_utf8(head[9..].to_vec()).unwrap()
     };
-    let (http, watch) = (anna.http().unwrap(), anna.watch().unwrap());
+    let (http, metrics) = (anna.http().unwrap(), anna.metrics_at().unwrap());
     for (path, there, here) in [
         ("/metrics", "200", "200"),
         ("/health", "200", "200"),
@@ -84,7 +89,7 @@ async fn a_listener_of_its_own_tells_how_the_node_is_and_nothing_else() {
         ("/v1/cluster", "401", "404"),
         ("/api/check?key=a", "401", "404"),
     ] {
-        let told = [status(http, path), status(watch, path)];
+        let told = [status(http, path), status(metrics, path)];
         assert_eq!(told, [there, here], "{path}");
     }
     anna.stop().await;

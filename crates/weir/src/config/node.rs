@@ -196,10 +196,7 @@ impl Layers<'_> {
         let Some(given) = self.pick(key, problems) else {
             return Ok(None);
         };
-        let value = problems.parse(&given, address::ACCEPTED, address::parse);
-        value
-            .map(|value| Some(at(value, given.place)))
-            .ok_or(Refused)
+        read_address(given, problems).map(Some)
     }
 
     /// As [`Self::pick_address`], or `env:NAME:PORT`: the address that a variable has, as platforms tell it.
@@ -210,34 +207,43 @@ impl Layers<'_> {
         let Some(given) = self.pick("advertise", problems) else {
             return Ok(None);
         };
-        let Some(rest) = given.value.strip_prefix("env:") else {
-            let value = problems.parse(&given, address::ACCEPTED, address::parse);
-            return value
-                .map(|value| Some(at(value, given.place)))
-                .ok_or(Refused);
+        let Some(named) = given.value.strip_prefix("env:") else {
+            return read_address(given, problems).map(Some);
         };
-        let named = rest.rsplit_once(':');
-        let named = named.and_then(|(name, port)| Some((name, port.parse::<u16>().ok()?)));
-        let Some((name, port)) = named else {
-            problems.parse(&given, "env:NAME:PORT, such as env:POD_IP:4100", |_| {
-                None::<()>
-            });
-            return Err(Refused);
+        let read = |_: &str| {
+            let (name, port) = named.rsplit_once(':')?;
+            Some((name, port.parse().ok()?))
         };
+        let accepted = "env:NAME:PORT, such as env:POD_IP:4100";
+        let (name, port): (&str, u16) = problems.parse(&given, accepted, read).ok_or(Refused)?;
         let found = Given {
             value: (self.around.variable)(name).unwrap_or_default(),
             place: format!("{name}, which {} names", given.place),
         };
-        let ip = problems.parse(&found, "an IP address, without brackets", |text| {
-            text.parse::<IpAddr>().ok()
+        let ip = problems.parse(&found, "an IP address", |text| {
+            let bare = text
+                .strip_prefix('[')
+                .and_then(|text| text.strip_suffix(']'));
+            bare.unwrap_or(text).parse::<IpAddr>().ok()
         });
-        let ip = ip.ok_or(Refused)?;
-        Ok(Some(at(SocketAddr::new(ip, port), found.place)))
+        Ok(Some(Given {
+            value: SocketAddr::new(ip.ok_or(Refused)?, port),
+            place: found.place,
+        }))
     }
 }
 
-fn at<T>(value: T, place: String) -> Given<T> {
-    Given { value, place }
+fn read_address(
+    given: Given<String>,
+    problems: &mut Problems,
+) -> Result<Given<SocketAddr>, Refused> {
+    let value = problems
+        .parse(&given, address::ACCEPTED, address::parse)
+        .ok_or(Refused)?;
+    Ok(Given {
+        value,
+        place: given.place,
+    })
 }
 
 /// A value was refused, and the problem is noted.

@@ -61,7 +61,11 @@ fn the_address_that_others_dial_may_be_in_a_variable() {
         told.check().map(|config| config.node.advertise)
     }
     let flag = "--cluster [::]:4100 --advertise env:POD_IP:4100";
-    for (variable, address) in [("10.0.0.7", "10.0.0.7:4100"), ("fd00::7", "[fd00::7]:4100")] {
+    for (variable, address) in [
+        ("10.0.0.7", "10.0.0.7:4100"),
+        ("fd00::7", "[fd00::7]:4100"),
+        ("[fd00::7]", "[fd00::7]:4100"),
+    ] {
         let advertise = told(flag, &[("POD_IP", variable)]).unwrap();
         assert_eq!(advertise, address.parse().unwrap());
     }
@@ -77,7 +81,9 @@ fn the_address_that_others_dial_may_be_in_a_variable() {
         &[],
         &["POD_IP, which --advertise names", "found \"\""],
     );
-    refused(flag, &[("POD_IP", "[fd00::7]")], &["without brackets"]);
+    for variable in ["[fd00::7", "pod-7", "10.0.0.7:4100"] {
+        refused(flag, &[("POD_IP", variable)], &["an IP address"]);
+    }
     refused(flag, &[("POD_IP", "::")], &["cannot dial [::]:4100"]);
     for flag in ["--advertise env:POD_IP", "--advertise env:POD_IP:x"] {
         refused(flag, &[("POD_IP", "10.0.0.7")], &["env:NAME:PORT"]);
