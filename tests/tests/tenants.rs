@@ -1,6 +1,7 @@
 //! Tenants of a cluster share nothing, whichever node they ask; a plan's requests pass exactly; what is revoked is refused on
 //! every node once that was answered.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 
 use e2e::{Client, Cluster, Node, Response, eventually, weir};
@@ -457,4 +458,81 @@ fn tenants_and_api_keys_outlive_all_nodes() {
     );
     let usage = ask(&mut client, &key, "GET", "/v1/usage", None).json();
     assert_eq!(usage["today"]["requests"], 2, "of a day that began before");
+}
+
+/// What one cluster exports, another takes in that has none of its disks: the backup of a service.
+#[test]
+fn an_export_brings_tenants_api_keys_and_limits_back() {
+    let cluster = service();
+    let (id, key) = tenant(&cluster, "Acme", &["check", "limits.write"]);
+    let (_, revoked) = tenant(&cluster, "Other", &["check"]);
+    let mut client = cluster.nodes[0].client();
+    let set = ask(
+        &mut client,
+        &key,
+        "PUT",
+        "/v1/limits/daily",
+        Some(a_limit(10)),
+    );
+    assert_eq!(set.status, 201, "{set:?}");
+    let file = cluster.home().join("weir.jsonl");
+    let path = file.display().to_string();
+    let exported = operator(&cluster, &cluster.nodes[1], &["service", "export", &path]);
+    assert_eq!(exported, "5 records\n");
+    let lines = std::fs::read_to_string(&file).expect("the file");
+    assert_eq!(lines.lines().count(), 5);
+    for line in lines.lines() {
+        let record: Value = serde_json::from_str(line).expect("JSON");
+        assert!(record["kind"].is_string() && record["record"].is_string());
+    }
+    assert!(!lines.contains(&key), "an API key is kept as its hash");
+    let mode = std::fs::metadata(&file).expect("the file").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+
+    // One that is revoked since the export stays so, whoever takes it in again.
+    let keys = operator(&cluster, &cluster.nodes[0], &["tenant", "list", "--json"]);
+    let keys: Value = serde_json::from_str(&keys).expect("JSON");
+    let other = keys["items"].as_array().into_iter().flatten();
+    let mut other = other.filter_map(|tenant| tenant["id"].as_str());
+    let other = other
+        .find(|tenant| *tenant != id)
+        .expect("the other tenant");
+    let of_other = format!("key_{}", &revoked[9..21]);
+    operator(
+        &cluster,
+        &cluster.nodes[0],
+        &["key", "revoke", &of_other, "--tenant", other],
+    );
+    let imported = operator(&cluster, &cluster.nodes[2], &["service", "import", &path]);
+    assert_eq!(imported, "5 records, 0 of them new\n");
+    for node in &cluster.nodes {
+        let answer = check(&mut node.client(), &revoked, "daily", "ada");
+        problem(&answer, 401, "unauthorized");
+    }
+
+    let new = service();
+    let imported = operator(&new, &new.nodes[0], &["service", "import", &path]);
+    assert_eq!(imported, "5 records, 5 of them new\n");
+    for (node, remaining) in new.nodes.iter().zip([9, 8, 7]) {
+        let answer = check(&mut node.client(), &key, "daily", "ada");
+        let told = (answer.status, &answer.json()["remaining"]);
+        assert_eq!(told, (200, &json!(remaining)), "{answer:?}");
+    }
+
+    // Nothing is overwritten, and nothing is taken in of what is no export.
+    let refused = |arguments: &[&str]| {
+        let url = format!("http://{}", new.nodes[0].http);
+        let output = weir(new.home())
+            .args(arguments)
+            .args(["--cookie", Cluster::COOKIE, "--url", &url])
+            .output()
+            .expect("running weir");
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    assert!(refused(&["service", "export", &path]).contains("File exists"));
+    std::fs::write(&file, "{\"record\":\"AAAA\"}\n").expect("writing");
+    assert!(refused(&["service", "import", &path]).contains("record 0 cannot be read"));
+    std::fs::write(&file, "tenants\n").expect("writing");
+    assert!(refused(&["service", "import", &path]).contains("line 1: no record of an export"));
 }

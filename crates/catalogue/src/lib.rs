@@ -35,6 +35,6 @@ pub use content::{Content, KeyLimit, Kind, NamedLimit, Rule, SERVICE};
 pub use machine::{Catalogue, Change, ChangeError, ChangeId, Effect};
 pub use message::{Message, Urgency};
 pub use record::{Address, AddressError, Joined, Record, Write};
-pub use records::{Place, TOMBSTONES_LIVE};
+pub use records::{NoPlace, Place, TOMBSTONES_LIVE};
 pub use seen::Seen;
 pub use told::{Changed, NotChanged};

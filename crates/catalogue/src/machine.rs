@@ -136,6 +136,14 @@ impl Catalogue {
         self.records.get(place)
     }
 
+    /// All records behind a place, tombstones included, in order.
+    pub fn records_after(
+        &self,
+        after: Option<Place>,
+    ) -> impl Iterator<Item = (Place, &(Address, Record))> + '_ {
+        self.records.after(after)
+    }
+
     /// Where all records lie, tombstones included.
     pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
         self.records.all()
@@ -236,18 +244,55 @@ impl Catalogue {
     ) -> Result<Change, ChangeError> {
         let place = self.records.place_of(&address);
         let before = self.records.get(place).map(|(_, record)| record);
-        if before.is_none() && RECORDS_MAX <= self.records.len() {
-            return Err(ChangeError::Full);
-        }
-        if PENDING_MAX <= self.pending.len() {
-            return Err(ChangeError::Busy);
-        }
+        self.check_room(before.is_none())?;
         let replaced = before.is_some_and(|record| record.content().is_some());
         let stamp = self.clock.stamp(now.wall);
         let record = Record::after(before, content, stamp);
         self.records.join(now.wall, address, record);
         self.effects.push_back(Effect::Keep { place });
+        Ok(Change {
+            id: self.spread(now, place, stamp),
+            stamp,
+            replaced,
+        })
+    }
 
+    /// Takes in a record that was kept elsewhere, of this cluster or of one that is gone: it joins what stands there. `None`:
+    /// it says nothing that was not known.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]: nothing was changed.
+    pub fn import(
+        &mut self,
+        now: Now,
+        address: Address,
+        record: Record,
+    ) -> Result<Option<Change>, ChangeError> {
+        let place = self.records.place_of(&address);
+        let before = self.records.get(place).map(|(_, record)| record);
+        self.check_room(before.is_none())?;
+        let replaced = before.is_some_and(|record| record.content().is_some());
+        let stamp = record.stamp();
+        Ok(self.take_in(now, address, record).then(|| Change {
+            id: self.spread(now, place, stamp),
+            stamp,
+            replaced,
+        }))
+    }
+
+    fn check_room(&self, is_new: bool) -> Result<(), ChangeError> {
+        if is_new && RECORDS_MAX <= self.records.len() {
+            return Err(ChangeError::Full);
+        }
+        if PENDING_MAX <= self.pending.len() {
+            return Err(ChangeError::Busy);
+        }
+        Ok(())
+    }
+
+    /// Sends what lies there now to everybody alive, to be confirmed.
+    fn spread(&mut self, now: Now, place: Place, stamp: Stamp) -> ChangeId {
         self.changes += 1;
         let id = ChangeId(self.changes);
         let audience = self.peers.iter_mut().filter(|(_, peer)| peer.is_audience());
@@ -264,11 +309,7 @@ impl Catalogue {
         self.pending
             .insert((place, id), Pending::new(now.boot, stamp, unconfirmed));
         self.settle(now.boot);
-        Ok(Change {
-            id,
-            stamp,
-            replaced,
-        })
+        id
     }
 
     /// These are the live members now, this node among them or not. Not to be called before it has met somebody, or knows

@@ -1,7 +1,9 @@
 //! All records of a node, by the hash of their address.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::Bound;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use quota::{KeyHash, KeyHasher, Nanos, UnixNanos};
@@ -48,6 +50,38 @@ impl Place {
     }
 }
 
+/// [`Place::to_bytes`] in hexadecimal digits.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = |byte: u8| write!(f, "{byte:02x}");
+        self.to_bytes().into_iter().try_for_each(digits)
+    }
+}
+
+/// A text names no place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no place of a record")]
+pub struct NoPlace;
+
+impl FromStr for Place {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        let is_digits = text.len() == 34 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let (kind, hash) = text
+            .split_at_checked(2)
+            .filter(|_| is_digits)
+            .ok_or(NoPlace)?;
+        let number = |digits| u128::from_str_radix(digits, 16).map_err(|_| NoPlace);
+        let kind = usize::try_from(number(kind)?).ok();
+        let kind = kind.and_then(|kind| Kind::ALL.get(kind)).ok_or(NoPlace)?;
+        Ok(Self {
+            kind: *kind,
+            hash: KeyHash::new(number(hash)?),
+        })
+    }
+}
+
 /// The records, ordered by place: a kind is a range of them, and a bucket one within each kind.
 pub(crate) struct Records {
     hasher: KeyHasher,
@@ -81,6 +115,16 @@ impl Records {
 
     pub(crate) fn get(&self, place: Place) -> Option<&(Address, Record)> {
         self.by_place.get(&place)
+    }
+
+    /// All of them behind a place, in order.
+    pub(crate) fn after(
+        &self,
+        after: Option<Place>,
+    ) -> impl Iterator<Item = (Place, &(Address, Record))> + '_ {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let records = self.by_place.range((from, Bound::Unbounded));
+        records.map(|(&place, record)| (place, record))
     }
 
     /// Where all of them lie.

@@ -16,7 +16,7 @@ use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Once, Ownership, Policy,
     Readiness, Strategy,
 };
-use limiter::{NAMESPACE, Node, NotReloaded};
+use limiter::{Exported, Imported, NAMESPACE, Node, NotReloaded, Refusal};
 use quota::{Cost, Count, Nanos, Stamp, Taken, UnixNanos};
 use tokio::sync::Barrier;
 
@@ -329,6 +329,35 @@ impl Node for FakeNode {
         let content = edit(made.get(&place))?;
         let before = made.insert(place, content);
         Ok(self.changed(before.is_some()))
+    }
+
+    fn export(&self, after: Option<&str>, count: usize) -> Result<Vec<Exported>, Refusal> {
+        let made = locked(&self.made);
+        let exported = made.keys().map(|(kind, namespace, name)| Exported {
+            place: format!("{}/{namespace}/{name}", kind.name()),
+            kind: *kind,
+            namespace: namespace.as_str().into(),
+            name: name.as_str().into(),
+            record: name.as_bytes().to_vec(),
+        });
+        let mut exported: Vec<_> = exported.collect();
+        exported.sort_by(|one, other| one.place.cmp(&other.place));
+        exported.retain(|record| after.is_none_or(|after| after < record.place.as_str()));
+        exported.truncate(count);
+        Ok(exported)
+    }
+
+    /// Records are names, as [`Self::export`] tells them; new are those of nothing that was made.
+    async fn import(&self, records: &[Vec<u8>]) -> Result<Imported, Refusal> {
+        let made = locked(&self.made);
+        let is_known = |name: &str| made.keys().any(|(.., known)| known == name);
+        let mut imported = Imported::default();
+        for (number, record) in records.iter().enumerate() {
+            let name = std::str::from_utf8(record);
+            let name = name.map_err(|_| Refusal::invalid(format!("record {number} is none")))?;
+            imported.new += usize::from(!is_known(name));
+        }
+        Ok(imported)
     }
 
     async fn remove(

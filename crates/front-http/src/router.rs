@@ -291,7 +291,7 @@ mod tests {
         Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Ownership, Policy,
         Readiness,
     };
-    use limiter::{Access, Identifier, Service};
+    use limiter::{Access, Exported, Identifier, Imported, Refusal, Service};
     use quota::Cost;
 
     use super::*;
@@ -348,6 +348,14 @@ mod tests {
         }
 
         fn count_records(&self, _: catalogue::Kind, _: &str) -> usize {
+            match *self {}
+        }
+
+        fn export(&self, _: Option<&str>, _: usize) -> Result<Vec<Exported>, Refusal> {
+            match *self {}
+        }
+
+        async fn import(&self, _: &[Vec<u8>]) -> Result<Imported, Refusal> {
             match *self {}
         }
 

@@ -1,6 +1,7 @@
 //! Many who share nothing: tenants, their API keys and what they have used. Served only where the node is such a service.
 
 pub(crate) mod api_keys;
+pub(crate) mod records;
 pub(crate) mod tenants;
 pub(crate) mod usage;
 
@@ -104,6 +105,18 @@ pub(crate) fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
         ),
         (
             "get",
+            "/v1/service/records",
+            operator,
+            routing::get(records::export),
+        ),
+        (
+            "post",
+            "/v1/service/records",
+            operator,
+            routing::post(records::import),
+        ),
+        (
+            "get",
             "/v1/usage",
             Needs::Scope(Scope::UsageRead),
             routing::get(usage::usage),
@@ -117,8 +130,18 @@ async fn read<T: DeserializeOwned, N>(
     shape: &Shape,
     request: Request,
 ) -> Result<T, Problem> {
+    read_up_to(BODY_MAX, app, shape, request).await
+}
+
+/// The same, of up to `max` bytes.
+async fn read_up_to<T: DeserializeOwned, N>(
+    max: usize,
+    app: &App<N>,
+    shape: &Shape,
+    request: Request,
+) -> Result<T, Problem> {
     let (parts, body) = request.into_parts();
-    let body = read_json(&app.bodies, &parts.headers, body, BODY_MAX).await?;
+    let body = read_json(&app.bodies, &parts.headers, body, max).await?;
     let body = if body.is_empty() { &b"{}"[..] } else { &body };
     let given = serde_json::from_slice(body);
     Ok(given.map_err(|error| explain(body, shape, &error))?)

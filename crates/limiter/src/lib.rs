@@ -56,7 +56,7 @@ pub use identity::{Clues, Identifier, Identity, Who};
 pub use key::Key;
 pub use limiter::{Limiter, NAMESPACE, Visit};
 pub use meter::Recorder;
-pub use node::{KEY_LIMITS, Node};
+pub use node::{Exported, Imported, KEY_LIMITS, Node};
 pub use not_reloaded::NotReloaded;
 pub use query::{ENCODED, decode, parameter, parameters};
 pub use refusal::{Counted, Given, Kind, Refusal};

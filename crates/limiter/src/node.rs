@@ -6,7 +6,7 @@ use std::sync::Arc;
 use catalogue::{Changed, Content, Kind, NotChanged};
 use coordinator::{ClusterStatus, Coordinator, Forgotten, Ownership, Policy, Readiness, Strategy};
 
-use crate::NotReloaded;
+use crate::{NotReloaded, Refusal};
 
 /// A node as seen from its fronts: it decides hits, and tells how it and its cluster are.
 ///
@@ -86,6 +86,21 @@ pub trait Node: Coordinator {
         name: &str,
     ) -> impl Future<Output = Result<Option<Changed>, NotChanged>> + Send;
 
+    /// Up to `count` of all records, removed ones among them, behind the place `after`.
+    ///
+    /// # Errors
+    ///
+    /// `after` is no place, and while the node joins.
+    fn export(&self, after: Option<&str>, count: usize) -> Result<Vec<Exported>, Refusal>;
+
+    /// Takes in what [`export`](Self::export) gave away, of this cluster or of one that is gone: each joins what stands there.
+    ///
+    /// # Errors
+    ///
+    /// One of them is no record: nothing was taken in then. Or it could not be kept: others may have been.
+    fn import(&self, records: &[Vec<u8>])
+    -> impl Future<Output = Result<Imported, Refusal>> + Send;
+
     /// Whether this node can count by `strategy`, or could once a limit names it: Redis needs to be in its file.
     fn may_count_by(&self, _strategy: Strategy) -> bool {
         true
@@ -99,6 +114,30 @@ pub trait Node: Coordinator {
     fn reload(&self) -> impl Future<Output = Result<Vec<String>, NotReloaded>> + Send {
         std::future::ready(Err(NotReloaded::NoFile))
     }
+}
+
+/// A record, to be kept elsewhere.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exported {
+    /// What the next ones are asked for by.
+    pub place: String,
+    /// What it is about.
+    pub kind: Kind,
+    /// Whose it is.
+    pub namespace: Arc<str>,
+    /// Its name there.
+    pub name: Arc<str>,
+    /// All of it, in a form of the node's own.
+    pub record: Vec<u8>,
+}
+
+/// What became of records that were taken in.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Imported {
+    /// How many said something that was not known.
+    pub new: usize,
+    /// Live members that have not confirmed all of them, in order.
+    pub pending: Vec<String>,
 }
 
 /// Name under which limits of single keys count, beside [`Node::record`]s of [`Kind::KeyLimit`]. No file can define it: names there have no `@`.

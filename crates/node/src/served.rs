@@ -9,7 +9,8 @@ use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, Member, MemberStatus, NoDecision, Once,
     Ownership, Policy, Readiness, Strategy,
 };
-use limiter::NotReloaded;
+use futures_util::future::join_all;
+use limiter::{Exported, Imported, NotReloaded, Refusal};
 use quota::{Cost, Nanos};
 
 use crate::metrics::Metrics;
@@ -291,6 +292,49 @@ impl limiter::Node for Served {
         cluster.edit_record(kind, namespace, name, edit).await
     }
 
+    fn export(&self, after: Option<&str>, count: usize) -> Result<Vec<Exported>, Refusal> {
+        let cluster = self.joined().ok_or_else(Refusal::joining)?;
+        let place = |text: &str| {
+            let place = text.parse();
+            place.map_err(|_| Refusal::field("after", text, "the `next` of the page before"))
+        };
+        let records = cluster.export_records(after.map(place).transpose()?, count);
+        let exported = records
+            .into_iter()
+            .map(|(place, address, record)| Exported {
+                place: place.to_string(),
+                kind: address.kind,
+                namespace: address.namespace,
+                name: address.name,
+                record: record.to_vec(),
+            });
+        Ok(exported.collect())
+    }
+
+    async fn import(&self, records: &[Vec<u8>]) -> Result<Imported, Refusal> {
+        let cluster = self.joined().ok_or_else(Refusal::joining)?;
+        let read = |(number, bytes): (usize, &Vec<u8>)| {
+            let record = cluster::wire::decode_record(bytes);
+            record.map_err(|error| not_read(number, &error))
+        };
+        let records: Vec<_> = records
+            .iter()
+            .enumerate()
+            .map(read)
+            .collect::<Result<_, _>>()?;
+        let imports = records.into_iter();
+        let imports = imports.map(|(address, record)| cluster.import_record(address, record));
+        let mut imported = Imported::default();
+        for changed in join_all(imports).await {
+            let Some(changed) = changed? else { continue };
+            imported.new += 1;
+            imported.pending.extend(changed.pending);
+        }
+        imported.pending.sort();
+        imported.pending.dedup();
+        Ok(imported)
+    }
+
     async fn remove(
         &self,
         kind: Kind,
@@ -311,4 +355,12 @@ impl limiter::Node for Served {
         let reloader = reloader.ok_or(NotReloaded::Stopping)?;
         reloader.read_again().await
     }
+}
+
+/// What cannot be read may be of a later version.
+fn not_read(number: usize, error: &cluster::wire::WireError) -> Refusal {
+    let detail = format!("record {number} cannot be read: {error}; nothing was taken in");
+    Refusal::new(limiter::Kind::InvalidRequest, detail)
+        .at(format!("records[{number}]"))
+        .with_accepted("what this version or an earlier one has exported")
 }

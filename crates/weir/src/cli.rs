@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use coordinator::{FailMode, Strategy};
 
-pub(crate) use service::{KeyCommand, Requests, TenantCommand, TenantSetArgs, UsageArgs};
+pub(crate) use service::{
+    KeyCommand, Requests, ServiceCommand, TenantCommand, TenantSetArgs, UsageArgs,
+};
 
 /// A rate limiting service that needs no other server
 ///
@@ -56,6 +58,9 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Tell what a tenant has used, day by day
     Usage(UsageArgs),
+    /// Keep all that a service for many has in a file, and take it in again
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// Say that a dead member will not come back
     Forget(ForgetArgs),
     /// Exit 0 when the node says that it is ready, else 1; for containers

@@ -1,6 +1,6 @@
 //! What is kept on disks, and what comes of it when everybody has been away.
 
-use catalogue::{Catalogue, Kind, TOMBSTONES_LIVE};
+use catalogue::{Catalogue, Kind, Place, TOMBSTONES_LIVE};
 use quota::Nanos;
 
 use crate::net::{MILLISECOND, Net, id};
@@ -107,4 +107,68 @@ fn a_tombstone_whose_time_was_over_meanwhile_is_not_kept_any_longer() {
     assert!(net.disks[&id(11)].is_empty());
     let none = net.nodes[&id(11)].record(Kind::KeyLimit, "default", "u1");
     assert!(none.is_none());
+}
+
+/// Whoever keeps a copy of all records brings them back: into a cluster that has lost all, and without undoing anything in the
+/// one that has not.
+#[test]
+fn what_was_kept_elsewhere_joins_what_is_there() {
+    let mut net = Net::of(3);
+    net.set(id(1), "u1", 5);
+    net.set(id(2), "u2", 6);
+    net.run();
+    net.remove(id(3), "u2");
+    net.set(id(3), "u3", 7);
+    net.run();
+    let kept = || net.nodes[&id(1)].records_after(None);
+    let copy: Vec<_> = kept().map(|(_, record)| record.clone()).collect();
+    assert_eq!(copy.len(), 3, "the removed one as well");
+    let places: Vec<Place> = kept().map(|(place, _)| place).collect();
+    for (number, place) in places.iter().enumerate() {
+        assert_eq!(place.to_string().parse(), Ok(*place));
+        let after = net.nodes[&id(1)].records_after(Some(*place));
+        assert!(
+            after
+                .map(|(place, _)| place)
+                .eq(places[number + 1..].iter().copied())
+        );
+    }
+    for text in [
+        "",
+        "00",
+        "g0",
+        &"0".repeat(33),
+        &format!("04{}", "0".repeat(32)),
+    ] {
+        assert!(text.parse::<Place>().is_err(), "{text}");
+    }
+
+    let import = |net: &mut Net, to: u32| {
+        let copy = copy.clone().into_iter();
+        let imported: Vec<_> = copy
+            .map(|(address, record)| {
+                net.with(id(to), |catalogue, now| {
+                    catalogue.import(now, address, record)
+                })
+                .unwrap()
+            })
+            .collect();
+        net.run();
+        imported
+    };
+    net.set(id(1), "u1", 9);
+    net.run();
+    assert_eq!(import(&mut net, 2), [None; 3], "nothing new");
+    assert_eq!(net.units(id(2), "u1"), Some(9));
+
+    let mut new = Net::of(2);
+    let imported = import(&mut new, 1);
+    for change in imported.into_iter().flatten() {
+        assert_eq!(new.settled[&(id(1), change.id)], [], "the other has it");
+    }
+    for node in [1, 2] {
+        let units = ["u1", "u2", "u3"].map(|name| new.units(id(node), name));
+        assert_eq!(units, [Some(5), None, Some(7)]);
+        agrees(&new, node);
+    }
 }

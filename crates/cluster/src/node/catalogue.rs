@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use ::catalogue::{
-    Address, Catalogue, ChangeId, Changed, Content, Effect, Kind, Message, NotChanged, Place, Rule,
-    Urgency,
+    Address, Catalogue, ChangeId, Changed, Content, Effect, Kind, Message, NotChanged, Place,
+    Record, Rule, Urgency,
 };
+use bytes::Bytes;
 use coordinator::Strategy;
 use delta_crdt::ReplicaId;
 use metrics::{Counter, counter, gauge};
@@ -182,6 +183,46 @@ impl Cluster {
         };
         self.change(|catalogue, now| catalogue.remove(now, address).map_err(NotChanged::NoRoom))
             .await
+    }
+
+    /// Up to `count` records of all kinds behind a place, tombstones included, each with its place and as its bytes for a data
+    /// directory.
+    #[must_use]
+    pub fn export_records(
+        &self,
+        after: Option<Place>,
+        count: usize,
+    ) -> Vec<(Place, Address, Bytes)> {
+        let state = self.inner.records.read();
+        let records = state.catalogue.records_after(after).take(count);
+        let exported = records.map(|(place, (address, record))| {
+            (place, address.clone(), wire::encode_record(address, record))
+        });
+        exported.collect()
+    }
+
+    /// Takes in a record that [`Self::export_records`] gave away, as [`Self::edit_record`] makes one. `None`: it says nothing
+    /// that was not known.
+    ///
+    /// # Errors
+    ///
+    /// [`NotChanged`]: nothing was changed, anywhere.
+    pub async fn import_record(
+        &self,
+        address: Address,
+        record: Record,
+    ) -> Result<Option<Changed>, NotChanged> {
+        let versions = self.versions();
+        let writes = || record.writes().map(|write| write.content);
+        let is_read = |version| writes().all(|it| is_read(version, address.kind, it.as_ref()));
+        if !versions.into_iter().all(is_read) {
+            return Err(NotChanged::Older);
+        }
+        let import = |catalogue: &mut Catalogue, now| {
+            let imported = catalogue.import(now, address, record);
+            imported.map_err(NotChanged::NoRoom)
+        };
+        self.change(import).await
     }
 
     async fn change<E: From<NotChanged>>(

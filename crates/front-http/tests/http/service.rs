@@ -119,3 +119,44 @@ async fn a_tenant_sees_the_limits_of_its_own_keys() {
     assert_eq!(list(API_KEY).await[0]["key"], "ada");
     assert_eq!(list(operator().reveal()).await, serde_json::json!([]));
 }
+
+#[tokio::test]
+async fn records_are_given_away_in_pages_and_taken_in_again() {
+    let front = service(free(), Who::Tenant).await;
+    let ask = async |method: &str, path: &str, body: &str| {
+        let json = [("content-type", "application/json")];
+        let mut asked = request(method, path, &json);
+        *asked.body_mut() = body.to_owned().into();
+        front.send(signed(asked, Who::Operator)).await
+    };
+    let (mut records, mut path) = (Vec::new(), "/v1/service/records?count=3".to_owned());
+    loop {
+        let page = ask("GET", &path, "").await.json();
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 3, "{page}");
+        records.extend(items.iter().map(|item| item["record"].clone()));
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        path = format!("/v1/service/records?count=3&after={next}");
+    }
+    assert_eq!(records.len(), 4, "a tenant, its API key, two limits");
+    let body = serde_json::json!({ "records": records }).to_string();
+    let taken = ask("POST", "/v1/service/records", &body).await;
+    assert_eq!((taken.status.as_u16(), &*taken.body), (200, r#"{"new":0}"#));
+    let new = ask("POST", "/v1/service/records", r#"{"records":["bmV3"]}"#).await;
+    assert_eq!(&*new.body, r#"{"new":1}"#);
+    let many = format!(r#"{{"records":["{}"]}}"#, vec!["bmV3"; 1_001].join("\",\""));
+    for (body, at) in [
+        (r##"{"records":["bmV3","#"]}"##, "records[1]"),
+        (&*many, "records"),
+        ("{}", "records"),
+        (r#"{"records":"bmV3"}"#, "records"),
+    ] {
+        let refused = ask("POST", "/v1/service/records", body).await;
+        assert_eq!(refused.status.as_u16(), 400, "{}", refused.body);
+        assert_eq!(refused.json()["field"], at, "{}", refused.body);
+    }
+    let tenant = signed(request("GET", "/v1/service/records", &[]), Who::Tenant);
+    assert_eq!(front.send(tenant).await.status.as_u16(), 403);
+}

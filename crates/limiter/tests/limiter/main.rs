@@ -13,8 +13,8 @@ use coordinator::{
 };
 use http::HeaderMap;
 use limiter::{
-    Clues, Counted, Front, Identifier, Identity, Key, Kind, Limiter, Node, Rule, Selected, Visit,
-    Who,
+    Clues, Counted, Exported, Front, Identifier, Identity, Imported, Key, Kind, Limiter, Node,
+    Rule, Selected, Visit, Who,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use quota::{Algorithm, Cost, Count, Limit, Nanos, Stamp, UnixNanos};
@@ -161,6 +161,12 @@ impl Node for Counting {
     }
     fn count_records(&self, kind: catalogue::Kind, namespace: &str) -> usize {
         self.records(kind, namespace, None, usize::MAX).len()
+    }
+    fn export(&self, _: Option<&str>, _: usize) -> Result<Vec<Exported>, Refusal> {
+        unreachable!("fronts ask for it")
+    }
+    async fn import(&self, _: &[Vec<u8>]) -> Result<Imported, Refusal> {
+        unreachable!("fronts ask for it")
     }
     async fn edit<E: From<NotChanged> + Send>(
         &self,

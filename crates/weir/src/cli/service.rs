@@ -1,5 +1,6 @@
 //! What an operator of a service for many asks for: its tenants, their API keys and their usage.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ::node::config::span;
@@ -189,4 +190,25 @@ pub(crate) struct UsageArgs {
     pub(crate) csv: bool,
     #[command(flatten)]
     pub(crate) operator: OperatorArgs,
+}
+
+#[derive(Subcommand, Debug)]
+#[command(
+    after_help = "Examples:\n  weir service export weir.jsonl\n  weir service import weir.jsonl --url http://127.0.0.1:4001"
+)]
+pub(crate) enum ServiceCommand {
+    /// Write all tenants, API keys and limits made at run time to a new file, a line each; of API keys their hashes
+    Export {
+        /// The file, which must not be there yet; only its owner may read it
+        file: PathBuf,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Take in what such a file has: each joins what is there
+    Import {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
 }
