@@ -130,8 +130,18 @@ struct Asked<'a> {
 /// The header by which a client names a hit that it may ask again.
 const HIT_ID: &str = "Weir-Hit-Id";
 
+/// The header by which other services are asked for the answer that was given before. A hit that is counted twice because it was
+/// taken for another wish would be worse than one that is refused.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
 /// What the client calls its hit, if it does.
 fn hit_name(headers: &HeaderMap) -> Result<Option<HitName<'_>>, Refusal> {
+    if headers.contains_key(IDEMPOTENCY_KEY) {
+        let detail = format!(
+            "a request has no key of its own yet; {HIT_ID} names a hit, which then counts once"
+        );
+        return Err(Refusal::new(limiter::Kind::NotImplemented, detail).at(IDEMPOTENCY_KEY));
+    }
     let mut names = headers.get_all(HIT_ID).iter();
     let name = names
         .next()

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use limiter::{Given, Refusal};
+use limiter::{Given, Kind as Refused, Refusal};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -37,6 +37,9 @@ pub(crate) enum Kind {
     Nullable(&'static Kind),
 }
 
+/// Fields of a later version: who gives one is told so, and not that he has mistyped it.
+const LATER: [&str; 3] = ["all_or_nothing", "shadow", "top_keys"];
+
 /// The problem with `body`, which the fast parser refused with `error`.
 pub(crate) fn explain(body: &[u8], shape: &Shape, error: &serde_json::Error) -> Refusal {
     match explain_object(body, shape, "") {
@@ -61,6 +64,10 @@ fn explain_object(body: &[u8], shape: &Shape, path: &str) -> Option<Refusal> {
     let place = |name: &str| format!("{path}{name}");
     for (index, (name, raw)) in fields.0.iter().enumerate() {
         let Some(field) = shape.fields.iter().find(|field| field.name == name) else {
+            if LATER.contains(&name.as_str()) {
+                let later = "this version does not have that; nothing was counted or changed";
+                return Some(Refusal::new(Refused::NotImplemented, later).at(place(name)));
+            }
             return Some(
                 Refusal::invalid("there is no such field")
                     .at(place(name))

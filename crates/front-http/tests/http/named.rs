@@ -64,6 +64,33 @@ async fn what_is_no_name_is_refused_and_nothing_is_counted() {
     assert_eq!(front.node.counted().len(), 0);
 }
 
+/// What comes later is refused by its name: to look past it would count what was meant to count once, or enforce what was meant
+/// to be tried.
+#[tokio::test]
+async fn what_comes_later_is_told_so_and_nothing_is_counted() {
+    let front = front();
+    for path in ["/v1/check", "/v1/refund", "/v1/check/batch"] {
+        let request = Request::post(path).header("content-type", "application/json");
+        let request = request.header("idempotency-key", "1");
+        let body = Body::from(login("a").to_string());
+        let reply = front.send(request.body(body).unwrap()).await;
+        let problem = reply.problem(501, "not-implemented");
+        assert_eq!(problem["field"], "Idempotency-Key", "{problem}");
+    }
+    let batch = json!({"checks": [login("a")], "all_or_nothing": true});
+    let reply = ask(&front, "/v1/check/batch", &[], batch).await;
+    let problem = reply.problem(501, "not-implemented");
+    assert_eq!(problem["field"], "all_or_nothing", "{problem}");
+    let limit = json!({"algorithm": "gcra", "limit": 5, "per": "1m", "shadow": true});
+    let request = Request::put("/v1/limits/tried").header("content-type", "application/json");
+    let reply = front
+        .send(request.body(Body::from(limit.to_string())).unwrap())
+        .await;
+    let problem = reply.problem(501, "not-implemented");
+    assert_eq!(problem["field"], "shadow", "{problem}");
+    assert_eq!(front.node.counted().len(), 0);
+}
+
 /// They would count it again: it is refused before it is counted once.
 #[tokio::test]
 async fn limits_of_other_strategies_take_no_names() {
