@@ -12,16 +12,17 @@ mod wrk;
 use anyhow::{Context as _, Result, bail};
 
 use measures::{
-    forward, grpc, http as http_check, in_process, resp, rough, strategies, takeover, upkeep,
+    forward, grpc, http as http_check, in_process, layer, resp, rough, strategies, takeover, upkeep,
 };
 
 /// A measurement: its name, and what makes its table.
 type Measure = (&'static str, fn() -> Result<String>);
 
-const MEASURES: [Measure; 9] = [
+const MEASURES: [Measure; 10] = [
     ("http", http_check::measure),
     ("resp", resp::measure),
     ("grpc", grpc::measure),
+    ("layer", layer::measure),
     ("in-process", in_process::measure),
     ("forward", forward::measure),
     ("upkeep", upkeep::measure),

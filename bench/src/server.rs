@@ -136,6 +136,17 @@ impl Server {
         )
     }
 
+    /// A program with a node in it and the layer before its routes, or with neither.
+    pub(crate) fn axum_layer(is_layered: bool) -> Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new(sibling("axum-layer")?);
+        command.arg(address.to_string());
+        if !is_layered {
+            command.arg("bare");
+        }
+        Self::start(&mut command, address)
+    }
+
     pub(crate) fn tonic_empty() -> Result<Self> {
         let address = free_address()?;
         Self::start(

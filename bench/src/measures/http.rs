@@ -46,13 +46,32 @@ const CASES: [Case; 4] = [
 ];
 
 /// A server and how it is asked.
-struct Contender<'a> {
+pub(super) struct Contender<'a> {
     name: &'static str,
     server: &'a Server,
+    /// What asks for a key, so that it is admitted or not.
     request: fn(&str, bool) -> Request,
     /// The share of answers that say "denied" tells whether it does what the case wants.
     status_tells: bool,
+    /// By case: thousand requests a second, and microseconds of CPU for each.
     results: Vec<(Rounds, Rounds)>,
+}
+
+impl<'a> Contender<'a> {
+    pub(super) fn new(
+        name: &'static str,
+        server: &'a Server,
+        request: fn(&str, bool) -> Request,
+        status_tells: bool,
+    ) -> Self {
+        Self {
+            name,
+            server,
+            request,
+            status_tells,
+            results: vec![],
+        }
+    }
 }
 
 fn weir_request(key: &str, admit: bool) -> Request {
@@ -99,34 +118,34 @@ pub(crate) fn measure() -> Result<String> {
         Server::axum_json()?,
     ];
     let [throttlecrab, nginx, axum] = &servers;
-    let contender = |name, server, request, status_tells| Contender {
-        name,
-        server,
-        request,
-        status_tells,
-        results: vec![],
-    };
     let mut contenders = [
-        contender("**Weir**, one node", &weir.nodes[0], weir_request, true),
-        contender(
+        Contender::new("**Weir**, one node", &weir.nodes[0], weir_request, true),
+        Contender::new(
             "throttlecrab-server 0.4.40",
             throttlecrab,
             throttlecrab_request,
             false,
         ),
-        contender(
+        Contender::new(
             "nginx 1.22 `limit_req` (GET, no JSON)",
             nginx,
             nginx_request,
             true,
         ),
-        contender(
+        Contender::new(
             "axum POST, JSON in and out, decides nothing",
             axum,
             weir_request,
             false,
         ),
     ];
+    load_in_turn(&mut contenders)?;
+    Ok(report(&contenders))
+}
+
+/// Loads all of them with each case, in turn within each round.
+pub(super) fn load_in_turn(contenders: &mut [Contender<'_>]) -> Result<()> {
+    let dir = tempfile::tempdir()?;
     for case in &CASES {
         let mut files: Vec<PathBuf> = Vec::new();
         for (index, contender) in contenders.iter_mut().enumerate() {
@@ -161,10 +180,11 @@ pub(crate) fn measure() -> Result<String> {
             }
         }
     }
-    Ok(report(&contenders))
+    Ok(())
 }
 
-fn report(contenders: &[Contender<'_>]) -> String {
+/// What the rounds came to, as two tables.
+pub(super) fn report(contenders: &[Contender<'_>]) -> String {
     let titles: String = CASES
         .iter()
         .map(|case| format!(" | {}", case.name))

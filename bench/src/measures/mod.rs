@@ -4,6 +4,7 @@ pub(crate) mod forward;
 pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod in_process;
+pub(crate) mod layer;
 pub(crate) mod resp;
 pub(crate) mod rough;
 pub(crate) mod strategies;
