@@ -66,7 +66,7 @@ pub(crate) fn key(command: &KeyCommand) -> anyhow::Result<Outcome> {
             let answer = api.delete(&format!("/v1/api-keys/{}", segment(id)))?;
             let revoked = api.expect(&answer, &[200])?;
             Ok(Outcome::success(match operator.json {
-                true => format!("{}\n", answer.body.trim_end()),
+                true => answer.as_said(),
                 false => {
                     let at = plain(&revoked["revoked_at"]);
                     format!("{id} is revoked since {at}\n{}", answer.not_confirmed())
@@ -84,7 +84,7 @@ fn from_now(span: std::time::Duration) -> UnixSecs {
 /// The API key alone on stdout, for scripts; all else on stderr.
 fn shown_once(answer: &Answer, made: &Value, as_json: bool) -> Outcome {
     if as_json {
-        return Outcome::success(format!("{}\n", answer.body.trim_end()));
+        return Outcome::success(answer.as_said());
     }
     eprintln!("{} is made; it is shown this once", plain(&made["id"]));
     eprint!("{}", answer.not_confirmed());
