@@ -14,7 +14,7 @@ use coordinator::{
 use http::HeaderMap;
 use limiter::{
     Clues, Counted, Exported, Front, Identifier, Identity, Imported, Key, Kind, Limiter, Node,
-    Rule, Selected, Visit, Who,
+    Refusal, Rule, Selected, Visit, Who,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use quota::{Algorithm, Cost, Count, Limit, Nanos, Stamp, UnixNanos};
