@@ -425,7 +425,7 @@ fn tenants_and_api_keys_outlive_all_nodes() {
         }
     };
     start(&mut cluster);
-    let (_, key) = tenant(&cluster, "Acme", &["check", "limits.write", "usage.read"]);
+    let (id, key) = tenant(&cluster, "Acme", &["check", "limits.write", "usage.read"]);
     let mut client = cluster.nodes[0].client();
     let set = ask(
         &mut client,
@@ -436,6 +436,12 @@ fn tenants_and_api_keys_outlive_all_nodes() {
     );
     assert_eq!(set.status, 201, "{set:?}");
     assert_eq!(check(&mut client, &key, "daily", "ada").status, 200);
+    let list = ["key", "list", "--tenant", &id, "--json"];
+    let last_used = |cluster: &Cluster| {
+        let keys = operator(cluster, &cluster.nodes[1], &list);
+        let keys: Value = serde_json::from_str(&keys).expect("JSON");
+        keys["items"][0]["last_used_at"].clone()
+    };
     for node in &cluster.nodes {
         node.terminate();
     }
@@ -443,6 +449,9 @@ fn tenants_and_api_keys_outlive_all_nodes() {
         assert!(node.ended().success());
     }
     start(&mut cluster);
+    let minute = last_used(&cluster);
+    let minute = minute.as_str().expect("and by a node that stops");
+    assert!(minute.ends_with(":00Z"), "{minute}");
     let mut client = cluster.nodes[1].client();
     let answer = eventually("the key is decided", || {
         let answer = check(&mut client, &key, "daily", "ada");

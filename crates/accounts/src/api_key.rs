@@ -282,6 +282,8 @@ pub struct ApiKey {
     pub replaces: Option<ApiKeyId>,
     /// The one that was made in its place.
     pub replaced_by: Option<ApiKeyId>,
+    /// The minute in which it was used last, as far as nodes have told. Grants nothing.
+    pub last_used_at: Option<UnixSecs>,
 }
 
 /// Whether an API key may be used.
@@ -330,6 +332,7 @@ impl ApiKey {
             revoked_at: earlier(self.revoked_at, other.revoked_at),
             replaces: self.replaces.max(other.replaces),
             replaced_by: self.replaced_by.max(other.replaced_by),
+            last_used_at: self.last_used_at.max(other.last_used_at),
         }
     }
 }
@@ -345,8 +348,8 @@ pub(crate) mod tests {
         let at = || (0..4_u64).prop_map(UnixSecs::new);
         let some = || prop::option::of(at());
         let id = || prop::option::of((b'a'..=b'c').prop_map(|symbol| ApiKeyId([symbol; 12])));
-        (0..3_u64, "[ab]", any::<u8>(), some(), some(), id()).prop_map(
-            |(named_at, name, scopes, expires_at, revoked_at, replaced_by)| ApiKey {
+        (0..3_u64, "[ab]", any::<u8>(), some(), some(), id(), some()).prop_map(
+            |(named_at, name, scopes, expires_at, revoked_at, replaced_by, last_used_at)| ApiKey {
                 tenant: TenantId::new([1; 10]),
                 secret: SecretHash([2; 32]),
                 hint: Hint::new(*b"3fK9tbid").unwrap(),
@@ -358,6 +361,7 @@ pub(crate) mod tests {
                 revoked_at,
                 replaces: None,
                 replaced_by,
+                last_used_at,
             },
         )
     }

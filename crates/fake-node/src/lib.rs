@@ -127,6 +127,7 @@ impl FakeNode {
             revoked_at: None,
             replaces: None,
             replaced_by: None,
+            last_used_at: None,
         };
         let mut made = locked(&self.made);
         let id = credential.id().to_string();

@@ -7,6 +7,7 @@ mod metered;
 mod tenancy;
 mod tenants;
 mod usage;
+mod uses;
 
 pub use access::{Access, Caller, Rights, Service};
 pub use api_keys::{ApiKeyChange, EXPIRES_ACCEPTED, NewApiKey, OVERLAP_ACCEPTED, Rotated};

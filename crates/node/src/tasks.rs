@@ -25,6 +25,9 @@ pub(crate) struct Tasks {
 /// nobody reads twice in a second.
 const USAGE_EVERY: Duration = Duration::from_secs(5);
 
+/// When API keys were last used is told to the others so often: it is told to the minute.
+const USES_EVERY: Duration = Duration::from_secs(60);
+
 /// How long the last of it may take when the node stops.
 const USAGE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -45,6 +48,7 @@ impl Tasks {
     /// Tells the others from time to time what the tenants of this node have used.
     pub(crate) fn look_after_usage(&mut self, limiter: Limiter<Served>) {
         self.usage = Some(limiter.clone());
+        let of_keys = limiter.clone();
         let tell = move || {
             let limiter = limiter.clone();
             async move {
@@ -54,7 +58,19 @@ impl Tasks {
                 }
             }
         };
-        self.metrics.scope(|| self.supervisor.run("usage", tell));
+        let tell_uses = move || {
+            let limiter = of_keys.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(USES_EVERY).await;
+                    limiter.tell_uses().await;
+                }
+            }
+        };
+        self.metrics.scope(|| {
+            self.supervisor.run("usage", tell);
+            self.supervisor.run("api-key-uses", tell_uses);
+        });
     }
 
     /// Has what `serve` makes serve `listener`, the socket for `what`, as the task `name`.
@@ -83,7 +99,11 @@ impl Tasks {
         }
         if let Some(limiter) = &self.usage {
             // What is not told within it is told by nobody: it was answered, and is not billed.
-            let _late = tokio::time::timeout(USAGE_WITHIN, limiter.flush_tenants()).await;
+            let tell = async {
+                limiter.flush_tenants().await;
+                limiter.tell_uses().await;
+            };
+            let _late = tokio::time::timeout(USAGE_WITHIN, tell).await;
         }
         // Not before: it has a second for a task, and a front has more to do.
         self.supervisor.stop().await;

@@ -35,6 +35,14 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// All of it as the node said it, on a line of its own. Empty: the node said nothing.
+    pub(crate) fn as_said(&self) -> String {
+        match self.body.trim_end() {
+            "" => String::new(),
+            body => format!("{body}\n"),
+        }
+    }
+
     /// What is told of nodes on which a change may not be in force.
     pub(crate) fn not_confirmed(&self) -> String {
         let names = self.pending.as_deref();

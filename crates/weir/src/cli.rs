@@ -1,5 +1,6 @@
 //! The command line, as its help explains it.
 
+mod people;
 mod service;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use coordinator::{FailMode, Strategy};
 
+pub(crate) use people::{OperatorCommand, PersonArgs, UserCommand};
 pub(crate) use service::{
     KeyCommand, Requests, ServiceCommand, TenantCommand, TenantSetArgs, UsageArgs,
 };
@@ -58,6 +60,12 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Tell what a tenant has used, day by day
     Usage(UsageArgs),
+    /// Make, list and remove the operators of a service for many
+    #[command(subcommand)]
+    Operator(OperatorCommand),
+    /// Let people of a service for many in again, or keep them out
+    #[command(subcommand)]
+    User(UserCommand),
     /// Keep all that a service for many has in a file, and take it in again
     #[command(subcommand)]
     Service(ServiceCommand),

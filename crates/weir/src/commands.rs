@@ -7,7 +7,9 @@ mod forget;
 mod health;
 mod key;
 mod limits;
+mod link;
 mod manual;
+mod operator;
 mod reload;
 mod reset;
 mod service;
@@ -15,10 +17,13 @@ mod status;
 mod table;
 mod tenant;
 mod usage;
+mod user;
 
 use std::process::ExitCode;
 
 use serde_json::Value;
+
+use crate::api::Answer;
 
 pub(crate) use self::check::check;
 pub(crate) use self::config::config;
@@ -28,12 +33,14 @@ pub(crate) use self::health::health;
 pub(crate) use self::key::key;
 pub(crate) use self::limits::limits;
 pub(crate) use self::manual::{completions, man};
+pub(crate) use self::operator::operator;
 pub(crate) use self::reload::{NotReloaded, reload};
 pub(crate) use self::reset::reset;
 pub(crate) use self::service::service;
 pub(crate) use self::status::{status, watch};
 pub(crate) use self::tenant::tenant;
 pub(crate) use self::usage::usage;
+pub(crate) use self::user::user;
 
 /// What a command says on stdout, and how it exits.
 #[derive(Debug)]
@@ -48,6 +55,15 @@ impl Outcome {
             text,
             exit: ExitCode::SUCCESS,
         }
+    }
+
+    /// Tells what is so now, where the node's answer has nothing to say; and of whom it is not known yet.
+    fn done(answer: &Answer, told: &str, as_json: bool) -> Self {
+        if as_json {
+            eprint!("{}", answer.not_confirmed());
+            return Self::success(answer.as_said());
+        }
+        Self::success(format!("{told}\n{}", answer.not_confirmed()))
     }
 }
 

@@ -63,6 +63,8 @@ fn main() -> ExitCode {
         Command::Tenant(command) => commands::tenant(&command),
         Command::Key(command) => commands::key(&command),
         Command::Usage(args) => commands::usage(&args),
+        Command::Operator(command) => commands::operator(&command),
+        Command::User(command) => commands::user(&command),
         Command::Service(command) => commands::service(&command),
         Command::Forget(args) => commands::forget(&args).map_err(anyhow::Error::from),
         Command::Health(args) => commands::health(&args).map_err(anyhow::Error::from),

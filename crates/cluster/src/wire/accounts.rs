@@ -18,6 +18,8 @@ enum WireAccount<'a> {
     Tenant(WireTenant<'a>),
     #[serde(borrow)]
     ApiKey(WireApiKey<'a>),
+    /// One that has been used, and when it was last.
+    UsedApiKey(#[serde(borrow)] WireApiKey<'a>, u64),
 }
 
 /// Seconds since the epoch, and what was set then.
@@ -71,11 +73,11 @@ pub(super) fn put(out: &mut Writer<'_>, content: &Content) {
             told[0] = key.replaces.map(|id| id.to_string());
             told[1] = key.replaced_by.map(|id| id.to_string());
             let [replaces, replaced_by] = told.each_ref().map(Option::as_deref);
-            out.item(&WireAccount::ApiKey(api_key_told(
-                key,
-                replaces,
-                replaced_by,
-            )));
+            let told = api_key_told(key, replaces, replaced_by);
+            out.item(&match key.last_used_at {
+                None => WireAccount::ApiKey(told),
+                Some(at) => WireAccount::UsedApiKey(told, at.get()),
+            });
         }
         Content::Limit(_) | Content::KeyLimit(_) => unreachable!("limits have a form of their own"),
     }
@@ -87,7 +89,10 @@ pub(super) fn content(input: &mut Reader<'_>, kind: Kind) -> Result<Content, Wir
     let account = input.item::<WireAccount<'_>>("content")?;
     let content = match account {
         WireAccount::Tenant(wire) => tenant(&wire).map(|tenant| Content::Tenant(tenant.into())),
-        WireAccount::ApiKey(wire) => api_key(&wire).map(|key| Content::ApiKey(key.into())),
+        WireAccount::ApiKey(wire) => api_key(&wire, None).map(|key| Content::ApiKey(key.into())),
+        WireAccount::UsedApiKey(wire, at) => {
+            api_key(&wire, Some(UnixSecs::new(at))).map(|key| Content::ApiKey(key.into()))
+        }
     };
     content
         .filter(|content| content.kind() == kind)
@@ -147,7 +152,7 @@ fn api_key_told<'a>(
     }
 }
 
-fn api_key(wire: &WireApiKey<'_>) -> Option<ApiKey> {
+fn api_key(wire: &WireApiKey<'_>, last_used_at: Option<UnixSecs>) -> Option<ApiKey> {
     let (named_at, name) = wire.name;
     if !ApiKey::may_be_called(name) || MAKER_BYTES_MAX < wire.made_by.len() {
         return None;
@@ -164,6 +169,7 @@ fn api_key(wire: &WireApiKey<'_>) -> Option<ApiKey> {
         revoked_at: wire.revoked_at.map(UnixSecs::new),
         replaces: id(wire.replaces)?,
         replaced_by: id(wire.replaced_by)?,
+        last_used_at,
     })
 }
 

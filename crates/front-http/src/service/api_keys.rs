@@ -252,7 +252,7 @@ fn key_json(id: ApiKeyId, key: &ApiKey) -> Value {
         "created_at": key.made_at.to_string(),
         "created_by": &*key.made_by,
         "expires_at": time(key.expires_at),
-        "last_used_at": null,
+        "last_used_at": time(key.last_used_at),
         "revoked_at": time(key.revoked_at),
         "replaces": key.replaces.map(|id| id.to_string()),
         "replaced_by": key.replaced_by.map(|id| id.to_string()),

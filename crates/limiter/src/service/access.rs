@@ -275,7 +275,8 @@ fn tenant_of<N: Node>(
     let key = record.as_ref().and_then(Content::api_key);
     let key = key.filter(|key| key.secret.matches(&secret));
     let key = key.ok_or_else(|| refused("unknown", not_valid()))?;
-    match key.state(super::now()) {
+    let now = super::now();
+    match key.state(now) {
         ApiKeyState::Valid => {}
         ApiKeyState::Revoked(at) => {
             let detail = format!("this API key was revoked at {at}");
@@ -299,8 +300,12 @@ fn tenant_of<N: Node>(
         }
         Status::Closed => return Err(refused("closed", not_valid())),
     }
+    let limiter = limiter.in_tenant(service, key.tenant, &tenant);
+    if let Some(tenancy) = limiter.tenancy() {
+        tenancy.uses.note(now, id);
+    }
     Ok(Caller {
-        limiter: limiter.in_tenant(service, key.tenant, &tenant),
+        limiter,
         rights: Rights::ApiKey {
             id,
             scopes: key.scopes,

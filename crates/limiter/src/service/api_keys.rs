@@ -237,6 +237,7 @@ impl<N: Node> Caller<N> {
             revoked_at: None,
             replaces,
             replaced_by: None,
+            last_used_at: None,
         };
         Ok((credential, key))
     }

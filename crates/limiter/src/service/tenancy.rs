@@ -9,6 +9,7 @@ use quota::Nanos;
 use super::Service;
 use super::ceiling::Ceiling;
 use super::usage::Day;
+use super::uses::Uses;
 use crate::{Kind, Refusal};
 
 /// What a node keeps of a tenant that it serves: its plan, and where its day stands.
@@ -19,6 +20,7 @@ pub(crate) struct Tenancy {
     record: ArcSwap<Tenant>,
     ceiling: Ceiling,
     pub(super) day: Day,
+    pub(super) uses: Uses,
 }
 
 impl Tenancy {
@@ -29,6 +31,7 @@ impl Tenancy {
             record: ArcSwap::new(record),
             ceiling: Ceiling::new(),
             day: Day::new(id),
+            uses: Uses::default(),
         }
     }
 

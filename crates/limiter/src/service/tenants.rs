@@ -31,7 +31,7 @@ impl<N> Tenants<N> {
         Arc::clone(served.entry(id).or_insert_with(|| Arc::new(shared)))
     }
 
-    fn all(&self) -> Vec<Arc<Shared<N>>> {
+    pub(super) fn all(&self) -> Vec<Arc<Shared<N>>> {
         let served = self.0.read().unwrap_or_else(PoisonError::into_inner);
         served.values().cloned().collect()
     }

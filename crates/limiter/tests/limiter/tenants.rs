@@ -506,3 +506,59 @@ fn when_the_day_cannot_be_charged_the_limit_answers_and_it_is_charged_later() {
     now(world.limiter.flush_tenants());
     assert_eq!(used(), 2);
 }
+
+/// What is known of when the API keys of a tenant were last used.
+fn uses(caller: &Caller<Counting>) -> Vec<Option<UnixSecs>> {
+    let keys = caller.api_keys(None, usize::MAX);
+    keys.iter().map(|(_, key)| key.last_used_at).collect()
+}
+
+#[test]
+fn the_minute_in_which_an_api_key_is_used_is_told_once() {
+    let world = World::new();
+    let (_, caller) = world.tenant("one");
+    let [used, _unused] = [(); 2].map(|()| world.api_key(&caller, Scopes::ALL));
+    let id = used.id().to_string();
+    let known = || caller.api_key(&id).unwrap().1;
+    now(world.limiter.tell_uses());
+    assert_eq!(uses(&caller), [None, None]);
+
+    let minute = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 60;
+    let before = minute();
+    assert!(world.admit(&used.reveal()).is_ok());
+    let after = minute();
+    assert_eq!(known().last_used_at, None, "nobody was told yet");
+    now(world.limiter.tell_uses());
+    let told = known();
+    let at = told.last_used_at.unwrap().get();
+    assert!((before..=after).any(|minute| minute * 60 == at), "{at}");
+    assert_eq!(uses(&caller).iter().flatten().count(), 1, "of the one used");
+
+    // Nothing is written where there is nothing to tell.
+    now(world.limiter.tell_uses());
+    assert!(Arc::ptr_eq(&told, &known()));
+    let wrong = used.reveal().replacen("weir_key", "weir-key", 1);
+    assert!(world.admit(&wrong).is_err());
+    now(world.limiter.tell_uses());
+    assert!(Arc::ptr_eq(&told, &known()));
+}
+
+#[test]
+fn of_two_nodes_the_later_use_stays_and_what_was_revoked_stays_revoked() {
+    let world = World::new();
+    let (_, caller) = world.tenant("one");
+    let at = UnixSecs::new;
+    for (elsewhere, is_later) in [(at(60), false), (at(u64::MAX), true)] {
+        let credential = world.api_key(&caller, Scopes::ALL);
+        let id = credential.id().to_string();
+        assert!(world.admit(&credential.reveal()).is_ok());
+        let mut key = ApiKey::clone(&caller.api_key(&id).unwrap().1);
+        (key.last_used_at, key.revoked_at) = (Some(elsewhere), Some(at(7)));
+        world.meanwhile(&id, Content::ApiKey(key.into()));
+        now(world.limiter.tell_uses());
+        let (_, key) = caller.api_key(&id).unwrap();
+        assert_eq!(key.last_used_at == Some(elsewhere), is_later, "{key:?}");
+        assert!(Some(elsewhere) <= key.last_used_at, "{key:?}");
+        assert_eq!(key.revoked_at, Some(at(7)));
+    }
+}

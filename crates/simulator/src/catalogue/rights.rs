@@ -141,6 +141,7 @@ impl Author<'_> {
             revoked_at: None,
             replaces: None,
             replaced_by: None,
+            last_used_at: None,
         };
         Content::ApiKey(key.into())
     }

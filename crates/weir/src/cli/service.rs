@@ -20,7 +20,7 @@ pub(crate) struct OperatorArgs {
 
 #[derive(Subcommand, Debug)]
 #[command(
-    after_help = "Examples:\n  weir tenant create Acme --plan pro\n  weir tenant list\n  weir tenant suspend tn_0123456789abcdef"
+    after_help = "Examples:\n  weir tenant create Acme --plan pro\n  weir tenant create Acme --owner ada@example.com\n  weir tenant list\n  weir tenant suspend tn_0123456789abcdef"
 )]
 pub(crate) enum TenantCommand {
     /// Make one
@@ -33,6 +33,9 @@ pub(crate) enum TenantCommand {
         /// Its requests of a day, in place of the plan's
         #[arg(long, value_name = "N")]
         requests_per_day: Option<u32>,
+        /// Whose it is to be. A link to set a password is alone on stdout, unless they have one
+        #[arg(long, value_name = "EMAIL")]
+        owner: Option<String>,
         #[command(flatten)]
         operator: OperatorArgs,
     },

@@ -29,7 +29,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Outcome, ApiError> {
         unreachable!("nothing is expected, so everything is refused");
     };
     let text = if args.json {
-        format!("{}\n", answer.body.trim_end())
+        answer.as_said()
     } else {
         told(&decision, allowed)
     };

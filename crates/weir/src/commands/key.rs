@@ -66,7 +66,7 @@ pub(crate) fn key(command: &KeyCommand) -> anyhow::Result<Outcome> {
             let answer = api.delete(&format!("/v1/api-keys/{}", segment(id)))?;
             let revoked = api.expect(&answer, &[200])?;
             Ok(Outcome::success(match operator.json {
-                true => format!("{}\n", answer.body.trim_end()),
+                true => answer.as_said(),
                 false => {
                     let at = plain(&revoked["revoked_at"]);
                     format!("{id} is revoked since {at}\n{}", answer.not_confirmed())
@@ -84,7 +84,7 @@ fn from_now(span: std::time::Duration) -> UnixSecs {
 /// The API key alone on stdout, for scripts; all else on stderr.
 fn shown_once(answer: &Answer, made: &Value, as_json: bool) -> Outcome {
     if as_json {
-        return Outcome::success(format!("{}\n", answer.body.trim_end()));
+        return Outcome::success(answer.as_said());
     }
     eprintln!("{} is made; it is shown this once", plain(&made["id"]));
     eprint!("{}", answer.not_confirmed());
@@ -92,7 +92,15 @@ fn shown_once(answer: &Answer, made: &Value, as_json: bool) -> Outcome {
 }
 
 fn told(keys: &Value) -> String {
-    let columns = ["ID", "NAME", "SCOPES", "EXPIRES", "STATE", "HINT"];
+    let columns = [
+        "ID",
+        "NAME",
+        "SCOPES",
+        "EXPIRES",
+        "LAST USED",
+        "STATE",
+        "HINT",
+    ];
     let mut rows = vec![columns.map(str::to_owned).to_vec()];
     rows.extend(keys.as_array().into_iter().flatten().map(|key| {
         let scopes = key["scopes"].as_array().into_iter().flatten();
@@ -107,6 +115,7 @@ fn told(keys: &Value) -> String {
             plain(&key["name"]),
             scopes.join(","),
             plain(&key["expires_at"]),
+            plain(&key["last_used_at"]),
             state,
             plain(&key["hint"]),
         ]
@@ -121,11 +130,11 @@ mod tests {
     #[test]
     fn api_keys_are_rows() {
         let keys = json!([{"id": "key_0", "name": "edge", "scopes": ["check", "adjust"], "expires_at": null,
-            "revoked_at": null, "replaced_by": null, "hint": "weir_key_3fK9…tbid"}]);
+            "last_used_at": "2026-11-21T10:00:00Z", "revoked_at": null, "replaced_by": null, "hint": "weir_key_3fK9…tbid"}]);
         assert_eq!(
             told(&keys),
-            "ID     NAME  SCOPES        EXPIRES  STATE   HINT\n\
-             key_0  edge  check,adjust  -        in use  weir_key_3fK9…tbid\n"
+            "ID     NAME  SCOPES        EXPIRES  LAST USED             STATE   HINT\n\
+             key_0  edge  check,adjust  -        2026-11-21T10:00:00Z  in use  weir_key_3fK9…tbid\n"
         );
     }
 }

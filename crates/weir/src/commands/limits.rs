@@ -83,7 +83,7 @@ fn body(args: &SetArgs) -> Value {
 
 fn shown(answer: &Answer, limit: &Value, as_json: bool) -> Outcome {
     Outcome::success(match as_json {
-        true => format!("{}\n", answer.body.trim_end()),
+        true => answer.as_said(),
         false => told(limit),
     })
 }

@@ -24,7 +24,7 @@ pub(crate) fn reload(args: &ReloadArgs) -> anyhow::Result<Outcome> {
     }
     let reloaded = api.expect(&answer, &[200])?;
     Ok(Outcome::success(match args.json {
-        true => format!("{}\n", answer.body.trim_end()),
+        true => answer.as_said(),
         false => told(&reloaded),
     }))
 }

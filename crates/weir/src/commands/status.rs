@@ -27,7 +27,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<Outcome, ApiError> {
     let readiness = api.expect(&readiness, &[200, 503])?;
     let is_ready = readiness["status"] == "ready";
     let text = if args.json {
-        format!("{}\n", answer.body.trim_end())
+        answer.as_said()
     } else {
         let mut facts = told(&cluster);
         if !is_ready {

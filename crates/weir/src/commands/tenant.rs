@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::table::table;
-use super::{Outcome, plain};
+use super::{Outcome, link, plain};
 use crate::api::{Answer, Api, segment};
 use crate::cli::{Requests, TenantCommand, TenantSetArgs};
 
@@ -18,14 +18,21 @@ pub(crate) fn tenant(command: &TenantCommand) -> anyhow::Result<Outcome> {
             name,
             plan,
             requests_per_day,
+            owner,
             operator,
         } => {
             let mut body = json!({ "name": name });
             body["plan"] = json!(plan);
             body["requests_per_day"] = json!(requests_per_day);
             let api = Api::of_operator(&operator.api, None)?;
+            if let Some(owner) = owner {
+                body["owner"] = json!(owner);
+            }
             let answer = api.post("/v1/tenants", &body)?;
-            shown(&api, &answer, &[201], operator.json)
+            match owner {
+                Some(_) if !operator.json => owned(&api, &answer),
+                _ => shown(&api, &answer, &[201], operator.json),
+            }
         }
         TenantCommand::List { operator } => {
             let (tenants, raw) =
@@ -89,9 +96,17 @@ fn change(args: &TenantSetArgs) -> Value {
 fn shown(api: &Api, answer: &Answer, expected: &[u16], as_json: bool) -> anyhow::Result<Outcome> {
     let tenant = api.expect(answer, expected)?;
     Ok(Outcome::success(match as_json {
-        true => format!("{}\n", answer.body.trim_end()),
+        true => answer.as_said(),
         false => told(&json!([tenant])) + &answer.not_confirmed(),
     }))
+}
+
+/// The link of the owner alone on stdout, for scripts; the tenant on stderr.
+fn owned(api: &Api, answer: &Answer) -> anyhow::Result<Outcome> {
+    let tenant = api.expect(answer, &[201])?;
+    let owner = &tenant["owner"];
+    eprint!("{}", told(&json!([tenant])));
+    Ok(link::shown_once(answer, owner, &plain(&owner["email"])))
 }
 
 fn told(tenants: &Value) -> String {

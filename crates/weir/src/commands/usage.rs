@@ -23,7 +23,7 @@ pub(crate) fn usage(args: &UsageArgs) -> anyhow::Result<Outcome> {
     let answer = api.get(&path)?;
     let usage = api.expect(&answer, &[200])?;
     Ok(Outcome::success(match (args.operator.json, args.csv) {
-        (true, _) => format!("{}\n", answer.body.trim_end()),
+        (true, _) => answer.as_said(),
         (false, true) => csv(&usage),
         (false, false) => told(&usage),
     }))

@@ -1,5 +1,7 @@
 //! What catalogues say, as bytes.
 
+use std::sync::Arc;
+
 use ::accounts::{ApiKey, Credential, Dated, Scopes, Status, Tenant, TenantId, UnixSecs};
 use ::catalogue::{
     Address, Content, KeyLimit, Kind, Message, NamedLimit, Record, SERVICE, Seen, Stamp, Urgency,
@@ -102,7 +104,7 @@ fn api_key() -> impl Strategy<Value = Content> {
         let random = bytes.try_into().expect("there are 88");
         Credential::draw(&random)
     });
-    let times = (at(), option::of(at()), option::of(at()));
+    let times = (at(), option::of(at()), option::of(at()), option::of(at()));
     let name = dated("[a-z ]{1,9}".prop_map(Into::into));
     (
         any::<[u8; 10]>(),
@@ -119,7 +121,7 @@ fn api_key() -> impl Strategy<Value = Content> {
                 credential,
                 name,
                 scopes,
-                (made_at, expires_at, revoked_at),
+                (made_at, expires_at, revoked_at, last_used_at),
                 replaces,
                 by,
             )| {
@@ -135,6 +137,7 @@ fn api_key() -> impl Strategy<Value = Content> {
                     revoked_at,
                     replaces,
                     replaced_by: by,
+                    last_used_at,
                 };
                 Content::ApiKey(key.into())
             },
@@ -377,7 +380,7 @@ fn accounts_that_are_kept() {
 
     let credential = "weir_key_3fK9mQ2bXw7L8hTq0sVfYcRzE1uGnAaB6dJkP4iWoN5v1wtbid";
     let credential = Credential::parse(credential).unwrap();
-    let key = ApiKey {
+    let mut key = ApiKey {
         tenant: TenantId::new([1; 10]),
         secret: credential.hash(),
         hint: credential.hint(),
@@ -389,23 +392,30 @@ fn accounts_that_are_kept() {
         revoked_at: None,
         replaces: None,
         replaced_by: Some(credential.id()),
+        last_used_at: None,
     };
     let name = credential.id().to_string().into();
     let address = Address::new(Kind::ApiKey, SERVICE.into(), name).unwrap();
-    let content = Some(Content::ApiKey(key.into()));
-    let record = Record::new(content, stamp(300, 7), Seen::default());
+    let record = |key: &ApiKey| {
+        let content = Some(Content::ApiKey(Arc::new(key.clone())));
+        Record::new(content, stamp(300, 7), Seen::default())
+    };
     let secret: String = credential
         .hash()
         .to_bytes()
         .map(|byte| format!("{byte:02x}"))
         .concat();
-    let known = format!(
-        "0410 03 7b 08 4073657276696365 10 6b65795f33664b396d5132625877374c 00 01
-         ac02 07 01 01 {} {secret} 33664b3974626964 03 0465646765 05 086f70657261746f72 03
-         01 ac02 00 00 01 10 6b65795f33664b396d5132625877374c",
-        "01".repeat(10)
-    );
-    assert_kept(&address, &record, &known);
+    let known = |length, variant, last_used| {
+        format!(
+            "0410 03 {length} 08 4073657276696365 10 6b65795f33664b396d5132625877374c 00 01
+         ac02 07 01 {variant} {} {secret} 33664b3974626964 03 0465646765 05 086f70657261746f72 03
+         01 ac02 00 00 01 10 6b65795f33664b396d5132625877374c {last_used}",
+            "01".repeat(10)
+        )
+    };
+    assert_kept(&address, &record(&key), &known("7b", "01", ""));
+    key.last_used_at = Some(at(360));
+    assert_kept(&address, &record(&key), &known("7d", "02", "e802"));
 }
 
 fn assert_kept(address: &Address, record: &Record, known: &str) {
