@@ -198,6 +198,12 @@ impl Session {
         self.user
     }
 
+    /// The epoch of its user in which it was made.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// When it was made.
     #[must_use]
     pub const fn issued_at(&self) -> UnixSecs {
@@ -259,9 +265,7 @@ impl Session {
     /// What is kept once it is ended.
     #[must_use]
     pub fn ended(&self) -> EndedSession {
-        EndedSession {
-            remember_until: self.issued_at + LONGEST,
-        }
+        EndedSession::of(self.issued_at)
     }
 
     fn to_bytes(&self) -> [u8; Self::BYTES] {
@@ -307,6 +311,13 @@ pub struct EndedSession {
 }
 
 impl EndedSession {
+    /// That of a session which was made then.
+    pub(crate) fn of(made_at: UnixSecs) -> Self {
+        Self {
+            remember_until: made_at + LONGEST,
+        }
+    }
+
     /// What two versions say together: it is remembered for the longer time.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Self {

@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use accounts::{ApiKey, Tenant};
+use accounts::{
+    ApiKey, AuditEntry, EmailClaim, EndedSession, Invite, KnownSession, Seat, Tenant, UnixSecs,
+    User,
+};
 use coordinator::{FailMode, Strategy};
 use quota::{Algorithm, Limit};
+
+use crate::record::Address;
 
 /// What a record is about. Names are unique within kind and namespace.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -17,6 +22,24 @@ pub enum Kind {
     Tenant,
     /// An API key: its name is its id. In the namespace [`SERVICE`], and listed in that of its tenant.
     ApiKey,
+    /// A user: its name is its id. In the namespace [`SERVICE`], and listed in that of the address that the user registered.
+    User,
+    /// Who has an e-mail address: its name is the address. In the namespace [`SERVICE`].
+    Email,
+    /// The seat of a user in a tenant: its name is both ids, with a slash between them. In the namespace [`SERVICE`], and
+    /// listed in those of the tenant and of the user.
+    Seat,
+    /// An invitation to a tenant: its name is its id. In the namespace [`SERVICE`], and listed in that of its tenant.
+    Invite,
+    /// A session that was begun: its name is its id. In the namespace [`SERVICE`], and listed in that of its user.
+    Session,
+    /// A session that was ended: its name is its id. In the namespace [`SERVICE`].
+    EndedSession,
+    /// A user who is an operator: its name is the id of the user. In the namespace [`SERVICE`].
+    Operator,
+    /// What was changed, by whom: its name begins with the second. In the namespace of the tenant in which it was done, or in
+    /// [`SERVICE`].
+    Audit,
 }
 
 /// The namespace of records that are found by an id alone, whosever they are.
@@ -33,7 +56,20 @@ pub enum Rule {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Limit, Self::KeyLimit, Self::Tenant, Self::ApiKey];
+    pub const ALL: [Self; 12] = [
+        Self::Limit,
+        Self::KeyLimit,
+        Self::Tenant,
+        Self::ApiKey,
+        Self::User,
+        Self::Email,
+        Self::Seat,
+        Self::Invite,
+        Self::Session,
+        Self::EndedSession,
+        Self::Operator,
+        Self::Audit,
+    ];
 
     /// Its name in logs, metrics, and under the hash of an address: fixed.
     #[must_use]
@@ -43,6 +79,14 @@ impl Kind {
             Self::KeyLimit => "key_limit",
             Self::Tenant => "tenant",
             Self::ApiKey => "api_key",
+            Self::User => "user",
+            Self::Email => "email",
+            Self::Seat => "seat",
+            Self::Invite => "invite",
+            Self::Session => "session",
+            Self::EndedSession => "ended_session",
+            Self::Operator => "operator",
+            Self::Audit => "audit",
         }
     }
 
@@ -51,7 +95,16 @@ impl Kind {
     pub const fn rule(self) -> Rule {
         match self {
             Self::Limit | Self::KeyLimit => Rule::Newer,
-            Self::Tenant | Self::ApiKey => Rule::GrantsLess,
+            Self::Tenant
+            | Self::ApiKey
+            | Self::User
+            | Self::Email
+            | Self::Seat
+            | Self::Invite
+            | Self::Session
+            | Self::EndedSession
+            | Self::Operator
+            | Self::Audit => Rule::GrantsLess,
         }
     }
 
@@ -59,8 +112,16 @@ impl Kind {
     #[must_use]
     pub const fn namespace(self, namespace: &str) -> &str {
         match self {
-            Self::Limit | Self::KeyLimit => namespace,
-            Self::Tenant | Self::ApiKey => SERVICE,
+            Self::Limit | Self::KeyLimit | Self::Audit => namespace,
+            Self::Tenant
+            | Self::ApiKey
+            | Self::User
+            | Self::Email
+            | Self::Seat
+            | Self::Invite
+            | Self::Session
+            | Self::EndedSession
+            | Self::Operator => SERVICE,
         }
     }
 }
@@ -76,6 +137,22 @@ pub enum Content {
     Tenant(Arc<Tenant>),
     /// Of a [`Kind::ApiKey`].
     ApiKey(Arc<ApiKey>),
+    /// Of a [`Kind::User`].
+    User(Arc<User>),
+    /// Of a [`Kind::Email`].
+    Email(EmailClaim),
+    /// Of a [`Kind::Seat`].
+    Seat(Seat),
+    /// Of a [`Kind::Invite`].
+    Invite(Arc<Invite>),
+    /// Of a [`Kind::Session`].
+    Session(Arc<KnownSession>),
+    /// Of a [`Kind::EndedSession`].
+    EndedSession(EndedSession),
+    /// Of a [`Kind::Operator`]: since when.
+    Operator(UnixSecs),
+    /// Of a [`Kind::Audit`].
+    Audit(Arc<AuditEntry>),
 }
 
 impl Content {
@@ -87,6 +164,14 @@ impl Content {
             Self::KeyLimit(_) => Kind::KeyLimit,
             Self::Tenant(_) => Kind::Tenant,
             Self::ApiKey(_) => Kind::ApiKey,
+            Self::User(_) => Kind::User,
+            Self::Email(_) => Kind::Email,
+            Self::Seat(_) => Kind::Seat,
+            Self::Invite(_) => Kind::Invite,
+            Self::Session(_) => Kind::Session,
+            Self::EndedSession(_) => Kind::EndedSession,
+            Self::Operator(_) => Kind::Operator,
+            Self::Audit(_) => Kind::Audit,
         }
     }
 
@@ -126,20 +211,113 @@ impl Content {
         }
     }
 
+    /// The user, if it is one.
+    #[must_use]
+    pub const fn user(&self) -> Option<&Arc<User>> {
+        match self {
+            Self::User(user) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// Who has the address, if it is one.
+    #[must_use]
+    pub const fn email(&self) -> Option<EmailClaim> {
+        match self {
+            Self::Email(claim) => Some(*claim),
+            _ => None,
+        }
+    }
+
+    /// The seat, if it is one.
+    #[must_use]
+    pub const fn seat(&self) -> Option<Seat> {
+        match self {
+            Self::Seat(seat) => Some(*seat),
+            _ => None,
+        }
+    }
+
+    /// The invitation, if it is one.
+    #[must_use]
+    pub const fn invite(&self) -> Option<&Arc<Invite>> {
+        match self {
+            Self::Invite(invite) => Some(invite),
+            _ => None,
+        }
+    }
+
+    /// The session that was begun, if it is one.
+    #[must_use]
+    pub const fn session(&self) -> Option<&Arc<KnownSession>> {
+        match self {
+            Self::Session(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// What was changed, if it is that.
+    #[must_use]
+    pub const fn audit(&self) -> Option<&Arc<AuditEntry>> {
+        match self {
+            Self::Audit(entry) => Some(entry),
+            _ => None,
+        }
+    }
+
     /// What two writes say together that did not see each other: a removal, or what grants no more than either. In any
     /// order and however often, it comes to the same. Of contents of [`Rule::GrantsLess`].
     pub(crate) fn together(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         Some(match (one?, other?) {
             (Self::Tenant(one), Self::Tenant(other)) => Self::Tenant(one.meet(&other).into()),
             (Self::ApiKey(one), Self::ApiKey(other)) => Self::ApiKey(one.meet(&other).into()),
+            (Self::User(one), Self::User(other)) => Self::User(one.meet(&other).into()),
+            (Self::Email(one), Self::Email(other)) => Self::Email(one.meet(&other)),
+            (Self::Seat(one), Self::Seat(other)) => Self::Seat(one.meet(&other)),
+            (Self::Invite(one), Self::Invite(other)) => Self::Invite(one.meet(&other).into()),
+            (Self::EndedSession(one), Self::EndedSession(other)) => {
+                Self::EndedSession(one.meet(&other))
+            }
+            (Self::Operator(one), Self::Operator(other)) => Self::Operator(one.min(other)),
+            // Never edited, and under a name that nobody else draws.
+            (Self::Session(one), Self::Session(other)) => Self::Session(one.min(other)),
+            (Self::Audit(one), Self::Audit(other)) => match one.cells() <= other.cells() {
+                true => Self::Audit(one),
+                false => Self::Audit(other),
+            },
             // Contents of one record are of one kind, and those of the others are never two.
             (one, _) => one,
         })
     }
 
-    /// The namespace in which it is listed, if not that of its address.
-    pub(crate) fn listed_in(&self) -> Option<Arc<str>> {
-        self.api_key().map(|key| key.tenant.to_string().into())
+    /// The namespaces in which a record of this content and address is listed, without repeats.
+    #[must_use]
+    pub fn listed_in(&self, address: &Address) -> Vec<Arc<str>> {
+        match self {
+            Self::ApiKey(key) => vec![key.tenant.to_string().into()],
+            Self::User(user) => vec![user.email.get().as_str().into()],
+            Self::Seat(_) => address.name.split('/').map(Arc::from).collect(),
+            Self::Invite(invite) => vec![invite.tenant.to_string().into()],
+            Self::Session(session) => vec![session.user.to_string().into()],
+            Self::Limit(_)
+            | Self::KeyLimit(_)
+            | Self::Tenant(_)
+            | Self::Email(_)
+            | Self::EndedSession(_)
+            | Self::Operator(_)
+            | Self::Audit(_) => vec![Arc::clone(&address.namespace)],
+        }
+    }
+
+    /// From when on every node lets go of it by itself. `None`: never.
+    #[must_use]
+    pub fn over_at(&self) -> Option<UnixSecs> {
+        match self {
+            Self::Session(session) => Some(session.over_at),
+            Self::EndedSession(ended) => Some(ended.remember_until),
+            Self::Audit(entry) => Some(entry.at + AuditEntry::KEPT),
+            _ => None,
+        }
     }
 
     /// About how many bytes it takes in a message: no less than it does.
@@ -150,6 +328,23 @@ impl Content {
             // Three names of bounded length, with their times.
             Self::Tenant(tenant) => 96 + tenant.name.get().as_str().len(),
             Self::ApiKey(key) => 192 + key.name.get().len() + key.made_by.len(),
+            // Four times and hashes, and a link.
+            Self::User(user) => {
+                let password = user.password.get().as_ref();
+                let password = password.map_or(0, |hash| hash.as_str().len());
+                192 + user.email.get().as_str().len() + password
+            }
+            Self::Email(_) | Self::Seat(_) | Self::EndedSession(_) | Self::Operator(_) => 48,
+            Self::Invite(invite) => {
+                let email = invite.email.as_ref();
+                128 + email.map_or(0, |email| email.as_str().len()) + invite.made_by.len()
+            }
+            Self::Session(session) => 96 + session.agent.len(),
+            Self::Audit(entry) => {
+                let text = |text: &Option<Arc<str>>| text.as_deref().map_or(0, str::len);
+                let texts = entry.what.len() + entry.target.len() + entry.node.len();
+                112 + texts + text(&entry.before) + text(&entry.after)
+            }
         }
     }
 }

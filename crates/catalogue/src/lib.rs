@@ -1,4 +1,5 @@
-//! What people change at run time, the same on every node: named records in namespaces, of limits, tenants and API keys.
+//! What people change at run time, the same on every node: named records in namespaces, of limits, tenants,
+//! API keys and people.
 //!
 //! Sans-io: a [`Catalogue`] holds every record, takes changes, members, connections, messages and ticks with the time,
 //! and leaves [`Effect`]s to collect. It knows no socket, no disk and no clock; how a [`Message`] looks on a wire is its

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use accounts::UnixSecs;
 use quota::{KeyHash, KeyHasher, Nanos, UnixNanos};
 
 use crate::bucket::{Bucket, Sums};
@@ -44,6 +45,14 @@ impl Place {
             Kind::KeyLimit => 1,
             Kind::Tenant => 2,
             Kind::ApiKey => 3,
+            Kind::User => 4,
+            Kind::Email => 5,
+            Kind::Seat => 6,
+            Kind::Invite => 7,
+            Kind::Session => 8,
+            Kind::EndedSession => 9,
+            Kind::Operator => 10,
+            Kind::Audit => 11,
         };
         bytes[1..].copy_from_slice(&self.hash.get().to_be_bytes());
         bytes
@@ -183,11 +192,11 @@ impl Records {
             let joined = record.join(address.kind, theirs);
             self.sums.add(place, record);
             let is_listed = listed_in(address, record);
-            self.tombstones += usize::from(is_listed.is_none());
-            self.tombstones -= usize::from(was_listed.is_none());
+            self.tombstones += usize::from(is_listed.is_empty());
+            self.tombstones -= usize::from(was_listed.is_empty());
             if was_listed != is_listed {
-                self.listed.remove(place, was_listed.as_ref());
-                self.listed.add(place, is_listed.as_ref());
+                self.listed.remove(place, &was_listed);
+                self.listed.add(place, &is_listed);
             }
             return joined;
         }
@@ -197,8 +206,8 @@ impl Records {
         }
         self.sums.add(place, &theirs);
         let is_listed = listed_in(&address, &theirs);
-        self.listed.add(place, is_listed.as_ref());
-        self.tombstones += usize::from(is_listed.is_none());
+        self.listed.add(place, &is_listed);
+        self.tombstones += usize::from(is_listed.is_empty());
         self.by_place.insert(place, (address, theirs));
         Joined {
             changed: true,
@@ -214,12 +223,12 @@ impl Records {
         for (place, (address, record)) in &self.by_place {
             self.sums.add(*place, record);
             let is_listed = listed_in(address, record);
-            self.listed.add(*place, is_listed.as_ref());
-            self.tombstones += usize::from(is_listed.is_none());
+            self.listed.add(*place, &is_listed);
+            self.tombstones += usize::from(is_listed.is_empty());
         }
     }
 
-    /// Lets go of tombstones whose time is over, among the next few records: these.
+    /// Lets go of tombstones and records whose time is over, among the next few records: these.
     pub(crate) fn sweep(&mut self, now: UnixNanos) -> Vec<Place> {
         let mut over = Vec::new();
         let mut last = None;
@@ -231,9 +240,11 @@ impl Records {
             }
         }
         for place in &over {
-            if let Some((_, record)) = self.by_place.remove(place) {
+            if let Some((address, record)) = self.by_place.remove(place) {
                 self.sums.subtract(*place, &record);
-                self.tombstones -= 1;
+                let was_listed = listed_in(&address, &record);
+                self.listed.remove(*place, &was_listed);
+                self.tombstones -= usize::from(was_listed.is_empty());
             }
         }
         self.swept = last.map_or(Bound::Unbounded, Bound::Excluded);
@@ -251,45 +262,48 @@ impl Listed {
         self.0.get(&kind)?.get(namespace)
     }
 
-    fn add(&mut self, place: Place, namespace: Option<&Arc<str>>) {
-        let Some(namespace) = namespace else {
-            return;
-        };
-        let namespaces = self.0.entry(place.kind).or_default();
-        match namespaces.get_mut(namespace) {
-            Some(hashes) => hashes.insert(place.hash),
-            None => namespaces
-                .entry(namespace.clone())
-                .or_default()
-                .insert(place.hash),
-        };
+    fn add(&mut self, place: Place, namespaces: &[Arc<str>]) {
+        for namespace in namespaces {
+            let listed = self.0.entry(place.kind).or_default();
+            match listed.get_mut(namespace) {
+                Some(hashes) => hashes.insert(place.hash),
+                None => listed
+                    .entry(Arc::clone(namespace))
+                    .or_default()
+                    .insert(place.hash),
+            };
+        }
     }
 
-    fn remove(&mut self, place: Place, namespace: Option<&Arc<str>>) {
-        let (Some(namespace), Some(namespaces)) = (namespace, self.0.get_mut(&place.kind)) else {
+    fn remove(&mut self, place: Place, namespaces: &[Arc<str>]) {
+        let Some(listed) = self.0.get_mut(&place.kind) else {
             return;
         };
-        if let Some(hashes) = namespaces.get_mut(namespace) {
-            hashes.remove(&place.hash);
-            if hashes.is_empty() {
-                namespaces.remove(namespace);
+        for namespace in namespaces {
+            if let Some(hashes) = listed.get_mut(namespace) {
+                hashes.remove(&place.hash);
+                if hashes.is_empty() {
+                    listed.remove(namespace);
+                }
             }
         }
     }
 }
 
-/// The namespace in which a record is listed. `None`: it is a tombstone.
-fn listed_in(address: &Address, record: &Record) -> Option<Arc<str>> {
-    let content = record.content()?;
-    Some(
-        content
-            .listed_in()
-            .unwrap_or_else(|| address.namespace.clone()),
-    )
+/// The namespaces in which a record is listed. None: it is a tombstone.
+fn listed_in(address: &Address, record: &Record) -> Vec<Arc<str>> {
+    let content = record.content();
+    content.map_or_else(Vec::new, |content| content.listed_in(address))
 }
 
 fn is_over(now: UnixNanos, record: &Record) -> bool {
-    record.content().is_none() && record.stamp().millis() < over_before(now)
+    match record.content() {
+        None => record.stamp().millis() < over_before(now),
+        Some(content) => {
+            let now = UnixSecs::new(now.get() / 1_000_000_000);
+            content.over_at().is_some_and(|over_at| over_at <= now)
+        }
+    }
 }
 
 /// In milliseconds since the epoch.

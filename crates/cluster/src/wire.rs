@@ -14,6 +14,7 @@ mod cells;
 mod encoding;
 mod hits;
 mod members;
+mod people;
 mod shards;
 mod tallies;
 #[cfg(test)]

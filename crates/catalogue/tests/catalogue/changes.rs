@@ -1,6 +1,7 @@
 //! When a change is answered, and what becomes of it.
 
-use catalogue::{Address, AddressError, ChangeError, Kind, TOMBSTONES_LIVE};
+use accounts::{EndedSession, Role, Seat, UnixSecs};
+use catalogue::{Address, AddressError, ChangeError, Content, Kind, SERVICE, TOMBSTONES_LIVE};
 use quota::Nanos;
 
 use crate::net::{MILLISECOND, Net, content, id, key};
@@ -258,4 +259,63 @@ fn a_page_is_of_its_namespace_and_of_what_stands_there() {
         assert_eq!(page(&net, "gouda", Some(&gouda[9]), 7), gouda[10..17]);
         assert_eq!(page(&net, "brie", None, 1), [""; 0]);
     }
+}
+
+/// A seat is one record, found from its tenant and from its user.
+#[test]
+fn a_seat_stands_in_the_lists_of_its_tenant_and_of_its_user() {
+    let mut net = Net::of(1);
+    let seat = |role| Content::Seat(Seat::new(UnixSecs::new(1), role));
+    for (name, role) in [
+        ("t1/u1", Role::Owner),
+        ("t1/u2", Role::Viewer),
+        ("t2/u1", Role::Admin),
+    ] {
+        net.with(id(1), |catalogue, now| {
+            catalogue.set(now, SERVICE.into(), name.into(), seat(role))
+        })
+        .unwrap();
+    }
+    let listed = |net: &Net, namespace| {
+        let listed = net.nodes[&id(1)].list(Kind::Seat, namespace, None);
+        let mut names: Vec<String> = listed.map(|(name, _)| name.to_string()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(listed(&net, "t1"), ["t1/u1", "t1/u2"]);
+    assert_eq!(listed(&net, "u1"), ["t1/u1", "t2/u1"]);
+    let address = Address::new(Kind::Seat, SERVICE.into(), "t1/u1".into()).unwrap();
+    net.with(id(1), |catalogue, now| catalogue.remove(now, address))
+        .unwrap();
+    assert_eq!(listed(&net, "t1"), ["t1/u2"]);
+    assert_eq!(listed(&net, "u1"), ["t2/u1"]);
+}
+
+/// What says itself how long it is remembered leaves no tombstone, and comes back from nobody who has not swept yet.
+#[test]
+fn an_ended_session_is_forgotten_when_it_is_over() {
+    let mut net = Net::of(2);
+    let over_at = UnixSecs::new(net.now(id(1)).wall.get() / 1_000_000_000 + 100);
+    let ended = Content::EndedSession(EndedSession {
+        remember_until: over_at,
+    });
+    net.with(id(1), |catalogue, now| {
+        catalogue.set(now, SERVICE.into(), "ses".into(), ended)
+    })
+    .unwrap();
+    net.run();
+    net.pass(Nanos::from_secs(90));
+    assert_eq!(net.nodes[&id(2)].size(), (1, 1));
+    net.pass(Nanos::from_secs(20));
+    for node in [1, 2] {
+        assert_eq!(net.nodes[&id(node)].size(), (0, 0));
+        assert_eq!(
+            net.nodes[&id(node)]
+                .list(Kind::EndedSession, SERVICE, None)
+                .count(),
+            0
+        );
+    }
+    net.join(id(3));
+    assert_eq!(net.nodes[&id(3)].size(), (0, 0));
 }

@@ -1,6 +1,6 @@
 //! Records join in any order, and of two writes in sequence the later stays.
 
-use accounts::{Status, Tenant, UnixSecs};
+use accounts::{EmailClaim, Role, Seat, Status, Tenant, UnixSecs, User, UserId};
 use catalogue::{Catalogue, Clock, Content, Kind, Message, Record, Rule, Urgency, Write};
 use delta_crdt::ReplicaId;
 use proptest::prelude::*;
@@ -29,9 +29,16 @@ fn histories() -> impl Strategy<Value = Vec<Act>> {
     prop::collection::vec(prop_oneof![write, hear], 1..40)
 }
 
-/// A kind of each rule.
+/// A kind of each rule, and of each way in which two writes are one.
 fn kinds() -> impl Strategy<Value = Kind> {
-    prop_oneof![Just(Kind::KeyLimit), Just(Kind::Tenant)]
+    prop_oneof![
+        Just(Kind::KeyLimit),
+        Just(Kind::Tenant),
+        Just(Kind::User),
+        Just(Kind::Email),
+        Just(Kind::Seat),
+        Just(Kind::Operator),
+    ]
 }
 
 fn status(units: u32) -> Status {
@@ -39,13 +46,31 @@ fn status(units: u32) -> Status {
 }
 
 fn content_of(kind: Kind, units: u32) -> Content {
-    if kind != Kind::Tenant {
-        return content(units);
+    let at = UnixSecs::new(u64::from(units));
+    match kind {
+        Kind::Tenant => {
+            let mut tenant = Tenant::new(at, units.to_string().parse().unwrap());
+            tenant.status = status(units);
+            Content::Tenant(tenant.into())
+        }
+        Kind::User => {
+            let mut user = User::new(at, format!("{units}@b").parse().unwrap());
+            user.epoch = u64::from(units % 3);
+            user.is_disabled = units.is_multiple_of(2);
+            Content::User(user.into())
+        }
+        Kind::Email => {
+            let holder = UserId::new([units as u8; 10]);
+            let generation = u64::from(units % 3);
+            Content::Email(EmailClaim::of_parts(generation, at, Some(holder)))
+        }
+        Kind::Seat => {
+            let role = Role::ALL[units as usize % Role::ALL.len()];
+            Content::Seat(Seat::new(at, role))
+        }
+        Kind::Operator => Content::Operator(at),
+        _ => content(units),
     }
-    let name = units.to_string().parse().unwrap();
-    let mut tenant = Tenant::new(UnixSecs::new(u64::from(units)), name);
-    tenant.status = status(units);
-    Content::Tenant(tenant.into())
 }
 
 /// Plays a history of a record of that kind; every version of it that there ever was.
@@ -257,4 +282,41 @@ fn what_was_seen_longer_ago_than_tombstones_live_is_forgotten() {
     };
     assert_eq!(seen_on(29), [other]);
     assert_eq!(seen_on(31), []);
+}
+
+/// Two who registered one address on two sides of a split: the earlier has it, whichever side is heard first.
+#[test]
+fn of_two_claims_on_an_address_the_earlier_stays() {
+    let write = |node: u32, claimed_at: u64| {
+        let claim = EmailClaim::new(UnixSecs::new(claimed_at), UserId::new([node as u8; 10]));
+        let stamp = Clock::new(ReplicaId(node)).stamp(UnixNanos::new(1 << 60));
+        Record::after(None, Some(Content::Email(claim)), stamp)
+    };
+    let (earlier, later) = (write(1, 100), write(2, 101));
+    let holder = |record: &Record| record.content().unwrap().email().unwrap().holder();
+    for (one, other) in [(&earlier, &later), (&later, &earlier)] {
+        let both = joined(Kind::Email, one.clone(), other);
+        assert_eq!(holder(&both), Some(UserId::new([1; 10])));
+    }
+}
+
+/// Of two changes of a seat that did not see each other the one that grants less, and a removal before all.
+#[test]
+fn a_seat_grants_what_both_sides_of_a_split_grant() {
+    let write = |node: u32, role: Option<Role>| {
+        let seat = role.map(|role| Content::Seat(Seat::new(UnixSecs::new(1), role)));
+        let stamp = Clock::new(ReplicaId(node)).stamp(UnixNanos::new(u64::from(node) << 50));
+        Record::after(None, seat, stamp)
+    };
+    let role = |record: &Record| {
+        record
+            .content()
+            .and_then(Content::seat)
+            .and_then(|it| it.role)
+    };
+    let (lowered, raised) = (write(1, Some(Role::Viewer)), write(2, Some(Role::Owner)));
+    let removed = write(1, None);
+    let both = joined(Kind::Seat, raised.clone(), &lowered);
+    assert_eq!(role(&both), Some(Role::Viewer));
+    assert_eq!(role(&joined(Kind::Seat, raised, &removed)), None);
 }

@@ -1,15 +1,19 @@
-//! Tenants and API keys, as records tell them.
+//! Tenants, API keys and people, as records tell them.
 
 use std::sync::Arc;
 
 use accounts::{
-    ApiKey, ApiKeyId, Dated, Hint, Scopes, SecretHash, Status, Tenant, TenantId, UnixSecs,
+    ApiKey, ApiKeyId, Dated, EmailClaim, EndedSession, Hint, Scopes, SecretHash, Status, Tenant,
+    TenantId, UnixSecs, UserId,
 };
 use catalogue::{Content, Kind};
 use serde::{Deserialize, Serialize};
 
 use super::WireError;
 use super::encoding::{Reader, Writer};
+use super::people::{
+    self, WireAuditEntry, WireInvite, WireKnownSession, WireRole, WireSeat, WireUser,
+};
 
 /// What a record of accounts says.
 #[derive(Serialize, Deserialize)]
@@ -20,10 +24,25 @@ enum WireAccount<'a> {
     ApiKey(WireApiKey<'a>),
     /// One that has been used, and when it was last.
     UsedApiKey(#[serde(borrow)] WireApiKey<'a>, u64),
+    #[serde(borrow)]
+    User(WireUser<'a>),
+    /// Generation, since when, and whose it is.
+    Email(u64, u64, Option<[u8; 10]>),
+    Seat(WireSeat),
+    #[serde(borrow)]
+    Invite(WireInvite<'a>),
+    #[serde(borrow)]
+    Session(WireKnownSession<'a>),
+    /// Until when it is remembered.
+    EndedSession(u64),
+    /// Since when.
+    Operator(u64),
+    #[serde(borrow)]
+    Audit(WireAuditEntry<'a>),
 }
 
 /// Seconds since the epoch, and what was set then.
-type WireDated<T> = (u64, T);
+pub(super) type WireDated<T> = (u64, T);
 
 #[derive(Serialize, Deserialize)]
 struct WireTenant<'a> {
@@ -79,6 +98,28 @@ pub(super) fn put(out: &mut Writer<'_>, content: &Content) {
                 Some(at) => WireAccount::UsedApiKey(told, at.get()),
             });
         }
+        Content::User(user) => out.item(&WireAccount::User(people::user_told(user))),
+        Content::Email(claim) => out.item(&WireAccount::Email(
+            claim.generation(),
+            claim.claimed_at().get(),
+            claim.holder().map(UserId::to_bytes),
+        )),
+        Content::Seat(seat) => out.item(&WireAccount::Seat(WireSeat {
+            role: seat.role.map(WireRole::from),
+            joined_at: seat.joined_at.get(),
+        })),
+        Content::Invite(invite) => out.item(&WireAccount::Invite(people::invite_told(invite))),
+        Content::Session(session) => {
+            out.item(&WireAccount::Session(people::session_told(session)));
+        }
+        Content::EndedSession(ended) => {
+            out.item(&WireAccount::EndedSession(ended.remember_until.get()));
+        }
+        Content::Operator(since) => out.item(&WireAccount::Operator(since.get())),
+        Content::Audit(entry) => {
+            let who = entry.who.to_string();
+            out.item(&WireAccount::Audit(people::entry_told(entry, &who)));
+        }
         Content::Limit(_) | Content::KeyLimit(_) => unreachable!("limits have a form of their own"),
     }
 }
@@ -93,6 +134,24 @@ pub(super) fn content(input: &mut Reader<'_>, kind: Kind) -> Result<Content, Wir
         WireAccount::UsedApiKey(wire, at) => {
             api_key(&wire, Some(UnixSecs::new(at))).map(|key| Content::ApiKey(key.into()))
         }
+        WireAccount::User(wire) => people::user(&wire).map(|user| Content::User(user.into())),
+        WireAccount::Email(generation, claimed_at, holder) => {
+            let (claimed_at, holder) = (UnixSecs::new(claimed_at), holder.map(UserId::new));
+            let claim = EmailClaim::of_parts(generation, claimed_at, holder);
+            Some(Content::Email(claim))
+        }
+        WireAccount::Seat(wire) => Some(Content::Seat(wire.into())),
+        WireAccount::Invite(wire) => {
+            people::invite(&wire).map(|invite| Content::Invite(invite.into()))
+        }
+        WireAccount::Session(wire) => {
+            people::session(&wire).map(|session| Content::Session(session.into()))
+        }
+        WireAccount::EndedSession(until) => Some(Content::EndedSession(EndedSession {
+            remember_until: UnixSecs::new(until),
+        })),
+        WireAccount::Operator(since) => Some(Content::Operator(UnixSecs::new(since))),
+        WireAccount::Audit(wire) => people::entry(&wire).map(|entry| Content::Audit(entry.into())),
     };
     content
         .filter(|content| content.kind() == kind)
@@ -174,13 +233,16 @@ fn api_key(wire: &WireApiKey<'_>, last_used_at: Option<UnixSecs>) -> Option<ApiK
 }
 
 /// No id of anybody is longer.
-const MAKER_BYTES_MAX: usize = 64;
+pub(super) const MAKER_BYTES_MAX: usize = 64;
 
-fn told<'a, T, W>(value: &'a Dated<T>, as_told: impl FnOnce(&'a T) -> W) -> WireDated<W> {
+pub(super) fn told<'a, T, W>(
+    value: &'a Dated<T>,
+    as_told: impl FnOnce(&'a T) -> W,
+) -> WireDated<W> {
     (value.set_at().get(), as_told(value.get()))
 }
 
-fn dated<T>(set_at: u64, value: T) -> Dated<T> {
+pub(super) fn dated<T>(set_at: u64, value: T) -> Dated<T> {
     Dated::new(UnixSecs::new(set_at), value)
 }
 

@@ -283,6 +283,14 @@ const fn number_of(kind: Kind) -> u8 {
         Kind::KeyLimit => 1,
         Kind::Tenant => 2,
         Kind::ApiKey => 3,
+        Kind::User => 4,
+        Kind::Email => 5,
+        Kind::Seat => 6,
+        Kind::Invite => 7,
+        Kind::Session => 8,
+        Kind::EndedSession => 9,
+        Kind::Operator => 10,
+        Kind::Audit => 11,
     }
 }
 
@@ -433,9 +441,7 @@ impl From<&Content> for WireContent {
                 limit: limit.into(),
                 as_token_bucket: *as_token_bucket,
             },
-            Content::Tenant(_) | Content::ApiKey(_) => {
-                unreachable!("accounts have a form of their own")
-            }
+            _ => unreachable!("accounts have a form of their own"),
         }
     }
 }

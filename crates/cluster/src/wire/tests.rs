@@ -3,6 +3,7 @@ use super::*;
 mod arbitrary;
 mod catalogue;
 mod known;
+mod people;
 mod refused;
 
 use arbitrary::{frame, member, shard_messages, told};

@@ -41,7 +41,7 @@ impl Granted {
                 scopes: key.scopes.bits(),
                 until: key.expires_at.map_or(u64::MAX, UnixSecs::get),
             }),
-            Content::Limit(_) | Content::KeyLimit(_) => None,
+            _ => None,
         }
     }
 
@@ -72,7 +72,7 @@ pub(super) fn called_by(content: &Content) -> Option<usize> {
     let name = match content {
         Content::Tenant(tenant) => tenant.name.get().as_str(),
         Content::ApiKey(key) => key.name.get(),
-        Content::Limit(_) | Content::KeyLimit(_) => return None,
+        _ => return None,
     };
     name.parse().ok()
 }
@@ -106,7 +106,7 @@ impl World {
         let edited = match read {
             Content::Tenant(tenant) => Content::Tenant(author.edit_tenant(&tenant).into()),
             Content::ApiKey(key) => Content::ApiKey(author.edit_api_key(&key).into()),
-            Content::Limit(_) | Content::KeyLimit(_) => return None,
+            _ => return None,
         };
         Some((edited, seen))
     }

@@ -16,6 +16,7 @@ use quota::{Algorithm, Nanos};
 use super::super::*;
 use super::arbitrary::limit;
 use super::bytes_of;
+use super::people;
 
 pub(super) fn message() -> impl Strategy<Value = Message> {
     let urgency = prop_oneof![Just(Urgency::Change), Just(Urgency::Repair)];
@@ -46,6 +47,7 @@ fn account_record() -> impl Strategy<Value = (Address, Record)> {
     let contents = prop_oneof![
         vec(option::of(tenant()), 1..4).prop_map(|contents| (Kind::Tenant, contents)),
         vec(option::of(api_key()), 1..4).prop_map(|contents| (Kind::ApiKey, contents)),
+        people::contents(),
     ];
     (
         "[a-z]{0,5}",
@@ -67,11 +69,13 @@ fn account_record() -> impl Strategy<Value = (Address, Record)> {
         })
 }
 
-fn dated<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Dated<T>> {
+pub(super) fn dated<T: std::fmt::Debug>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Dated<T>> {
     (at(), value).prop_map(|(at, value)| Dated::new(at, value))
 }
 
-fn at() -> impl Strategy<Value = UnixSecs> {
+pub(super) fn at() -> impl Strategy<Value = UnixSecs> {
     any::<u32>().prop_map(|secs| UnixSecs::new(secs.into()))
 }
 
@@ -418,7 +422,7 @@ fn accounts_that_are_kept() {
     assert_kept(&address, &record(&key), &known("7d", "02", "e802"));
 }
 
-fn assert_kept(address: &Address, record: &Record, known: &str) {
+pub(super) fn assert_kept(address: &Address, record: &Record, known: &str) {
     let known = bytes_of(known);
     let encoded = encode_record(address, record);
     assert_eq!(encoded[..], known, "{encoded:02x?}");
