@@ -53,6 +53,6 @@ pub use seat::Seat;
 pub use session::{
     Device, EndedSession, FormToken, Session, SessionError, SessionKeys, SessionSpans, Visitor,
 };
-pub use tenant::{Dated, NAME_ACCEPTED, NoTenantName, Status, Tenant, TenantName};
+pub use tenant::{Dated, HeldCap, NAME_ACCEPTED, NoTenantName, Status, Tenant, TenantName};
 pub use time::{NoTime, UnixSecs};
 pub use user::{ResetLink, User};

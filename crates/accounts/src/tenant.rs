@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::{PlanName, UnixSecs};
+use crate::{PlanName, Plans, UnixSecs};
 
 /// A value, and when it was set: of two that did not see each other the newer stays.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -125,10 +125,21 @@ pub struct Tenant {
     pub plan: Dated<Option<PlanName>>,
     /// The requests of a day that an operator gave it. `None`: those of its plan.
     pub requests_per_day: Dated<Option<u32>>,
+    /// What a smaller plan leaves of a day that began under a larger one.
+    pub held: Dated<Option<HeldCap>>,
     /// What it may do at all.
     pub status: Status,
     /// When it was made. Never changes.
     pub made_at: UnixSecs,
+}
+
+/// A cap that holds until its day ends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct HeldCap {
+    /// Days since the epoch.
+    pub day: u64,
+    /// The most requests of that day. `None`: there is no cap.
+    pub requests_per_day: Option<u32>,
 }
 
 impl Tenant {
@@ -139,9 +150,44 @@ impl Tenant {
             name: Dated::new(now, name),
             plan: Dated::new(now, None),
             requests_per_day: Dated::new(now, None),
+            held: Dated::new(now, None),
             status: Status::Active,
             made_at: now,
         }
+    }
+
+    /// The most requests of a day. `None`: there is no cap.
+    #[must_use]
+    pub fn cap(&self, plans: &Plans, day: u64) -> Option<u32> {
+        let cap = plans
+            .of(self.plan.get().as_ref())
+            .cap(*self.requests_per_day.get());
+        match self.held.get() {
+            Some(held) if held.day == day => Some(cap?.max(held.requests_per_day?)),
+            _ => cap,
+        }
+    }
+
+    /// Gives it another plan. A larger one holds at once, and a smaller one from the next midnight (UTC) on.
+    pub fn set_plan(&mut self, now: UnixSecs, plans: &Plans, plan: Option<PlanName>) {
+        let day = now.days();
+        let requests_per_day = self.cap(plans, day);
+        self.plan.set(now, plan);
+        let own = plans
+            .of(self.plan.get().as_ref())
+            .cap(*self.requests_per_day.get());
+        let is_less = own.is_some_and(|own| requests_per_day.is_none_or(|before| own < before));
+        let held = HeldCap {
+            day,
+            requests_per_day,
+        };
+        self.held.set(now, is_less.then_some(held));
+    }
+
+    /// Gives it a cap of its own, or that of its plan. It holds at once.
+    pub fn set_requests_per_day(&mut self, now: UnixSecs, requests_per_day: Option<u32>) {
+        self.requests_per_day.set(now, requests_per_day);
+        self.held.set(now, None);
     }
 
     /// What two versions say together: the stricter status, and of the rest the newer, one by one.
@@ -151,6 +197,7 @@ impl Tenant {
             name: self.name.newer(&other.name),
             plan: self.plan.newer(&other.plan),
             requests_per_day: self.requests_per_day.newer(&other.requests_per_day),
+            held: self.held.newer(&other.held),
             status: self.status.max(other.status),
             made_at: self.made_at.min(other.made_at),
         }
@@ -171,16 +218,23 @@ mod tests {
         let name = "[ab]".prop_map(|name| name.parse().unwrap());
         let plan = prop::option::of("[ab]".prop_map(|name| name.parse().unwrap()));
         let status = (0..3_usize).prop_map(|status| Status::ALL[status]);
+        let held = (0..2_u64, prop::option::of(1..3_u32));
+        let held = held.prop_map(|(day, requests_per_day)| HeldCap {
+            day,
+            requests_per_day,
+        });
         (
             dated(name),
             dated(plan),
             dated(prop::option::of(1..3_u32)),
+            dated(prop::option::of(held)),
             status,
         )
-            .prop_map(|(name, plan, requests_per_day, status)| Tenant {
+            .prop_map(|(name, plan, requests_per_day, held, status)| Tenant {
                 name,
                 plan,
                 requests_per_day,
+                held,
                 status,
                 made_at: UnixSecs::new(1),
             })
@@ -208,6 +262,31 @@ mod tests {
         assert_eq!(met.name.get().as_str(), "Acme Ltd");
         assert_eq!(met.plan.get().as_ref().map(PlanName::as_str), Some("pro"));
         assert_eq!(met.status, Status::Suspended);
+    }
+
+    /// Plans of 10 000, 1 000 000 and as many as come.
+    #[test]
+    fn a_larger_plan_holds_at_once_and_a_smaller_one_from_midnight_on() {
+        let plans = Plans::default();
+        let (day, next) = (7, 8);
+        let at = |second| UnixSecs::new(day * 24 * 60 * 60 + second);
+        let mut tenant = Tenant::new(at(0), "Acme".parse().unwrap());
+        let mut give = |second, plan: &str| {
+            tenant.set_plan(at(second), &plans, Some(plan.parse().unwrap()));
+            [day, next].map(|day| tenant.cap(&plans, day))
+        };
+        let (free, pro) = (Some(10_000), Some(1_000_000));
+        assert_eq!(give(1, "pro"), [pro, pro]);
+        assert_eq!(give(2, "free"), [pro, free]);
+        assert_eq!(give(3, "enterprise"), [None, None]);
+        assert_eq!(give(4, "pro"), [None, pro]);
+        assert_eq!(give(5, "free"), [None, free], "the largest of the day");
+        tenant.set_requests_per_day(at(6), Some(5));
+        assert_eq!(
+            [day, next].map(|day| tenant.cap(&plans, day)),
+            [Some(5); 2],
+            "an operator's holds at once"
+        );
     }
 
     #[test]

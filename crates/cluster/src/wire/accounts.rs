@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use accounts::{
-    ApiKey, ApiKeyId, Dated, EmailClaim, EndedSession, Hint, Scopes, SecretHash, Status, Tenant,
-    TenantId, UnixSecs, UserId,
+    ApiKey, ApiKeyId, Dated, EmailClaim, EndedSession, HeldCap, Hint, Scopes, SecretHash, Status,
+    Tenant, TenantId, UnixSecs, UserId,
 };
 use catalogue::{Content, Kind};
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,6 @@ enum WireAccount<'a> {
     Tenant(WireTenant<'a>),
     #[serde(borrow)]
     ApiKey(WireApiKey<'a>),
-    /// One that has been used, and when it was last.
-    UsedApiKey(#[serde(borrow)] WireApiKey<'a>, u64),
     #[serde(borrow)]
     User(WireUser<'a>),
     /// Generation, since when, and whose it is.
@@ -39,6 +37,13 @@ enum WireAccount<'a> {
     Operator(u64),
     #[serde(borrow)]
     Audit(WireAuditEntry<'a>),
+    /// One that has been used, and when it was last.
+    UsedApiKey(#[serde(borrow)] WireApiKey<'a>, u64),
+    /// One whose plan has changed, and the day and its cap that a larger one left.
+    ChangedTenant(
+        #[serde(borrow)] WireTenant<'a>,
+        WireDated<Option<(u64, Option<u32>)>>,
+    ),
 }
 
 /// Seconds since the epoch, and what was set then.
@@ -87,7 +92,17 @@ struct WireApiKey<'a> {
 pub(super) fn put(out: &mut Writer<'_>, content: &Content) {
     let mut told = [None, None];
     match content {
-        Content::Tenant(tenant) => out.item(&WireAccount::Tenant(tenant_told(tenant))),
+        Content::Tenant(tenant) => {
+            let (told, held) = (tenant_told(tenant), &tenant.held);
+            let was_never_set = *held == Dated::new(tenant.made_at, None);
+            out.item(&match was_never_set {
+                true => WireAccount::Tenant(told),
+                false => {
+                    let cap = held.get().map(|held| (held.day, held.requests_per_day));
+                    WireAccount::ChangedTenant(told, (held.set_at().get(), cap))
+                }
+            });
+        }
         Content::ApiKey(key) => {
             told[0] = key.replaces.map(|id| id.to_string());
             told[1] = key.replaced_by.map(|id| id.to_string());
@@ -129,7 +144,13 @@ pub(super) fn content(input: &mut Reader<'_>, kind: Kind) -> Result<Content, Wir
     let out_of_bounds = WireError::OutOfBounds { what: "content" };
     let account = input.item::<WireAccount<'_>>("content")?;
     let content = match account {
-        WireAccount::Tenant(wire) => tenant(&wire).map(|tenant| Content::Tenant(tenant.into())),
+        WireAccount::Tenant(wire) => {
+            let never = (wire.made_at, None);
+            tenant(&wire, never).map(|tenant| Content::Tenant(tenant.into()))
+        }
+        WireAccount::ChangedTenant(wire, held) => {
+            tenant(&wire, held).map(|tenant| Content::Tenant(tenant.into()))
+        }
         WireAccount::ApiKey(wire) => api_key(&wire, None).map(|key| Content::ApiKey(key.into())),
         WireAccount::UsedApiKey(wire, at) => {
             api_key(&wire, Some(UnixSecs::new(at))).map(|key| Content::ApiKey(key.into()))
@@ -172,7 +193,7 @@ fn tenant_told(tenant: &Tenant) -> WireTenant<'_> {
     }
 }
 
-fn tenant(wire: &WireTenant<'_>) -> Option<Tenant> {
+fn tenant(wire: &WireTenant<'_>, held: WireDated<Option<(u64, Option<u32>)>>) -> Option<Tenant> {
     let (_, plan) = wire.plan;
     let plan = match plan {
         Some(name) => Some(name.parse().ok()?),
@@ -182,6 +203,13 @@ fn tenant(wire: &WireTenant<'_>) -> Option<Tenant> {
         name: dated(wire.name.0, wire.name.1.parse().ok()?),
         plan: dated(wire.plan.0, plan),
         requests_per_day: dated(wire.requests_per_day.0, wire.requests_per_day.1),
+        held: dated(
+            held.0,
+            held.1.map(|(day, requests_per_day)| HeldCap {
+                day,
+                requests_per_day,
+            }),
+        ),
         status: match wire.status {
             WireStatus::Active => Status::Active,
             WireStatus::Suspended => Status::Suspended,

@@ -252,8 +252,12 @@ async fn changed_to<N: Node>(
     id: TenantId,
     change: TenantChange,
 ) -> Result<Response, Problem> {
-    let made = app.limiter.change_tenant(id, change).await?;
-    let json = made_json(&*app.service()?, &made);
+    let service = app.service()?;
+    let made = app
+        .limiter
+        .change_tenant(&service.plans, id, change)
+        .await?;
+    let json = made_json(&service, &made);
     Ok(changed::changed(&made.changed, &json))
 }
 

@@ -50,8 +50,8 @@ impl Tenancy {
     }
 
     /// The most requests of a day. `None`: there is no cap.
-    pub(super) fn cap(&self) -> Option<u32> {
-        self.plan().cap(*self.record.load().requests_per_day.get())
+    pub(super) fn cap(&self, day: u64) -> Option<u32> {
+        self.record.load().cap(&self.service.plans, day)
     }
 
     /// Refuses what comes faster than the plan lets it come to this node.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use accounts::{PlanName, Status, Tenant, TenantId, TenantName};
+use accounts::{Dated, PlanName, Plans, Status, Tenant, TenantId, TenantName};
 use catalogue::{Changed, Content, Kind as Record, SERVICE};
 
 use super::{Service, Tenancy};
@@ -99,8 +99,15 @@ impl<N: Node> Limiter<N> {
         change: TenantChange,
     ) -> Result<Made, Refusal> {
         let id = TenantId::new(super::random());
-        let tenant = Tenant::new(super::now(), name);
-        self.keep_tenant(id, |_| Ok(changed(tenant, change))).await
+        let now = super::now();
+        let new = Tenant::new(now, name);
+        let tenant = Tenant {
+            plan: Dated::new(now, change.plan.flatten()),
+            requests_per_day: Dated::new(now, change.requests_per_day.flatten()),
+            status: change.status.unwrap_or(new.status),
+            ..new
+        };
+        self.keep_tenant(id, |_| Ok(tenant)).await
     }
 
     /// Changes a tenant.
@@ -108,11 +115,16 @@ impl<N: Node> Limiter<N> {
     /// # Errors
     ///
     /// [`Kind::NotFound`], and when it could not be kept. Nothing was changed then.
-    pub async fn change_tenant(&self, id: TenantId, change: TenantChange) -> Result<Made, Refusal> {
+    pub async fn change_tenant(
+        &self,
+        plans: &Plans,
+        id: TenantId,
+        change: TenantChange,
+    ) -> Result<Made, Refusal> {
         self.tenant(id)?;
         let edit = |known: Option<&Tenant>| {
             let known = known.ok_or_else(no_tenant)?;
-            Ok(changed(known.clone(), change))
+            Ok(changed(known.clone(), plans, change))
         };
         self.keep_tenant(id, edit).await
     }
@@ -169,7 +181,7 @@ impl<N: Node> Limiter<N> {
     }
 }
 
-fn changed(mut tenant: Tenant, change: TenantChange) -> Tenant {
+fn changed(mut tenant: Tenant, plans: &Plans, change: TenantChange) -> Tenant {
     let now = super::now();
     let TenantChange {
         name,
@@ -181,10 +193,10 @@ fn changed(mut tenant: Tenant, change: TenantChange) -> Tenant {
         tenant.name.set(now, name);
     }
     if let Some(plan) = plan {
-        tenant.plan.set(now, plan);
+        tenant.set_plan(now, plans, plan);
     }
     if let Some(requests) = requests_per_day {
-        tenant.requests_per_day.set(now, requests);
+        tenant.set_requests_per_day(now, requests);
     }
     tenant.status = status.unwrap_or(tenant.status);
     tenant

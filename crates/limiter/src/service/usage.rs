@@ -187,7 +187,7 @@ fn used(answer: &Answer) -> u32 {
 impl<N: Node> Limiter<N> {
     /// Refuses a tenant whose day is known to be used up, without asking anybody.
     pub(crate) fn check_day(&self, tenancy: &Tenancy, day: u64) -> Result<(), Refusal> {
-        match tenancy.cap() {
+        match tenancy.cap(day) {
             Some(cap) if tenancy.day.is_spent(day, cap) => Err(used_up(tenancy, day, cap, cap)),
             _ => Ok(()),
         }
@@ -201,7 +201,7 @@ impl<N: Node> Limiter<N> {
         requests: u32,
     ) -> Result<(), Spent> {
         let key = tenancy.day.key(day);
-        let policy = tenancy.day.policy(tenancy.cap());
+        let policy = tenancy.day.policy(tenancy.cap(day));
         let told = self.node().hit(&policy, &key.1, Cost::new(requests)).await;
         self.charged(tenancy, day, (&policy, requests), told).await
     }
@@ -214,7 +214,7 @@ impl<N: Node> Limiter<N> {
         name: &str,
     ) -> Result<(), Spent> {
         let key = tenancy.day.key(day);
-        let policy = tenancy.day.policy(tenancy.cap());
+        let policy = tenancy.day.policy(tenancy.cap(day));
         let hit = Hit {
             policy: &policy,
             key: &key.1,
@@ -303,7 +303,7 @@ impl<N: Node> Limiter<N> {
         let tenancy = self.tenancy()?;
         let now = super::now();
         Some(DayStanding {
-            cap: tenancy.cap()?,
+            cap: tenancy.cap(now.days())?,
             used: tenancy.day.used.load(Ordering::Relaxed),
             resets_in: UnixSecs::of_day(now.days() + 1).since(now),
         })

@@ -186,14 +186,14 @@ fn who_brings_the_secret_hears_why_it_has_ended() {
             status: Some(status),
             ..TenantChange::default()
         };
-        now(world.limiter.change_tenant(tenant, change)).unwrap();
+        now(world.limiter.change_tenant(&plans(), tenant, change)).unwrap();
         assert_eq!(world.admit(&text).err().unwrap().kind(), kind);
     }
     let change = TenantChange {
         status: Some(Status::Active),
         ..TenantChange::default()
     };
-    now(world.limiter.change_tenant(tenant, change)).unwrap();
+    now(world.limiter.change_tenant(&plans(), tenant, change)).unwrap();
     assert!(world.admit(&text).is_ok());
     let (_, at, _) = now(caller.revoke_api_key(&id)).unwrap();
     let refusal = world.admit(&text).err().unwrap();
@@ -344,7 +344,7 @@ fn an_api_key_that_is_revoked_while_it_is_rotated_stays_so() {
         name: Some("other".parse().unwrap()),
         ..TenantChange::default()
     };
-    let made = now(world.limiter.change_tenant(tenant, change)).unwrap();
+    let made = now(world.limiter.change_tenant(&plans(), tenant, change)).unwrap();
     assert_eq!(made.tenant.status, Status::Suspended);
     assert_eq!(made.tenant.name.get().as_str(), "other");
 }
@@ -377,11 +377,33 @@ fn exactly_the_requests_of_the_plan_pass_and_denied_ones_cost_nothing() {
         plan: Some(Some("pro".parse().unwrap())),
         ..TenantChange::default()
     };
-    now(world.limiter.change_tenant(tenant, change)).unwrap();
-    let operator = world.admit(operator().reveal()).unwrap();
-    let caller = world.access.within(operator, &tenant.to_string()).unwrap();
+    now(world.limiter.change_tenant(&plans(), tenant, change)).unwrap();
+    let by = world.admit(operator().reveal()).unwrap();
+    let caller = world.access.within(by, &tenant.to_string()).unwrap();
     assert_eq!(check(&caller, "wide"), Ok(true));
     assert_eq!(caller.limiter.day(), None, "there is no cap");
+    // A smaller one is of tomorrow, and a cap of an operator's of now.
+    for (change, cap) in [
+        (
+            TenantChange {
+                plan: Some(None),
+                ..TenantChange::default()
+            },
+            None,
+        ),
+        (
+            TenantChange {
+                requests_per_day: Some(Some(7)),
+                ..TenantChange::default()
+            },
+            Some(7),
+        ),
+    ] {
+        now(world.limiter.change_tenant(&plans(), tenant, change)).unwrap();
+        let by = world.admit(operator().reveal()).unwrap();
+        let caller = world.access.within(by, &tenant.to_string()).unwrap();
+        assert_eq!(caller.limiter.day().map(|day| day.cap), cap);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::accounts::{ApiKey, Credential, Dated, Scopes, Status, Tenant, TenantId, UnixSecs};
+use ::accounts::{ApiKey, Credential, Dated, HeldCap, Scopes, Status, Tenant, TenantId, UnixSecs};
 use ::catalogue::{
     Address, Content, KeyLimit, Kind, Message, NamedLimit, Record, SERVICE, Seen, Stamp, Urgency,
     Write,
@@ -87,14 +87,23 @@ fn tenant() -> impl Strategy<Value = Content> {
         dated(name),
         dated(plan),
         dated(option::of(1..9_u32)),
+        option::of(dated(option::of((0..9_u64, option::of(1..9_u32))))),
         status,
         at(),
     )
-        .prop_map(|(name, plan, requests_per_day, status, made_at)| {
+        .prop_map(|(name, plan, requests_per_day, held, status, made_at)| {
+            let held = held.map(|held| {
+                let cap = held.get().map(|(day, requests_per_day)| HeldCap {
+                    day,
+                    requests_per_day,
+                });
+                Dated::new(held.set_at(), cap)
+            });
             let tenant = Tenant {
                 name,
                 plan,
                 requests_per_day,
+                held: held.unwrap_or(Dated::new(made_at, None)),
                 status,
                 made_at,
             };
@@ -382,6 +391,21 @@ fn accounts_that_are_kept() {
     );
     assert_kept(&address, &record, &known);
 
+    // A plan that was changed on the fourth day.
+    let mut changed = Tenant::new(at(300), "Acme".parse().unwrap());
+    let held = HeldCap {
+        day: 4,
+        requests_per_day: Some(300),
+    };
+    changed.held = Dated::new(at(301), Some(held));
+    let content = Some(Content::Tenant(changed.into()));
+    let record = Record::new(content, stamp(300, 7), Seen::default());
+    let told = "ac02 0441636d65 ac02 00 ac02 00 00 ac02";
+    let known = format!(
+        "0410 02 2a 08 4073657276696365 02 746e 00 01 ac02 07 01 0b {told} ad02 01 04 01 ac02"
+    );
+    assert_kept(&address, &record, &known);
+
     let credential = "weir_key_3fK9mQ2bXw7L8hTq0sVfYcRzE1uGnAaB6dJkP4iWoN5v1wtbid";
     let credential = Credential::parse(credential).unwrap();
     let mut key = ApiKey {
@@ -419,7 +443,7 @@ fn accounts_that_are_kept() {
     };
     assert_kept(&address, &record(&key), &known("7b", "01", ""));
     key.last_used_at = Some(at(360));
-    assert_kept(&address, &record(&key), &known("7d", "02", "e802"));
+    assert_kept(&address, &record(&key), &known("7d", "0a", "e802"));
 }
 
 pub(super) fn assert_kept(address: &Address, record: &Record, known: &str) {
