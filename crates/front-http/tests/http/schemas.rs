@@ -345,7 +345,7 @@ async fn check_bodies(front: &Front, who: Who) -> usize {
 #[tokio::test]
 async fn bodies_of_a_service_for_many_are_held_to_what_is_described() {
     let front = service(free(), Who::Operator).await;
-    assert_eq!(check_bodies(&front, Who::Operator).await, 12);
+    assert_eq!(check_bodies(&front, Who::Operator).await, 13);
 }
 
 #[tokio::test]
