@@ -281,6 +281,12 @@ impl Catalogue {
         }))
     }
 
+    /// Another member tells what it has at an address of which it was asked. Nobody else is told: whoever has it has told everybody, or
+    /// exchanges do.
+    pub fn on_told(&mut self, now: Now, address: Address, record: Record) {
+        self.take_in(now, address, record);
+    }
+
     fn check_room(&self, is_new: bool) -> Result<(), ChangeError> {
         if is_new && RECORDS_MAX <= self.records.len() {
             return Err(ChangeError::Full);

@@ -38,6 +38,8 @@ pub struct FakeNode {
     /// What was counted under a name, by whatever makes it the same.
     named: Mutex<HashSet<String>>,
     made: Mutex<BTreeMap<(Kind, String, String), Content>>,
+    /// What another member alone knows.
+    elsewhere: Mutex<BTreeMap<(Kind, String, String), Content>>,
     /// How many hits were asked together, each time.
     pub batches: Mutex<Vec<usize>>,
     /// Keys that nobody can decide for, and why; `*` stands for all.
@@ -75,6 +77,7 @@ impl FakeNode {
             counts: Mutex::default(),
             named: Mutex::default(),
             made: Mutex::default(),
+            elsewhere: Mutex::default(),
             batches: Mutex::default(),
             lost: Mutex::default(),
             decides_at_once: AtomicBool::new(false),
@@ -139,6 +142,16 @@ impl FakeNode {
             place(Kind::ApiKey, SERVICE, &id),
             Content::ApiKey(key.into()),
         );
+    }
+
+    /// Tenants and API keys are not known here any more, but to another member.
+    pub fn leave_elsewhere(&self) {
+        let mut made = locked(&self.made);
+        let is_account = |kind: Kind| matches!(kind, Kind::Tenant | Kind::ApiKey);
+        let all = std::mem::take(&mut *made).into_iter();
+        let (accounts, others) = all.partition(|((kind, ..), _)| is_account(*kind));
+        *made = others;
+        *locked(&self.elsewhere) = accounts;
     }
 
     /// Limits and keys that have anything counted, in order.
@@ -296,6 +309,13 @@ impl Node for FakeNode {
 
     fn record(&self, kind: Kind, namespace: &str, name: &str) -> Option<Content> {
         self.made(kind, namespace, name)
+    }
+
+    async fn look_up(&self, kind: Kind, namespace: &str, name: &str) -> bool {
+        asked_elsewhere().await;
+        let place = place(kind, namespace, name);
+        let found = locked(&self.elsewhere).remove(&place);
+        found.is_some_and(|content| locked(&self.made).insert(place, content).is_none())
     }
 
     fn records(

@@ -12,7 +12,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::R
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
-use limiter::{Access, Caller, Kind, Limiter, Node};
+use limiter::{Access, Caller, Kind, Limiter, Node, Unknown};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -93,10 +93,40 @@ impl<N: Node> Dispatch<N> {
             return Ok(Box::pin(others.call(request)));
         }
         if !self.access.is_open() {
-            let caller = caller(&self.access, &self.limiter, request.headers())?;
-            request.extensions_mut().insert(caller);
+            match caller(&self.access, &self.limiter, request.headers()) {
+                Ok(caller) => request.extensions_mut().insert(caller),
+                Err(status) => {
+                    let unknown = self.unknown(request.headers()).ok_or(status)?;
+                    return Ok(Box::pin(self.clone().look_up(unknown, request)));
+                }
+            };
         }
         Ok(self.rate_limit.clone().call(request))
+    }
+
+    fn unknown(&self, metadata: &HeaderMap) -> Option<Unknown> {
+        self.access.unknown(&self.limiter, credential(metadata))
+    }
+
+    /// Answers a request whose credential this node did not know, once another member was asked about it.
+    async fn look_up(
+        self,
+        mut unknown: Unknown,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        loop {
+            let is_known = self.limiter.look_up(&unknown).await;
+            match caller(&self.access, &self.limiter, request.headers()) {
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller);
+                    return self.rate_limit.clone().call(request).await;
+                }
+                Err(status) => match self.unknown(request.headers()) {
+                    Some(next) if is_known => unknown = next,
+                    _ => return Ok(status.into_http()),
+                },
+            }
+        }
     }
 
     /// A place among the requests that are answered. `None`: all are taken.
@@ -171,9 +201,7 @@ fn caller<N: Node>(
     limiter: &Limiter<N>,
     metadata: &HeaderMap,
 ) -> Result<Caller<N>, Status> {
-    let mut given = metadata.get_all(AUTHORIZATION).iter();
-    let one = given.next().filter(|_| given.next().is_none());
-    let caller = access.admit(limiter, one.and_then(|header| bearer(header.as_bytes())));
+    let caller = access.admit(limiter, credential(metadata));
     let caller = caller.and_then(|caller| {
         caller.needs(Scope::Check)?;
         caller.check_ceiling()?;
@@ -191,6 +219,13 @@ fn caller<N: Node>(
             _ => Status::permission_denied(detail),
         }
     })
+}
+
+/// The one credential that the metadata brings.
+fn credential(metadata: &HeaderMap) -> Option<&[u8]> {
+    let mut given = metadata.get_all(AUTHORIZATION).iter();
+    let one = given.next().filter(|_| given.next().is_none());
+    one.and_then(|header| bearer(header.as_bytes()))
 }
 
 fn bearer(header: &[u8]) -> Option<&[u8]> {

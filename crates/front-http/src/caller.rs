@@ -89,7 +89,16 @@ pub(crate) async fn guard_path<N: Node>(
     next: Next,
 ) -> Response {
     if needs != Needs::Nothing {
-        match caller(&access, &limiter, needs, &request) {
+        let mut admitted = caller(&access, &limiter, needs, &request);
+        while admitted.is_err() {
+            let unknown = access.unknown(&limiter, bearer(&request));
+            let Some(unknown) = unknown else { break };
+            if !limiter.look_up(&unknown).await {
+                break;
+            }
+            admitted = caller(&access, &limiter, needs, &request);
+        }
+        match admitted {
             Ok(caller) => request.extensions_mut().insert(caller),
             Err(refusal) => return Problem::from(refusal).into_response(),
         };

@@ -4,7 +4,7 @@ use accounts::Scope;
 use bytes::BytesMut;
 use connections::Then;
 use coordinator::{Answer, Hit};
-use limiter::{Caller, Given, Key, Limiter, Node, Refusal, Rule, Selected};
+use limiter::{Caller, Given, Key, Limiter, Node, Refusal, Rule, Selected, Unknown};
 use quota::Cost;
 
 use crate::answer::{Form, write_refusal};
@@ -37,6 +37,8 @@ pub(crate) enum Step<'a> {
     Refund(Asked<'a>),
     /// A key that begins anew.
     Reset(Asked<'a>),
+    /// What the next command brings and this node does not know, before it is read.
+    LookUp(Unknown),
     /// A reply was written: there may be more to read.
     Said,
     /// Nothing until more arrives: what is there is the beginning of a command, or nothing.
@@ -156,6 +158,14 @@ impl Conversation {
                 self.decoder.forget();
                 break;
             }
+            if let Ok(Some(Command::Session(entry))) = &command {
+                let arguments = self.decoder.arguments(rest);
+                let unknown = self.session.unknown(entry.verb, &arguments, server);
+                if let Some(unknown) = unknown {
+                    self.decoder.forget();
+                    return Step::LookUp(unknown);
+                }
+            }
             *read += length;
             let step = match command {
                 Ok(Some(Command::Hit(hit))) => {
@@ -183,6 +193,11 @@ impl Conversation {
             }
         }
         Step::Ask(asked)
+    }
+
+    /// Another member was asked of what a command brings.
+    pub(crate) fn on_looked_up(&mut self, is_known: bool) {
+        self.session.on_looked_up(is_known);
     }
 
     /// Gives memory back that an idle connection does not need.

@@ -89,6 +89,10 @@ pub(crate) async fn answer<N: Node>(
                 let told = limiter.reset(selected, key).await;
                 conversation.told_reset(&told, out);
             }
+            Step::LookUp(unknown) => {
+                let is_known = limiter.look_up(&unknown).await;
+                conversation.on_looked_up(is_known);
+            }
             Step::Said => {}
             Step::Starved => return Some((read, Reading::Starved)),
             Step::Over => return Some((read, Reading::Over)),

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use connections::Then;
-use limiter::{Access, Caller, Given, Limiter, Node, Rights};
+use limiter::{Access, Caller, Given, Limiter, Node, Rights, Unknown};
 
 use crate::command::{COMMANDS, Entry, Verb};
 use crate::decode::Arguments;
@@ -31,6 +31,8 @@ pub(crate) struct Session {
     is_trusted: bool,
     /// What it has proven, of a tenant: that may end while the connection goes on.
     credential: Option<Box<[u8]>>,
+    /// The member that was asked of the credential which the client brings now did not know it, either.
+    is_unknown: bool,
     /// What the client calls itself. At most [`NAME_MAX`] bytes.
     name: Option<Box<[u8]>>,
 }
@@ -62,6 +64,7 @@ impl Session {
             version: Version::Two,
             is_trusted: server.access.is_open(),
             credential: None,
+            is_unknown: false,
             name: None,
         }
     }
@@ -75,6 +78,29 @@ impl Session {
             self.credential = None;
         }
         caller.ok()
+    }
+
+    /// What is to be looked up before this command is obeyed, of the credential that it brings.
+    pub(crate) fn unknown<N: Node>(
+        &self,
+        verb: Verb,
+        arguments: &Arguments<'_, '_>,
+        server: &Server<N>,
+    ) -> Option<Unknown> {
+        if self.is_unknown || server.access.is_open() {
+            return None;
+        }
+        let given = match verb {
+            Verb::Auth => arguments.get(arguments.len() - 1),
+            Verb::Hello => hello_options(arguments).ok()?.token,
+            _ => return None,
+        };
+        server.access.unknown(&server.limiter, given)
+    }
+
+    /// Another member was asked of it.
+    pub(crate) fn on_looked_up(&mut self, is_known: bool) {
+        self.is_unknown = !is_known;
     }
 
     /// The next reply in `out`, as this client understands it.
@@ -161,6 +187,7 @@ impl Session {
         if server.access.is_open() {
             return Err(failure(NO_TOKEN));
         }
+        self.is_unknown = false;
         let caller = server.access.admit(&server.limiter, Some(given));
         let caller = caller.map_err(|refusal| match refusal.has_invalid_token() {
             true => ("WRONGPASS", refusal.detail().to_owned()),
@@ -192,23 +219,7 @@ impl Session {
                 return Err(failure(text));
             }
         };
-        let mut token = None;
-        let mut name = None;
-        let mut options = arguments.from(2);
-        while let Some(option) = options.next() {
-            let refused = || {
-                let option = Given::lossy(option);
-                failure(format!("Syntax error in HELLO option '{option}'"))
-            };
-            if option.eq_ignore_ascii_case(b"AUTH") {
-                let _user = options.next().ok_or_else(refused)?;
-                token = Some(options.next().ok_or_else(refused)?);
-            } else if option.eq_ignore_ascii_case(b"SETNAME") {
-                name = Some(options.next().ok_or_else(refused)?);
-            } else {
-                return Err(refused());
-            }
-        }
+        let HelloOptions { token, name } = hello_options(arguments)?;
         let name = name.map(accept_name).transpose()?;
         if let Some(token) = token {
             self.prove(token, server)?;
@@ -289,6 +300,33 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// What a client says in its `HELLO` beside the version.
+#[derive(Default)]
+struct HelloOptions<'i> {
+    token: Option<&'i [u8]>,
+    name: Option<&'i [u8]>,
+}
+
+fn hello_options<'i>(arguments: &Arguments<'_, 'i>) -> Result<HelloOptions<'i>, Failure> {
+    let mut told = HelloOptions::default();
+    let mut options = arguments.from(2);
+    while let Some(option) = options.next() {
+        let refused = || {
+            let option = Given::lossy(option);
+            failure(format!("Syntax error in HELLO option '{option}'"))
+        };
+        if option.eq_ignore_ascii_case(b"AUTH") {
+            let _user = options.next().ok_or_else(refused)?;
+            told.token = Some(options.next().ok_or_else(refused)?);
+        } else if option.eq_ignore_ascii_case(b"SETNAME") {
+            told.name = Some(options.next().ok_or_else(refused)?);
+        } else {
+            return Err(refused());
+        }
+    }
+    Ok(told)
 }
 
 /// A name that a client may have; an empty one is none.

@@ -64,5 +64,5 @@ pub use rule::{Places, Rule, RuleText, accepted};
 pub use selected::Selected;
 pub use service::{
     Access, ApiKeyChange, Caller, DayStanding, DayUsage, EXPIRES_ACCEPTED, NewApiKey, NewTenant,
-    OVERLAP_ACCEPTED, Rights, Rotated, Service, TenantChange,
+    OVERLAP_ACCEPTED, Rights, Rotated, Service, TenantChange, Unknown,
 };

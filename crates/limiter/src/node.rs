@@ -10,7 +10,7 @@ use crate::{NotReloaded, Refusal};
 
 /// A node as seen from its fronts: it decides hits, and tells how it and its cluster are.
 ///
-/// Everything but deciding, [`edit`](Self::edit), [`set`](Self::set), [`remove`](Self::remove) and [`reload`](Self::reload) answers from what the
+/// Everything but deciding, [`look_up`](Self::look_up), [`edit`](Self::edit), [`set`](Self::set), [`remove`](Self::remove) and [`reload`](Self::reload) answers from what the
 /// node knows already, without waiting.
 pub trait Node: Coordinator {
     /// The cluster as this node sees it.
@@ -33,6 +33,17 @@ pub trait Node: Coordinator {
 
     /// What people made at run time under `name`.
     fn record(&self, kind: Kind, namespace: &str, name: &str) -> Option<Content>;
+
+    /// Asks another member for what people made under a name that this node does not know, and says whether it knows it now. Takes
+    /// 200 ms at most.
+    fn look_up(
+        &self,
+        _kind: Kind,
+        _namespace: &str,
+        _name: &str,
+    ) -> impl Future<Output = bool> + Send {
+        std::future::ready(false)
+    }
 
     /// Up to `count` of what they made, after the name `after` in an order of their own.
     fn records(

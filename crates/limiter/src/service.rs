@@ -6,12 +6,14 @@ mod ceiling;
 mod metered;
 mod tenancy;
 mod tenants;
+mod unknown;
 mod usage;
 mod uses;
 
 pub use access::{Access, Caller, Rights, Service};
 pub use api_keys::{ApiKeyChange, EXPIRES_ACCEPTED, NewApiKey, OVERLAP_ACCEPTED, Rotated};
 pub use tenants::{Made as NewTenant, TenantChange};
+pub use unknown::Unknown;
 pub use usage::{DayStanding, DayUsage};
 
 pub(crate) use tenancy::Tenancy;

@@ -265,6 +265,13 @@ impl limiter::Node for Served {
         self.joined()?.record(kind, namespace, name)
     }
 
+    async fn look_up(&self, kind: Kind, namespace: &str, name: &str) -> bool {
+        let Some(cluster) = self.joined() else {
+            return false;
+        };
+        cluster.look_up_record(kind, namespace, name).await
+    }
+
     fn records(
         &self,
         kind: Kind,

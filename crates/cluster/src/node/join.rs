@@ -24,6 +24,7 @@ use super::files::Files;
 use super::flush;
 use super::forward::Forwarder;
 use super::liveness::member_of;
+use super::lookups::Lookups;
 use super::memory::Memory;
 use super::metrics::NodeMetrics;
 use super::pulse::{self, Pulse};
@@ -240,6 +241,7 @@ impl Cluster {
             disk: Disk::new(store),
             counts: Counts::new(),
             files: Files::default(),
+            lookups: Lookups::default(),
             memory: Memory::new(config.max_keys, config.max_memory),
             metrics: NodeMetrics::new(),
             skew: Skew::new(config.shards.max_skew),

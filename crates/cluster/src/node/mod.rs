@@ -22,6 +22,7 @@ mod leave;
 mod liveness;
 mod local;
 mod look;
+mod lookups;
 mod memory;
 mod metrics;
 mod news;
@@ -64,6 +65,7 @@ use disk::Disk;
 use files::Files;
 use forward::Forwarder;
 use local::Local;
+use lookups::Lookups;
 use memory::Memory;
 use metrics::NodeMetrics;
 use pulse::Pulse;
@@ -158,6 +160,7 @@ pub(crate) struct Inner {
     disk: Disk,
     counts: Counts,
     files: Files,
+    lookups: Lookups,
     memory: Memory,
     metrics: NodeMetrics,
     skew: Skew,

@@ -19,6 +19,8 @@ pub(super) enum Question {
     File { known: Vec<u64> },
     /// And of routes, rules and `[cluster]`? For peers of protocol 5 and later.
     Sections { known: Vec<u64> },
+    /// What lies in your catalogue at this place? For peers of protocol 5 and later.
+    Record { place: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,6 +57,7 @@ impl GatewayHandler for Gatekeeper {
             Some(Question::Sections { known }) => {
                 return cluster.inner.files.answer_sections(&known);
             }
+            Some(Question::Record { place }) => return cluster.answer_lookup(&place),
             None => {
                 tracing::warn!(peer = %from.name, "a question that is not understood");
                 return Vec::new();

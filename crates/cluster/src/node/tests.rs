@@ -5,6 +5,7 @@ mod catalogue;
 mod disk;
 mod locks;
 mod looks;
+mod lookups;
 mod names;
 mod panics;
 mod room;

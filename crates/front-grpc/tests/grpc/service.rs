@@ -510,6 +510,24 @@ async fn serve_tenant(requests_per_day: u32) -> Server {
     server
 }
 
+#[tokio::test]
+async fn a_credential_that_another_member_knows_is_asked_about() {
+    let server = serve_tenant(3).await;
+    let ask = async || {
+        let mut request = Request::new(request("edge", &["ip=1"]));
+        let bearer = MetadataValue::try_from(format!("Bearer {API_KEY}")).unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+        server.client().await.should_rate_limit(request).await
+    };
+    server.node.leave_elsewhere();
+    assert!(ask().await.is_ok());
+    // The second time nobody has anything left to tell.
+    server.node.leave_elsewhere();
+    server.node.leave_elsewhere();
+    let status = ask().await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unauthenticated);
+}
+
 /// Envoy asks again, or lets pass, what is `UNAVAILABLE`: a day that is used up is over, as any limit is.
 #[tokio::test]
 async fn a_tenant_whose_day_is_used_up_is_over_its_limit() {

@@ -121,6 +121,24 @@ async fn a_tenant_sees_the_limits_of_its_own_keys() {
 }
 
 #[tokio::test]
+async fn a_credential_that_another_member_knows_is_asked_about() {
+    let front = service(free(), Who::Tenant).await;
+    let bearer = format!("Bearer {API_KEY}");
+    let status = async |front: &Front| {
+        let headers = [("authorization", &*bearer)];
+        front.get_with("/v1/tenant", &headers).await.status.as_u16()
+    };
+    assert_eq!(status(&front).await, 200);
+    front.node.leave_elsewhere();
+    assert_eq!(status(&front).await, 200);
+    let nobody = front_with(HttpConfig {
+        access: access(free()),
+        ..config()
+    });
+    assert_eq!(status(&nobody).await, 401);
+}
+
+#[tokio::test]
 async fn records_are_given_away_in_pages_and_taken_in_again() {
     let front = service(free(), Who::Tenant).await;
     let ask = async |method: &str, path: &str, body: &str| {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use accounts::{OperatorToken, Plans, Scope};
 use coordinator::{FailMode, NoDecision, Policy, Strategy};
-use limiter::{Access, Front};
+use limiter::{Access, Front, Service};
 use quota::{Algorithm, Limit, Nanos};
 
 use super::*;
 use crate::decode::BULK_MAX;
-use fake_node::FakeNode;
+use fake_node::{API_KEY, FakeNode};
 
 /// One connection to a node, and what it is told.
 struct Client {
@@ -35,6 +36,10 @@ impl Client {
     }
 
     fn with_token(token: Option<&str>) -> Self {
+        Self::with_access(token.map_or_else(Access::default, Access::with_token))
+    }
+
+    fn with_access(access: Access) -> Self {
         let limits = [
             policy("login", 3, FailMode::Deny),
             policy("open", 3, FailMode::Allow),
@@ -42,7 +47,7 @@ impl Client {
         let node = Arc::new(FakeNode::new());
         let server = Server {
             limiter: Limiter::new(node, "default".into(), limits, Front::Resp),
-            access: token.map_or_else(Access::default, Access::with_token),
+            access,
             clock: || UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_042),
         };
         Self {
@@ -307,6 +312,41 @@ fn what_is_told_of_the_commands_is_well_formed() {
 
 const NOAUTH: &str = "-NOAUTH Authentication required.";
 const WRONGPASS: &str = "-WRONGPASS invalid username-password pair or user is disabled.";
+
+#[test]
+fn a_credential_that_another_member_knows_is_asked_about() {
+    let service = Service {
+        plans: Plans::default(),
+        operator: OperatorToken::derive(b"the cookie of the tests"),
+        public_url: "https://weir.example.com".into(),
+    };
+    let access = Access::new(None, Some(service));
+    let not_valid = "-WRONGPASS this API key is not valid";
+    for command in ["AUTH", "AUTH anybody", "HELLO 2 AUTH anybody"] {
+        let mut client = Client::with_access(access.clone());
+        client.node().make_tenant([Scope::Check]);
+        client.node().leave_elsewhere();
+        let reply = client.say(format!("{command} {API_KEY}\r\n").as_bytes());
+        assert!(
+            ["+OK\r\n", "*14\r\n$6"]
+                .iter()
+                .any(|ok| reply.starts_with(ok)),
+            "{reply}"
+        );
+        client.check("WEIR.CHECK none ada -> -UNKNOWNLIMIT no limit has this name: 'none'");
+
+        // Nobody knows it, however often it comes; and in a pipeline each command has its reply.
+        let mut client = Client::with_access(access.clone());
+        for _ in 0..2 {
+            client.check(&format!("{command} {API_KEY} -> {not_valid}"));
+        }
+        client.node().make_tenant([Scope::Check]);
+        client.node().leave_elsewhere();
+        let pipeline = format!("PING\r\nAUTH {API_KEY}\r\nPING\r\n");
+        let reply = client.say(pipeline.as_bytes());
+        assert_eq!(reply, format!("{NOAUTH}\r\n+OK\r\n+PONG\r\n"));
+    }
+}
 
 #[test]
 fn with_a_token_nothing_is_told_before_it_is_proven() {

@@ -39,6 +39,8 @@ struct Counting {
     made: Mutex<BTreeMap<(catalogue::Kind, String, String), Content>>,
     /// By its name, what somebody else sets after it was read and before it is changed.
     meanwhile: Mutex<HashMap<String, Content>>,
+    /// By its name, what another member alone knows.
+    elsewhere: Mutex<HashMap<String, Content>>,
     fails: bool,
     waits: bool,
     /// Whoever counts the days of tenants cannot be reached.
@@ -142,6 +144,12 @@ impl Node for Counting {
     fn record(&self, kind: catalogue::Kind, namespace: &str, name: &str) -> Option<Content> {
         let place = (kind, namespace.to_owned(), name.to_owned());
         self.made.lock().unwrap().get(&place).cloned()
+    }
+    async fn look_up(&self, kind: catalogue::Kind, namespace: &str, name: &str) -> bool {
+        let found = self.elsewhere.lock().unwrap().remove(name);
+        let place = (kind, namespace.to_owned(), name.to_owned());
+        let found = found.map(|content| self.made.lock().unwrap().insert(place, content));
+        found.is_some()
     }
     fn records(
         &self,

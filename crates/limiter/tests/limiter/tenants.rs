@@ -584,3 +584,37 @@ fn of_two_nodes_the_later_use_stays_and_what_was_revoked_stays_revoked() {
         assert_eq!(key.revoked_at, Some(at(7)));
     }
 }
+
+/// A tenant and its API key that were just made at another node, each with a question of its own.
+#[test]
+fn what_a_credential_names_and_another_member_knows_is_looked_up() {
+    let world = World::new();
+    let (tenant, caller) = world.tenant("one");
+    let credential = world.api_key(&caller, Scopes::ALL);
+    let node = world.limiter.node();
+    let names = [tenant.to_string(), credential.id().to_string()];
+    for name in &names {
+        let mut made = node.made.lock().unwrap();
+        let place = made.keys().find(|(.., of)| of == name).cloned();
+        let content = made.remove(&place.unwrap()).unwrap();
+        node.elsewhere.lock().unwrap().insert(name.clone(), content);
+    }
+    let unknown = |text: &str| world.access.unknown(&world.limiter, Some(text.as_bytes()));
+    let text = credential.reveal();
+    for _ in &names {
+        assert!(world.admit(&text).is_err());
+        let unknown = unknown(&text).unwrap();
+        assert!(now(world.limiter.look_up(&unknown)));
+    }
+    assert!(world.admit(&text).is_ok());
+    assert_eq!(unknown(&text), None);
+
+    // Nobody is asked about what is none, is known, or was brought by somebody who does not know the secret.
+    let other = Credential::draw(&[7; 88]);
+    let nobody = unknown(&other.reveal()).unwrap();
+    assert!(!now(world.limiter.look_up(&nobody)));
+    assert_eq!(unknown(&text[..58]), None);
+    assert_eq!(unknown(operator().reveal()), None);
+    let open = Access::with_token("api token");
+    assert_eq!(open.unknown(&world.limiter, Some(text.as_bytes())), None);
+}
