@@ -124,7 +124,9 @@ impl Config {
         let has_redis = root.has("redis") || redis_url.is_some();
         let tables = root.tables("limit", problems);
         let (limits, names, token_buckets) = limits::read(tables, has_redis, problems);
-        let routes = routes::read(root.tables("route", problems), &names, problems);
+        let is_service = root.has("service");
+        let routes = root.tables("route", problems);
+        let routes = routes::read(routes, &names, is_service, problems);
         let redis = redis::read(root.table("redis", problems), redis_url, problems);
         let raft = raft::read(root.table("raft", problems), problems);
         let rules = root.tables("rule", problems);

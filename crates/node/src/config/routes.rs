@@ -45,7 +45,7 @@ pub enum Answer {
 }
 
 /// Paths that the API serves itself: a route there would shadow it, or be shadowed.
-const OWN_PATHS: [&str; 7] = [
+const OWN_PATHS: [&str; 8] = [
     "/health",
     "/ready",
     "/metrics",
@@ -53,28 +53,47 @@ const OWN_PATHS: [&str; 7] = [
     "/docs",
     "/api/limits",
     "/api/check",
+    "/throttle",
 ];
-const OWN_PREFIXES: [&str; 2] = ["/v1/", "/rate/"];
+const OWN_PREFIXES: [&str; 5] = ["/v1/", "/rate/", "/auth/", "/api/limits/", "/problems/"];
+
+/// Where a service for many has its pages, and below.
+const PAGES: [&str; 10] = [
+    "/dashboard",
+    "/login",
+    "/logout",
+    "/sign-up",
+    "/invite",
+    "/recover",
+    "/reset",
+    "/theme",
+    "/assets",
+    "/stripe",
+];
 
 /// Bytes of a header's name. More than any has, and less than the 64 KiB that the HTTP library takes.
 const HEADER_NAME_MAX: usize = 1_024;
 
-/// Reads every `[[route]]`. `limits` are the names that a route may give.
+/// Reads every `[[route]]`. `limits` are the names that a route may give. A service for many has pages beside.
 pub(crate) fn read(
     tables: Vec<Table<'_>>,
     limits: &[String],
+    has_pages: bool,
     problems: &mut Problems,
 ) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
     for mut table in tables {
-        let accepted = "a path that begins with / and is not one of the API's own";
+        let accepted = match has_pages {
+            false => "a path that begins with / and is not one of the API's own",
+            true => "a path that begins with / and is not one of the API's own or of a page",
+        };
         table.missing("path", accepted, problems);
         let path = table.string("path", problems).and_then(|given| {
             if routes.iter().any(|route| route.path == given.value) {
                 problems.bad_value(&given, "a path of its own; an earlier route has this one");
             }
             problems.parse(&given, accepted, |path| {
-                is_free(path).then(|| path.to_owned())
+                is_free(path, has_pages).then(|| path.to_owned())
             })
         });
         table.missing("limit", "the name of a limit", problems);
@@ -163,14 +182,19 @@ fn read_identity(mut entry: Table<'_>, problems: &mut Problems) -> Option<Identi
     header.or(query).or(cookie).or(browser).or(peer)
 }
 
-fn is_free(path: &str) -> bool {
+fn is_free(path: &str, has_pages: bool) -> bool {
     let plain = path.starts_with('/')
         && path
             .chars()
             .all(|char| char.is_ascii_graphic() && !"?#{}*".contains(char));
     let own =
         OWN_PATHS.contains(&path) || OWN_PREFIXES.iter().any(|prefix| path.starts_with(prefix));
-    plain && !own
+    let is_at = |page: &str| {
+        let rest = path.strip_prefix(page);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let is_page = has_pages && PAGES.into_iter().any(is_at);
+    plain && !own && !is_page
 }
 
 /// Whether `name` is a token in the sense of RFC 9110, section 5.6.2, as names of headers and cookies are.

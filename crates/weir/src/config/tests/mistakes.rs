@@ -326,6 +326,35 @@ fn a_mistake_in_a_limit_is_refused_at_its_place() {
 }
 
 #[test]
+fn what_is_served_already_is_no_route() {
+    let with = |path: &str| format!("{LIMIT}{}", ROUTE.replace("/x", path));
+    for path in [
+        "/v1/x",
+        "/api/limits/x",
+        "/auth/login",
+        "/problems/x",
+        "/throttle",
+    ] {
+        check_refused(&with(path), "7: route[0].path", "not one of the API's own");
+    }
+    // Pages are there where a service for many is.
+    let service = "[service]\npublic_url = \"http://127.0.0.1:4000\"\n[node]\ndata_dir = \"data\"\n";
+    for path in [
+        "/login",
+        "/dashboard",
+        "/dashboard/x",
+        "/assets/x",
+        "/theme",
+    ] {
+        assert!(file(&with(path)).is_ok(), "{path}");
+        check_refused(&(with(path) + service), "7: route[0].path", "or of a page");
+    }
+    for path in ["/", "/logins", "/x/login"] {
+        assert!(file(&(with(path) + service)).is_ok(), "{path}");
+    }
+}
+
+#[test]
 fn a_mistake_in_a_route_is_refused_at_its_place() {
     for (from, to, place, words) in [
         ("path = \"/x\"\n", "", "6: route[0]", "no `path`"),
