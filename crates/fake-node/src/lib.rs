@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use accounts::{ApiKey, Credential, Dated, Scope, Tenant, UnixSecs};
-use catalogue::{Changed, Content, Kind, NamedLimit, NotChanged, SERVICE};
+use catalogue::{Address, Changed, Content, Kind, NamedLimit, NotChanged, SERVICE};
 use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Once, Ownership, Policy,
     Readiness, Strategy,
@@ -173,11 +173,16 @@ impl FakeNode {
 
     fn names(&self, kind: Kind, namespace: &str, after: Option<&str>, count: usize) -> Vec<String> {
         let made = locked(&self.made);
-        let (_, namespace, _) = place(kind, namespace, "");
-        let names = made
-            .keys()
-            .filter(|(of, whose, _)| *of == kind && *whose == namespace);
-        let names = names.map(|(.., name)| name.clone());
+        let listed = made.iter().filter(|((of, whose, name), content)| {
+            let address = Address {
+                kind: *of,
+                namespace: whose.as_str().into(),
+                name: name.as_str().into(),
+            };
+            let within = content.listed_in(&address);
+            *of == kind && within.iter().any(|listed| **listed == *namespace)
+        });
+        let names = listed.map(|((.., name), _)| name.clone());
         names
             .filter(|name| after.is_none_or(|after| after < name.as_str()))
             .take(count)

@@ -4,19 +4,21 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use accounts::Scope;
+use accounts::{Act, Scope};
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::HeaderName;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, HeaderName, ORIGIN, SET_COOKIE};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use limiter::{Access, Caller, Limiter, Node, Refusal};
+use limiter::{Access, Caller, Identifier, Kind, Limiter, Node, Refusal, Service, SignedIn};
 
 use crate::app::App;
 use crate::problem::Problem;
+use crate::routes::clues;
+use crate::service::cookies::{Cookies, brought};
 
 /// What a path needs of whoever asks for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,9 +29,38 @@ pub(crate) enum Needs {
     Credential,
     /// A credential with this scope.
     Scope(Scope),
-    /// The credential of an operator.
+    /// Somebody who has logged in, with a role that may do this in the tenant; or an operator.
+    Act(Act),
+    /// Somebody who has logged in.
+    Session,
+    /// The same, also one who is to choose another address first.
+    SessionInConflict,
+    /// Nothing; but who has logged in is known.
+    SessionIfAny,
+    /// The credential of an operator, or one who has logged in.
     Operator,
 }
+
+impl Needs {
+    /// Whether it is asked in a tenant.
+    pub(crate) const fn is_in_tenant(self) -> bool {
+        matches!(self, Self::Credential | Self::Scope(_) | Self::Act(_))
+    }
+
+    /// Whether it is about whoever has logged in, and no tenant.
+    pub(crate) const fn is_of_account(self) -> bool {
+        matches!(
+            self,
+            Self::Session | Self::SessionInConflict | Self::SessionIfAny
+        )
+    }
+}
+
+/// What a request with the cookie of a session brings besides, if it changes something.
+const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+
+/// Where the page lies that a browser sends a request from, beside what it is sent to.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// In which tenant an operator acts.
 const WEIR_TENANT: HeaderName = HeaderName::from_static("weir-tenant");
@@ -82,52 +113,178 @@ pub(crate) async fn guard<N: Node>(
     next.run(request).await
 }
 
-/// Lets requests through whose credential may do what this path needs, as whoever brings it.
-pub(crate) async fn guard_path<N: Node>(
-    State((access, limiter, needs)): State<(Access, Limiter<N>, Needs)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    if needs != Needs::Nothing {
-        let mut admitted = caller(&access, &limiter, needs, &request);
-        while admitted.is_err() {
-            let unknown = access.unknown(&limiter, bearer(&request));
-            let Some(unknown) = unknown else { break };
-            if !limiter.look_up(&unknown).await {
-                break;
-            }
-            admitted = caller(&access, &limiter, needs, &request);
-        }
-        match admitted {
-            Ok(caller) => request.extensions_mut().insert(caller),
-            Err(refusal) => return Problem::from(refusal).into_response(),
-        };
-    }
-    next.run(request).await
+/// What [`guard_path`] holds a request against.
+pub(crate) struct Guard<N> {
+    pub(crate) access: Access,
+    pub(crate) limiter: Limiter<N>,
+    pub(crate) identifier: Arc<Identifier>,
+    pub(crate) needs: Needs,
 }
 
-fn caller<N: Node>(
-    access: &Access,
-    limiter: &Limiter<N>,
-    needs: Needs,
-    request: &Request,
-) -> Result<Caller<N>, Refusal> {
-    let mut caller = access.admit(limiter, bearer(request))?;
-    if let Some(tenant) = request.headers().get(WEIR_TENANT) {
-        caller = access.within(caller, &String::from_utf8_lossy(tenant.as_bytes()))?;
+/// Lets requests through whose credential may do what this path needs, as whoever brings it. A session that was used is
+/// signed again now and then, and the cookie of one that is not valid is cleared.
+pub(crate) async fn guard_path<N: Node>(
+    State(guard): State<Arc<Guard<N>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if guard.needs == Needs::Nothing {
+        return next.run(request).await;
     }
+    let (mut parts, body) = request.into_parts();
+    let caller = match admitted(&guard, &parts).await {
+        Ok(caller) => caller,
+        Err(refusal)
+            if guard.needs == Needs::SessionIfAny && refusal.kind() == Kind::Unauthorized =>
+        {
+            return next.run(Request::from_parts(parts, body)).await;
+        }
+        Err(refusal) => {
+            let is_over = refusal.kind() == Kind::Unauthorized && is_by_session(&parts.headers);
+            let mut response = Problem::from(refusal).into_response();
+            if let Some(service) = guard.access.service()
+                && is_over
+                && !brought(service, &parts.headers).is_empty()
+            {
+                Cookies::of(service).clear(&mut response);
+            }
+            return response;
+        }
+    };
+    let signed_in = caller.signed_in.clone();
+    parts.extensions.insert(caller);
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    if let (Some(signed_in), Some(service)) = (signed_in, guard.access.service())
+        && !response.headers().contains_key(SET_COOKIE)
+        && let Some(cookie) = signed_in.seen_again(service)
+    {
+        Cookies::of(service).set_session(&mut response, &cookie);
+    }
+    response
+}
+
+/// Whoever brings it. What this node does not know of an API key, another may.
+async fn admitted<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refusal> {
+    let Guard {
+        access, limiter, ..
+    } = guard;
+    let mut admitted = caller(guard, request);
+    while admitted.is_err() {
+        let unknown = access.unknown(limiter, bearer(&request.headers));
+        let Some(unknown) = unknown else { break };
+        if !limiter.look_up(&unknown).await {
+            break;
+        }
+        admitted = caller(guard, request);
+    }
+    admitted
+}
+
+/// Whether a request is known by a cookie: a header goes before it.
+fn is_by_session(headers: &HeaderMap) -> bool {
+    !headers.contains_key(AUTHORIZATION)
+}
+
+fn caller<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refusal> {
+    let (access, needs) = (&guard.access, guard.needs);
+    let mut caller = known(guard, request)?;
+    caller = match request.headers.get(WEIR_TENANT) {
+        // What is about an account is about it in every tenant.
+        _ if needs.is_of_account() => caller,
+        Some(tenant) => access.within(caller, &String::from_utf8_lossy(tenant.as_bytes()))?,
+        None if needs.is_in_tenant() => access.within_own(caller)?,
+        None => caller,
+    };
     match needs {
-        Needs::Nothing | Needs::Credential => {}
+        Needs::Nothing | Needs::Credential | Needs::SessionIfAny => {}
         Needs::Scope(scope) => caller.needs(scope)?,
+        Needs::Act(act) => caller.needs_act(act)?,
+        Needs::Session | Needs::SessionInConflict => drop(caller.needs_session()?),
         Needs::Operator => caller.needs_operator()?,
     }
-    caller.check_ceiling()?;
+    let changes = ![Method::GET, Method::HEAD].contains(&request.method);
+    if let (Some(signed_in), Some(service)) = (&caller.signed_in, access.service())
+        && changes
+    {
+        check_meant(service, signed_in, &request.headers)?;
+    }
+    if !needs.is_of_account() {
+        caller.check_ceiling()?;
+    }
     Ok(caller)
 }
 
+/// Whoever brings a credential, or the cookie of a session: a header goes before it.
+fn known<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refusal> {
+    let Guard {
+        access,
+        limiter,
+        identifier,
+        needs,
+    } = guard;
+    let headers = &request.headers;
+    let cookies = match (access.service(), is_by_session(headers)) {
+        (Some(service), true) => brought(service, headers),
+        _ => Vec::new(),
+    };
+    let mut caller = match cookies.is_empty() {
+        true => access.admit(limiter, bearer(headers))?,
+        false => access.admit_session(limiter, &cookies)?,
+    };
+    caller.address = Some(identifier.client(clues(request)));
+    if let Some(signed_in) = &caller.signed_in
+        && ![Needs::SessionInConflict, Needs::SessionIfAny].contains(needs)
+    {
+        signed_in.check_conflict()?;
+    }
+    Ok(caller)
+}
+
+/// Refuses what changes something and is known by a cookie alone, which a browser sends also where another page asks it to.
+fn check_meant(
+    service: &Service,
+    signed_in: &SignedIn,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    let token = headers.get(CSRF_TOKEN).and_then(|it| it.to_str().ok());
+    let matches = |token| signed_in.form_token(service).matches(token);
+    match comes_from(service, headers) && token.is_some_and(matches) {
+        true => Ok(()),
+        false => Err(forged()),
+    }
+}
+
+/// Whether a browser says that it sends a request from a page of this service.
+fn comes_from(service: &Service, headers: &HeaderMap) -> bool {
+    let site = headers.get(SEC_FETCH_SITE);
+    let origin = headers.get(ORIGIN);
+    let is_ours = origin.is_some_and(|it| it.as_bytes() == service.public_url.as_bytes());
+    match (site, origin) {
+        (Some(site), _) if site != "same-origin" => false,
+        (_, Some(_)) => is_ours,
+        (Some(_), None) => true,
+        (None, None) => false,
+    }
+}
+
+/// Refuses what a browser sends from a page of somebody else, as it does without a session: it would log its user in as
+/// another. A program says nothing of the kind.
+pub(crate) fn check_origin(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_by_browser = headers.contains_key(SEC_FETCH_SITE) || headers.contains_key(ORIGIN);
+    match !is_by_browser || comes_from(service, headers) {
+        true => Ok(()),
+        false => Err(forged()),
+    }
+}
+
+fn forged() -> Refusal {
+    let detail = "nothing shows that this comes from a page of this service; nothing was changed";
+    Refusal::new(Kind::ForgedRequest, detail)
+}
+
 /// The one credential that a request brings. Of two nobody knows which is meant.
-fn bearer(request: &Request) -> Option<&[u8]> {
-    let mut given = request.headers().get_all(AUTHORIZATION).iter();
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
     let header = given.next().filter(|_| given.next().is_none())?;
     let (scheme, given) = split(header.as_bytes())?;
     scheme.eq_ignore_ascii_case(b"Bearer").then_some(given)

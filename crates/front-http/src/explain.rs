@@ -28,6 +28,8 @@ pub(crate) struct Field {
 /// What a field holds.
 pub(crate) enum Kind {
     Text,
+    /// A text that is told to nobody, also if it is something else.
+    Secret,
     /// A whole number that fits 32 bits.
     Count,
     Flag,
@@ -54,9 +56,18 @@ fn explain_object(body: &[u8], shape: &Shape, path: &str) -> Option<Refusal> {
         Ok(fields) => fields,
         Err(error) => {
             return Some(match serde_json::from_slice::<Value>(body) {
-                Ok(given) => Refusal::invalid("the body must be an object")
-                    .with_given(as_given(given))
-                    .with_accepted(names(shape)),
+                Ok(given) => {
+                    let refusal = Refusal::invalid("the body must be an object");
+                    let has_secret = shape
+                        .fields
+                        .iter()
+                        .any(|field| matches!(field.kind, Kind::Secret));
+                    match has_secret {
+                        true => refusal,
+                        false => refusal.with_given(as_given(given)),
+                    }
+                    .with_accepted(names(shape))
+                }
                 Err(_) => Refusal::invalid(format!("the body is not JSON: {error}")),
             });
         }
@@ -79,12 +90,16 @@ fn explain_object(body: &[u8], shape: &Shape, path: &str) -> Option<Refusal> {
         }
         // Numbers beyond all bounds and halves of surrogate pairs are JSON by its grammar, but no value.
         let Ok(value) = serde_json::from_str::<Value>(raw.get()) else {
-            return Some(Refusal::field(place(name), raw.get(), field.accepted));
+            return Some(match field.kind {
+                Kind::Secret => untold(place(name), field.accepted),
+                _ => Refusal::field(place(name), raw.get(), field.accepted),
+            });
         };
         let problem = match &field.kind {
             Kind::Object(shape) if value.is_object() => {
                 explain_object(raw.get().as_bytes(), shape, &format!("{}.", place(name)))
             }
+            Kind::Secret => (!value.is_string()).then(|| untold(place(name), field.accepted)),
             kind => (!kind.takes(&value))
                 .then(|| Refusal::field(place(name), as_given(value), field.accepted)),
         };
@@ -97,6 +112,13 @@ fn explain_object(body: &[u8], shape: &Shape, path: &str) -> Option<Refusal> {
         .iter()
         .find(|field| field.required && !fields.0.iter().any(|(name, _)| name == field.name))?;
     Some(Refusal::missing(place(missing.name), missing.accepted))
+}
+
+/// A field with a value that is not accepted, and that nobody is told.
+fn untold(field: String, accepted: &'static str) -> Refusal {
+    Refusal::invalid(format!("{field} must be {accepted}"))
+        .at(field)
+        .with_accepted(accepted)
 }
 
 /// What a body gave, without what is inside of it.
@@ -112,7 +134,7 @@ fn as_given(value: Value) -> Given {
 impl Kind {
     fn takes(&self, value: &Value) -> bool {
         match self {
-            Self::Text => value.is_string(),
+            Self::Text | Self::Secret => value.is_string(),
             Self::Count => value
                 .as_u64()
                 .is_some_and(|number| u32::try_from(number).is_ok()),

@@ -6,7 +6,7 @@ use axum::response::Response;
 use catalogue::NamedLimit;
 use coordinator::{FailMode, Policy, Strategy, UnknownStrategy};
 use limiter::{
-    AnchorWord, ENCODED, Given as Told, Limiter, Node, Places, Refusal, RuleText, Selected,
+    AnchorWord, Change, ENCODED, Given as Told, Limiter, Node, Places, Refusal, RuleText, Selected,
     accepted, decode, span,
 };
 use quota::Algorithm;
@@ -149,8 +149,15 @@ pub(crate) async fn put<N: Node>(
         return Err(Refusal::field("name", &**other, "the name in the path").into());
     }
     let limit = given.limit()?;
-    let changed = by.limiter(&app).set_limit(&name, limit).await?;
-    Ok(changed::stored(&changed, &made_json(&name, &limit)))
+    let caller = by.caller(&app);
+    let before = caller.limiter.named_limit(&name).ok();
+    let before = before.map(|before| made_json(&name, &before).to_string());
+    let changed = caller.limiter.set_limit(&name, limit).await?;
+    let json = made_json(&name, &limit);
+    let after = json.to_string();
+    let change = Change::new("limit.set", &name).from_to(before.as_deref(), &*after);
+    caller.note_often(change).await;
+    Ok(changed::stored(&changed, &json))
 }
 
 /// `DELETE /v1/limits/{name}`
@@ -159,7 +166,12 @@ pub(crate) async fn delete<N: Node>(
     by: By<N>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let changed = by.limiter(&app).remove_limit(&name(&uri)?).await?;
+    let (caller, name) = (by.caller(&app), name(&uri)?);
+    let before = caller.limiter.named_limit(&name).ok();
+    let before = before.map(|before| made_json(&name, &before).to_string());
+    let changed = caller.limiter.remove_limit(&name).await?;
+    let change = Change::new("limit.delete", &name).from_to(before.as_deref(), None);
+    caller.note_often(change).await;
     Ok(changed::removed(&changed))
 }
 

@@ -70,31 +70,67 @@ fn merge(value: &mut Value, more: Value) {
 
 /// Says of an operation what whoever asks must bring, and what comes of it if he does not.
 fn want(operation: &mut Value, needs: Needs, headers: &Value) {
-    let (role, told) = match needs {
+    let token = |role: Option<&'static str>| json!({ "token": role.as_slice() });
+    let session = |role: Option<&'static str>| json!({ "session": role.as_slice() });
+    let (security, told) = match needs {
         Needs::Nothing => return,
-        Needs::Credential => (None, "Needs any credential.".to_owned()),
+        Needs::SessionIfAny => (vec![json!({}), session(None)], "Needs nothing.".to_owned()),
+        Needs::Credential => (
+            vec![token(None), session(None)],
+            "Needs any credential.".to_owned(),
+        ),
         Needs::Scope(scope) => {
             let name = scope.name();
-            (Some(name), format!("Needs the scope `{name}`."))
+            let told = format!("Needs the scope `{name}`, or a session with a role that has it.");
+            (vec![token(Some(name)), session(None)], told)
         }
-        Needs::Operator => (Some("operator"), "Needs an operator.".to_owned()),
+        Needs::Act(act) => {
+            let role = act.least_role().name();
+            let told =
+                format!("Needs a session with the role `{role}` or one above, or an operator.");
+            (vec![session(Some(role)), token(Some("operator"))], told)
+        }
+        Needs::Session | Needs::SessionInConflict => {
+            (vec![session(None)], "Needs a session.".to_owned())
+        }
+        Needs::Operator => (
+            vec![token(Some("operator")), session(Some("operator"))],
+            "Needs an operator.".to_owned(),
+        ),
     };
-    operation["security"] = json!([{ "token": role.as_slice() }]);
+    operation["security"] = security.into();
     operation["description"] = match operation["description"].as_str() {
         Some(description) => format!("{description} {told}").into(),
         None => told.into(),
     };
-    let mut responses = vec![("401", "Unauthorized"), ("403", "Forbidden")];
-    if needs != Needs::Operator {
+    let mut responses = match needs {
+        // It is 403 for a request that nobody meant to send.
+        Needs::SessionIfAny => vec![("403", "Forbidden")],
+        _ => vec![("401", "Unauthorized"), ("403", "Forbidden")],
+    };
+    if needs.is_in_tenant() {
         if operation["parameters"].is_null() {
             operation["parameters"] = json!([]);
         }
-        merge(&mut operation["parameters"], json!([within()]));
+        let parameters = operation["parameters"].as_array();
+        let is_told = |parameter: &Value| parameter["name"] == "Weir-Tenant";
+        if !parameters.is_some_and(|all| all.iter().any(is_told)) {
+            merge(&mut operation["parameters"], json!([within()]));
+        }
         responses.push(("404", "NotFound"));
     }
-    match &operation["responses"]["429"]["headers"] {
-        Value::Null => responses.push(("429", "TenantRate")),
-        _ => denied(&mut operation["responses"]["429"], headers),
+    if !needs.is_of_account() {
+        match &operation["responses"]["429"]["headers"] {
+            Value::Null => responses.push(("429", "TenantRate")),
+            _ => denied(&mut operation["responses"]["429"], headers),
+        }
+    }
+    if !matches!(needs, Needs::SessionIfAny | Needs::SessionInConflict) {
+        // A session may be of somebody who is to choose another address first.
+        let response = &mut operation["responses"]["409"];
+        if response.is_null() {
+            *response = json!({ "$ref": "#/components/responses/EmailConflict" });
+        }
     }
     for (status, name) in responses {
         let response = &mut operation["responses"][status];
@@ -104,13 +140,13 @@ fn want(operation: &mut Value, needs: Needs, headers: &Value) {
     }
 }
 
-/// The tenant in which an operator acts.
+/// The tenant in which an operator acts, and who has logged in.
 fn within() -> Value {
     json!({
         "name": "Weir-Tenant",
         "in": "header",
         "required": false,
-        "description": "For operators: the id of the tenant in which to act. 404 if there is none.",
+        "description": "The id of the tenant in which to act: of operators, and of sessions whose user has several seats. 404 if there is none.",
         "schema": { "type": "string", "pattern": "^tn_[0-9a-hjkmnp-tv-z]{16}$" },
     })
 }

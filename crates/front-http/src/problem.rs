@@ -63,15 +63,23 @@ impl Protocol {
 pub(crate) const fn status(kind: Kind) -> StatusCode {
     match kind {
         Kind::InvalidRequest => StatusCode::BAD_REQUEST,
-        Kind::Unauthorized => StatusCode::UNAUTHORIZED,
-        Kind::Forbidden | Kind::TenantSuspended => StatusCode::FORBIDDEN,
+        Kind::Unauthorized | Kind::WrongCredentials => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden | Kind::ForgedRequest | Kind::SignupClosed | Kind::TenantSuspended => {
+            StatusCode::FORBIDDEN
+        }
         Kind::UnknownLimit | Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::DefinedInFile
         | Kind::MemberAlive
         | Kind::NotReloaded
         | Kind::Conflict
+        | Kind::EmailTaken
+        | Kind::EmailConflict
+        | Kind::LastOwner
         | Kind::PlanLimit => StatusCode::CONFLICT,
-        Kind::QuotaExceeded | Kind::TenantRate => StatusCode::TOO_MANY_REQUESTS,
+        Kind::LinkUsed => StatusCode::GONE,
+        Kind::QuotaExceeded | Kind::TenantRate | Kind::TooManyAttempts => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::NeverConforms => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,

@@ -68,6 +68,41 @@ const fn meaning(kind: Kind) -> (&'static str, &'static str) {
             "The request brings a token that is not this node's API token. Nothing was counted.",
             "All nodes of a cluster should be started with the same --api-token-file.",
         ),
+        Kind::WrongCredentials => (
+            "The password or the recovery code is wrong, there is no such user, or the user may not log in: which it is, is not \
+             told. Nothing was changed.",
+            "Try another, or set a new password by the recovery code or a link that an owner or admin of your team makes.",
+        ),
+        Kind::ForgedRequest => (
+            "A request with the cookie of a session changes something, and nothing shows that it comes from a page of this \
+             service: its origin is another, or X-CSRF-Token is missing or wrong. Nothing was changed.",
+            "Send X-CSRF-Token with the csrf that GET /v1/auth/session tells, and Origin: the address of the service.",
+        ),
+        Kind::SignupClosed => (
+            "Nobody can sign up at this service by himself, or only who was invited to a tenant. Nothing was changed.",
+            "Ask whoever is named in detail.",
+        ),
+        Kind::EmailTaken => (
+            "Another user has this address. Nothing was changed.",
+            "Log in, or take another address.",
+        ),
+        Kind::EmailConflict => (
+            "While the cluster was split somebody else registered your address a little earlier, and has it. Nothing was changed.",
+            "Choose another address by POST /v1/auth/email: until then you can do nothing else but log out.",
+        ),
+        Kind::LastOwner => (
+            "A tenant keeps an owner, and this is its last one. Nothing was changed.",
+            "Make somebody else an owner first.",
+        ),
+        Kind::LinkUsed => (
+            "The link was used, withdrawn or has expired, or there never was one: which it is, is not told. Nothing was changed.",
+            "Ask whoever gave it to you for another.",
+        ),
+        Kind::TooManyAttempts => (
+            "Too many attempts have failed, for this account or from this network. This one was not looked at, whatever it \
+             brought.",
+            "Try again after Retry-After. A browser that has logged in before has a count of its own.",
+        ),
         Kind::TenantSuspended => (
             "An operator has suspended the tenant of this API key. Nothing was counted.",
             "Ask whoever runs the service.",

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use limiter::{Limiter, Node};
 
 use crate::app::{App, Room, Shared};
-use crate::caller::{Needs, guard, guard_path};
+use crate::caller::{Guard, Needs, guard, guard_path};
 use crate::config::{HttpConfig, Route};
 use crate::routes::Protected;
 use crate::{
@@ -70,7 +70,12 @@ pub(crate) fn route<N: Node>(limiter: Limiter<N>, config: HttpConfig, room: Room
     let is_service = access.service().is_some();
     let mut router = Router::new();
     for (method, path, needs, handler) in served(&config) {
-        let state = (access.clone(), limiter.clone(), needs);
+        let state = Arc::new(Guard {
+            access: access.clone(),
+            limiter: limiter.clone(),
+            identifier: Arc::clone(&config.identifier),
+            needs,
+        });
         let guard = middleware::from_fn_with_state(state, guard_path);
         let handler = match (is_service, method) {
             (false, _) => handler,
@@ -389,11 +394,8 @@ mod tests {
     }
 
     fn service() -> Access {
-        let service = Service {
-            plans: accounts::Plans::default(),
-            operator: accounts::OperatorToken::derive(b"a cookie"),
-            public_url: "https://weir.example.com".into(),
-        };
+        let url = "https://weir.example.com".into();
+        let service = Service::new(b"a cookie", url, accounts::Plans::default());
         Access::new(None, Some(service))
     }
 
@@ -437,24 +439,33 @@ mod tests {
             (
                 "post",
                 "/v1/check",
-                serde_json::json!([{"token": ["check"]}]),
+                serde_json::json!([{"token": ["check"]}, {"session": []}]),
             ),
             (
                 "delete",
                 "/api/limits/{key}",
-                serde_json::json!([{"token": ["limits.write"]}]),
+                serde_json::json!([{"token": ["limits.write"]}, {"session": []}]),
             ),
             (
                 "get",
                 "/v1/tenants",
-                serde_json::json!([{"token": ["operator"]}]),
+                serde_json::json!([{"token": ["operator"]}, {"session": ["operator"]}]),
             ),
             (
                 "get",
                 "/metrics",
-                serde_json::json!([{"token": ["operator"]}]),
+                serde_json::json!([{"token": ["operator"]}, {"session": ["operator"]}]),
             ),
-            ("get", "/v1/tenant", serde_json::json!([{"token": []}])),
+            (
+                "get",
+                "/v1/tenant",
+                serde_json::json!([{"token": []}, {"session": []}]),
+            ),
+            (
+                "post",
+                "/v1/team/invites",
+                serde_json::json!([{"session": ["admin"]}, {"token": ["operator"]}]),
+            ),
             ("get", "/v1/plans", serde_json::Value::Null),
             ("get", "/health", serde_json::Value::Null),
         ] {

@@ -1,11 +1,16 @@
-//! Many who share nothing: tenants, their API keys and what they have used. Served only where the node is such a service.
+//! Many who share nothing: tenants, their people and API keys, and what they have used. Served only where the node is such a
+//! service.
 
 pub(crate) mod api_keys;
+pub(crate) mod auth;
+pub(crate) mod cookies;
+pub(crate) mod operators;
 pub(crate) mod records;
+pub(crate) mod team;
 pub(crate) mod tenants;
 pub(crate) mod usage;
 
-use accounts::Scope;
+use accounts::{Act, Scope};
 use axum::extract::Request;
 use axum::routing;
 use limiter::Node;
@@ -21,6 +26,176 @@ use crate::router::Endpoint;
 
 /// What is served beside the rest of the API.
 pub(crate) fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
+    let mut endpoints = of_tenants();
+    endpoints.extend(of_people());
+    endpoints
+}
+
+fn of_people<N: Node>() -> Vec<Endpoint<N>> {
+    let operator = Needs::Operator;
+    let (sees, manages) = (Needs::Act(Act::See), Needs::Act(Act::ManageTeam));
+    vec![
+        (
+            "post",
+            "/v1/auth/sign-up",
+            Needs::Nothing,
+            routing::post(auth::sign_up),
+        ),
+        (
+            "post",
+            "/v1/auth/login",
+            Needs::Nothing,
+            routing::post(auth::login),
+        ),
+        (
+            "post",
+            "/v1/auth/logout",
+            Needs::SessionIfAny,
+            routing::post(auth::logout),
+        ),
+        (
+            "get",
+            "/v1/auth/session",
+            Needs::SessionInConflict,
+            routing::get(auth::session),
+        ),
+        (
+            "get",
+            "/v1/auth/sessions",
+            Needs::Session,
+            routing::get(auth::sessions),
+        ),
+        (
+            "delete",
+            "/v1/auth/sessions/{id}",
+            Needs::Session,
+            routing::delete(auth::end_session),
+        ),
+        (
+            "post",
+            "/v1/auth/password",
+            Needs::Session,
+            routing::post(auth::password),
+        ),
+        (
+            "post",
+            "/v1/auth/email",
+            Needs::SessionInConflict,
+            routing::post(auth::email),
+        ),
+        (
+            "post",
+            "/v1/auth/recovery-code",
+            Needs::Session,
+            routing::post(auth::recovery_code),
+        ),
+        (
+            "post",
+            "/v1/auth/recover",
+            Needs::Nothing,
+            routing::post(auth::recover),
+        ),
+        (
+            "post",
+            "/v1/auth/reset",
+            Needs::Nothing,
+            routing::post(auth::reset),
+        ),
+        (
+            "delete",
+            "/v1/auth/user",
+            Needs::Session,
+            routing::delete(auth::delete),
+        ),
+        ("get", "/v1/team", sees, routing::get(team::list)),
+        (
+            "post",
+            "/v1/team/invites",
+            manages,
+            routing::post(team::invite),
+        ),
+        (
+            "delete",
+            "/v1/team/invites/{id}",
+            manages,
+            routing::delete(team::withdraw),
+        ),
+        (
+            "patch",
+            "/v1/team/{id}",
+            manages,
+            routing::patch(team::change),
+        ),
+        (
+            "delete",
+            "/v1/team/{id}",
+            manages,
+            routing::delete(team::remove),
+        ),
+        (
+            "post",
+            "/v1/team/{id}/reset-link",
+            manages,
+            routing::post(team::reset_link),
+        ),
+        (
+            "post",
+            "/v1/invites/{token}",
+            Needs::Session,
+            routing::post(team::accept),
+        ),
+        (
+            "get",
+            "/v1/audit",
+            Needs::Act(Act::SeeAudit),
+            routing::get(team::audit),
+        ),
+        (
+            "get",
+            "/v1/operators",
+            operator,
+            routing::get(operators::list),
+        ),
+        (
+            "post",
+            "/v1/operators",
+            operator,
+            routing::post(operators::make),
+        ),
+        (
+            "delete",
+            "/v1/operators/{id}",
+            operator,
+            routing::delete(operators::remove),
+        ),
+        (
+            "post",
+            "/v1/users/reset-link",
+            operator,
+            routing::post(operators::reset_link),
+        ),
+        (
+            "post",
+            "/v1/users/end-sessions",
+            operator,
+            routing::post(operators::end_sessions),
+        ),
+        (
+            "post",
+            "/v1/users/disable",
+            operator,
+            routing::post(operators::disable),
+        ),
+        (
+            "post",
+            "/v1/users/enable",
+            operator,
+            routing::post(operators::enable),
+        ),
+    ]
+}
+
+fn of_tenants<N: Node>() -> Vec<Endpoint<N>> {
     let operator = Needs::Operator;
     let (reads_keys, writes_keys) = (Scope::KeysRead, Scope::KeysWrite);
     vec![
@@ -58,7 +233,7 @@ pub(crate) fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
         (
             "patch",
             "/v1/tenant",
-            operator,
+            Needs::Act(Act::ManageTenant),
             routing::patch(tenants::rename_own),
         ),
         (

@@ -196,7 +196,7 @@ impl Session {
         self.is_trusted = true;
         self.credential = match caller.rights {
             Rights::All => None,
-            Rights::ApiKey { .. } => Some(given.into()),
+            Rights::ApiKey { .. } | Rights::User { .. } => Some(given.into()),
         };
         Ok(())
     }

@@ -7,7 +7,7 @@ use http::header::COOKIE;
 ///
 /// Bytes, since one cookie that is no text is no reason to lose the others. Names match exactly; quotes are part of a
 /// value; spaces and tabs around a name and a value are not. What has no `=` is no cookie.
-pub(crate) fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
+pub fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
     headers
         .get_all(COOKIE)
         .iter()

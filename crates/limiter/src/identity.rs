@@ -166,7 +166,9 @@ impl Identifier {
         }
     }
 
-    fn client(&self, clues: Clues<'_>) -> IpAddr {
+    /// The address of the client that a request comes from, by the proxies that are believed.
+    #[must_use]
+    pub fn client(&self, clues: Clues<'_>) -> IpAddr {
         let peer = clues.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         self.proxies.client(peer, clues.headers)
     }

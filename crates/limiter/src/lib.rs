@@ -47,6 +47,7 @@ pub mod span;
 
 pub use anchor::{AnchorWord, PERIODLESS, ZONELESS, zone_accepted};
 pub use browser::BrowserId;
+pub use cookies::values as cookies;
 pub use front::Front;
 pub use headers::{
     RateHeaders, Standing, add_standing, period_now, write_retry_after, write_standings,
@@ -63,6 +64,8 @@ pub use refusal::{Counted, Given, Kind, Refusal};
 pub use rule::{Places, Rule, RuleText, accepted};
 pub use selected::Selected;
 pub use service::{
-    Access, ApiKeyChange, Caller, DayStanding, DayUsage, EXPIRES_ACCEPTED, NewApiKey, NewTenant,
-    OVERLAP_ACCEPTED, Rights, Rotated, Service, TenantChange, Unknown,
+    Access, ApiKeyChange, Begun, Caller, Change, DayStanding, DayUsage, EMAIL_ACCEPTED,
+    EXPIRES_ACCEPTED, Joins, Membership, NewApiKey, NewLink, NewOwner, NewTenant, OVERLAP_ACCEPTED,
+    Operator, Origin, PASSWORD_ACCEPTED, People, Recovered, Rights, Rotated, Service, SignedIn,
+    SignedUp, Signup, Teammate, TenantChange, Unknown, UserAct,
 };

@@ -2,16 +2,29 @@
 
 mod access;
 mod api_keys;
+mod attempts;
+mod audit;
 mod ceiling;
+mod hashing;
 mod metered;
+mod operators;
+mod people;
+mod session;
+mod team;
 mod tenancy;
 mod tenants;
 mod unknown;
 mod usage;
 mod uses;
 
-pub use access::{Access, Caller, Rights, Service};
+pub use access::{Access, Caller, Rights, Service, Signup};
 pub use api_keys::{ApiKeyChange, EXPIRES_ACCEPTED, NewApiKey, OVERLAP_ACCEPTED, Rotated};
+pub use attempts::Origin;
+pub use audit::Change;
+pub use operators::{NewOwner, Operator, UserAct};
+pub use people::{EMAIL_ACCEPTED, Joins, PASSWORD_ACCEPTED, People, Recovered, SignedUp};
+pub use session::{Begun, Membership, SignedIn};
+pub use team::{NewLink, Teammate};
 pub use tenants::{Made as NewTenant, TenantChange};
 pub use unknown::Unknown;
 pub use usage::{DayStanding, DayUsage};

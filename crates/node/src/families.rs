@@ -10,7 +10,7 @@ gauge weir_build_info 1, with the version of this node and of its time zone data
 counter weir_catalogue_changes_total Changes of records made at this node at run time.
 counter weir_catalogue_conflicts_total Changes of one record that met here of which neither had seen the other.
 counter weir_catalogue_pending_changes_total Changes answered while a live member had not confirmed them.
-gauge weir_catalogue_records Limits made at run time, tenants and API keys that this node knows.
+gauge weir_catalogue_records Limits made at run time, tenants, API keys and people that this node knows, with their sessions and the audit.
 counter weir_catalogue_restarts_total Panics of the catalogue, which went on with its records.
 gauge weir_catalogue_tombstones Removed records that are remembered, so that nobody brings them back.
 histogram weir_claim_seconds How long it took to claim a shard.

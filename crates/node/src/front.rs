@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use accounts::OperatorToken;
 use front_grpc::GrpcConfig;
 use front_http::{HttpConfig, Route, RouteAnswer};
 use ipnet::IpNet;
@@ -140,11 +139,18 @@ fn stopped(mut told: watch::Receiver<bool>) -> Stopped {
 }
 
 /// What fronts want to be shown: the token, or where the node is a service for many the credential of a tenant.
-pub(crate) fn access(config: &Config, api_token: Option<String>, cookie: &str) -> Access {
-    let service = config.service.as_ref().map(|service| Service {
-        plans: service.plans.clone(),
-        operator: OperatorToken::derive(cookie.as_bytes()),
-        public_url: service.public_url.clone(),
+pub(crate) fn access(
+    config: &Config,
+    api_token: Option<String>,
+    cookie: &str,
+    node: &str,
+) -> Access {
+    let service = config.service.as_ref().map(|of_file| {
+        let (url, plans) = (of_file.public_url.clone(), of_file.plans.clone());
+        let mut service = Service::new(cookie.as_bytes(), url, plans);
+        (service.signup, service.spans) = (of_file.signup, of_file.spans);
+        service.node = node.into();
+        service
     });
     Access::new(api_token, service)
 }

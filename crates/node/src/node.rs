@@ -121,7 +121,12 @@ impl Node {
         });
         limiter.call_token_buckets(builder.config.token_buckets.clone());
         limiter.count_by_limit(metrics.recorder());
-        let access = access(&builder.config, builder.api_token.clone(), &builder.cookie);
+        let access = access(
+            &builder.config,
+            builder.api_token.clone(),
+            &builder.cookie,
+            &builder.name,
+        );
         let mut tasks = Tasks::start(metrics.clone());
         let mut reloader = Reloader {
             read_again: builder.read_again,

@@ -486,11 +486,9 @@ async fn serve_tenant(requests_per_day: u32) -> Server {
         requests_per_day: Some(requests_per_day),
         ..plans.first().clone()
     };
-    let service = Service {
-        plans: Plans::new(vec![plan]).unwrap(),
-        operator: OperatorToken::derive(b"the cookie of the tests"),
-        public_url: "https://weir.example.com".into(),
-    };
+    let url = "https://weir.example.com".into();
+    let plans = Plans::new(vec![plan]).unwrap();
+    let service = Service::new(b"the cookie of the tests", url, plans);
     let server = Server::start(GrpcConfig {
         access: Access::new(None, Some(service)),
         ..config(rules())

@@ -8,10 +8,15 @@ use accounts::{
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
 use axum::response::Response;
-use limiter::{Kind as Refused, NewTenant, Node, Refusal, Service, TenantChange};
+use limiter::{
+    Caller, Change, EMAIL_ACCEPTED, Kind as Refused, NewTenant, Node, Refusal, Service,
+    TenantChange,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::auth::no_store;
+use super::operators::email;
 use super::{nullable, read};
 use crate::app::{App, Shared};
 use crate::caller::By;
@@ -39,34 +44,67 @@ const PLAN_ACCEPTED: &str = "the name of a plan, or null for that of no subscrip
 const REQUESTS_ACCEPTED: &str = "1 to 2147483647, or null for those of the plan";
 const STATUS_ACCEPTED: &str = "active, suspended or closed";
 
-const FIELDS: [Field; 4] = [
-    Field {
-        name: "name",
-        required: false,
-        kind: Kind::Text,
-        accepted: NAME_ACCEPTED,
-    },
-    Field {
-        name: "plan",
-        required: false,
-        kind: Kind::Nullable(&Kind::Text),
-        accepted: PLAN_ACCEPTED,
-    },
-    Field {
-        name: "requests_per_day",
-        required: false,
-        kind: Kind::Nullable(&Kind::Count),
-        accepted: REQUESTS_ACCEPTED,
-    },
-    Field {
-        name: "status",
-        required: false,
-        kind: Kind::Text,
-        accepted: STATUS_ACCEPTED,
-    },
-];
+const NAME: Field = Field {
+    name: "name",
+    required: false,
+    kind: Kind::Text,
+    accepted: NAME_ACCEPTED,
+};
+const PLAN: Field = Field {
+    name: "plan",
+    required: false,
+    kind: Kind::Nullable(&Kind::Text),
+    accepted: PLAN_ACCEPTED,
+};
+const REQUESTS: Field = Field {
+    name: "requests_per_day",
+    required: false,
+    kind: Kind::Nullable(&Kind::Count),
+    accepted: REQUESTS_ACCEPTED,
+};
+const STATUS: Field = Field {
+    name: "status",
+    required: false,
+    kind: Kind::Text,
+    accepted: STATUS_ACCEPTED,
+};
 
-const GIVEN: Shape = Shape { fields: &FIELDS };
+const GIVEN: Shape = Shape {
+    fields: &[NAME, PLAN, REQUESTS, STATUS],
+};
+
+/// A tenant that is to be made, which may be given an owner.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Made {
+    name: String,
+    #[serde(default, deserialize_with = "nullable")]
+    plan: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    requests_per_day: Option<Option<u32>>,
+    #[serde(default)]
+    status: Option<String>,
+    #[serde(default)]
+    owner: Option<String>,
+}
+
+const MADE: Shape = Shape {
+    fields: &[
+        Field {
+            required: true,
+            ..NAME
+        },
+        PLAN,
+        REQUESTS,
+        STATUS,
+        Field {
+            name: "owner",
+            required: false,
+            kind: Kind::Text,
+            accepted: EMAIL_ACCEPTED,
+        },
+    ],
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -150,19 +188,53 @@ pub(crate) async fn list<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<Res
 /// `POST /v1/tenants`
 pub(crate) async fn make<N: Node>(
     State(app): Shared<N>,
+    by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let given: Given = read(&app, &GIVEN, request).await?;
-    let name = given
-        .name
-        .as_deref()
-        .ok_or_else(|| Refusal::missing("name", NAME_ACCEPTED))?;
-    let (name, service) = (self::name(name)?, app.service()?);
-    let made = app
-        .limiter
-        .make_tenant(name, given.change(&service)?)
-        .await?;
-    Ok(changed::created(&made.changed, &made_json(&service, &made)))
+    let caller = by.caller(&app);
+    let service = app.service()?;
+    let Made {
+        name,
+        plan,
+        requests_per_day,
+        status,
+        owner,
+    } = read(&app, &MADE, request).await?;
+    let name = self::name(&name)?;
+    let owner = owner.map(|owner| email("owner", &owner)).transpose()?;
+    let given = Given {
+        name: None,
+        plan,
+        requests_per_day,
+        status,
+    };
+    let made = app.limiter.make_tenant(name, given.change(&service)?);
+    let mut made = made.await?;
+    let mut json = made_json(&service, &made);
+    caller
+        .note(Change::new("tenant.make", &made.id.to_string()).from_to(None, name_of(&made)))
+        .await;
+    if let Some(email) = owner {
+        let owner = caller.give_owner(made.id, &email).await?;
+        let (url, expires_at) = owner
+            .link
+            .map(|link| (link.url, link.expires_at.to_string()))
+            .unzip();
+        json["owner"] = json!({
+            "id": owner.id.to_string(),
+            "email": email.as_str(),
+            "url": url,
+            "expires_at": expires_at,
+        });
+        made.changed.pending.extend(owner.changed.pending);
+        made.changed.pending.sort_unstable();
+        made.changed.pending.dedup();
+    }
+    Ok(no_store(changed::created(&made.changed, &json)))
+}
+
+fn name_of(made: &NewTenant) -> &str {
+    made.tenant.name.get().as_str()
 }
 
 /// `GET /v1/tenants/{id}`
@@ -178,6 +250,7 @@ pub(crate) async fn get<N: Node>(
 /// `PATCH /v1/tenants/{id}`
 pub(crate) async fn change<N: Node>(
     State(app): Shared<N>,
+    by: By<N>,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -190,19 +263,20 @@ pub(crate) async fn change<N: Node>(
         let detail = "this tenant is closed: restore it first";
         return Err(Refusal::new(Refused::Conflict, detail).at("status").into());
     }
-    changed_to(&app, id, change).await
+    changed_to(&app, &by.caller(&app), id, change).await
 }
 
 /// `POST /v1/tenants/{id}/restore`: one that was closed or suspended may do everything again.
 pub(crate) async fn restore<N: Node>(
     State(app): Shared<N>,
+    by: By<N>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let change = TenantChange {
         status: Some(Status::Active),
         ..TenantChange::default()
     };
-    changed_to(&app, self::id(&id)?, change).await
+    changed_to(&app, &by.caller(&app), self::id(&id)?, change).await
 }
 
 /// `GET /v1/tenant`: that of the credential.
@@ -226,7 +300,7 @@ pub(crate) async fn rename_own<N: Node>(
         name: Some(name(&given.name)?),
         ..TenantChange::default()
     };
-    changed_to(&app, id, change).await
+    changed_to(&app, &caller, id, change).await
 }
 
 /// `GET /v1/plans`
@@ -249,16 +323,34 @@ fn id(text: &str) -> Result<TenantId, Refusal> {
 
 async fn changed_to<N: Node>(
     app: &Arc<App<N>>,
+    caller: &Caller<N>,
     id: TenantId,
     change: TenantChange,
 ) -> Result<Response, Problem> {
     let service = app.service()?;
+    let before = audited(&*app.limiter.tenant(id)?);
     let made = app
         .limiter
         .change_tenant(&service.plans, id, change)
         .await?;
+    let after = audited(&made.tenant);
+    let target = id.to_string();
+    let change = Change::new("tenant.change", &target).from_to(&*before, &*after);
+    caller.note(change).await;
     let json = made_json(&service, &made);
     Ok(changed::changed(&made.changed, &json))
+}
+
+/// A tenant as the audit tells it.
+fn audited(tenant: &Tenant) -> String {
+    let plan = tenant.plan.get().as_ref();
+    let json = json!({
+        "name": tenant.name.get().as_str(),
+        "status": tenant.status.name(),
+        "plan": plan.map(PlanName::as_str),
+        "requests_per_day": tenant.requests_per_day.get(),
+    });
+    json.to_string()
 }
 
 fn answer<N: Node>(app: &App<N>, id: TenantId, tenant: &Tenant) -> Result<Response, Problem> {

@@ -9,6 +9,7 @@ mod identity;
 mod key_limits;
 mod named;
 mod node_state;
+mod people;
 mod raw;
 mod refusals;
 mod reload;

@@ -1,17 +1,28 @@
 //! A front of a service for many, to be described.
 
-use accounts::{OperatorToken, Plan, Plans, Scope};
+use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use accounts::{
+    Dated, Email, EmailClaim, Invite, InviteId, InviteToken, KnownSession, Link, OperatorToken,
+    Password, PasswordHash, Plan, Plans, ResetLink, ResetToken, Role, Scope, Seat, Session,
+    SessionKeys, Tenant, TenantId, UnixSecs, User, UserId,
+};
 use axum::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Request};
-use fake_node::{API_KEY, TENANT};
+use catalogue::{Content, SERVICE};
+use fake_node::{API_KEY, FakeNode, TENANT};
 use front_http::HttpConfig;
-use limiter::{Access, Service};
+use limiter::{Access, Node as _, Service, Signup};
 
 use crate::client::{Front, config, front_with, request};
 
+/// Of the cluster.
+const COOKIE: &[u8] = b"the cookie of the tests";
+
 /// What an operator brings.
-fn operator() -> OperatorToken {
-    OperatorToken::derive(b"the cookie of the tests")
+pub(crate) fn operator() -> OperatorToken {
+    OperatorToken::derive(COOKIE)
 }
 
 /// Who asks.
@@ -24,6 +35,8 @@ pub(crate) enum Who {
     Checker,
     /// In the tenant.
     Operator,
+    /// By a session: the owner of the tenant.
+    Owner,
 }
 
 impl Who {
@@ -33,6 +46,7 @@ impl Who {
         let operator = operator();
         let credential = match self {
             Self::Nobody => return headers,
+            Self::Owner => return by_session(),
             Self::Tenant | Self::Checker => API_KEY,
             Self::Operator => operator.reveal(),
         };
@@ -47,15 +61,22 @@ impl Who {
 }
 
 /// Of plans whose first is this.
-fn access(plan: Plan) -> Access {
+fn of_plan(plan: Plan) -> Service {
     let others = Plans::default();
     let plans = std::iter::once(plan).chain(others.iter().skip(1).cloned());
-    let service = Service {
-        plans: Plans::new(plans.collect()).unwrap(),
-        operator: operator(),
-        public_url: "https://weir.example.com".into(),
-    };
-    Access::new(None, Some(service))
+    let url = "https://weir.example.com".into();
+    let plans = Plans::new(plans.collect()).unwrap();
+    Service::new(COOKIE, url, plans)
+}
+
+/// A service where people can sign up so, with nothing in it yet.
+pub(crate) fn people(signup: Signup, plan: Plan) -> Front {
+    let mut service = of_plan(plan);
+    service.signup = signup;
+    front_with(HttpConfig {
+        access: Access::new(None, Some(service)),
+        ..config()
+    })
 }
 
 /// The first plan of those that there are unless a file says otherwise.
@@ -63,12 +84,108 @@ pub(crate) fn free() -> Plan {
     Plans::default().first().clone()
 }
 
+/// The user whose address and password the examples have, and those whose ids they have.
+const OWNER: UserId = UserId::new([7; 10]);
+const TEAMMATE: &str = "us_0123456789abcdef";
+/// What the tokens of the examples are of: nothing but zeros.
+const ZEROS: [u8; 10] = [0; 10];
+
+static PASSWORD: LazyLock<PasswordHash> = LazyLock::new(|| {
+    let email = "ada@example.com".parse().unwrap();
+    let password = Password::choose("correct horse battery", &email, None).unwrap();
+    PasswordHash::new(&password, &[1; 16])
+});
+
+fn now() -> UnixSecs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    UnixSecs::new(since.as_secs())
+}
+
+/// One that no login has ended: of the first epoch of its user.
+fn session() -> Session {
+    let user = User::new(now(), "ada@example.com".parse().unwrap());
+    Session::new(now(), OWNER, &user, [5; 16])
+}
+
+fn by_session() -> HeaderMap {
+    let (keys, session) = (SessionKeys::derive(COOKIE), session());
+    let cookie = format!("__Host-weir_session={}", keys.sign(&session));
+    let token = keys.form_token(&session).reveal();
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("cookie", &*cookie),
+        ("x-csrf-token", &token),
+        ("origin", "https://weir.example.com"),
+    ] {
+        headers.insert(name, HeaderValue::from_str(value).unwrap());
+    }
+    headers
+}
+
+/// The people of the examples: an owner and a viewer of the tenant, somebody with a link for a password, and an invitation to
+/// another tenant.
+async fn make_people(node: &FakeNode) {
+    let set = async |name: &str, content: Content| {
+        node.set(SERVICE, name, content).await.unwrap();
+    };
+    let link = |secret| Link {
+        secret,
+        expires_at: now() + 3_600,
+    };
+    let teammate: UserId = TEAMMATE.parse().unwrap();
+    let forgetful = UserId::new(ZEROS);
+    for (id, email, role) in [
+        (OWNER, "ada@example.com", Some(Role::Owner)),
+        (teammate, "eve@example.com", Some(Role::Viewer)),
+        (forgetful, "joe@example.com", None),
+    ] {
+        let email: Email = email.parse().unwrap();
+        let mut user = User::new(UnixSecs::new(1), email.clone());
+        user.password = Dated::new(UnixSecs::new(2), Some(PASSWORD.clone()));
+        let token = ResetToken::draw(id, [0; 20]);
+        user.reset = Dated::new(UnixSecs::new(2), ResetLink::Open(link(token.hash())));
+        set(&id.to_string(), Content::User(user.into())).await;
+        let claim = EmailClaim::new(UnixSecs::new(1), id);
+        set(email.as_str(), Content::Email(claim)).await;
+        if let Some(role) = role {
+            let seat = Seat::new(UnixSecs::new(1), role);
+            set(&format!("{TENANT}/{id}"), Content::Seat(seat)).await;
+        }
+    }
+    let known = KnownSession::new(&session(), 3_600, None, "curl");
+    let name = "ses_0123456789abcdef";
+    set(name, Content::Session(known.into())).await;
+    let other = TenantId::new([9; 10]);
+    let tenant = Tenant::new(UnixSecs::new(1), "Other".parse().unwrap());
+    set(&other.to_string(), Content::Tenant(tenant.into())).await;
+    let invite = |tenant, id| Invite {
+        tenant,
+        role: Role::Viewer,
+        link: link(InviteToken::draw(id, [0; 20]).hash()),
+        email: None,
+        made_by: "operator".into(),
+        made_at: UnixSecs::new(1),
+        used: None,
+        withdrawn_at: None,
+    };
+    let to_join: InviteId = InviteId::new(ZEROS);
+    let content = invite(other, to_join);
+    set(&to_join.to_string(), Content::Invite(content.into())).await;
+    let to_withdraw: InviteId = "inv_0123456789abcdef".parse().unwrap();
+    let content = invite(TENANT.parse().unwrap(), to_withdraw);
+    set(&to_withdraw.to_string(), Content::Invite(content.into())).await;
+}
+
+/// With the people of the examples besides, where anybody can sign up.
+pub(crate) async fn service_with_people(plan: Plan, who: Who) -> Front {
+    let front = service(plan, who).await;
+    make_people(&front.node).await;
+    front
+}
+
 /// With a tenant of this plan, its limits, and an API key of it by which `who` asks.
 pub(crate) async fn service(plan: Plan, who: Who) -> Front {
-    let front = front_with(HttpConfig {
-        access: access(plan),
-        ..config()
-    });
+    let front = people(Signup::Open, plan);
     match who {
         Who::Checker => front.node.make_tenant([Scope::Check]),
         _ => front.node.make_tenant(Scope::ALL),
@@ -131,10 +248,7 @@ async fn a_credential_that_another_member_knows_is_asked_about() {
     assert_eq!(status(&front).await, 200);
     front.node.leave_elsewhere();
     assert_eq!(status(&front).await, 200);
-    let nobody = front_with(HttpConfig {
-        access: access(free()),
-        ..config()
-    });
+    let nobody = people(Signup::Open, free());
     assert_eq!(status(&nobody).await, 401);
 }
 
@@ -158,7 +272,11 @@ async fn records_are_given_away_in_pages_and_taken_in_again() {
         };
         path = format!("/v1/service/records?count=3&after={next}");
     }
-    assert_eq!(records.len(), 4, "a tenant, its API key, two limits");
+    assert_eq!(
+        records.len(),
+        6,
+        "a tenant, its API key, two limits, and that they were made"
+    );
     let body = serde_json::json!({ "records": records }).to_string();
     let taken = ask("POST", "/v1/service/records", &body).await;
     assert_eq!((taken.status.as_u16(), &*taken.body), (200, r#"{"new":0}"#));

@@ -7,8 +7,14 @@ pub enum Kind {
     InvalidRequest,
     /// It is not known who asks.
     Unauthorized,
+    /// A password or a code is wrong, or whoever's it is may not log in.
+    WrongCredentials,
     /// Whoever asks may not.
     Forbidden,
+    /// A browser sends it, and nothing shows that its user meant to.
+    ForgedRequest,
+    /// Nobody can sign up here, or not without an invitation.
+    SignupClosed,
     /// Whoever asks is of a tenant that may do nothing for now.
     TenantSuspended,
     /// No limit has that name.
@@ -23,8 +29,16 @@ pub enum Kind {
     NotReloaded,
     /// What is to be changed is not in a state in which it can be.
     Conflict,
+    /// Another has the address.
+    EmailTaken,
+    /// Another has the address of whoever asks: first another is to be chosen.
+    EmailConflict,
+    /// A tenant would be left without an owner.
+    LastOwner,
     /// The plan has no room for another.
     PlanLimit,
+    /// The link was used or has expired, or never was.
+    LinkUsed,
     /// More than is read, or asked at once.
     TooLarge,
     /// The cost is above the burst.
@@ -33,6 +47,8 @@ pub enum Kind {
     QuotaExceeded,
     /// More of one tenant comes to this node than its plan lets.
     TenantRate,
+    /// Too many passwords or codes were wrong.
+    TooManyAttempts,
     /// A later version does that.
     NotImplemented,
     /// Nobody could decide, and the limit fails closed.
@@ -45,10 +61,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidRequest,
         Self::Unauthorized,
+        Self::WrongCredentials,
         Self::Forbidden,
+        Self::ForgedRequest,
+        Self::SignupClosed,
         Self::TenantSuspended,
         Self::UnknownLimit,
         Self::NotFound,
@@ -56,11 +75,16 @@ impl Kind {
         Self::MemberAlive,
         Self::NotReloaded,
         Self::Conflict,
+        Self::EmailTaken,
+        Self::EmailConflict,
+        Self::LastOwner,
         Self::PlanLimit,
+        Self::LinkUsed,
         Self::TooLarge,
         Self::NeverConforms,
         Self::QuotaExceeded,
         Self::TenantRate,
+        Self::TooManyAttempts,
         Self::NotImplemented,
         Self::NoDecision,
         Self::Overloaded,
@@ -72,7 +96,16 @@ impl Kind {
         match self {
             Self::InvalidRequest => ("invalid-request", "The request is not valid"),
             Self::Unauthorized => ("unauthorized", "It is not known who asks"),
+            Self::WrongCredentials => (
+                "wrong-credentials",
+                "What was given does not open this account",
+            ),
             Self::Forbidden => ("forbidden", "Whoever asks may not do this"),
+            Self::ForgedRequest => (
+                "forged-request",
+                "Nothing shows that the user of the browser meant this",
+            ),
+            Self::SignupClosed => ("signup-closed", "Nobody can sign up here by himself"),
             Self::TenantSuspended => ("tenant-suspended", "The tenant is suspended"),
             Self::UnknownLimit => ("unknown-limit", "There is no limit of this name"),
             Self::NotFound => ("not-found", "There is nothing here"),
@@ -80,6 +113,13 @@ impl Kind {
             Self::MemberAlive => ("member-alive", "The member is alive"),
             Self::NotReloaded => ("not-reloaded", "The file was not taken"),
             Self::Conflict => ("conflict", "Its state does not allow this"),
+            Self::EmailTaken => ("email-taken", "Another user has this address"),
+            Self::EmailConflict => (
+                "email-conflict",
+                "Another user has your address: choose another first",
+            ),
+            Self::LastOwner => ("last-owner", "A tenant keeps an owner"),
+            Self::LinkUsed => ("link-used", "This link does not work any more"),
             Self::PlanLimit => ("plan-limit", "The plan has no room for another"),
             Self::TooLarge => ("too-large", "The request is too large"),
             Self::NeverConforms => (
@@ -93,6 +133,10 @@ impl Kind {
             Self::TenantRate => (
                 "tenant-rate",
                 "More comes from this tenant than its plan lets",
+            ),
+            Self::TooManyAttempts => (
+                "too-many-attempts",
+                "Too many attempts have failed: wait before the next",
             ),
             Self::NotImplemented => ("not-implemented", "This version does not do that"),
             Self::NoDecision => ("no-decision", "No decision could be had"),

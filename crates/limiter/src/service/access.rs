@@ -1,15 +1,19 @@
 //! Who asks, by the credential that a request brings.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use accounts::{
-    ApiKeyId, ApiKeyState, Credential, OperatorToken, Plans, Scope, Scopes, Status, TenantId,
+    Act, ApiKeyId, ApiKeyState, Credential, OperatorToken, Plans, Role, Scope, Scopes, SessionKeys,
+    SessionSpans, Status, TenantId, UserId, may,
 };
 use catalogue::{Content, Kind as Record, SERVICE};
 use metrics::counter;
 use subtle::ConstantTimeEq as _;
 
+use super::hashing::Hashing;
+use super::session::SignedIn;
 use crate::{Kind, Limiter, Node, Refusal};
 
 /// What a front wants to be shown. The default wants nothing, and lets everybody do everything. Cheap to clone.
@@ -28,6 +32,59 @@ pub struct Service {
     pub operator: OperatorToken,
     /// Where people reach the service, without a slash at the end.
     pub public_url: String,
+    /// Who may sign up.
+    pub signup: Signup,
+    /// How long sessions live.
+    pub spans: SessionSpans,
+    /// By what sessions are signed.
+    pub keys: Arc<SessionKeys>,
+    /// What this node is called where it is written down who changed what.
+    pub node: Arc<str>,
+    pub(super) hashing: Hashing,
+}
+
+/// Who may sign up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signup {
+    /// Nobody: operators make tenants and their owners.
+    Closed,
+    /// Who was invited to a tenant.
+    Invited,
+    /// Anybody, with a tenant of his own.
+    Open,
+}
+
+impl Signup {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Invited, Self::Open];
+
+    /// Its name, which is stable.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Invited => "invited",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl Service {
+    /// That of the cluster with this cookie, reached at this address, where nobody can sign up and sessions live as long as they
+    /// do unless a file says otherwise.
+    #[must_use]
+    pub fn new(cookie: &[u8], public_url: String, plans: Plans) -> Self {
+        Self {
+            plans,
+            operator: OperatorToken::derive(cookie),
+            public_url,
+            signup: Signup::Closed,
+            spans: SessionSpans::default(),
+            keys: Arc::new(SessionKeys::derive(cookie)),
+            node: "".into(),
+            hashing: Hashing::new(),
+        }
+    }
 }
 
 /// Without the secrets.
@@ -46,6 +103,11 @@ pub struct Caller<N> {
     pub limiter: Limiter<N>,
     /// What the caller may do.
     pub rights: Rights,
+    /// Whoever has logged in, if it is by a session that the caller is known.
+    pub signed_in: Option<Arc<SignedIn>>,
+    /// Where the caller asks from, for what is written down of changes.
+    pub address: Option<IpAddr>,
+    pub(super) service: Option<Arc<Service>>,
 }
 
 impl<N> Clone for Caller<N> {
@@ -53,6 +115,9 @@ impl<N> Clone for Caller<N> {
         Self {
             limiter: self.limiter.clone(),
             rights: self.rights,
+            signed_in: self.signed_in.clone(),
+            address: self.address,
+            service: self.service.clone(),
         }
     }
 }
@@ -69,6 +134,42 @@ pub enum Rights {
         /// What they say.
         scopes: Scopes,
     },
+    /// What the role of somebody who has logged in lets him do in a tenant.
+    User {
+        /// Who.
+        id: UserId,
+        /// His role there. `None`: he acts in no tenant, or in one in which he has no seat.
+        role: Option<Role>,
+        /// He is an operator, and may do everything.
+        is_operator: bool,
+    },
+}
+
+impl Rights {
+    /// Whether it is everything.
+    #[must_use]
+    pub const fn are_operators(self) -> bool {
+        matches!(
+            self,
+            Self::All
+                | Self::User {
+                    is_operator: true,
+                    ..
+                }
+        )
+    }
+}
+
+/// What of the scopes of an API key a role lets its user do.
+fn scopes_of(role: Role) -> Scopes {
+    let act = |scope: &Scope| match scope {
+        Scope::LimitsRead | Scope::UsageRead => Act::See,
+        // What is checked is counted, and is a request of the plan.
+        Scope::Check | Scope::Adjust | Scope::LimitsWrite => Act::ChangeLimits,
+        Scope::KeysRead | Scope::KeysWrite => Act::ManageApiKeys,
+    };
+    let scopes = Scope::ALL.into_iter();
+    scopes.filter(|scope| may(role, act(scope))).collect()
 }
 
 impl<N> Caller<N> {
@@ -77,6 +178,9 @@ impl<N> Caller<N> {
         Self {
             limiter,
             rights: Rights::All,
+            signed_in: None,
+            address: None,
+            service: None,
         }
     }
 
@@ -84,15 +188,47 @@ impl<N> Caller<N> {
     ///
     /// # Errors
     ///
-    /// [`Kind::Forbidden`], with the scope.
+    /// [`Kind::Forbidden`], with the scope or the role.
     pub fn needs(&self, scope: Scope) -> Result<(), Refusal> {
         match self.rights {
             Rights::ApiKey { scopes, .. } if !scopes.has(scope) => {
                 let detail = "this API key does not have the scope that this needs";
                 Err(Refusal::new(Kind::Forbidden, detail).with("scope", scope.name()))
             }
-            Rights::All | Rights::ApiKey { .. } => Ok(()),
+            Rights::User { .. } if !self.scopes().has(scope) => {
+                let may = |role: &&Role| scopes_of(**role).has(scope);
+                let least = Role::ALL.iter().rev().find(may);
+                Err(needs_role(*least.expect("owners may do all of it")))
+            }
+            Rights::All | Rights::ApiKey { .. } | Rights::User { .. } => Ok(()),
         }
+    }
+
+    /// Refuses a caller who may not do this in the tenant in which he acts: an API key does nothing of the kind.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Forbidden`], with the role.
+    pub fn needs_act(&self, act: Act) -> Result<(), Refusal> {
+        match self.rights {
+            rights if rights.are_operators() => Ok(()),
+            Rights::User {
+                role: Some(role), ..
+            } if may(role, act) => Ok(()),
+            _ => Err(needs_role(act.least_role())),
+        }
+    }
+
+    /// Whoever has logged in.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Unauthorized`] for a caller who has not: this is about an account.
+    pub fn needs_session(&self) -> Result<&Arc<SignedIn>, Refusal> {
+        self.signed_in.as_ref().ok_or_else(|| {
+            let detail = "this is about the account of somebody who has logged in";
+            Refusal::new(Kind::Unauthorized, detail).with_accepted("the cookie of a session")
+        })
     }
 
     /// Refuses whoever is not an operator.
@@ -101,13 +237,18 @@ impl<N> Caller<N> {
     ///
     /// [`Kind::Forbidden`].
     pub fn needs_operator(&self) -> Result<(), Refusal> {
-        match self.rights {
-            Rights::All => Ok(()),
-            Rights::ApiKey { .. } => {
+        match self.rights.are_operators() {
+            true => Ok(()),
+            false => {
                 let detail = "only an operator may do this";
                 Err(Refusal::new(Kind::Forbidden, detail).with("role", "operator"))
             }
         }
+    }
+
+    pub(super) fn node_name(&self) -> Arc<str> {
+        let service = self.service.as_ref();
+        service.map_or_else(|| "".into(), |service| Arc::clone(&service.node))
     }
 
     /// The tenant in which the caller acts.
@@ -133,8 +274,8 @@ impl<N> Caller<N> {
     /// [`Kind::TenantRate`].
     pub fn check_ceiling(&self) -> Result<(), Refusal> {
         match (self.rights, self.limiter.tenancy()) {
-            (Rights::ApiKey { .. }, Some(tenancy)) => tenancy.check_ceiling(),
-            _ => Ok(()),
+            (Rights::All, _) | (_, None) => Ok(()),
+            (Rights::ApiKey { .. } | Rights::User { .. }, Some(tenancy)) => tenancy.check_ceiling(),
         }
     }
 
@@ -142,8 +283,10 @@ impl<N> Caller<N> {
     #[must_use]
     pub fn scopes(&self) -> Scopes {
         match self.rights {
-            Rights::All => Scopes::ALL,
+            rights if rights.are_operators() => Scopes::ALL,
             Rights::ApiKey { scopes, .. } => scopes,
+            Rights::User { role, .. } => role.map_or(Scopes::NONE, scopes_of),
+            Rights::All => Scopes::ALL,
         }
     }
 
@@ -153,6 +296,7 @@ impl<N> Caller<N> {
         match self.rights {
             Rights::All => "operator".into(),
             Rights::ApiKey { id, .. } => id.to_string().into(),
+            Rights::User { id, .. } => id.to_string().into(),
         }
     }
 }
@@ -218,9 +362,13 @@ impl Access {
             return Ok(Caller::anybody(limiter.clone()));
         }
         let given = credential.ok_or_else(|| self.missing())?;
+        let operator = || Caller {
+            service: self.service.clone(),
+            ..Caller::anybody(limiter.clone())
+        };
         let is_token = |token: &str| bool::from(token.as_bytes().ct_eq(given));
         if self.api_token.as_deref().is_some_and(is_token) {
-            return Ok(Caller::anybody(limiter.clone()));
+            return Ok(operator());
         }
         let Some(service) = &self.service else {
             let detail = "this is not the API token";
@@ -228,18 +376,45 @@ impl Access {
         };
         let text = std::str::from_utf8(given).unwrap_or_default();
         if service.operator.matches(text) {
-            return Ok(Caller::anybody(limiter.clone()));
+            return Ok(operator());
         }
         let credential = Credential::parse(text);
         let credential = credential.ok_or_else(|| refused("malformed", not_valid()))?;
         tenant_of(service, limiter, &credential)
     }
 
-    /// The caller in the namespace of a tenant, where an operator asks for it.
+    /// Whoever has logged in, and brings one of these as the cookie of the session. `limiter` is that of the file's namespace.
     ///
     /// # Errors
     ///
-    /// [`Kind::NotFound`] for an operator, [`Kind::Forbidden`] for who is of another tenant.
+    /// [`Kind::Unauthorized`], the same for every session that is not valid. [`Kind::NoDecision`] while the node joins.
+    pub fn admit_session<N: Node>(
+        &self,
+        limiter: &Limiter<N>,
+        cookies: &[&str],
+    ) -> Result<Caller<N>, Refusal> {
+        let service = self.service.as_ref().ok_or_else(|| self.missing())?;
+        let signed_in = limiter.signed_in(service, cookies)?;
+        let rights = Rights::User {
+            id: signed_in.id,
+            role: None,
+            is_operator: limiter.is_operator(signed_in.id),
+        };
+        Ok(Caller {
+            limiter: limiter.clone(),
+            rights,
+            signed_in: Some(Arc::new(signed_in)),
+            address: None,
+            service: Some(Arc::clone(service)),
+        })
+    }
+
+    /// The caller in the namespace of a tenant that he names.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`] for an operator, and for who has logged in and has no seat there. [`Kind::Forbidden`] for an API key of
+    /// another tenant. [`Kind::TenantSuspended`].
     pub fn within<N: Node>(&self, caller: Caller<N>, tenant: &str) -> Result<Caller<N>, Refusal> {
         if caller.limiter.namespace() == tenant {
             return Ok(caller);
@@ -251,14 +426,90 @@ impl Access {
             let detail = "this credential is of another tenant";
             Refusal::new(Kind::Forbidden, detail).at("Weir-Tenant")
         };
-        caller.needs_operator().map_err(|_| other())?;
         let service = self.service.as_ref().ok_or_else(other)?;
+        if let Rights::User {
+            id: user,
+            is_operator: false,
+            ..
+        } = caller.rights
+        {
+            return as_member(service, caller, user, id);
+        }
+        caller.needs_operator().map_err(|_| other())?;
         let tenant = caller.limiter.tenant(id)?;
         Ok(Caller {
             limiter: caller.limiter.in_tenant(service, id, &tenant),
             ..caller
         })
     }
+
+    /// The caller in the one tenant in which he acts, as he names none. An operator acts in none.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::InvalidRequest`] for who has several seats, [`Kind::Forbidden`] for who has none. [`Kind::TenantSuspended`].
+    pub fn within_own<N: Node>(&self, caller: Caller<N>) -> Result<Caller<N>, Refusal> {
+        let (
+            Some(service),
+            Rights::User {
+                id,
+                is_operator: false,
+                ..
+            },
+        ) = (&self.service, caller.rights)
+        else {
+            return Ok(caller);
+        };
+        let seats = caller.limiter.memberships(id);
+        match &*seats {
+            [] => {
+                let detail = "this user has no seat in any tenant";
+                Err(Refusal::new(Kind::Forbidden, detail).with("role", Role::Viewer.name()))
+            }
+            [one] => as_member(service, caller, id, one.tenant),
+            several => {
+                let ids: Vec<String> = several.iter().map(|it| it.tenant.to_string()).collect();
+                let accepted = format!("one of your tenants: {}", ids.join(", "));
+                Err(Refusal::missing("Weir-Tenant", accepted))
+            }
+        }
+    }
+}
+
+/// Somebody who has logged in, in a tenant in which he has a seat.
+fn as_member<N: Node>(
+    service: &Arc<Service>,
+    caller: Caller<N>,
+    user: UserId,
+    id: TenantId,
+) -> Result<Caller<N>, Refusal> {
+    let none = || Refusal::new(Kind::NotFound, "there is no such tenant").at("Weir-Tenant");
+    let role = caller.limiter.role(id, user).ok_or_else(none)?;
+    let tenant = caller.limiter.tenant(id).map_err(|_| none())?;
+    match tenant.status {
+        Status::Active => {}
+        Status::Suspended => return Err(suspended()),
+        Status::Closed => return Err(none()),
+    }
+    Ok(Caller {
+        limiter: caller.limiter.in_tenant(service, id, &tenant),
+        rights: Rights::User {
+            id: user,
+            role: Some(role),
+            is_operator: false,
+        },
+        ..caller
+    })
+}
+
+fn suspended() -> Refusal {
+    let detail = "this tenant is suspended; nothing was counted";
+    Refusal::new(Kind::TenantSuspended, detail)
+}
+
+fn needs_role(role: Role) -> Refusal {
+    let detail = "whoever asks does not have the role that this needs";
+    Refusal::new(Kind::Forbidden, detail).with("role", role.name())
 }
 
 /// Whoever brings the credential of an API key.
@@ -291,13 +542,7 @@ fn tenant_of<N: Node>(
     let tenant = tenant.map_err(|_| refused("closed", not_valid()))?;
     match tenant.status {
         Status::Active => {}
-        Status::Suspended => {
-            let detail = "this tenant is suspended; nothing was counted";
-            return Err(refused(
-                "suspended",
-                Refusal::new(Kind::TenantSuspended, detail),
-            ));
-        }
+        Status::Suspended => return Err(refused("suspended", suspended())),
         Status::Closed => return Err(refused("closed", not_valid())),
     }
     let limiter = limiter.in_tenant(service, key.tenant, &tenant);
@@ -310,6 +555,9 @@ fn tenant_of<N: Node>(
             id,
             scopes: key.scopes,
         },
+        signed_in: None,
+        address: None,
+        service: Some(Arc::clone(service)),
     })
 }
 

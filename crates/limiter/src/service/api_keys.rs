@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use accounts::{ApiKey, ApiKeyId, ApiKeyState, Credential, Dated, NAME_ACCEPTED, Scopes, UnixSecs};
+use accounts::{
+    ApiKey, ApiKeyId, ApiKeyState, Credential, Dated, NAME_ACCEPTED, Scope, Scopes, UnixSecs,
+};
 use catalogue::{Changed, Content, Kind as Record, SERVICE};
 
-use super::Caller;
+use super::{Caller, Change};
 use crate::{Given, Kind, Node, Refusal};
 
 /// An API key that was made: its credential is shown now and never again.
@@ -97,7 +99,12 @@ impl<N: Node> Caller<N> {
         check_expiry(now, expires_at)?;
         self.check_room(now)?;
         let key = self.new_key(now, name, scopes, expires_at, None)?;
-        self.keep_new(key).await
+        let new = self.keep_new(key).await?;
+        let id = new.credential.id().to_string();
+        let after = audited(&new.key);
+        let change = Change::new("api-key.make", &id).from_to(None, &*after);
+        self.note(change).await;
+        Ok(new)
     }
 
     /// Changes an API key to one that may do less, or calls it otherwise.
@@ -112,7 +119,7 @@ impl<N: Node> Caller<N> {
         change: ApiKeyChange,
     ) -> Result<(ApiKeyId, Arc<ApiKey>, Changed), Refusal> {
         let now = super::now();
-        let (id, _) = self.api_key(id)?;
+        let (id, known) = self.api_key(id)?;
         let edit = |key: &mut ApiKey| {
             if let Some(name) = change.name {
                 check_name(&name)?;
@@ -135,6 +142,9 @@ impl<N: Node> Caller<N> {
             Ok(())
         };
         let (key, changed) = self.edit_key(id, edit).await?;
+        let (target, before, after) = (id.to_string(), audited(&known), audited(&key));
+        let change = Change::new("api-key.change", &target).from_to(&*before, &*after);
+        self.note(change).await;
         Ok((id, key, changed))
     }
 
@@ -181,6 +191,9 @@ impl<N: Node> Caller<N> {
             self.revoke_now(new_id, now).await?;
             return Err(refusal);
         }
+        let (old, by) = (id.to_string(), new_id.to_string());
+        self.note(Change::new("api-key.rotate", &old).from_to(None, &*by))
+            .await;
         Ok(Rotated {
             new,
             old_expires_at: end,
@@ -199,6 +212,9 @@ impl<N: Node> Caller<N> {
         }
         let now = super::now();
         let (at, changed) = self.revoke_now(id, now).await?;
+        let (target, before) = (id.to_string(), audited(&known));
+        let change = Change::new("api-key.revoke", &target).from_to(&*before, None);
+        self.note(change).await;
         Ok((id, at, changed))
     }
 
@@ -299,6 +315,19 @@ impl<N: Node> Caller<N> {
             false => Err(Refusal::plan_limit("API keys", plan.api_keys, plan)),
         }
     }
+}
+
+/// An API key as the audit tells it.
+fn audited(key: &ApiKey) -> String {
+    let scopes: Vec<&str> = key.scopes.iter().map(Scope::name).collect();
+    let expires = key
+        .expires_at
+        .map_or("never".to_owned(), |at| at.to_string());
+    format!(
+        "{}: {}; expires {expires}",
+        key.name.get(),
+        scopes.join(", ")
+    )
 }
 
 fn no_key() -> Refusal {

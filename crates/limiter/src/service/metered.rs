@@ -154,8 +154,8 @@ impl<N: Node> Limiter<N> {
         }
     }
 
-    /// What the day has no room for was not counted, on its limits either. That a refund is lost errs to the strict side.
-    async fn give_back(&self, hits: &[Hit<'_>]) {
+    /// What was counted and is to be as if it had not been, such as what the day has no room for. That a refund is lost errs to the strict side.
+    pub(super) async fn give_back(&self, hits: &[Hit<'_>]) {
         for hit in hits {
             let _lost = self.node().refund(hit.policy, hit.key, hit.cost).await;
         }

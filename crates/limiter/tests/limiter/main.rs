@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use catalogue::{Changed, Content, NamedLimit, NotChanged, SERVICE};
+use catalogue::{Address, Changed, Content, NamedLimit, NotChanged, SERVICE};
 use coordinator::{
     Answer, ClusterStatus, Coordinator, FailMode, Forgotten, Hit, NoDecision, Once, Ownership,
     Policy, Readiness, Strategy,
@@ -142,7 +142,7 @@ impl Node for Counting {
         Forgotten::Unknown
     }
     fn record(&self, kind: catalogue::Kind, namespace: &str, name: &str) -> Option<Content> {
-        let place = (kind, namespace.to_owned(), name.to_owned());
+        let place = (kind, kind.namespace(namespace).to_owned(), name.to_owned());
         self.made.lock().unwrap().get(&place).cloned()
     }
     async fn look_up(&self, kind: catalogue::Kind, namespace: &str, name: &str) -> bool {
@@ -159,10 +159,15 @@ impl Node for Counting {
         count: usize,
     ) -> Vec<(Arc<str>, Content)> {
         let made = self.made.lock().unwrap();
-        let listed = made.iter().filter(|((of, within, name), content)| {
-            let listed_in = content.api_key().map(|key| key.tenant.to_string());
-            let within = listed_in.as_deref().unwrap_or(within);
-            *of == kind && within == namespace && after.is_none_or(|after| after < name.as_str())
+        let listed = made.iter().filter(|((of, whose, name), content)| {
+            let address = Address {
+                kind: *of,
+                namespace: whose.as_str().into(),
+                name: name.as_str().into(),
+            };
+            let within = content.listed_in(&address);
+            let is_listed = within.iter().any(|listed| **listed == *namespace);
+            *of == kind && is_listed && after.is_none_or(|after| after < name.as_str())
         });
         let listed = listed.map(|((_, _, name), content)| (name.as_str().into(), content.clone()));
         listed.take(count).collect()
@@ -198,7 +203,7 @@ impl Node for Counting {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Changed>, NotChanged> {
-        let place = (kind, namespace.to_owned(), name.to_owned());
+        let place = (kind, kind.namespace(namespace).to_owned(), name.to_owned());
         let removed = self.made.lock().unwrap().remove(&place);
         Ok(removed.map(|_| Changed::default()))
     }

@@ -46,11 +46,8 @@ impl World {
     }
 
     fn of(node: Counting) -> Self {
-        let service = Service {
-            plans: plans(),
-            operator: operator(),
-            public_url: "https://weir.example.com".to_owned(),
-        };
+        let url = "https://weir.example.com".to_owned();
+        let service = Service::new(b"the cookie of the tests", url, plans());
         let limits = [crate::policy("login", coordinator::FailMode::Deny)];
         Self {
             access: Access::new(Some("api token".to_owned()), Some(service)),

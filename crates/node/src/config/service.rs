@@ -1,9 +1,13 @@
 //! `[service]` and `[[plan]]`: what makes a cluster a service for many tenants.
 
-use accounts::{Plan, PlanName, Plans, PlansError, REQUESTS_PER_DAY_MAX};
+use std::time::Duration;
+
+use accounts::{Plan, PlanName, Plans, PlansError, REQUESTS_PER_DAY_MAX, SessionSpans};
 use http::Uri;
+use limiter::Signup;
 
 use super::problem::Problems;
+use super::span;
 use super::table::Table;
 
 /// What makes a cluster a service for many tenants.
@@ -13,6 +17,11 @@ pub struct ServiceConfig {
     pub public_url: String,
     /// What tenants may use. Default: free, pro and enterprise.
     pub plans: Plans,
+    /// Who may sign up. Default nobody: operators make tenants and their owners.
+    pub signup: Signup,
+    /// How long sessions live. Shorter ends sooner what was left open or stolen; longer asks for fewer logins. Default 12 h
+    /// without use, 30 days in any case.
+    pub spans: SessionSpans,
 }
 
 const URL_ACCEPTED: &str =
@@ -37,15 +46,47 @@ pub(crate) fn read(
     let plans = read_plans(plans, problems);
     let mut table = service?;
     let public_url = read_url(&mut table, problems);
-    table.only("signup", "closed", problems);
-    for key in ["session_idle", "session_max", "stale_after"] {
-        table.not_yet(key, problems);
-    }
+    let signup = table.string("signup", problems);
+    let signup = signup.and_then(|given| problems.parse(&given, SIGNUP_ACCEPTED, signup_called));
+    let spans = read_spans(&mut table, problems);
+    table.not_yet("stale_after", problems);
     table.finish(problems);
     Some(ServiceConfig {
         public_url: public_url?,
         plans,
+        signup: signup.unwrap_or(Signup::Closed),
+        spans,
     })
+}
+
+const SIGNUP_ACCEPTED: &str = "closed, invited or open";
+
+fn signup_called(name: &str) -> Option<Signup> {
+    let named = |signup: &Signup| signup.name() == name;
+    Signup::ALL.into_iter().find(named)
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+fn read_spans(table: &mut Table<'_>, problems: &mut Problems) -> SessionSpans {
+    let mut read = |key, (min, max): (u64, u64), accepted| {
+        let given = table.string(key, problems)?;
+        let within = |text: &str| {
+            let secs = span::parse(text).map(|span: Duration| span.as_secs());
+            secs.filter(|secs| (min..=max).contains(secs))
+        };
+        problems.parse(&given, accepted, within)
+    };
+    let default = SessionSpans::default();
+    // Shorter than five minutes, a session in use would end between two signings.
+    let idle = read("session_idle", (5 * MINUTE, 30 * DAY), "5m to 30d");
+    let max = read("session_max", (HOUR, 90 * DAY), "1h to 90d");
+    SessionSpans {
+        idle: idle.unwrap_or(default.idle),
+        max: max.unwrap_or(default.max),
+    }
 }
 
 fn read_url(table: &mut Table<'_>, problems: &mut Problems) -> Option<String> {
@@ -156,6 +197,26 @@ mod tests {
     }
 
     #[test]
+    fn who_may_sign_up_and_how_long_sessions_live_are_read() {
+        let service = "[service]\npublic_url = \"https://a\"\n";
+        let closed = parse(service).unwrap().unwrap();
+        assert_eq!(
+            (closed.signup, closed.spans),
+            (Signup::Closed, SessionSpans::default())
+        );
+        let spans = "session_idle = \"5m\"\nsession_max = \"90d\"\n";
+        for (name, signup) in [("invited", Signup::Invited), ("open", Signup::Open)] {
+            let text = format!("{service}signup = \"{name}\"\n{spans}");
+            let read = parse(&text).unwrap().unwrap();
+            let spans = SessionSpans {
+                idle: 300,
+                max: 90 * DAY,
+            };
+            assert_eq!((read.signup, read.spans), (signup, spans));
+        }
+    }
+
+    #[test]
     fn a_url_is_that_of_a_host_that_nobody_can_listen_to() {
         for (given, is_one) in [
             ("https://weir.example.com", true),
@@ -186,10 +247,21 @@ mod tests {
                 "[service]".to_owned(),
                 "weir.toml:1: service: no `public_url`",
             ),
-            (format!("{service}signup = \"open\""), "accepted: closed"),
             (
-                format!("{service}session_max = \"1h\""),
-                "service.session_max: not in this version",
+                format!("{service}signup = \"all\""),
+                "accepted: closed, invited or open",
+            ),
+            (
+                format!("{service}session_max = \"91d\""),
+                "accepted: 1h to 90d",
+            ),
+            (
+                format!("{service}session_idle = \"4m\""),
+                "accepted: 5m to 30d",
+            ),
+            (
+                format!("{service}stale_after = \"15m\""),
+                "service.stale_after: not in this version",
             ),
             (
                 format!("{service}unknown = 1"),

@@ -338,7 +338,8 @@ fn what_is_served_already_is_no_route() {
         check_refused(&with(path), "7: route[0].path", "not one of the API's own");
     }
     // Pages are there where a service for many is.
-    let service = "[service]\npublic_url = \"http://127.0.0.1:4000\"\n[node]\ndata_dir = \"data\"\n";
+    let service =
+        "[service]\npublic_url = \"http://127.0.0.1:4000\"\n[node]\ndata_dir = \"data\"\n";
     for path in [
         "/login",
         "/dashboard",

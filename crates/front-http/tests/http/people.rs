@@ -1,0 +1,1314 @@
+//! People: signing up, logging in, sessions, teams and operators.
+
+use accounts::{EmailClaim, Plan, UnixSecs, UserId};
+use axum::body::Body;
+use axum::http::Request;
+use catalogue::{Content, SERVICE};
+use limiter::{Node as _, Signup};
+use quota::Nanos;
+use serde_json::{Value, json};
+
+use crate::client::{Front, Reply, request};
+use crate::service::{free, operator, people};
+
+const URL: &str = "https://weir.example.com";
+const COOKIE: &str = "__Host-weir_session";
+const PASSWORD: &str = "correct horse battery";
+
+/// Somebody with a browser.
+#[derive(Clone, Default)]
+struct Browser {
+    session: Option<String>,
+    device: Option<String>,
+    csrf: Option<String>,
+    tenant: Option<String>,
+    /// Where it is. Empty: where all are who are nowhere in particular.
+    peer: &'static str,
+}
+
+fn asked(method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Request<Body> {
+    let mut asked = request(method, path, headers);
+    if !body.is_null() {
+        asked
+            .headers_mut()
+            .insert("content-type", "application/json".parse().unwrap());
+        *asked.body_mut() = body.to_string().into();
+    }
+    asked
+}
+
+impl Browser {
+    fn at(peer: &'static str) -> Self {
+        Self {
+            peer,
+            ..Self::default()
+        }
+    }
+
+    /// What it asks, without keeping what it is given.
+    async fn ask(&self, front: &Front, method: &str, path: &str, body: Value) -> Reply {
+        let cookies = [
+            (COOKIE, &self.session),
+            ("__Host-weir_device", &self.device),
+        ];
+        let cookies = cookies
+            .iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+        let cookies = cookies.collect::<Vec<_>>().join("; ");
+        let mut headers = vec![("origin", URL), ("sec-fetch-site", "same-origin")];
+        if !cookies.is_empty() {
+            headers.push(("cookie", &cookies));
+        }
+        if let Some(csrf) = &self.csrf {
+            headers.push(("x-csrf-token", csrf));
+        }
+        if let Some(tenant) = &self.tenant {
+            headers.push(("weir-tenant", tenant));
+        }
+        if !self.peer.is_empty() {
+            headers.push(("peer", self.peer));
+        }
+        front.send(asked(method, path, &headers, &body)).await
+    }
+
+    /// What it asks, keeping the cookies that it is given.
+    async fn send(&mut self, front: &Front, method: &str, path: &str, body: Value) -> Reply {
+        let reply = self.ask(front, method, path, body).await;
+        for line in reply.headers.get_all("set-cookie") {
+            let (pair, _) = line.to_str().unwrap().split_once(';').unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            let value = Some(value.to_owned()).filter(|value| !value.is_empty());
+            match name {
+                COOKIE => self.session = value,
+                _ => self.device = value,
+            }
+        }
+        reply
+    }
+
+    /// Learns what requests that change something have to bring.
+    async fn learn(&mut self, front: &Front) {
+        let session = self
+            .ask(front, "GET", "/v1/auth/session", Value::Null)
+            .await;
+        self.csrf = Some(session.json()["csrf"].as_str().unwrap().to_owned());
+    }
+
+    async fn log_in(&mut self, front: &Front, email: &str, password: &str) -> Reply {
+        let body = json!({ "email": email, "password": password });
+        let reply = self.send(front, "POST", "/v1/auth/login", body).await;
+        if reply.status.as_u16() == 200 {
+            self.csrf = Some(reply.json()["csrf"].as_str().unwrap().to_owned());
+        }
+        reply
+    }
+}
+
+async fn operate(front: &Front, method: &str, path: &str, body: Value) -> Reply {
+    operate_in(front, None, method, path, body).await
+}
+
+async fn operate_in(
+    front: &Front,
+    tenant: Option<&str>,
+    method: &str,
+    path: &str,
+    body: Value,
+) -> Reply {
+    let bearer = format!("Bearer {}", operator().reveal());
+    let mut headers = vec![("authorization", &*bearer)];
+    headers.extend(tenant.map(|tenant| ("weir-tenant", tenant)));
+    front.send(asked(method, path, &headers, &body)).await
+}
+
+fn sign_up_body(email: &str, tenant: &str) -> Value {
+    json!({ "email": email, "password": PASSWORD, "tenant": tenant })
+}
+
+/// Somebody who has signed up with a tenant of his own, with what he was told.
+async fn owner(front: &Front, email: &str, peer: &'static str) -> (Browser, Value) {
+    let mut browser = Browser::at(peer);
+    let body = sign_up_body(email, "Acme");
+    let reply = browser.send(front, "POST", "/v1/auth/sign-up", body).await;
+    assert_eq!(reply.status.as_u16(), 201, "{}", reply.body);
+    browser.learn(front).await;
+    (browser, reply.json())
+}
+
+/// Somebody who has signed up by an invitation of this owner, and his id.
+async fn invited(
+    front: &Front,
+    owner: &Browser,
+    email: &str,
+    role: &str,
+    peer: &'static str,
+) -> (Browser, String) {
+    let invite = owner
+        .ask(front, "POST", "/v1/team/invites", json!({ "role": role }))
+        .await;
+    assert_eq!(invite.status.as_u16(), 201, "{}", invite.body);
+    let token = token_of(&invite.json());
+    let mut browser = Browser::at(peer);
+    let body = json!({ "email": email, "password": PASSWORD, "invite": token });
+    let reply = browser.send(front, "POST", "/v1/auth/sign-up", body).await;
+    assert_eq!(reply.status.as_u16(), 201, "{}", reply.body);
+    assert_eq!(reply.json()["tenant"]["role"], role);
+    browser.learn(front).await;
+    (
+        browser,
+        reply.json()["user"]["id"].as_str().unwrap().to_owned(),
+    )
+}
+
+/// What stands at the end of a link.
+fn token_of(link: &Value) -> String {
+    let url = link["url"].as_str().unwrap();
+    assert!(url.starts_with(URL), "{url}");
+    url.rsplit('/').next().unwrap().to_owned()
+}
+
+/// A plan with room for so many people.
+fn team(people: u32) -> Plan {
+    Plan {
+        team: people,
+        ..free()
+    }
+}
+
+#[tokio::test]
+async fn a_session_lasts_from_sign_up_to_logout() {
+    let front = people(Signup::Open, free());
+    let mut ada = Browser::default();
+    let body = sign_up_body(" Ada@Example.com ", "Acme");
+    let reply = ada.send(&front, "POST", "/v1/auth/sign-up", body).await;
+    assert_eq!(reply.status.as_u16(), 201, "{}", reply.body);
+    assert_eq!(reply.header("cache-control"), "no-store");
+    let told = reply.json();
+    assert_eq!(told["user"]["email"], "ada@example.com");
+    assert_eq!(told["tenant"]["role"], "owner");
+    assert_eq!(told["recovery_code"].as_str().unwrap().len(), 29);
+    let cookies = reply.headers.get_all("set-cookie").iter();
+    let cookie = cookies
+        .map(|line| line.to_str().unwrap())
+        .find(|line| line.starts_with(COOKIE))
+        .unwrap();
+    let (_, attributes) = cookie.split_once("; ").unwrap();
+    assert_eq!(
+        attributes,
+        "Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax; Secure"
+    );
+
+    let session = ada
+        .ask(&front, "GET", "/v1/auth/session", Value::Null)
+        .await;
+    assert_eq!(session.json()["tenants"], json!([told["tenant"]]));
+    assert!(session.json()["expires_at"].is_string());
+    // The tenant is that of the one seat.
+    let tenant = ada.ask(&front, "GET", "/v1/tenant", Value::Null).await;
+    assert_eq!(tenant.json()["id"], told["tenant"]["id"]);
+
+    ada.learn(&front).await;
+    let copied = ada.clone();
+    let logout = ada.send(&front, "POST", "/v1/auth/logout", json!({})).await;
+    assert_eq!((logout.status.as_u16(), &*logout.body), (204, ""));
+    assert_eq!(ada.session, None);
+    let over = copied
+        .ask(&front, "GET", "/v1/auth/session", Value::Null)
+        .await;
+    over.problem(401, "unauthorized");
+    assert!(
+        over.header("set-cookie")
+            .starts_with("__Host-weir_session=;")
+    );
+    // Without a session there is nothing to end.
+    for browser in [&ada, &copied] {
+        let again = browser.ask(&front, "POST", "/v1/auth/logout", json!({}));
+        assert_eq!(again.await.status.as_u16(), 204);
+    }
+    // Another begins, under another name.
+    let login = ada.log_in(&front, "ada@example.com", PASSWORD).await;
+    assert_eq!(login.status.as_u16(), 200, "{}", login.body);
+    assert_ne!(ada.session, copied.session);
+    // A header goes before the cookie, which is not looked at.
+    let bearer = [
+        ("authorization", "Bearer x"),
+        ("cookie", "__Host-weir_session=x"),
+    ];
+    let by_header = front.get_with("/v1/auth/session", &bearer).await;
+    by_header.problem(401, "unauthorized");
+    assert_eq!(by_header.header("set-cookie"), "");
+}
+
+#[tokio::test]
+async fn sessions_that_are_none_are_told_the_same() {
+    let front = people(Signup::Open, free());
+    let (ada, _) = owner(&front, "ada@example.com", "").await;
+    let ask = async |session: &str| {
+        let browser = Browser {
+            session: Some(session.to_owned()),
+            ..Browser::default()
+        };
+        let reply = browser.ask(&front, "GET", "/v1/team", Value::Null).await;
+        assert!(reply.header("set-cookie").contains("Max-Age=0"));
+        reply.problem(401, "unauthorized")
+    };
+    let mut altered = ada.session.clone().unwrap();
+    let last = if altered.ends_with('A') { "E" } else { "A" };
+    altered.replace_range(altered.len() - 1.., last);
+    let told = ask(&altered).await;
+    // Signed by the nodes of another cluster.
+    let elsewhere = accounts::SessionKeys::derive(b"another cookie");
+    let user = accounts::User::new(UnixSecs::new(1), "ada@example.com".parse().unwrap());
+    let session = accounts::Session::new(UnixSecs::new(1), UserId::new([1; 10]), &user, [1; 16]);
+    assert_eq!(ask(&elsewhere.sign(&session)).await, told);
+    // Of this one, by a user that never was.
+    let here = accounts::SessionKeys::derive(b"the cookie of the tests");
+    assert_eq!(ask(&here.sign(&session)).await, told);
+    // Of another epoch.
+    let disable = json!({ "email": "ada@example.com" });
+    let ended = operate(&front, "POST", "/v1/users/end-sessions", disable).await;
+    assert_eq!(ended.status.as_u16(), 204);
+    assert_eq!(ask(&ada.session.unwrap()).await, told);
+}
+
+/// One that an old proxy or another site planted beside it takes nobody's session away.
+#[tokio::test]
+async fn of_several_cookies_the_one_that_is_signed_is_taken() {
+    let front = people(Signup::Open, free());
+    let (ada, _) = owner(&front, "ada@example.com", "").await;
+    let cookies = format!("{COOKIE}=v1.x.y; {COOKIE}={}", ada.session.unwrap());
+    let cookies = [("cookie", &*cookies)];
+    let session = front.get_with("/v1/auth/session", &cookies).await;
+    assert_eq!(session.status.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn what_cannot_sign_up_hears_why_and_is_not_told_its_password() {
+    let front = people(Signup::Open, free());
+    let email = "an e-mail address of at most 254 bytes";
+    let name = "1 to 64 printable characters";
+    let long = format!("{}@example.com", "a".repeat(254));
+    let cases = [
+        ("email", json!("a"), email),
+        ("email", json!("a@"), email),
+        ("email", json!("a@b@c"), email),
+        ("email", json!(long), email),
+        ("email", json!("a\u{7}@b"), email),
+        ("email", json!(1), email),
+        ("password", json!("elevenchars"), "12 to 128 characters"),
+        ("password", json!("x".repeat(129)), "12 to 128 characters"),
+        (
+            "password",
+            json!(["correct horse battery"]),
+            "12 to 128 characters",
+        ),
+        ("password", json!(987_654_321), "12 to 128 characters"),
+        (
+            "password",
+            json!("passwordpassword"),
+            "a password that is not among the commonest",
+        ),
+        (
+            "password",
+            json!("my ada@example.com is it"),
+            "a password without your address",
+        ),
+        (
+            "password",
+            json!("weir is a good word"),
+            "a password that does not begin with weir",
+        ),
+        ("tenant", json!(""), name),
+        ("tenant", json!("a".repeat(65)), name),
+        ("tenant", json!("a\u{7}b"), name),
+    ];
+    for (field, value, accepted) in cases {
+        let mut body = sign_up_body("ada@example.com", "Acme");
+        body[field] = value.clone();
+        let reply = Browser::default()
+            .ask(&front, "POST", "/v1/auth/sign-up", body)
+            .await;
+        let problem = reply.problem(400, "invalid-request");
+        assert_eq!(
+            (&problem["field"], &problem["accepted"]),
+            (&json!(field), &json!(accepted)),
+            "{value}"
+        );
+        if field == "password" {
+            assert_eq!(problem["given"], Value::Null);
+            let text = value.as_str().unwrap_or("987654321");
+            assert!(!reply.body.contains(text), "{}", reply.body);
+        }
+    }
+    let neither = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let reply = Browser::default()
+        .ask(&front, "POST", "/v1/auth/sign-up", neither)
+        .await;
+    assert_eq!(reply.problem(400, "invalid-request")["field"], "tenant");
+    // Nothing of it was kept, or counted as an attempt.
+    assert_eq!(front.node.counted(), []);
+    let (_, told) = owner(&front, "ada@example.com", "").await;
+    let taken = Browser::at("192.0.2.9")
+        .ask(
+            &front,
+            "POST",
+            "/v1/auth/sign-up",
+            sign_up_body("ADA@example.com", "Other"),
+        )
+        .await;
+    assert_eq!(taken.problem(409, "email-taken")["field"], "email");
+    let tenants = operate(&front, "GET", "/v1/tenants", Value::Null).await;
+    let tenants = tenants.json()["items"].clone();
+    assert_eq!(tenants.as_array().unwrap().len(), 1);
+    assert_eq!(tenants[0]["id"], told["tenant"]["id"]);
+}
+
+#[tokio::test]
+async fn who_may_sign_up_the_file_says() {
+    let closed = people(Signup::Closed, free());
+    let invited = people(Signup::Invited, free());
+    let by_token = json!({ "email": "a@b", "password": PASSWORD, "invite": "0".repeat(48) });
+    for (front, body) in [
+        (&closed, sign_up_body("a@b", "Acme")),
+        (&closed, by_token.clone()),
+        (&invited, sign_up_body("a@b", "Acme")),
+    ] {
+        let browser = Browser::default();
+        let reply = browser.ask(front, "POST", "/v1/auth/sign-up", body).await;
+        let problem = reply.problem(403, "signup-closed");
+        assert!(problem["detail"].as_str().unwrap().contains("ask"));
+    }
+    let unknown = Browser::default()
+        .ask(&invited, "POST", "/v1/auth/sign-up", by_token)
+        .await;
+    unknown.problem(410, "link-used");
+}
+
+#[tokio::test]
+async fn a_flood_of_sign_ups_ends_by_address_and_by_network() {
+    let front = people(Signup::Open, free());
+    let attempt = async |peer: &'static str| {
+        // It is another's address, so that nothing is hashed.
+        let body = sign_up_body("ada@example.com", "Acme");
+        let browser = Browser::at(peer);
+        browser.ask(&front, "POST", "/v1/auth/sign-up", body).await
+    };
+    owner(&front, "ada@example.com", "192.0.2.1").await;
+    for _ in 0..4 {
+        attempt("192.0.2.1").await.problem(409, "email-taken");
+    }
+    let sixth = attempt("192.0.2.1").await;
+    sixth.problem(429, "too-many-attempts");
+    assert_eq!(sixth.header("retry-after"), "3600");
+    for peer in ["192.0.2.2", "192.0.2.3", "192.0.2.4"] {
+        for _ in 0..5 {
+            attempt(peer).await.problem(409, "email-taken");
+        }
+    }
+    // Twenty of one network in a day, though this address has asked nothing yet.
+    attempt("192.0.2.5").await.problem(429, "too-many-attempts");
+    attempt("198.51.100.1").await.problem(409, "email-taken");
+}
+
+#[tokio::test]
+async fn a_wrong_login_tells_nothing_and_five_are_enough() {
+    let front = people(Signup::Open, free());
+    owner(&front, "ada@example.com", "").await;
+    owner(&front, "bob@example.com", "").await;
+    let disable = json!({ "email": "bob@example.com" });
+    operate(&front, "POST", "/v1/users/disable", disable.clone()).await;
+    let mut stranger = Browser::at("198.51.100.7");
+    let wrong = stranger
+        .log_in(&front, "ada@example.com", "another horse")
+        .await;
+    let told = wrong.problem(401, "wrong-credentials");
+    for (email, password) in [
+        ("nobody@example.com", PASSWORD),
+        ("bob@example.com", PASSWORD),
+        ("ada@example.com", ""),
+    ] {
+        let reply = stranger.log_in(&front, email, password).await;
+        assert_eq!((reply.status.as_u16(), reply.json()), (401, told.clone()));
+        assert_eq!(reply.body, wrong.body);
+    }
+    for _ in 0..3 {
+        stranger.log_in(&front, "ada@example.com", "x").await;
+    }
+    // Also with the right password, also after others had success.
+    let sixth = stranger.log_in(&front, "ada@example.com", PASSWORD).await;
+    sixth.problem(429, "too-many-attempts");
+    assert_eq!(sixth.header("retry-after"), "900");
+    // Another account, and another network, have a count of their own.
+    let reply = stranger.log_in(&front, "bob@example.com", PASSWORD).await;
+    reply.problem(401, "wrong-credentials");
+    let mut elsewhere = Browser::at("203.0.113.1");
+    let reply = elsewhere.log_in(&front, "ada@example.com", PASSWORD).await;
+    assert_eq!(reply.status.as_u16(), 200);
+    front.node.advance(Nanos::from_secs(900));
+    let later = stranger.log_in(&front, "ada@example.com", PASSWORD).await;
+    assert_eq!(later.status.as_u16(), 200);
+    operate(&front, "POST", "/v1/users/enable", disable).await;
+    let enabled = stranger.log_in(&front, "bob@example.com", PASSWORD).await;
+    assert_eq!(enabled.status.as_u16(), 200);
+}
+
+/// Five wrong ones in a row lock nobody out who knows the password, and a stranger in the same network does not either.
+#[tokio::test]
+async fn a_login_that_succeeds_is_given_back_and_a_known_browser_is_counted_apart() {
+    let front = people(Signup::Open, free());
+    let (mut ada, _) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    let mut fresh = Browser::at("192.0.2.1");
+    for _ in 0..7 {
+        fresh.device = None;
+        let reply = fresh.log_in(&front, "ada@example.com", PASSWORD).await;
+        assert_eq!(reply.status.as_u16(), 200);
+    }
+    for _ in 0..5 {
+        let mut stranger = Browser::at("192.0.2.1");
+        let reply = stranger.log_in(&front, "ada@example.com", "x").await;
+        reply.problem(401, "wrong-credentials");
+    }
+    let mut stranger = Browser::at("192.0.2.1");
+    let reply = stranger.log_in(&front, "ada@example.com", PASSWORD).await;
+    reply.problem(429, "too-many-attempts");
+    let reply = ada.log_in(&front, "ada@example.com", PASSWORD).await;
+    assert_eq!(reply.status.as_u16(), 200);
+    for _ in 0..5 {
+        ada.log_in(&front, "ada@example.com", "x").await;
+    }
+    let reply = ada.log_in(&front, "ada@example.com", PASSWORD).await;
+    reply.problem(429, "too-many-attempts");
+}
+
+#[tokio::test]
+async fn a_page_of_another_host_changes_nothing() {
+    let front = people(Signup::Open, free());
+    let (ada, _) = owner(&front, "ada@example.com", "").await;
+    let cookie = format!("{COOKIE}={}", ada.session.clone().unwrap());
+    let csrf = ada.csrf.clone().unwrap();
+    let cases: [(&[(&str, &str)], u16); 9] = [
+        (&[], 403),
+        (&[("origin", URL)], 403),
+        (&[("x-csrf-token", &csrf)], 403),
+        (&[("origin", URL), ("x-csrf-token", "x")], 403),
+        (
+            &[("origin", "https://evil.example"), ("x-csrf-token", &csrf)],
+            403,
+        ),
+        (
+            &[("sec-fetch-site", "cross-site"), ("x-csrf-token", &csrf)],
+            403,
+        ),
+        (
+            &[
+                ("sec-fetch-site", "cross-site"),
+                ("origin", URL),
+                ("x-csrf-token", &csrf),
+            ],
+            403,
+        ),
+        (
+            &[("sec-fetch-site", "same-origin"), ("x-csrf-token", &csrf)],
+            201,
+        ),
+        (&[("origin", URL), ("x-csrf-token", &csrf)], 201),
+    ];
+    for (headers, status) in cases {
+        let headers: Vec<_> = [("cookie", &*cookie)]
+            .into_iter()
+            .chain(headers.iter().copied())
+            .collect();
+        let body = json!({ "role": "viewer" });
+        let reply = front
+            .send(asked("POST", "/v1/team/invites", &headers, &body))
+            .await;
+        assert_eq!(reply.status.as_u16(), status, "{headers:?}: {}", reply.body);
+        if status == 403 {
+            reply.problem(403, "forged-request");
+        }
+    }
+    // Nothing is changed by a look, which needs none of it.
+    let look = front.get_with("/v1/team", &[("cookie", &cookie)]).await;
+    assert_eq!(look.json()["invites"].as_array().unwrap().len(), 2);
+    // Nobody is logged in as somebody else by a page of others either.
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD });
+    for header in [
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        for path in ["login", "sign-up", "recover", "reset"] {
+            let path = format!("/v1/auth/{path}");
+            let reply = front.send(asked("POST", &path, &[header], &body)).await;
+            reply.problem(403, "forged-request");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_password_ends_all_other_sessions() {
+    let front = people(Signup::Open, free());
+    let (mut ada, _) = owner(&front, "ada@example.com", "").await;
+    let mut other = Browser::default();
+    other.log_in(&front, "ada@example.com", PASSWORD).await;
+    let change = |current: &str, new: &str| json!({ "current": current, "new": new });
+    let new = "a staple of another kind";
+    let path = "/v1/auth/password";
+    let wrong = ada.ask(&front, "POST", path, change("x", new)).await;
+    wrong.problem(401, "wrong-credentials");
+    assert_eq!(wrong.header("set-cookie"), "", "the session goes on");
+    let short = ada
+        .ask(&front, "POST", path, change(PASSWORD, "short"))
+        .await;
+    assert_eq!(short.problem(400, "invalid-request")["field"], "new");
+    let changed = ada.send(&front, "POST", path, change(PASSWORD, new)).await;
+    assert_eq!(changed.status.as_u16(), 204, "{}", changed.body);
+    let session = async |browser: &Browser| {
+        let session = browser.ask(&front, "GET", "/v1/auth/session", Value::Null);
+        session.await.status.as_u16()
+    };
+    assert_eq!(session(&ada).await, 200);
+    assert_eq!(session(&other).await, 401);
+    let old = other.log_in(&front, "ada@example.com", PASSWORD).await;
+    old.problem(401, "wrong-credentials");
+    assert_eq!(
+        other
+            .log_in(&front, "ada@example.com", new)
+            .await
+            .status
+            .as_u16(),
+        200
+    );
+    // All of them, wherever they are.
+    let everywhere = json!({ "everywhere": true });
+    other
+        .send(&front, "POST", "/v1/auth/logout", everywhere)
+        .await;
+    assert_eq!(session(&ada).await, 401);
+}
+
+#[tokio::test]
+async fn a_forgotten_password_is_set_by_the_recovery_code_once() {
+    let front = people(Signup::Open, free());
+    let (ada, told) = owner(&front, "ada@example.com", "").await;
+    let code = told["recovery_code"].as_str().unwrap();
+    let mut browser = Browser::default();
+    let body = |email: &str, code: &str, password: &str| json!({ "email": email, "recovery_code": code, "password": password });
+    let new = "a staple of another kind";
+    let path = "/v1/auth/recover";
+    for (email, code) in [
+        ("ada@example.com", "00000-00000-00000-00000-00000"),
+        ("ada@example.com", "x"),
+        ("nobody@example.com", code),
+    ] {
+        let reply = browser.ask(&front, "POST", path, body(email, code, new));
+        reply.await.problem(401, "wrong-credentials");
+    }
+    let short = browser.ask(&front, "POST", path, body("ada@example.com", code, "x"));
+    assert_eq!(
+        short.await.problem(400, "invalid-request")["field"],
+        "password"
+    );
+    let typed = code.to_lowercase().replace('-', " ");
+    let recovered = browser
+        .send(&front, "POST", path, body("ada@example.com", &typed, new))
+        .await;
+    assert_eq!(recovered.status.as_u16(), 200, "{}", recovered.body);
+    let next = recovered.json()["recovery_code"].clone();
+    assert_ne!(next, code);
+    let ended = ada
+        .ask(&front, "GET", "/v1/auth/session", Value::Null)
+        .await;
+    ended.problem(401, "unauthorized");
+    let again = browser.ask(&front, "POST", path, body("ada@example.com", code, new));
+    again.await.problem(401, "wrong-credentials");
+    // The browser that knew the old password is a stranger's from now on, whom strangers lock out.
+    let mut stranger = Browser::default();
+    while stranger.log_in(&front, "ada@example.com", "x").await.status != 429 {}
+    let mut known = ada.clone();
+    let reply = known.log_in(&front, "ada@example.com", new).await;
+    reply.problem(429, "too-many-attempts");
+    // The session that has begun renews it once more, for who knows the password.
+    browser.learn(&front).await;
+    let renew = async |password: &str| {
+        let body = json!({ "password": password });
+        browser
+            .ask(&front, "POST", "/v1/auth/recovery-code", body)
+            .await
+    };
+    renew(PASSWORD).await.problem(401, "wrong-credentials");
+    let renewed = renew(new).await;
+    assert_eq!(renewed.status.as_u16(), 200);
+    assert_ne!(renewed.json()["recovery_code"], next);
+}
+
+#[tokio::test]
+async fn an_operator_makes_tenants_with_owners_and_links_that_work_once() {
+    let front = people(Signup::Closed, free());
+    let body = json!({ "name": "Acme", "owner": "Ada@example.com" });
+    let made = operate(&front, "POST", "/v1/tenants", body).await;
+    assert_eq!(made.status.as_u16(), 201, "{}", made.body);
+    let owner = made.json()["owner"].clone();
+    assert_eq!(owner["email"], "ada@example.com");
+    let token = token_of(&owner);
+    let mut ada = Browser::default();
+    let wrong = json!({ "token": "0".repeat(48), "password": PASSWORD });
+    let unknown = ada.ask(&front, "POST", "/v1/auth/reset", wrong).await;
+    unknown.problem(410, "link-used");
+    let short = json!({ "token": token, "password": "short" });
+    let short = ada.ask(&front, "POST", "/v1/auth/reset", short).await;
+    short.problem(400, "invalid-request");
+    assert!(!short.body.contains(&token));
+    let body = json!({ "token": token, "password": PASSWORD });
+    let set = ada
+        .send(&front, "POST", "/v1/auth/reset", body.clone())
+        .await;
+    assert_eq!(set.status.as_u16(), 200, "{}", set.body);
+    let used = ada.ask(&front, "POST", "/v1/auth/reset", body).await;
+    assert_eq!(used.body, unknown.body, "used and unknown are told alike");
+    let session = ada
+        .ask(&front, "GET", "/v1/auth/session", Value::Null)
+        .await;
+    assert_eq!(session.json()["tenants"][0]["role"], "owner");
+    // Who has a password needs no link to one.
+    let body = json!({ "name": "Other", "owner": "ada@example.com" });
+    let again = operate(&front, "POST", "/v1/tenants", body).await.json();
+    assert_eq!(again["owner"]["id"], owner["id"]);
+    assert_eq!(again["owner"]["url"], Value::Null);
+    // With two seats a session names its tenant.
+    let which = ada.ask(&front, "GET", "/v1/team", Value::Null).await;
+    let problem = which.problem(400, "invalid-request");
+    assert_eq!(problem["field"], "Weir-Tenant");
+    let mut ids = [&made.json()["id"], &again["id"]].map(|id| id.as_str().unwrap().to_owned());
+    ids.sort();
+    let accepted = format!("one of your tenants: {}, {}", ids[0], ids[1]);
+    assert_eq!(problem["accepted"], accepted);
+    for (tenant, status) in [
+        (ids[1].as_str(), 200),
+        ("tn_zzzzzzzzzzzzzzzz", 404),
+        ("x", 400),
+    ] {
+        let within = Browser {
+            tenant: Some(tenant.to_owned()),
+            ..ada.clone()
+        };
+        let reply = within.ask(&front, "GET", "/v1/team", Value::Null).await;
+        assert_eq!(reply.status.as_u16(), status, "{}", reply.body);
+    }
+}
+
+#[tokio::test]
+async fn operators_are_made_and_removed_by_operators() {
+    let front = people(Signup::Closed, free());
+    let email = json!({ "email": "ada@example.com" });
+    let made = operate(&front, "POST", "/v1/operators", email.clone()).await;
+    assert_eq!(made.status.as_u16(), 201, "{}", made.body);
+    assert_eq!(made.header("cache-control"), "no-store");
+    let made = made.json();
+    assert_eq!(made["email"], "ada@example.com");
+    let mut ada = Browser::default();
+    let body = json!({ "token": token_of(&made), "password": PASSWORD });
+    ada.send(&front, "POST", "/v1/auth/reset", body).await;
+    ada.learn(&front).await;
+    let ask =
+        async |method: &str, path: &str, body: Value| ada.ask(&front, method, path, body).await;
+    let listed = ask("GET", "/v1/operators", Value::Null).await.json();
+    assert_eq!(listed["items"][0]["id"], made["id"]);
+    let tenant = ask("POST", "/v1/tenants", json!({ "name": "Acme" })).await;
+    assert_eq!(tenant.status.as_u16(), 201, "{}", tenant.body);
+    assert_eq!(
+        ask("GET", "/v1/cluster", Value::Null).await.status.as_u16(),
+        200
+    );
+    // In a tenant, an operator may what its owners may.
+    let id = tenant.json()["id"].as_str().unwrap().to_owned();
+    let within = Browser {
+        tenant: Some(id.clone()),
+        ..ada.clone()
+    };
+    let named = within.ask(&front, "PATCH", "/v1/tenant", json!({ "name": "Bcme" }));
+    assert_eq!(named.await.status.as_u16(), 200);
+    for (path, email, status) in [
+        ("/v1/users/reset-link", "bob@example.com", 404),
+        ("/v1/users/disable", "bob@example.com", 404),
+        ("/v1/users/reset-link", "x", 400),
+        ("/v1/users/reset-link", "ada@example.com", 201),
+    ] {
+        let reply = ask("POST", path, json!({ "email": email })).await;
+        assert_eq!(reply.status.as_u16(), status, "{}", reply.body);
+    }
+    // By address as well as by id, once.
+    let path = "/v1/operators/ada%40example.com";
+    let removed = operate(&front, "DELETE", path, Value::Null).await;
+    assert_eq!(removed.status.as_u16(), 204, "{}", removed.body);
+    operate(&front, "DELETE", path, Value::Null)
+        .await
+        .problem(404, "not-found");
+    let refused = ask("GET", "/v1/operators", Value::Null).await;
+    assert_eq!(refused.problem(403, "forbidden")["role"], "operator");
+    let again = operate(&front, "POST", "/v1/operators", email).await.json();
+    let path = format!("/v1/operators/{}", again["id"].as_str().unwrap());
+    let removed = operate(&front, "DELETE", &path, Value::Null).await;
+    assert_eq!(removed.status.as_u16(), 204);
+}
+
+#[tokio::test]
+async fn an_invitation_gives_a_seat_once() {
+    let front = people(Signup::Invited, team(3));
+    let body = json!({ "name": "Acme", "owner": "ada@example.com" });
+    let made = operate(&front, "POST", "/v1/tenants", body).await.json();
+    let mut ada = Browser::default();
+    let body = json!({ "token": token_of(&made["owner"]), "password": PASSWORD });
+    ada.send(&front, "POST", "/v1/auth/reset", body).await;
+    ada.learn(&front).await;
+    let ask =
+        async |method: &str, path: &str, body: Value| ada.ask(&front, method, path, body).await;
+    for body in [
+        json!({ "role": "king" }),
+        json!({}),
+        json!({ "role": "viewer", "email": "x" }),
+    ] {
+        ask("POST", "/v1/team/invites", body)
+            .await
+            .problem(400, "invalid-request");
+    }
+    let noted = json!({ "role": "developer", "email": "bob@example.com" });
+    let invite = ask("POST", "/v1/team/invites", noted).await;
+    assert_eq!(invite.header("cache-control"), "no-store");
+    let invite = invite.json();
+    let team = ask("GET", "/v1/team", Value::Null).await;
+    assert!(!team.body.contains(&token_of(&invite)));
+    assert_eq!(team.json()["invites"][0]["id"], invite["id"]);
+    assert_eq!(team.json()["invites"][0]["email"], "bob@example.com");
+    let second = ask("POST", "/v1/team/invites", json!({ "role": "viewer" })).await;
+    // A seat, and two that are promised: the plan has three.
+    let third = ask("POST", "/v1/team/invites", json!({ "role": "viewer" })).await;
+    let problem = third.problem(409, "plan-limit");
+    assert_eq!(
+        (&problem["limit"], &problem["plan"]),
+        (&json!(3), &json!("free"))
+    );
+    let path = format!("/v1/team/invites/{}", second.json()["id"].as_str().unwrap());
+    for _ in 0..2 {
+        let withdrawn = ask("DELETE", &path, Value::Null).await;
+        assert_eq!(withdrawn.status.as_u16(), 204);
+    }
+
+    let mut bob = Browser::at("198.51.100.1");
+    let sign_up =
+        |token: &str, email: &str| json!({ "email": email, "password": PASSWORD, "invite": token });
+    let withdrawn = token_of(&second.json());
+    let refused = bob
+        .ask(
+            &front,
+            "POST",
+            "/v1/auth/sign-up",
+            sign_up(&withdrawn, "bob@example.com"),
+        )
+        .await;
+    refused.problem(410, "link-used");
+    let token = token_of(&invite);
+    let joined = bob
+        .send(
+            &front,
+            "POST",
+            "/v1/auth/sign-up",
+            sign_up(&token, "bob@example.com"),
+        )
+        .await;
+    assert_eq!(joined.status.as_u16(), 201, "{}", joined.body);
+    assert_eq!(joined.json()["tenant"]["id"], made["id"]);
+    let used = Browser::at("198.51.100.2")
+        .ask(
+            &front,
+            "POST",
+            "/v1/auth/sign-up",
+            sign_up(&token, "eve@example.com"),
+        )
+        .await;
+    assert_eq!(used.body, refused.body);
+    // Somebody who has an account joins by it.
+    let other = json!({ "name": "Other", "owner": "eve@example.com" });
+    let other = operate(&front, "POST", "/v1/tenants", other).await.json();
+    let mut eve = Browser::at("203.0.113.1");
+    let body = json!({ "token": token_of(&other["owner"]), "password": PASSWORD });
+    eve.send(&front, "POST", "/v1/auth/reset", body).await;
+    eve.learn(&front).await;
+    let invite = ask("POST", "/v1/team/invites", json!({ "role": "admin" })).await;
+    let path = format!("/v1/invites/{}", token_of(&invite.json()));
+    let accepted = eve.ask(&front, "POST", &path, json!({})).await;
+    assert_eq!(accepted.status.as_u16(), 200, "{}", accepted.body);
+    assert_eq!(
+        accepted.json(),
+        json!({ "id": made["id"], "name": "Acme", "role": "admin" })
+    );
+    let again = bob.clone();
+    let mut again = Browser {
+        csrf: None,
+        ..again
+    };
+    again.learn(&front).await;
+    again
+        .ask(&front, "POST", &path, json!({}))
+        .await
+        .problem(410, "link-used");
+    let without = front.post(&path, "{}").await;
+    without.problem(401, "unauthorized");
+}
+
+/// What each role may do, by the table of roles.
+#[tokio::test]
+async fn a_role_may_what_the_table_says() {
+    let front = people(Signup::Open, team(9));
+    let (ada, _) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    let mut browsers = vec![ada.clone()];
+    for (role, peer) in [
+        ("admin", "198.51.100.1"),
+        ("developer", "203.0.113.1"),
+        ("viewer", "192.0.2.2"),
+    ] {
+        let email = format!("{role}@example.com");
+        browsers.push(invited(&front, &ada, &email, role, peer).await.0);
+    }
+    let limit = || json!({ "algorithm": "gcra", "limit": 10, "per": "1m" });
+    let cases = [
+        ("GET", "/v1/team", Value::Null, 4),
+        ("GET", "/v1/tenant", Value::Null, 4),
+        ("GET", "/v1/usage", Value::Null, 4),
+        ("GET", "/v1/limits", Value::Null, 4),
+        ("PUT", "/v1/limits/login", limit(), 3),
+        (
+            "POST",
+            "/v1/check",
+            json!({ "limit": "login", "key": "a" }),
+            3,
+        ),
+        (
+            "POST",
+            "/v1/refund",
+            json!({ "limit": "login", "key": "a" }),
+            3,
+        ),
+        ("GET", "/v1/api-keys", Value::Null, 3),
+        ("POST", "/v1/api-keys", json!({ "name": "edge" }), 3),
+        ("GET", "/v1/audit", Value::Null, 2),
+        ("POST", "/v1/team/invites", json!({ "role": "viewer" }), 2),
+        ("POST", "/v1/team/invites", json!({ "role": "admin" }), 1),
+        ("POST", "/v1/team/invites", json!({ "role": "owner" }), 1),
+        ("PATCH", "/v1/tenant", json!({ "name": "Acme" }), 1),
+        ("GET", "/v1/tenants", Value::Null, 0),
+        ("GET", "/v1/cluster", Value::Null, 0),
+        ("GET", "/metrics", Value::Null, 0),
+        ("POST", "/v1/users/reset-link", json!({ "email": "a@b" }), 0),
+    ];
+    for (method, path, body, may) in cases {
+        for (rank, browser) in browsers.iter().enumerate() {
+            let reply = browser.ask(&front, method, path, body.clone()).await;
+            let told = format!("{rank} {method} {path}: {}", reply.body);
+            match rank < may {
+                true => assert!(reply.status.is_success(), "{told}"),
+                false => assert_eq!(
+                    reply.problem(403, "forbidden")["role"].is_string(),
+                    true,
+                    "{told}"
+                ),
+            }
+        }
+    }
+    // An API key does nothing of people, whatever its scopes.
+    let key = json!({ "name": "all", "scopes": ["check", "adjust", "limits.read", "limits.write", "usage.read", "keys.read", "keys.write"] });
+    let key = ada.ask(&front, "POST", "/v1/api-keys", key).await.json();
+    let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
+    let bearer = [("authorization", &*bearer)];
+    for path in ["/v1/team", "/v1/audit"] {
+        front
+            .get_with(path, &bearer)
+            .await
+            .problem(403, "forbidden");
+    }
+    front
+        .get_with("/v1/auth/session", &bearer)
+        .await
+        .problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn a_team_keeps_an_owner_and_its_roles_their_rank() {
+    let front = people(Signup::Open, team(9));
+    let (ada, told) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    let ada_id = told["user"]["id"].as_str().unwrap().to_owned();
+    let (admin, admin_id) = invited(&front, &ada, "bob@example.com", "admin", "198.51.100.1").await;
+    let (_, viewer_id) = invited(&front, &ada, "eve@example.com", "viewer", "203.0.113.1").await;
+    let path = |id: &str| format!("/v1/team/{id}");
+    let role = |role: &str| json!({ "role": role });
+    let ask = async |browser: &Browser, method: &str, path: &str, body: Value| {
+        browser.ask(&front, method, path, body).await
+    };
+    // The last owner, whoever asks.
+    for body in [role("admin"), role("viewer")] {
+        let lowered = ask(&ada, "PATCH", &path(&ada_id), body).await;
+        lowered.problem(409, "last-owner");
+    }
+    let removed = ask(&ada, "DELETE", &path(&ada_id), Value::Null).await;
+    removed.problem(409, "last-owner");
+    let body = json!({ "password": PASSWORD });
+    let deleted = ask(&ada, "DELETE", "/v1/auth/user", body.clone()).await;
+    deleted.problem(409, "last-owner");
+    // An admin has those below.
+    for (id, body, status) in [
+        (&ada_id, role("viewer"), 403),
+        (&admin_id, role("viewer"), 403),
+        (&viewer_id, role("admin"), 403),
+        (&viewer_id, role("owner"), 403),
+        (&viewer_id, role("developer"), 200),
+        (&viewer_id, role("king"), 400),
+    ] {
+        let reply = ask(&admin, "PATCH", &path(id), body).await;
+        assert_eq!(reply.status.as_u16(), status, "{}", reply.body);
+    }
+    // What is another tenant's is as if it had never been.
+    let (_, other) = owner(&front, "joe@example.com", "192.0.2.77").await;
+    let theirs = path(other["user"]["id"].as_str().unwrap());
+    let theirs = ask(&admin, "DELETE", &theirs, Value::Null).await;
+    theirs.problem(404, "not-found");
+    let never = ask(&admin, "DELETE", &path("us_zzzzzzzzzzzzzzzz"), Value::Null).await;
+    assert_eq!(never.body, theirs.body);
+    // A link for a password, for who is below and belongs here alone.
+    let link = |id: &str| format!("{}/reset-link", path(id));
+    for (browser, id, status) in [
+        (&admin, &viewer_id, 201),
+        (&admin, &admin_id, 403),
+        (&admin, &ada_id, 403),
+        (&ada, &admin_id, 201),
+        (&ada, &ada_id, 403),
+    ] {
+        let reply = ask(browser, "POST", &link(id), json!({})).await;
+        assert_eq!(reply.status.as_u16(), status, "{}", reply.body);
+    }
+    let operator = json!({ "email": "bob@example.com" });
+    operate(&front, "POST", "/v1/operators", operator).await;
+    let refused = ask(&ada, "POST", &link(&admin_id), json!({})).await;
+    refused.problem(403, "forbidden");
+    let no_operator = "/v1/operators/bob%40example.com";
+    operate(&front, "DELETE", no_operator, Value::Null).await;
+    let body_of = json!({ "name": "Other", "owner": "eve@example.com" });
+    operate(&front, "POST", "/v1/tenants", body_of).await;
+    let refused = ask(&admin, "POST", &link(&viewer_id), json!({})).await;
+    let problem = refused.problem(403, "forbidden");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("ask an operator")
+    );
+    // With another owner the first may go.
+    let raised = ask(&ada, "PATCH", &path(&admin_id), role("owner")).await;
+    assert_eq!(raised.json()["role"], "owner");
+    let wrong = json!({ "password": "x" });
+    ask(&ada, "DELETE", "/v1/auth/user", wrong)
+        .await
+        .problem(401, "wrong-credentials");
+    let mut gone = ada.clone();
+    let deleted = gone.send(&front, "DELETE", "/v1/auth/user", body).await;
+    assert_eq!((deleted.status.as_u16(), gone.session), (204, None));
+    ask(&ada, "GET", "/v1/auth/session", Value::Null)
+        .await
+        .problem(401, "unauthorized");
+    let (_, again) = owner(&front, "ada@example.com", "192.0.2.99").await;
+    assert_ne!(again["user"]["id"], ada_id, "the address is free again");
+}
+
+#[tokio::test]
+async fn a_removed_seat_opens_nothing_any_more() {
+    let front = people(Signup::Open, team(9));
+    let (ada, _) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    let (bob, id) = invited(&front, &ada, "bob@example.com", "developer", "198.51.100.1").await;
+    assert_eq!(
+        bob.ask(&front, "GET", "/v1/team", Value::Null)
+            .await
+            .status
+            .as_u16(),
+        200
+    );
+    let path = format!("/v1/team/{id}");
+    let removed = ada.ask(&front, "DELETE", &path, Value::Null).await;
+    assert_eq!(removed.status.as_u16(), 204);
+    bob.ask(&front, "GET", "/v1/team", Value::Null)
+        .await
+        .problem(403, "forbidden");
+    let session = bob
+        .ask(&front, "GET", "/v1/auth/session", Value::Null)
+        .await;
+    assert_eq!(session.json()["tenants"], json!([]));
+}
+
+#[tokio::test]
+async fn a_suspended_tenant_is_told_so_and_a_closed_one_is_none() {
+    let front = people(Signup::Open, free());
+    let (ada, told) = owner(&front, "ada@example.com", "").await;
+    let path = format!("/v1/tenants/{}", told["tenant"]["id"].as_str().unwrap());
+    let set = async |status: &str| {
+        let body = json!({ "status": status });
+        operate(&front, "PATCH", &path, body).await;
+        ada.ask(&front, "GET", "/v1/team", Value::Null).await
+    };
+    set("suspended").await.problem(403, "tenant-suspended");
+    set("closed").await.problem(403, "forbidden");
+    let session = ada
+        .ask(&front, "GET", "/v1/auth/session", Value::Null)
+        .await;
+    assert_eq!(session.json()["tenants"], json!([]));
+}
+
+#[tokio::test]
+async fn another_address_is_taken_and_the_old_one_let_go() {
+    let front = people(Signup::Open, free());
+    let (mut ada, _) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    owner(&front, "bob@example.com", "198.51.100.1").await;
+    let change = async |browser: &Browser, password: &str, email: &str| {
+        let body = json!({ "password": password, "email": email });
+        browser.ask(&front, "POST", "/v1/auth/email", body).await
+    };
+    change(&ada, "x", "eve@example.com")
+        .await
+        .problem(401, "wrong-credentials");
+    change(&ada, PASSWORD, "bob@example.com")
+        .await
+        .problem(409, "email-taken");
+    let same = change(&ada, PASSWORD, "ada@example.com").await;
+    assert_eq!(same.status.as_u16(), 204);
+    let changed = change(&ada, PASSWORD, "eve@example.com").await;
+    assert_eq!(changed.status.as_u16(), 204, "{}", changed.body);
+    let old = ada.log_in(&front, "ada@example.com", PASSWORD).await;
+    old.problem(401, "wrong-credentials");
+    let new = ada.log_in(&front, "eve@example.com", PASSWORD).await;
+    assert_eq!(new.json()["user"]["email"], "eve@example.com");
+    owner(&front, "ada@example.com", "203.0.113.1").await;
+}
+
+/// On two sides of a split two registered one address: after it the earlier has it.
+#[tokio::test]
+async fn who_lost_an_address_logs_in_and_chooses_another() {
+    let front = people(Signup::Open, free());
+    let (_, told) = owner(&front, "ada@example.com", "").await;
+    // The other side's registration comes in, which was earlier.
+    let earlier = EmailClaim::new(UnixSecs::new(1), UserId::new([9; 10]));
+    let claim = Content::Email(earlier);
+    front
+        .node
+        .set(SERVICE, "ada@example.com", claim)
+        .await
+        .unwrap();
+    let mut ada = Browser::default();
+    let login = ada.log_in(&front, "ada@example.com", PASSWORD).await;
+    assert_eq!(login.status.as_u16(), 200, "{}", login.body);
+    assert_eq!(login.json()["email_conflict"], true);
+    assert_eq!(login.json()["user"]["id"], told["user"]["id"]);
+    for (method, path) in [
+        ("GET", "/v1/team"),
+        ("GET", "/v1/auth/sessions"),
+        ("POST", "/v1/auth/recovery-code"),
+    ] {
+        let reply = ada.ask(&front, method, path, Value::Null).await;
+        reply.problem(409, "email-conflict");
+    }
+    let body = json!({ "password": PASSWORD, "email": "eve@example.com" });
+    let changed = ada.ask(&front, "POST", "/v1/auth/email", body).await;
+    assert_eq!(changed.status.as_u16(), 204, "{}", changed.body);
+    assert_eq!(
+        ada.ask(&front, "GET", "/v1/team", Value::Null)
+            .await
+            .status
+            .as_u16(),
+        200
+    );
+    let record = front
+        .node
+        .record(catalogue::Kind::Email, SERVICE, "ada@example.com");
+    assert_eq!(
+        record,
+        Some(Content::Email(earlier)),
+        "it stays whose it is"
+    );
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended_one_by_one() {
+    let front = people(Signup::Open, free());
+    let (ada, _) = owner(&front, "ada@example.com", "").await;
+    let mut other = Browser::at("2001:db8::7");
+    other.log_in(&front, "ada@example.com", PASSWORD).await;
+    let (bob, _) = owner(&front, "bob@example.com", "198.51.100.1").await;
+    let list = async |browser: &Browser| {
+        let reply = browser.ask(&front, "GET", "/v1/auth/sessions", Value::Null);
+        reply.await.json()["items"].as_array().unwrap().clone()
+    };
+    let sessions = list(&ada).await;
+    assert_eq!(sessions.len(), 2);
+    let is_current = |session: &&Value| session["current"] == true;
+    let there = sessions
+        .iter()
+        .find(|session| !is_current(session))
+        .unwrap();
+    assert_eq!(there["address"], "2001:db8::7");
+    let path = format!("/v1/auth/sessions/{}", there["id"].as_str().unwrap());
+    let theirs = bob.ask(&front, "DELETE", &path, Value::Null).await;
+    theirs.problem(404, "not-found");
+    let ended = ada.ask(&front, "DELETE", &path, Value::Null).await;
+    assert_eq!(ended.status.as_u16(), 204);
+    other
+        .ask(&front, "GET", "/v1/auth/session", Value::Null)
+        .await
+        .problem(401, "unauthorized");
+    assert_eq!(list(&ada).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_changed_is_written_down_without_secrets() {
+    let front = people(Signup::Open, team(9));
+    let (ada, told) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    let (_, id) = invited(&front, &ada, "bob@example.com", "admin", "198.51.100.1").await;
+    let path = format!("/v1/team/{id}");
+    ada.ask(&front, "PATCH", &path, json!({ "role": "viewer" }))
+        .await;
+    let key = ada
+        .ask(&front, "POST", "/v1/api-keys", json!({ "name": "edge" }))
+        .await;
+    let key = key.json();
+    let key_path = format!("/v1/api-keys/{}", key["id"].as_str().unwrap());
+    ada.ask(&front, "DELETE", &key_path, Value::Null).await;
+    let tenant = told["tenant"]["id"].as_str().unwrap();
+    let named = json!({ "name": "Bcme" });
+    operate_in(&front, Some(tenant), "PATCH", "/v1/tenant", named).await;
+    let limit = json!({ "algorithm": "gcra", "limit": 10, "per": "1m" });
+    ada.ask(&front, "PUT", "/v1/limits/login", limit).await;
+    ada.ask(&front, "DELETE", "/v1/limits/login", Value::Null)
+        .await;
+    let audit = ada.ask(&front, "GET", "/v1/audit", Value::Null).await;
+    let entries = audit.json()["items"].as_array().unwrap().clone();
+    let of = |what: &str| {
+        let found = entries.iter().find(|entry| entry["what"] == what);
+        found.unwrap_or_else(|| panic!("{what} is not in {}", audit.body))
+    };
+    let role = of("team.role");
+    assert_eq!(role["who"], told["user"]["id"]);
+    assert_eq!(
+        (&role["before"], &role["after"]),
+        (&json!("admin"), &json!("viewer"))
+    );
+    assert_eq!(
+        (&role["target"], &role["address"]),
+        (&json!(id), &json!("192.0.2.1"))
+    );
+    assert_eq!(of("tenant.change")["who"], "operator");
+    assert_eq!(of("api-key.make")["target"], key["id"]);
+    for what in [
+        "user.sign-up",
+        "invite.make",
+        "api-key.revoke",
+        "limit.set",
+        "limit.delete",
+    ] {
+        of(what);
+    }
+    for secret in [PASSWORD, key["key"].as_str().unwrap()] {
+        assert!(!audit.body.contains(secret));
+    }
+    let stamps: Vec<_> = entries
+        .iter()
+        .map(|entry| entry["stamp"].as_str().unwrap())
+        .collect();
+    assert!(
+        stamps.is_sorted_by(|one, other| one > other),
+        "the newest first"
+    );
+    let path = format!("/v1/audit?before={}", stamps[0]);
+    let page = ada.ask(&front, "GET", &path, Value::Null).await.json();
+    assert_eq!(page["items"].as_array().unwrap().len(), entries.len() - 1);
+    // What operators did is theirs.
+    let acts = operate(&front, "GET", "/v1/audit", Value::Null)
+        .await
+        .json();
+    assert_eq!(acts["items"], json!([]));
+}
+
+#[tokio::test]
+async fn who_has_not_confirmed_is_named() {
+    let front = people(Signup::Open, free());
+    *front.node.pending.lock().unwrap() = vec!["oskar3".to_owned()];
+    let mut ada = Browser::default();
+    let body = sign_up_body("ada@example.com", "Acme");
+    let reply = ada.send(&front, "POST", "/v1/auth/sign-up", body).await;
+    assert_eq!(reply.header("weir-pending"), "oskar3");
+    ada.learn(&front).await;
+    let logout = ada.send(&front, "POST", "/v1/auth/logout", json!({})).await;
+    assert_eq!(logout.header("weir-pending"), "oskar3");
+}
+
+#[tokio::test]
+async fn nobody_is_half_made_where_nothing_can_be_changed() {
+    let front = people(Signup::Open, free());
+    *front.node.unchangeable.lock().unwrap() = Some(catalogue::NotChanged::NoQuorum);
+    let browser = Browser::default();
+    let body = sign_up_body("ada@example.com", "Acme");
+    let reply = browser.ask(&front, "POST", "/v1/auth/sign-up", body).await;
+    assert_eq!(reply.status.as_u16(), 503, "{}", reply.body);
+    *front.node.unchangeable.lock().unwrap() = None;
+    owner(&front, "ada@example.com", "").await;
+}
+
+#[tokio::test]
+async fn what_is_no_service_serves_none_of_it() {
+    let front = crate::client::front();
+    for path in ["/v1/auth/session", "/v1/team", "/v1/operators", "/v1/audit"] {
+        front.get(path).await.problem(404, "not-found");
+    }
+}
+
+/// On a machine of one's own the service is reached by http, where no cookie is secure.
+#[tokio::test]
+async fn by_http_cookies_have_no_prefix() {
+    let mut service = limiter::Service::new(
+        b"the cookie of the tests",
+        "http://127.0.0.1:4000".to_owned(),
+        accounts::Plans::default(),
+    );
+    service.signup = Signup::Open;
+    let front = crate::client::front_with(front_http::HttpConfig {
+        access: limiter::Access::new(None, Some(service)),
+        ..crate::client::config()
+    });
+    let body = sign_up_body("ada@example.com", "Acme");
+    let reply = front
+        .send(asked("POST", "/v1/auth/sign-up", &[], &body))
+        .await;
+    let cookies: Vec<_> = reply.headers.get_all("set-cookie").iter().collect();
+    let session = cookies[0].to_str().unwrap();
+    assert!(session.starts_with("weir_session=v1."), "{session}");
+    assert!(!session.contains("Secure"), "{session}");
+    let (cookie, _) = session.split_once(';').unwrap();
+    let shown = front
+        .get_with("/v1/auth/session", &[("cookie", cookie)])
+        .await;
+    assert_eq!(shown.status.as_u16(), 200);
+}
+
+/// However many come at once, no more are looked at than may fail.
+#[tokio::test]
+async fn of_many_wrong_logins_at_once_five_are_looked_at() {
+    let front = people(Signup::Open, free());
+    owner(&front, "ada@example.com", "192.0.2.1").await;
+    let mut logins = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let router = front.router.clone();
+        let body = json!({ "email": "ada@example.com", "password": "another horse" });
+        let headers = [("origin", URL), ("peer", "198.51.100.7")];
+        let asked = asked("POST", "/v1/auth/login", &headers, &body);
+        logins.spawn(async move {
+            let answer = tower::ServiceExt::oneshot(router, asked).await.unwrap();
+            answer.status().as_u16()
+        });
+    }
+    let statuses = logins.join_all().await;
+    let of = |status: u16| statuses.iter().filter(|it| **it == status).count();
+    assert_eq!((of(401), of(429)), (5, 59), "{statuses:?}");
+}

@@ -1,0 +1,175 @@
+//! How often somebody may try a password or a code, counted by the cluster itself like any other limit.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use accounts::Email;
+use catalogue::SERVICE;
+use coordinator::{FailMode, Hit, Policy, Strategy};
+use quota::{Algorithm, Cost, Limit, Nanos, Verdict};
+
+use crate::browser::hex;
+use crate::{Kind, Limiter, Node, Refusal};
+
+/// Where something is asked from, as far as that is counted and written down.
+#[derive(Clone, Default)]
+pub struct Origin {
+    /// The address of the client. `None`: it is not known, and all of those are one.
+    pub address: Option<IpAddr>,
+    /// What its browser calls itself. Empty if it does not say.
+    pub agent: String,
+    /// What shows that its browser has logged in before, as cookies bring it.
+    pub devices: Vec<String>,
+}
+
+impl Origin {
+    fn address(&self) -> String {
+        self.address.map_or_else(unknown, |at| at.to_string())
+    }
+
+    /// What of an address one customer of a provider has: of IPv4 the first 24 bits, of IPv6 the first 64.
+    fn network(&self) -> String {
+        self.address.map_or_else(unknown, |address| match address {
+            IpAddr::V4(address) => {
+                let network = Ipv4Addr::from_bits(address.to_bits() & !0xff);
+                format!("{network}/24")
+            }
+            IpAddr::V6(address) => {
+                let network = address.to_bits() & !u128::from(u64::MAX);
+                format!("{}/64", Ipv6Addr::from_bits(network))
+            }
+        })
+    }
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// What is counted: its name, how many, in how many seconds. No file can define such a name.
+type Counted = (&'static str, u32, u64);
+
+const LOGIN: Counted = ("@login", 5, 15 * MINUTE);
+const LOGIN_OF_NETWORK: Counted = ("@login-network", 30, 15 * MINUTE);
+const LOGIN_OF_ACCOUNT: Counted = ("@login-account", 100, DAY);
+const SIGN_UP: Counted = ("@sign-up", 5, HOUR);
+const SIGN_UP_OF_NETWORK: Counted = ("@sign-up-network", 20, DAY);
+
+/// An attempt that was counted, until it is known whether it has failed.
+pub(super) struct Attempt(Vec<(Policy, String)>);
+
+impl Attempt {
+    /// One to log in, or to prove a password or a code once more. A browser that has logged in before has a count of its own,
+    /// `device`: strangers who try the same account leave it alone.
+    pub(super) fn to_log_in(email: &Email, origin: &Origin, device: Option<[u8; 16]>) -> Self {
+        let email = email.as_str();
+        if let Some(device) = device {
+            return Self(vec![counted(LOGIN, format!("device {}", hex(&device)))]);
+        }
+        let network = origin.network();
+        Self(vec![
+            counted(LOGIN, format!("{email} {network}")),
+            counted(LOGIN_OF_NETWORK, network),
+            counted(LOGIN_OF_ACCOUNT, email.to_owned()),
+        ])
+    }
+
+    /// One to sign up.
+    pub(super) fn to_sign_up(origin: &Origin) -> Self {
+        Self(vec![
+            counted(SIGN_UP, origin.address()),
+            counted(SIGN_UP_OF_NETWORK, origin.network()),
+        ])
+    }
+
+    fn hits(&self) -> Vec<Hit<'_>> {
+        let hits = self.0.iter().map(|(policy, key)| Hit {
+            policy,
+            key,
+            cost: Cost::ONE,
+        });
+        hits.collect()
+    }
+}
+
+fn counted((name, units, secs): Counted, key: String) -> (Policy, String) {
+    let limit = Limit::new(Algorithm::SlidingLog, units, Nanos::from_secs(secs));
+    let policy = Policy {
+        namespace: SERVICE.into(),
+        name: name.into(),
+        limit: limit.expect("a log takes so few"),
+        strategy: Strategy::Owner,
+        // Who cannot count does not let anybody guess.
+        on_failure: FailMode::Deny,
+    };
+    (policy, key)
+}
+
+impl<N: Node> Limiter<N> {
+    /// Counts an attempt before it is made.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::TooManyAttempts`], and when nobody could count it. It is not counted then.
+    pub(super) async fn count(&self, attempt: &Attempt) -> Result<(), Refusal> {
+        let hits = attempt.hits();
+        let answers = self.node().hits(&hits).await;
+        let (mut admitted, mut refused) = (Vec::new(), None);
+        for (hit, answer) in hits.iter().zip(answers) {
+            match answer {
+                Ok(answer) => match answer.decision.verdict {
+                    Verdict::Allow => admitted.push(*hit),
+                    Verdict::Deny { retry_after } => {
+                        refused.get_or_insert_with(|| too_many(retry_after));
+                    }
+                    Verdict::NeverConforms => {
+                        refused.get_or_insert_with(|| too_many(Nanos::from_secs(1)));
+                    }
+                },
+                Err(error) => {
+                    refused.get_or_insert_with(|| error.into());
+                }
+            }
+        }
+        match refused {
+            None => Ok(()),
+            Some(refusal) => {
+                self.give_back(&admitted).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// It has not failed: it is as if it had not been made. What is lost errs to the strict side.
+    pub(super) async fn forgive(&self, attempt: &Attempt) {
+        self.give_back(&attempt.hits()).await;
+    }
+}
+
+fn too_many(retry_after: Nanos) -> Refusal {
+    let detail = "too many attempts have failed; this one was not looked at";
+    Refusal::new(Kind::TooManyAttempts, detail).with_retry_after(retry_after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_what_one_customer_has() {
+        for (address, network) in [
+            ("192.0.2.77", "192.0.2.0/24"),
+            ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ] {
+            let origin = Origin {
+                address: Some(address.parse().unwrap()),
+                ..Origin::default()
+            };
+            assert_eq!(origin.network(), network);
+        }
+        assert_eq!(Origin::default().network(), "unknown");
+    }
+}
