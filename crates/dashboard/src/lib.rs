@@ -25,7 +25,7 @@ pub struct Settings {
     /// Where people reach it, without a slash at the end.
     pub public_url: Arc<str>,
     /// What forms of those who have not logged in are signed with.
-    pub keys: SessionKeys,
+    pub keys: Arc<SessionKeys>,
 }
 
 /// What all pages share.

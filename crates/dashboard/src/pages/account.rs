@@ -20,7 +20,9 @@ use crate::visit::Visit;
 struct Session {
     id: String,
     made_at: String,
-    seen_at: String,
+    /// Known of the current one alone.
+    #[serde(default)]
+    seen_at: Option<String>,
     #[serde(default)]
     address: Option<String>,
     #[serde(default)]
@@ -35,7 +37,7 @@ impl Session {
     }
 
     fn seen(&self) -> String {
-        minute(&self.seen_at)
+        self.seen_at.as_deref().map_or_else(String::new, minute)
     }
 
     fn from(&self) -> &str {

@@ -122,7 +122,7 @@ impl Site {
             .with_state(Arc::clone(&canned));
         let settings = Settings {
             public_url: "https://weir.example.com".into(),
-            keys: SessionKeys::derive(b"wojtyra"),
+            keys: SessionKeys::derive(b"wojtyra").into(),
         };
         Self {
             canned,
