@@ -15,14 +15,19 @@ use crate::router::route;
 pub struct Front<N> {
     limiter: Limiter<N>,
     room: Room,
+    pages: Option<Pages>,
     served: Served,
 }
+
+/// What is served beside the API, of which it may ask what it shows.
+type Pages = Arc<dyn Fn(Router) -> Router + Send + Sync>;
 
 impl<N> Clone for Front<N> {
     fn clone(&self) -> Self {
         Self {
             limiter: self.limiter.clone(),
             room: self.room.clone(),
+            pages: self.pages.clone(),
             served: self.served.clone(),
         }
     }
@@ -47,8 +52,24 @@ impl<N: Node> Front<N> {
         Self {
             limiter,
             room,
+            pages: None,
             served,
         }
+    }
+
+    /// Serves also what `pages` makes of the API, each time that is replaced.
+    ///
+    /// # Panics
+    ///
+    /// If a route of both has the same path.
+    #[must_use]
+    pub fn with_pages(mut self, pages: impl Fn(Router) -> Router + Send + Sync + 'static) -> Self {
+        let api = self.served.now();
+        self.served
+            .router
+            .store(Arc::new(api.clone().merge(pages(api))));
+        self.pages = Some(Arc::new(pages));
+        self
     }
 
     /// Serves what `config` says, from the next request on. Those that are being answered, are as before.
@@ -57,7 +78,11 @@ impl<N: Node> Front<N> {
     ///
     /// As [`new`](Self::new); all goes on as before then.
     pub fn replace(&self, config: HttpConfig) {
-        let router = route(self.limiter.clone(), config, self.room.clone());
+        let api = route(self.limiter.clone(), config, self.room.clone());
+        let router = match &self.pages {
+            Some(pages) => api.clone().merge(pages(api)),
+            None => api,
+        };
         self.served.router.store(Arc::new(router));
     }
 

@@ -1,0 +1,68 @@
+//! What pages need beside themselves: one style sheet and one script, in the program.
+//!
+//! An asset lies under the hash of its bytes and may be kept for ever: another version has another address.
+
+use std::sync::LazyLock;
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+use crate::respond::{missing, with_policy};
+
+/// A file, and where it is served.
+pub(crate) struct Asset {
+    name: &'static str,
+    kind: &'static str,
+    bytes: &'static [u8],
+    hash: LazyLock<String>,
+}
+
+/// The style of all pages.
+pub(crate) static STYLE: Asset = Asset {
+    name: "weir.css",
+    kind: "text/css; charset=utf-8",
+    bytes: include_bytes!("../assets/weir.css"),
+    hash: LazyLock::new(|| hash(STYLE.bytes)),
+};
+
+/// Small conveniences: no page needs it.
+pub(crate) static SCRIPT: Asset = Asset {
+    name: "weir.js",
+    kind: "text/javascript; charset=utf-8",
+    bytes: include_bytes!("../assets/weir.js"),
+    hash: LazyLock::new(|| hash(SCRIPT.bytes)),
+};
+
+fn hash(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    URL_SAFE_NO_PAD.encode(&digest[..12])
+}
+
+impl Asset {
+    /// Its address.
+    pub(crate) fn path(&self) -> String {
+        format!("/assets/{}/{}", *self.hash, self.name)
+    }
+}
+
+/// `GET /assets/{hash}/{name}`
+pub(crate) async fn serve(Path((hash, name)): Path<(String, String)>) -> Response {
+    let asset = [&STYLE, &SCRIPT]
+        .into_iter()
+        .find(|asset| asset.name == name && *asset.hash == hash);
+    let Some(asset) = asset else {
+        return missing();
+    };
+    let mut response = (StatusCode::OK, Body::from(asset.bytes)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.kind));
+    let for_ever = HeaderValue::from_static("public, max-age=31536000, immutable");
+    headers.insert(CACHE_CONTROL, for_ever);
+    with_policy(response)
+}

@@ -1,0 +1,128 @@
+//! Pages for people: limits, API keys and usage of their tenants, and the cluster for its operators, on every node.
+//!
+//! A page is made of what the HTTP API answers to its reader, asked in this process with the cookie that the browser has
+//! brought: a page shows the numbers that a program is told, and lets nobody do what the API refuses. Everything works
+//! without JavaScript: a form is posted, and what comes next is another page.
+
+mod api;
+mod assets;
+mod day;
+mod form;
+mod frame;
+mod pages;
+mod respond;
+mod visit;
+
+use std::sync::Arc;
+
+use accounts::SessionKeys;
+use axum::Router;
+use axum::routing::{get, post};
+
+/// What pages need to know of their service.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where people reach it, without a slash at the end.
+    pub public_url: Arc<str>,
+    /// What forms of those who have not logged in are signed with.
+    pub keys: Arc<SessionKeys>,
+}
+
+/// What all pages share.
+struct App {
+    api: api::Api,
+    settings: Settings,
+}
+
+/// The pages, over what `api` answers. To be merged with it.
+pub fn pages(api: Router, settings: Settings) -> Router {
+    use pages::{account, api_keys, audit, cluster, entry, limits, overview, team, tenants, usage};
+    let app = App {
+        api: api::Api::new(api),
+        settings,
+    };
+    Router::new()
+        .route("/login", get(entry::login).post(entry::log_in))
+        .route("/logout", post(entry::log_out))
+        .route("/sign-up", get(entry::sign_up).post(entry::signed_up))
+        .route("/recover", get(entry::recover).post(entry::recovered))
+        .route("/reset/{token}", get(entry::reset).post(entry::was_reset))
+        .route("/invite/{token}", get(entry::invite).post(entry::accepted))
+        .route("/theme", post(account::theme))
+        .route("/dashboard", get(overview::first))
+        .route("/dashboard/account", get(account::account))
+        .route("/dashboard/account/password", post(account::password))
+        .route("/dashboard/account/email", post(account::email))
+        .route(
+            "/dashboard/account/recovery-code",
+            post(account::recovery_code),
+        )
+        .route(
+            "/dashboard/account/sessions/{id}/end",
+            post(account::end_session),
+        )
+        .route("/dashboard/account/end-all", post(account::end_all))
+        .route("/dashboard/account/delete", post(account::delete))
+        .route("/dashboard/cluster", get(cluster::cluster))
+        .route("/dashboard/tenants", get(tenants::list).post(tenants::make))
+        .route(
+            "/dashboard/tenants/{id}",
+            get(tenants::one).post(tenants::change),
+        )
+        .route("/dashboard/{tenant}", get(overview::overview))
+        .route(
+            "/dashboard/{tenant}/limits",
+            get(limits::list).post(limits::make),
+        )
+        .route(
+            "/dashboard/{tenant}/limits/{name}",
+            get(limits::one).post(limits::change),
+        )
+        .route(
+            "/dashboard/{tenant}/limits/{name}/delete",
+            post(limits::delete),
+        )
+        .route(
+            "/dashboard/{tenant}/limits/{name}/reset",
+            post(limits::reset),
+        )
+        .route(
+            "/dashboard/{tenant}/key-limits",
+            get(limits::key_limits).post(limits::make_key_limit),
+        )
+        .route(
+            "/dashboard/{tenant}/key-limits/delete",
+            post(limits::delete_key_limit),
+        )
+        .route(
+            "/dashboard/{tenant}/api-keys",
+            get(api_keys::list).post(api_keys::make),
+        )
+        .route("/dashboard/{tenant}/api-keys/{id}", get(api_keys::one))
+        .route(
+            "/dashboard/{tenant}/api-keys/{id}/rotate",
+            post(api_keys::rotate),
+        )
+        .route(
+            "/dashboard/{tenant}/api-keys/{id}/revoke",
+            post(api_keys::revoke),
+        )
+        .route("/dashboard/{tenant}/usage", get(usage::usage))
+        .route("/dashboard/{tenant}/usage.csv", get(usage::csv))
+        .route("/dashboard/{tenant}/billing", get(usage::billing))
+        .route("/dashboard/{tenant}/team", get(team::team))
+        .route("/dashboard/{tenant}/team/invites", post(team::invite))
+        .route(
+            "/dashboard/{tenant}/team/invites/{id}/withdraw",
+            post(team::withdraw),
+        )
+        .route("/dashboard/{tenant}/team/{user}/role", post(team::role))
+        .route("/dashboard/{tenant}/team/{user}/remove", post(team::remove))
+        .route(
+            "/dashboard/{tenant}/team/{user}/reset-link",
+            post(team::reset_link),
+        )
+        .route("/dashboard/{tenant}/audit", get(audit::audit))
+        .route("/assets/{hash}/{name}", get(assets::serve))
+        .with_state(Arc::new(app))
+}

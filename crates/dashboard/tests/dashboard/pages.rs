@@ -1,0 +1,380 @@
+//! Pages of somebody who has logged in.
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::api::Site;
+
+fn usage() -> Value {
+    json!({
+        "zone": "UTC",
+        "today": { "day": "2026-11-21", "requests": 8_123, "denied": 7, "cap": 10_000, "remaining": 1_877, "resets_at": "2026-11-22T00:00:00Z" },
+        "days": [
+            { "day": "2026-11-20", "requests": 12, "denied": 0, "closed": true },
+            { "day": "2026-11-21", "requests": 8_123, "denied": 7, "closed": false },
+        ],
+    })
+}
+
+fn tenant(status: &str) -> Value {
+    json!({ "id": "tn_1", "name": "Acme", "status": status, "plan": { "name": "free", "requests_per_day": 10_000 }, "created_at": "2026-11-01T00:00:00Z" })
+}
+
+fn limit(name: &str) -> Value {
+    json!({ "name": name, "algorithm": "gcra", "limit": 10, "burst": 10, "per": "1m", "strategy": "owner", "on_failure": "deny" })
+}
+
+fn a_tenants(role: &str) -> Site {
+    let site = Site::of(role);
+    site.answers(Method::GET, "/v1/tenant", 200, tenant("active"));
+    site.answers(Method::GET, "/v1/usage", 200, usage());
+    site.answers(
+        Method::GET,
+        "/v1/limits",
+        200,
+        json!({ "limits": [limit("login")], "next": null }),
+    );
+    site.answers(Method::GET, "/v1/limits/login", 200, limit("login"));
+    site.answers(
+        Method::GET,
+        "/v1/api-keys",
+        200,
+        json!({ "items": [key("edge")], "next": null }),
+    );
+    site.answers(Method::GET, "/v1/api-keys/key_1", 200, key("edge"));
+    site.answers(Method::GET, "/api/limits", 200, json!({ "items": [{ "key": "user123", "limit": 5, "interval": "1m", "algorithm": "gcra" }], "next": null }));
+    site.answers(Method::GET, "/v1/team", 200, json!({ "items": [{ "id": "us_1", "email": "ada@example.com", "role": role, "joined_at": "2026-11-01T00:00:00Z", "seen_at": null }], "invites": [] }));
+    site.answers(
+        Method::GET,
+        "/v1/audit",
+        200,
+        json!({ "items": [], "next": null }),
+    );
+    site.answers(
+        Method::GET,
+        "/v1/auth/sessions",
+        200,
+        json!({ "items": [] }),
+    );
+    site
+}
+
+fn key(name: &str) -> Value {
+    json!({ "id": "key_1", "hint": "weir_key_3fK9…tbid", "name": name, "scopes": ["check"], "created_at": "2026-11-01T00:00:00Z", "created_by": null, "expires_at": null, "last_used_at": null, "revoked_at": null, "replaces": null, "replaced_by": null })
+}
+
+const PAGES: [&str; 10] = [
+    "/dashboard/tn_1",
+    "/dashboard/tn_1/limits",
+    "/dashboard/tn_1/limits/login",
+    "/dashboard/tn_1/key-limits",
+    "/dashboard/tn_1/api-keys",
+    "/dashboard/tn_1/api-keys/key_1",
+    "/dashboard/tn_1/usage",
+    "/dashboard/tn_1/billing",
+    "/dashboard/tn_1/team",
+    "/dashboard/account",
+];
+
+#[tokio::test]
+async fn every_page_is_shown_and_may_load_nothing_of_others() {
+    let site = a_tenants("owner");
+    for path in PAGES {
+        let page = site.get(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.text);
+        let policy = page.header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"),
+            "{path}"
+        );
+        assert!(policy.contains("frame-ancestors 'none'"), "{path}");
+        assert_eq!(page.header("cache-control"), "no-store", "{path}");
+        assert!(
+            page.header("strict-transport-security")
+                .starts_with("max-age="),
+            "{path}"
+        );
+        assert!(page.text.len() < 60 * 1024, "{path}");
+        for outside in ["http://", "src=\"//", " style=", "onclick", "<script>"] {
+            assert!(!page.text.contains(outside), "{path}: {outside}");
+        }
+        page.shows("data-theme=\"dark\"");
+        page.shows("<h1>");
+    }
+}
+
+#[tokio::test]
+async fn assets_are_kept_for_ever_under_their_hash() {
+    let site = a_tenants("owner");
+    let page = site.get("/dashboard/tn_1").await;
+    let (_, style) = page
+        .text
+        .split_once("href=\"/assets/")
+        .expect("a style sheet");
+    let style = format!("/assets/{}", style.split('"').next().expect("its path"));
+    let asset = site.get(&style).await;
+    assert_eq!(asset.status, StatusCode::OK);
+    assert!(asset.header("cache-control").contains("immutable"));
+    assert!(asset.header("content-type").starts_with("text/css"));
+    for path in [
+        "/assets/none/weir.css",
+        &style.replace("weir.css", "passwd"),
+    ] {
+        assert_eq!(site.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_of_others_is_as_if_it_had_never_been() {
+    let site = a_tenants("owner");
+    let none = site.get("/dashboard/tn_none").await;
+    let others = site.get("/dashboard/tn_2").await;
+    assert_eq!(
+        (none.status, others.status),
+        (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND)
+    );
+    assert_eq!(none.text, others.text);
+    assert_eq!(
+        site.get("/dashboard/tn_2/usage.csv").await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn what_people_have_written_is_text() {
+    let site = a_tenants("owner");
+    let name = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>";
+    site.answers(
+        Method::GET,
+        "/v1/api-keys",
+        200,
+        json!({ "items": [key(name)], "next": null }),
+    );
+    site.answers(
+        Method::GET,
+        "/v1/limits",
+        200,
+        json!({ "limits": [limit(name)], "next": null }),
+    );
+    let page = site.get("/dashboard/tn_1/api-keys").await;
+    assert!(
+        !page.text.contains("<script>alert") && !page.text.contains("<img"),
+        "{}",
+        page.text
+    );
+    page.shows("&#60;script&#62;alert(1)");
+    let page = site.get("/dashboard/tn_1/limits").await;
+    assert!(
+        !page.text.contains("<script>alert") && !page.text.contains("<img"),
+        "{}",
+        page.text
+    );
+    page.shows("limits/%3Cscript%3E");
+}
+
+#[tokio::test]
+async fn how_much_of_the_day_is_used_is_shown() {
+    let site = a_tenants("owner");
+    let page = site.get("/dashboard/tn_1").await;
+    page.shows("8\u{202f}123");
+    page.shows("of 10\u{202f}000 requests");
+    page.shows("81 % of this day's requests are used");
+    page.shows("width=\"812\"");
+    site.answers(Method::GET, "/v1/tenant", 200, tenant("suspended"));
+    site.get("/dashboard/tn_1")
+        .await
+        .shows("This tenant is suspended");
+    let page = site.get("/dashboard/tn_1/usage").await;
+    page.shows("2026-11-20: 12 requests, 0 denied");
+}
+
+#[tokio::test]
+async fn a_form_acts_in_its_tenant_with_the_token_of_its_page() {
+    let site = a_tenants("developer");
+    site.answers(Method::PUT, "/v1/limits/a%2Fb", 201, json!({}));
+    let token = site.get("/dashboard/tn_1/limits").await.hidden("csrf");
+    let form = format!("csrf={token}&name=a%2Fb&algorithm=gcra&limit=10&per=1m&burst=");
+    let page = site
+        .post("/dashboard/tn_1/limits", "session=s", &form)
+        .await;
+    assert_eq!(page.leads_to(), "/dashboard/tn_1/limits/a%2Fb");
+    let asked = site.asked(&Method::PUT).expect("the API was asked");
+    assert_eq!(asked.path, "/v1/limits/a%2Fb");
+    assert_eq!(
+        asked.body,
+        json!({ "algorithm": "gcra", "limit": 10, "per": "1m" })
+    );
+    let headers =
+        ["weir-tenant", "x-csrf-token", "sec-fetch-site", "cookie"].map(|name| asked.header(name));
+    assert_eq!(headers, ["tn_1", "a-token", "same-origin", "session=s"]);
+    // Whose page it was is for the API to judge, and it is told.
+    site.post_from("cross-site", "/dashboard/tn_1/limits", "session=s", &form)
+        .await;
+    let asked = site.asked(&Method::PUT).expect("the API was asked");
+    assert_eq!(asked.header("sec-fetch-site"), "cross-site");
+}
+
+#[tokio::test]
+async fn what_is_wrong_stands_beside_its_field_and_what_was_typed_stays() {
+    let site = a_tenants("owner");
+    let refused = json!({ "title": "Invalid", "status": 400, "detail": "this is no number", "field": "limit", "accepted": "a whole number from 1 to 4294967295" });
+    site.answers(Method::PUT, "/v1/limits/fresh", 400, refused);
+    let form = "csrf=a-token&name=fresh&algorithm=sliding_log&limit=ten&per=1m";
+    let page = site.post("/dashboard/tn_1/limits", "session=s", form).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    page.shows("id=\"wrong-limit\">this is no number: a whole number from 1 to 4294967295");
+    page.shows("value=\"ten\"");
+    page.shows("<option selected>sliding_log");
+    let full = json!({ "title": "The plan has no room", "status": 409, "detail": "the plan free has 20 limits" });
+    site.answers(Method::PUT, "/v1/limits/fresh", 409, full);
+    let page = site.post("/dashboard/tn_1/limits", "session=s", form).await;
+    page.shows("role=\"alert\">the plan free has 20 limits");
+}
+
+#[tokio::test]
+async fn an_api_key_is_shown_by_the_answer_that_made_it_alone() {
+    let site = a_tenants("owner");
+    site.answers(
+        Method::POST,
+        "/v1/api-keys",
+        201,
+        json!({ "id": "key_1", "name": "edge", "key": "weir_key_secret" }),
+    );
+    let form = "csrf=a-token&name=edge&scopes=check&scopes=adjust&days=";
+    let page = site
+        .post("/dashboard/tn_1/api-keys", "session=s", form)
+        .await;
+    assert_eq!(
+        (page.status, page.header("cache-control")),
+        (StatusCode::OK, "no-store")
+    );
+    page.shows("<code id=\"secret\">weir_key_secret</code>");
+    let asked = site.asked(&Method::POST).expect("the API was asked");
+    assert_eq!(
+        asked.body,
+        json!({ "name": "edge", "scopes": ["check", "adjust"], "expires_at": null })
+    );
+}
+
+#[tokio::test]
+async fn an_api_key_is_revoked_by_who_has_typed_its_name() {
+    let site = a_tenants("owner");
+    site.answers(Method::DELETE, "/v1/api-keys/key_1", 200, json!({}));
+    let path = "/dashboard/tn_1/api-keys/key_1/revoke";
+    let page = site.post(path, "session=s", "csrf=a-token&name=edgy").await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    assert!(site.asked(&Method::DELETE).is_none());
+    let page = site.post(path, "session=s", "csrf=a-token&name=edge").await;
+    page.shows("it works nowhere any more");
+    assert!(site.asked(&Method::DELETE).is_some());
+}
+
+#[tokio::test]
+async fn a_key_is_looked_at_and_not_counted() {
+    let site = a_tenants("viewer");
+    site.answers(Method::POST, "/v1/check", 200, json!({ "allowed": true, "limit": 10, "remaining": 4, "retry_after_ms": null, "reset_after_ms": 6_000 }));
+    let page = site.get("/dashboard/tn_1/limits/login?key=ada").await;
+    page.shows("4 <small>of 10 left");
+    let asked = site.asked(&Method::POST).expect("the API was asked");
+    assert_eq!(
+        asked.body,
+        json!({ "limit": "login", "key": "ada", "cost": 0 })
+    );
+    assert!(
+        !page.text.contains("Give it all of its limit again"),
+        "a viewer changes nothing"
+    );
+}
+
+#[tokio::test]
+async fn who_may_not_is_shown_no_form() {
+    let site = a_tenants("viewer");
+    for path in [
+        "/dashboard/tn_1/limits",
+        "/dashboard/tn_1/api-keys",
+        "/dashboard/tn_1/team",
+        "/dashboard/tn_1/key-limits",
+    ] {
+        let page = site.get(path).await;
+        let main = page.text.split_once("<main").expect("a page has one").1;
+        assert!(!main.contains("<form method=\"post\""), "{path}: {main}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_takes_forms_of_a_size() {
+    let site = a_tenants("owner");
+    let form = format!("csrf=a-token&name={}", "a".repeat(17 << 10));
+    let page = site
+        .post("/dashboard/tn_1/limits", "session=s", &form)
+        .await;
+    assert_eq!(page.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn the_theme_is_the_browsers_own() {
+    let site = Site::new();
+    let page = site
+        .post("/theme", "", "theme=light&next=%2Fdashboard")
+        .await;
+    assert_eq!(
+        (page.leads_to(), page.cookie("weir_theme").as_deref()),
+        ("/dashboard", Some("light"))
+    );
+    let page = site
+        .post("/theme", "", "theme=%22%3E&next=%2F%2Fevil.example")
+        .await;
+    assert_eq!(
+        (page.leads_to(), page.cookie("weir_theme").as_deref()),
+        ("/dashboard", Some(""))
+    );
+}
+
+#[tokio::test]
+async fn operators_see_the_cluster_and_all_tenants() {
+    let site = a_tenants("operator");
+    site.answers(Method::GET, "/v1/cluster", 200, json!({
+        "node": "oskar", "view": "59f9", "under_replicated_shards": 0, "unsettled_shards": 0, "replication_lag_ms": 1.5,
+        "members": [
+            { "name": "oskar", "status": "alive", "incarnation": 1, "shards": 512, "role": "owns", "http": "127.0.0.1:4000", "cluster": "127.0.0.1:4100", "silent_ms": null },
+            { "name": "berta", "status": "dead", "incarnation": 2, "shards": 512, "role": "owns", "http": null, "cluster": null, "silent_ms": 90_000 },
+        ],
+    }));
+    let page = site.get("/dashboard/cluster").await;
+    page.shows("1 of 2 members live");
+    page.shows("x=\"512\" width=\"512\"");
+    page.shows("1 min");
+    site.answers(
+        Method::GET,
+        "/v1/plans",
+        200,
+        json!({ "items": [{ "name": "free" }, { "name": "pro" }] }),
+    );
+    site.answers(
+        Method::GET,
+        "/v1/tenants",
+        200,
+        json!({ "items": [tenant("active")], "next": null }),
+    );
+    site.get("/dashboard/tenants")
+        .await
+        .shows("/dashboard/tenants/tn_1");
+    site.answers(Method::GET, "/v1/tenants/tn_1", 200, tenant("active"));
+    site.answers(Method::PATCH, "/v1/tenants/tn_1", 200, json!({}));
+    site.get("/dashboard/tenants/tn_1")
+        .await
+        .shows("value=\"suspended\"");
+    let page = site
+        .post(
+            "/dashboard/tenants/tn_1",
+            "session=s",
+            "csrf=a-token&plan=pro&requests_per_day=",
+        )
+        .await;
+    assert_eq!(page.leads_to(), "/dashboard/tenants/tn_1");
+    let asked = site.asked(&Method::PATCH).expect("the API was asked");
+    assert_eq!(
+        asked.body,
+        json!({ "plan": "pro", "requests_per_day": null })
+    );
+}

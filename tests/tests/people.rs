@@ -1,0 +1,373 @@
+//! People sign up and log in on one node, are known on all, and stay so when it dies; pages are the same on every node.
+
+use e2e::{Client, Cluster, Node, Response, weir};
+use serde_json::{Value, json};
+
+const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
+
+const CONFIG: &str = r#"
+[cluster]
+ack = "replicated"
+
+[service]
+public_url = "http://127.0.0.1:4000"
+signup = "open"
+"#;
+
+const PASSWORD: &str = "correct horse battery";
+
+fn service() -> Cluster {
+    let mut cluster = Cluster::with_config(CONFIG);
+    for name in NAMES {
+        let started = cluster.try_start(name, Cluster::COOKIE, &["--ephemeral"]);
+        if let Err((status, log)) = started {
+            panic!("{name}: {status}:\n{log}");
+        }
+    }
+    cluster
+}
+
+/// What a browser keeps: it sends all of it to every node, which it takes for one behind a balancer.
+#[derive(Default)]
+struct Browser {
+    cookies: Vec<(String, String)>,
+    csrf: String,
+}
+
+impl Browser {
+    fn send(
+        &mut self,
+        node: &Node,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: Option<&str>,
+    ) -> Response {
+        let cookies: Vec<String> = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let cookies = cookies.join("; ");
+        let mut headers = vec![("Cookie", &*cookies), ("Sec-Fetch-Site", "same-origin")];
+        if !self.csrf.is_empty() {
+            headers.push(("X-CSRF-Token", &*self.csrf));
+        }
+        if body.is_some() {
+            headers.push(("Content-Type", kind));
+        }
+        let mut client: Client = node.client();
+        let answer = client
+            .request(method, path, &headers, body)
+            .expect("an answer");
+        for (name, value) in &answer.headers {
+            if name == "set-cookie" {
+                let pair = value
+                    .split(';')
+                    .next()
+                    .and_then(|pair| pair.split_once('='));
+                let (name, value) = pair.expect("a cookie");
+                self.cookies.retain(|(known, _)| known != name);
+                if !value.is_empty() {
+                    self.cookies.push((name.to_owned(), value.to_owned()));
+                }
+            }
+        }
+        answer
+    }
+
+    fn json(&mut self, node: &Node, method: &str, path: &str, body: Option<Value>) -> Response {
+        let body = body.map(|body| body.to_string());
+        self.send(node, method, path, "application/json", body.as_deref())
+    }
+
+    fn page(&mut self, node: &Node, path: &str) -> Response {
+        self.send(node, "GET", path, "", None)
+    }
+
+    fn form(&mut self, node: &Node, path: &str, form: &str) -> Response {
+        self.send(
+            node,
+            "POST",
+            path,
+            "application/x-www-form-urlencoded",
+            Some(form),
+        )
+    }
+}
+
+/// The value of a hidden field of a page.
+#[track_caller]
+fn hidden(page: &Response, name: &str) -> String {
+    let begin = format!("name=\"{name}\" value=\"");
+    let found = page
+        .body
+        .split_once(&begin)
+        .and_then(|(_, rest)| rest.split('"').next());
+    found
+        .unwrap_or_else(|| panic!("no {name}: {page:?}"))
+        .to_owned()
+}
+
+/// Where an answer leads to.
+#[track_caller]
+fn leads_to(answer: &Response) -> String {
+    assert_eq!(answer.status, 303, "{answer:?}");
+    answer.header("location").expect("an address").to_owned()
+}
+
+/// Signs somebody up, and returns the id of the tenant that was made, and the recovery code.
+fn sign_up(browser: &mut Browser, node: &Node, email: &str) -> (String, String) {
+    let body = json!({ "email": email, "password": PASSWORD, "tenant": "Acme" });
+    let answer = browser.json(node, "POST", "/v1/auth/sign-up", Some(body));
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let json = answer.json();
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    (text(&json["tenant"]["id"]), text(&json["recovery_code"]))
+}
+
+fn session(browser: &mut Browser, node: &Node) -> Response {
+    browser.json(node, "GET", "/v1/auth/session", None)
+}
+
+#[test]
+fn a_session_of_one_node_is_known_on_all_and_ends_on_all() {
+    let mut cluster = service();
+    let mut ada = Browser::default();
+    let (tenant, code) = sign_up(&mut ada, &cluster.nodes[0], "Ada@Example.com");
+    for node in &cluster.nodes {
+        let answer = session(&mut ada, node);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let json = answer.json();
+        assert_eq!(json["user"]["email"], "ada@example.com");
+        assert_eq!(
+            json["tenants"][0],
+            json!({ "id": tenant, "name": "Acme", "role": "owner" })
+        );
+    }
+
+    // The node that made it dies, and nobody is asked to log in again.
+    drop(cluster.take("oskar"));
+    let answer = session(&mut ada, &cluster.nodes[0]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+
+    // With a session and no token nothing is changed, and with it as much as the role may.
+    let limit = json!({ "algorithm": "sliding_log", "limit": 3, "per": "1h" });
+    let node = &cluster.nodes[1];
+    let refused = ada.json(node, "PUT", "/v1/limits/login", Some(limit.clone()));
+    assert_eq!(
+        (refused.status, &refused.json()["type"]),
+        (403, &json!("/problems/forged-request"))
+    );
+    ada.csrf = session(&mut ada, node).json()["csrf"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
+    let made = ada.json(node, "PUT", "/v1/limits/login", Some(limit));
+    assert_eq!(made.status, 201, "{made:?}");
+
+    let copied = Browser {
+        cookies: ada.cookies.clone(),
+        csrf: String::new(),
+    };
+    let gone = ada.json(node, "POST", "/v1/auth/logout", Some(json!({})));
+    assert_eq!(gone.status, 204, "{gone:?}");
+    for node in &cluster.nodes {
+        let mut copied = Browser {
+            cookies: copied.cookies.clone(),
+            csrf: String::new(),
+        };
+        assert_eq!(session(&mut copied, node).status, 401, "{}", node.name);
+    }
+
+    // The recovery code is worth one new password.
+    let recover = json!({ "email": "ada@example.com", "recovery_code": code, "password": "another long password" });
+    let mut back = Browser::default();
+    let answer = back.json(node, "POST", "/v1/auth/recover", Some(recover.clone()));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(session(&mut back, &cluster.nodes[0]).status, 200);
+    let again = Browser::default().json(node, "POST", "/v1/auth/recover", Some(recover));
+    assert_eq!(
+        (again.status, &again.json()["type"]),
+        (401, &json!("/problems/wrong-credentials"))
+    );
+    for (password, status) in [(PASSWORD, 401), ("another long password", 200)] {
+        let login = json!({ "email": "ada@example.com", "password": password });
+        let answer =
+            Browser::default().json(&cluster.nodes[0], "POST", "/v1/auth/login", Some(login));
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+}
+
+#[test]
+fn wrong_passwords_are_counted_over_all_nodes() {
+    let cluster = service();
+    sign_up(
+        &mut Browser::default(),
+        &cluster.nodes[0],
+        "ada@example.com",
+    );
+    let login = |password: &str, number: usize| {
+        let body = json!({ "email": "ada@example.com", "password": password });
+        let node = &cluster.nodes[number % cluster.nodes.len()];
+        Browser::default().json(node, "POST", "/v1/auth/login", Some(body))
+    };
+    for number in 0..5 {
+        let answer = login("not the password", number);
+        assert_eq!(answer.status, 401, "{number}: {answer:?}");
+    }
+    let answer = login(PASSWORD, 5);
+    assert_eq!(
+        (answer.status, &answer.json()["type"]),
+        (429, &json!("/problems/too-many-attempts"))
+    );
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
+}
+
+#[test]
+fn pages_are_the_same_on_every_node() {
+    let mut cluster = service();
+    let mut ada = Browser::default();
+
+    // As a browser does without scripts: a page, its form, the page after.
+    let page = ada.page(&cluster.nodes[0], "/sign-up");
+    assert_eq!(page.status, 200, "{page:?}");
+    let form = format!(
+        "csrf={}&email=ada%40example.com&password=correct+horse+battery&tenant=Acme",
+        hidden(&page, "csrf")
+    );
+    let page = ada.form(&cluster.nodes[1], "/sign-up", &form);
+    assert!(
+        page.status == 200 && page.body.contains("Your recovery code"),
+        "{page:?}"
+    );
+    let first = leads_to(&ada.page(&cluster.nodes[2], "/dashboard"));
+    assert!(first.starts_with("/dashboard/tn_"), "{first}");
+
+    let page = ada.page(&cluster.nodes[2], &format!("{first}/limits"));
+    let form = format!(
+        "csrf={}&name=daily&algorithm=sliding_log&limit=10&per=1d",
+        hidden(&page, "csrf")
+    );
+    let next = leads_to(&ada.form(&cluster.nodes[0], &format!("{first}/limits"), &form));
+    assert_eq!(next, format!("{first}/limits/daily"));
+
+    let page = ada.page(&cluster.nodes[1], &format!("{first}/api-keys"));
+    let form = format!(
+        "csrf={}&name=edge&scopes=check&days=",
+        hidden(&page, "csrf")
+    );
+    let page = ada.form(&cluster.nodes[1], &format!("{first}/api-keys"), &form);
+    let key = page
+        .body
+        .split_once("<code id=\"secret\">")
+        .and_then(|(_, rest)| rest.get(..59));
+    let key = key.expect("an API key").to_owned();
+    drop(cluster.take("oskar2"));
+    let bearer = format!("Bearer {key}");
+    for (node, remaining) in cluster.nodes.iter().zip([9, 8]) {
+        let body = json!({ "limit": "daily", "key": "bob" }).to_string();
+        let answer = node.ask(
+            "POST",
+            "/v1/check",
+            &[("Authorization", &bearer)],
+            Some(&body),
+        );
+        assert_eq!(
+            (answer.status, &answer.json()["remaining"]),
+            (200, &json!(remaining)),
+            "{answer:?}"
+        );
+    }
+    for node in &cluster.nodes {
+        let page = ada.page(node, &format!("{first}/limits/daily?key=bob"));
+        assert!(page.body.contains("8 <small>of 10 left"), "{page:?}");
+        let page = ada.page(node, &first);
+        assert!(
+            page.body.contains("<p class=\"big\">2 "),
+            "the requests of the day: {page:?}"
+        );
+    }
+    let form = format!(
+        "csrf={}",
+        hidden(&ada.page(&cluster.nodes[0], &first), "csrf")
+    );
+    assert_eq!(
+        leads_to(&ada.form(&cluster.nodes[0], "/logout", &form)),
+        "/login"
+    );
+    let page = ada.page(&cluster.nodes[1], &first);
+    assert!(leads_to(&page).starts_with("/login?next="));
+}
+
+#[test]
+fn the_first_operator_is_made_by_whoever_has_the_cookie() {
+    let cluster = service();
+    let url = format!("http://{}", cluster.nodes[1].http);
+    let operator = |arguments: &[&str]| {
+        let mut command = weir(cluster.home());
+        command
+            .args(arguments)
+            .args(["--url", &url, "--cookie", Cluster::COOKIE]);
+        let output = command.output().expect("running weir");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let link = operator(&["operator", "create", "root@example.com"]);
+    let token = link.trim().strip_prefix("http://127.0.0.1:4000/reset/");
+    let token = token
+        .unwrap_or_else(|| panic!("no link: {link}"))
+        .to_owned();
+    let mut root = Browser::default();
+    let body = json!({ "token": token, "password": PASSWORD });
+    let answer = root.json(
+        &cluster.nodes[2],
+        "POST",
+        "/v1/auth/reset",
+        Some(body.clone()),
+    );
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let again = Browser::default().json(&cluster.nodes[0], "POST", "/v1/auth/reset", Some(body));
+    assert_eq!(
+        (again.status, &again.json()["type"]),
+        (410, &json!("/problems/link-used"))
+    );
+
+    for node in &cluster.nodes {
+        let page = root.page(node, "/dashboard/cluster");
+        assert_eq!(page.status, 200, "{page:?}");
+        for name in NAMES {
+            assert!(
+                page.body.contains(&format!("<td>{name}</td>")),
+                "{name}: {page:?}"
+            );
+        }
+    }
+    let mut ada = Browser::default();
+    sign_up(&mut ada, &cluster.nodes[0], "ada@example.com");
+    assert_eq!(
+        ada.page(&cluster.nodes[0], "/dashboard/cluster").status,
+        403
+    );
+    assert_eq!(
+        ada.json(&cluster.nodes[0], "GET", "/v1/tenants", None)
+            .status,
+        403
+    );
+    assert_eq!(
+        root.json(&cluster.nodes[0], "GET", "/v1/tenants", None)
+            .status,
+        200
+    );
+
+    // Nobody is an operator any more on any node once that was answered.
+    operator(&["operator", "remove", "root@example.com"]);
+    for node in &cluster.nodes {
+        assert_eq!(
+            root.json(node, "GET", "/v1/tenants", None).status,
+            403,
+            "{}",
+            node.name
+        );
+    }
+}
