@@ -20,7 +20,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 /// What pages need to know of their service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Where people reach it, without a slash at the end.
     pub public_url: Arc<str>,

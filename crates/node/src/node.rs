@@ -178,9 +178,19 @@ impl Node {
             )?;
         }
         if let Some((listener, _)) = http {
+            let settings = access.service().map(|service| dashboard::Settings {
+                public_url: service.public_url.as_str().into(),
+                keys: Arc::clone(&service.keys),
+            });
             let config = http_config(&builder.config, access, reloader.browser_key);
             let front = limiter.of(limiter::Front::Http);
             let front = metrics.scope(|| front_http::Front::new(front, config));
+            let front = match settings {
+                Some(settings) => {
+                    front.with_pages(move |api| dashboard::pages(api, settings.clone()))
+                }
+                None => front,
+            };
             let served_now = front.served();
             reloader.http = Some(front);
             tasks.serve(

@@ -439,6 +439,9 @@ fn session_json<N: Node>(app: &App<N>, service: &Service, signed_in: &SignedIn) 
         "tenants": tenants,
         "csrf": signed_in.form_token(service).reveal(),
     });
+    if app.limiter.is_operator(signed_in.id) {
+        json["operator"] = true.into();
+    }
     if signed_in.has_conflict {
         json["email_conflict"] = true.into();
     }

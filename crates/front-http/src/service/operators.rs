@@ -130,6 +130,6 @@ fn operator_json(operator: &Operator) -> Value {
     json!({
         "id": operator.id.to_string(),
         "email": operator.user.email.get().as_str(),
-        "since": operator.since.to_string(),
+        "created_at": operator.since.to_string(),
     })
 }

@@ -906,9 +906,8 @@ async fn a_role_may_what_the_table_says() {
             let told = format!("{rank} {method} {path}: {}", reply.body);
             match rank < may {
                 true => assert!(reply.status.is_success(), "{told}"),
-                false => assert_eq!(
+                false => assert!(
                     reply.problem(403, "forbidden")["role"].is_string(),
-                    true,
                     "{told}"
                 ),
             }

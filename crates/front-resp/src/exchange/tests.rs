@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use accounts::{OperatorToken, Plans, Scope};
+use accounts::{Plans, Scope};
 use coordinator::{FailMode, NoDecision, Policy, Strategy};
 use limiter::{Access, Front, Service};
 use quota::{Algorithm, Limit, Nanos};
@@ -315,11 +315,8 @@ const WRONGPASS: &str = "-WRONGPASS invalid username-password pair or user is di
 
 #[test]
 fn a_credential_that_another_member_knows_is_asked_about() {
-    let service = Service {
-        plans: Plans::default(),
-        operator: OperatorToken::derive(b"the cookie of the tests"),
-        public_url: "https://weir.example.com".into(),
-    };
+    let url = "https://weir.example.com".to_owned();
+    let service = Service::new(b"the cookie of the tests", url, Plans::default());
     let access = Access::new(None, Some(service));
     let not_valid = "-WRONGPASS this API key is not valid";
     for command in ["AUTH", "AUTH anybody", "HELLO 2 AUTH anybody"] {

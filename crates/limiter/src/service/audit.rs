@@ -10,6 +10,9 @@ use super::{Caller, Rights};
 use crate::browser::hex;
 use crate::{Limiter, Node, Refusal};
 
+/// What was changed, by its stamp.
+type Stamped = (Arc<str>, Arc<AuditEntry>);
+
 /// What was changed, and to what.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
@@ -147,11 +150,7 @@ impl<N: Node> Caller<N> {
     /// # Errors
     ///
     /// [`Kind::Forbidden`](crate::Kind::Forbidden).
-    pub fn audit(
-        &self,
-        before: Option<&str>,
-        count: usize,
-    ) -> Result<Vec<(Arc<str>, Arc<AuditEntry>)>, Refusal> {
+    pub fn audit(&self, before: Option<&str>, count: usize) -> Result<Vec<Stamped>, Refusal> {
         self.needs_act(Act::SeeAudit)?;
         let namespace = match self.limiter.tenancy() {
             Some(tenancy) => tenancy.id.to_string(),

@@ -1,4 +1,4 @@
-//! People sign up and log in on one node, are known on all, and stay so when it dies; pages are the same on every node.
+//! Pages are the same on every node, and so is who reads them: people sign up on one node, and are known on all when it dies.
 
 use e2e::{Client, Cluster, Node, Response, weir};
 use serde_json::{Value, json};
