@@ -8,10 +8,11 @@ use coordinator::Hit;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitService;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use futures_util::future::join_all;
-use limiter::{Caller, Counted, Key, Kind, Limiter, Node, Refusal, Selected};
+use limiter::{Caller, Counted, Key, Kind, Limiter, Node, Refusal, Requests, Selected};
 use quota::Cost;
 use tonic::metadata::MetadataValue;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
+use traces::{Active, current, within};
 
 use crate::answer::{self, Told};
 use crate::asked::{self, Ask, Deed, NotAsked};
@@ -20,13 +21,18 @@ use crate::front::{Front, Served};
 /// Answers for the rules of this node.
 pub(crate) struct Service<N> {
     limiter: Limiter<N>,
+    requests: Requests,
     served: Arc<ArcSwap<Served>>,
 }
+
+/// What spans are called: the method, as OpenTelemetry's conventions have it.
+const METHOD: &str = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
 impl<N> Service<N> {
     pub(crate) fn new(front: &Front<N>) -> Self {
         Self {
             limiter: front.limiter.clone(),
+            requests: front.limiter.requests().clone(),
             served: Arc::clone(&front.served),
         }
     }
@@ -39,13 +45,28 @@ impl<N: Node> RateLimitService for Service<N> {
         request: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
         let began = Instant::now();
-        let answered = self.answer(request).await;
-        self.limiter.request_seconds().record(began.elapsed());
+        let headers = request.metadata().as_ref();
+        let span = self.requests.begin(METHOD, Some(headers));
+        let answered = within(span, self.traced(request)).await;
+        self.requests.answered(began);
         answered
     }
 }
 
 impl<N: Node> Service<N> {
+    /// Answers, and notes the code for the span of the request, if it has one.
+    async fn traced(
+        &self,
+        request: Request<RateLimitRequest>,
+    ) -> Result<Response<RateLimitResponse>, Status> {
+        let answered = self.answer(request).await;
+        if self.requests.are_traced() {
+            let code = answered.as_ref().map_or_else(Status::code, |_| Code::Ok);
+            current(|span| note_code(span, code));
+        }
+        answered
+    }
+
     async fn answer(
         &self,
         request: Request<RateLimitRequest>,
@@ -62,6 +83,13 @@ impl<N: Node> Service<N> {
             &told,
             &held_to.meters,
         )))
+    }
+}
+
+fn note_code(span: &Active, code: Code) {
+    span.set("rpc.grpc.status_code", code as u32);
+    if matches!(code, Code::Unavailable | Code::Internal | Code::Unknown) {
+        span.fail(code.description());
     }
 }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use limiter::{Limiter, Node};
-use metrics::Histogram;
+use limiter::{Limiter, Node, Requests};
 
 use crate::app::Room;
 use crate::config::HttpConfig;
@@ -47,7 +46,7 @@ impl<N: Node> Front<N> {
                 config,
                 room.clone(),
             ))),
-            request_seconds: limiter.request_seconds().clone(),
+            requests: limiter.requests().clone(),
         };
         Self {
             limiter,
@@ -98,15 +97,15 @@ impl<N: Node> Front<N> {
 pub struct Served {
     router: Arc<ArcSwap<Router>>,
     /// From the head of a request to that of its answer.
-    pub(crate) request_seconds: Histogram,
+    pub(crate) requests: Requests,
 }
 
 impl From<Router> for Served {
-    /// How long requests take is not told.
+    /// How long requests take is not told, and none is recorded.
     fn from(router: Router) -> Self {
         Self {
             router: Arc::new(ArcSwap::from_pointee(router)),
-            request_seconds: Histogram::noop(),
+            requests: Requests::unseen(limiter::Front::Http),
         }
     }
 }

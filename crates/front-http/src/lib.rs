@@ -36,6 +36,7 @@ mod rule;
 mod serve;
 mod service;
 mod throttle;
+mod traced;
 
 pub use config::{HttpConfig, Route, RouteAnswer};
 pub use front::{Front, Served};

@@ -19,7 +19,7 @@ use crate::config::{HttpConfig, Route};
 use crate::routes::Protected;
 use crate::{
     auth, check, cluster, decided, docs, key_limits, limits, openapi, problem, problems, rate,
-    reload, service, throttle,
+    reload, service, throttle, traced,
 };
 
 /// Method, path, what whoever asks must bring where the node is a service for many, and handler.
@@ -83,12 +83,13 @@ pub(crate) fn route<N: Node>(limiter: Limiter<N>, config: HttpConfig, room: Room
             // Not around what answers other methods: that there are none needs no credential.
             (true, _) => handler.route_layer(guard),
         };
-        router = router.route(path, handler);
+        router = router.route(path, named(handler, path, &limiter));
     }
     for route in &config.routes {
         // Braces would be a pattern; a route is matched as it stands.
         let path = route.path.replace('{', "{{").replace('}', "}}");
-        router = router.without_v07_checks().route(&path, protected(route));
+        let handler = named(protected(route), &route.path, &limiter);
+        router = router.without_v07_checks().route(&path, handler);
     }
     let router = router
         .fallback(problem::not_found)
@@ -278,6 +279,23 @@ fn descriptions<N: Node>(config: &HttpConfig) -> [Endpoint<N>; 3] {
             routing::get(problems::page),
         ),
     ]
+}
+
+/// The handler, where requests may be recorded as one whose spans are named by `path`.
+fn named<N: Node>(
+    handler: MethodRouter<Arc<App<N>>>,
+    path: &str,
+    limiter: &Limiter<N>,
+) -> MethodRouter<Arc<App<N>>> {
+    if !limiter.requests().are_traced() {
+        return handler;
+    }
+    let path: Arc<str> = path.into();
+    let note = move |request: Request, next: middleware::Next| {
+        let path = Arc::clone(&path);
+        async move { traced::note_route(&path, request, next).await }
+    };
+    handler.layer(middleware::from_fn(note))
 }
 
 fn protected<N: Node>(route: &Route) -> MethodRouter<Arc<App<N>>> {

@@ -20,10 +20,12 @@ use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service as _;
+use traces::Span;
 
 use crate::front::Served;
 use crate::gate::Gate;
 use crate::head::HEAD_MAX;
+use crate::traced;
 
 /// The address that a request came from, as an extension of the request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +114,7 @@ impl hyper::service::Service<Request<Incoming>> for Answer {
     fn call(&self, mut request: Request<Incoming>) -> Answering {
         let began = Instant::now();
         let Connection { served, peer, seat } = &*self.0;
+        let span = traced::begin(&served.requests, &request);
         let answer = seat.begin_request().then(|| {
             request.extensions_mut().insert(*peer);
             served.now().call(request)
@@ -119,6 +122,7 @@ impl hyper::service::Service<Request<Incoming>> for Answer {
         Answering {
             answer,
             began,
+            span,
             connection: Arc::clone(&self.0),
         }
     }
@@ -129,6 +133,7 @@ pin_project! {
         #[pin]
         answer: Option<RouteFuture<Infallible>>,
         began: Instant,
+        span: Option<Span>,
         connection: Arc<Connection>,
     }
 }
@@ -141,9 +146,16 @@ impl Future for Answering {
         let Some(answer) = this.answer.as_pin_mut() else {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         };
-        let Ok(mut response) = ready!(answer.poll(cx));
+        let answered = match this.span {
+            None => answer.poll(cx),
+            Some(span) => span.scope(|| answer.poll(cx)),
+        };
+        let Ok(mut response) = ready!(answered);
+        if let Some(span) = this.span.take() {
+            traced::end(span, &response);
+        }
         let Connection { served, seat, .. } = &**this.connection;
-        served.request_seconds.record(this.began.elapsed());
+        served.requests.answered(*this.began);
         if seat.end_request().is_last() {
             response
                 .headers_mut()

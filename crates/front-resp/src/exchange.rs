@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use connections::Memory;
 use limiter::{Limiter, Node};
+use traces::within;
 
 use crate::conversation::{Asked, Conversation, Step};
 use crate::session::Server;
@@ -72,12 +73,10 @@ pub(crate) async fn answer<N: Node>(
         match step {
             Step::Ask(asked) => {
                 let began = Instant::now();
-                ask(limiter, conversation, &asked, out).await;
-                common
-                    .server
-                    .limiter
-                    .request_seconds()
-                    .record(began.elapsed());
+                let requests = common.server.limiter.requests();
+                let span = requests.begin("hits", None);
+                within(span, ask(limiter, conversation, &asked, out)).await;
+                requests.answered(began);
             }
             Step::Refund(asked) => {
                 let (selected, key, cost) = conversation.parts(&asked);

@@ -39,11 +39,13 @@ mod not_reloaded;
 mod query;
 mod refusal;
 mod remembered;
+mod requests;
 mod rule;
 mod run_time;
 mod selected;
 mod service;
 pub mod span;
+mod traced;
 
 pub use anchor::{AnchorWord, PERIODLESS, ZONELESS, zone_accepted};
 pub use browser::BrowserId;
@@ -61,6 +63,7 @@ pub use node::{Exported, Imported, KEY_LIMITS, Node};
 pub use not_reloaded::NotReloaded;
 pub use query::{ENCODED, decode, parameter, parameters};
 pub use refusal::{Counted, Given, Kind, Refusal};
+pub use requests::Requests;
 pub use rule::{Places, Rule, RuleText, accepted};
 pub use selected::Selected;
 pub use service::{

@@ -7,15 +7,18 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use coordinator::{Answer, Hit, NoDecision, Once, Policy};
-use metrics::Histogram;
 use quota::{Cost, Verdict};
+use traces::Tracer;
 
 use crate::by_limit::{ByLimit, OfLimit, Told};
 use crate::meter::Meters;
 use crate::rule::Rules;
 use crate::run_time::Made;
 use crate::service::{Tenancy, Tenants};
-use crate::{BrowserId, Front, HitName, Key, Node, Recorder, Refusal, Rule, Selected, Who};
+use crate::traced;
+use crate::{
+    BrowserId, Front, HitName, Key, Node, Recorder, Refusal, Requests, Rule, Selected, Who,
+};
 
 /// The namespace of the file's limits, and of what operators make. Tenants have others: their ids.
 pub const NAMESPACE: &str = "default";
@@ -46,6 +49,8 @@ pub(crate) struct Shared<N> {
     made: Made,
     /// Empty: nobody wants to know.
     by_limit: OnceLock<ByLimit>,
+    /// Empty: no request is recorded.
+    tracer: OnceLock<Tracer>,
     /// Whose namespace it is. `None`: the file's.
     pub(crate) tenancy: Option<Tenancy>,
     /// Those that were served. Empty for that of a tenant.
@@ -60,6 +65,7 @@ impl<N> Shared<N> {
             token_buckets: ArcSwap::default(),
             have_changed: AtomicBool::new(false),
             by_limit: OnceLock::new(),
+            tracer: OnceLock::new(),
             rules: Rules::new(Arc::clone(&namespace)),
             made: Made::new(Arc::clone(&namespace)),
             namespace,
@@ -71,12 +77,11 @@ impl<N> Shared<N> {
     /// The same node for a tenant, of whose limits none is the file's.
     pub(crate) fn of_tenant(&self, tenancy: Tenancy) -> Self {
         let namespace = tenancy.id.to_string().into();
-        Self::new(
-            Arc::clone(&self.node),
-            namespace,
-            OfFile::new(),
-            Some(tenancy),
-        )
+        let node = Arc::clone(&self.node);
+        Self {
+            tracer: self.tracer.clone(),
+            ..Self::new(node, namespace, OfFile::new(), Some(tenancy))
+        }
     }
 }
 
@@ -114,17 +119,18 @@ impl<N> Limiter<N> {
         Self {
             shared: Arc::new(Shared::new(node, namespace, limits, None)),
             front,
-            meters: Arc::new(Meters::new(front)),
+            meters: Arc::new(Meters::new(front, None)),
         }
     }
 
     /// The same limiter for another front.
     #[must_use]
     pub fn of(&self, front: Front) -> Self {
+        let tracer = self.shared.tracer.get().cloned();
         Self {
             shared: Arc::clone(&self.shared),
             front,
-            meters: Arc::new(Meters::new(front)),
+            meters: Arc::new(Meters::new(front, tracer)),
         }
     }
 
@@ -211,9 +217,15 @@ impl<N> Limiter<N> {
         self.shared.by_limit.get_or_init(make);
     }
 
-    /// How long requests of this front take, in seconds.
-    pub fn request_seconds(&self) -> &Histogram {
-        self.meters.request_seconds()
+    /// Requests are recorded by `tracer`: those of limiters that are made [of](Self::of) this one from now on. The first one stays.
+    pub fn trace_by(&self, tracer: Tracer) {
+        let _first = self.shared.tracer.set(tracer);
+    }
+
+    /// The requests of this front.
+    #[must_use]
+    pub fn requests(&self) -> &Requests {
+        self.meters.requests()
     }
 
     /// The file calls the algorithm of these limits `token_bucket`, and that of no others.
@@ -529,6 +541,11 @@ impl<N: Node> Limiter<N> {
         told: Result<Answer, NoDecision>,
     ) -> Result<Answer, Refusal> {
         self.meters.count(policy.strategy, &told);
+        if self.shared.tracer.get().is_some() {
+            // Tenants have no limits of the file.
+            let is_of_file = || self.shared.limits.load().contains_key(&policy.name);
+            traced::note(policy, is_of_file, &told);
+        }
         told.map_err(|error| self.refused(&policy.name, error))
     }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use coordinator::{Answer, NoDecision, Strategy};
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, counter, histogram};
 use quota::Verdict;
+use traces::Tracer;
 
-use crate::Front;
+use crate::{Front, Requests};
 
 /// Where metrics go.
 pub type Recorder = Arc<dyn metrics::Recorder + Send + Sync>;
@@ -14,20 +15,21 @@ pub type Recorder = Arc<dyn metrics::Recorder + Send + Sync>;
 /// Counters of what one front was told, by strategy. Handles are made once: counting only adds.
 pub(crate) struct Meters {
     by_strategy: [Meter; Strategy::ALL.len()],
-    request_seconds: Histogram,
+    requests: Requests,
 }
 
 impl Meters {
-    /// `weir_decisions_total` and `weir_fail_open_answers_total` of `front`.
-    pub(crate) fn new(front: Front) -> Self {
+    /// `weir_decisions_total` and `weir_fail_open_answers_total` of `front`. `tracer`: by whom its requests are recorded.
+    pub(crate) fn new(front: Front, tracer: Option<Tracer>) -> Self {
+        let seconds = histogram!("weir_request_seconds", "front" => front.name());
         Self {
             by_strategy: Strategy::ALL.map(|strategy| Meter::of_front(front, strategy)),
-            request_seconds: histogram!("weir_request_seconds", "front" => front.name()),
+            requests: Requests::new(front, seconds, tracer),
         }
     }
 
-    pub(crate) fn request_seconds(&self) -> &Histogram {
-        &self.request_seconds
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     /// The front was told this of one hit on a limit of `strategy`.

@@ -11,6 +11,7 @@ pub mod redis;
 pub mod routes;
 pub mod service;
 pub mod span;
+pub mod telemetry;
 
 pub(crate) mod changes;
 mod limits;
@@ -34,6 +35,7 @@ use self::redis::RedisConfig;
 use self::routes::Route;
 use self::service::ServiceConfig;
 pub use self::table::{Source, Table};
+use self::telemetry::TelemetryConfig;
 
 /// What all nodes of a cluster are told alike.
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ pub struct Config {
     pub grpc: GrpcConfig,
     /// `[service]` and `[[plan]]`. `None`: it is no service for many.
     pub service: Option<ServiceConfig>,
+    /// `[telemetry]`. `None`: no request is recorded.
+    pub telemetry: Option<TelemetryConfig>,
 }
 
 /// The file of a `weir node` that was given none: a good beginning of one's own.
@@ -75,6 +79,7 @@ impl Config {
             routes: Vec::new(),
             grpc: grpc::read(Vec::new(), None, &[], &mut Problems::default()),
             service: None,
+            telemetry: None,
         }
     }
 
@@ -134,6 +139,7 @@ impl Config {
         let grpc = grpc::read(rules, grpc, &names, problems);
         let service = root.table("service", problems);
         let service = service::read(service, root.tables("plan", problems), problems);
+        let telemetry = telemetry::read(root.table("telemetry", problems), problems);
         root.not_yet("billing", problems);
         Self {
             cluster,
@@ -144,6 +150,7 @@ impl Config {
             routes,
             grpc,
             service,
+            telemetry,
         }
     }
 }

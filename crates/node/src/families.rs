@@ -88,6 +88,8 @@ gauge weir_shards_owned Shards that this node decides.
 counter weir_shards_poisoned_total Shards in which something panicked.
 counter weir_shards_stepped_down_total Shards that this node ceased to decide for a higher term.
 counter weir_shed_hits_total Hits refused as overloaded, uncounted.
+counter weir_spans_dropped_total Spans of recorded requests that nobody was sent, or nobody took.
+counter weir_spans_sent_total Spans of recorded requests that the receiver took.
 counter weir_store_write_failures_total Times that the data directory took no changes.
 counter weir_store_writes_total Times that changes were written to the data directory.
 counter weir_takeovers_total Shards that this node took over from an owner that was gone.

@@ -21,6 +21,7 @@ mod running;
 mod served;
 mod strategies;
 mod tasks;
+mod traced;
 
 pub use builder::{Builder, RedisError, Role, StartError};
 pub use cluster::node::JoinError;

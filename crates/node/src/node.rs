@@ -21,6 +21,7 @@ use crate::reload::Reloader;
 use crate::running::{Joining, Life, Running, cluster_config, watch_over};
 use crate::served::{Me, Served};
 use crate::tasks::Tasks;
+use crate::traced;
 
 /// A node that runs in this process, until [`Self::stop`]. Clones are the same node.
 ///
@@ -128,6 +129,12 @@ impl Node {
             &builder.name,
         );
         let mut tasks = Tasks::start(metrics.clone());
+        if let Some(telemetry) = &builder.config.telemetry {
+            let (tracer, exporter) = metrics.scope(|| traced::start(telemetry, &builder.name));
+            // Before there are fronts: theirs are the requests that are recorded.
+            limiter.trace_by(tracer);
+            tasks.export(exporter);
+        }
         let mut reloader = Reloader {
             read_again: builder.read_again,
             current: tokio::sync::Mutex::new(builder.config.clone()),

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use limiter::Limiter;
+use otlp::Exporter;
 use supervisor::Supervisor;
 
 use crate::front::{Front, Stopped};
@@ -19,6 +20,8 @@ pub(crate) struct Tasks {
     fronts: Vec<Front>,
     /// Whose tenants use something. `None`: there are none.
     usage: Option<Limiter<Served>>,
+    /// What sends spans on. `None`: no request is recorded.
+    exporter: Option<Exporter>,
 }
 
 /// What tenants were denied, and what could not be counted at once, is told to the others so often: a number of a page, which
@@ -31,6 +34,9 @@ const USES_EVERY: Duration = Duration::from_secs(60);
 /// How long the last of it may take when the node stops.
 const USAGE_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long the last spans may take when the node stops: a receiver takes them in milliseconds, and one that is away is not waited for.
+const SPANS_WITHIN: Duration = Duration::from_secs(2);
+
 impl Tasks {
     /// No front yet. To be called within a runtime.
     pub(crate) fn start(metrics: Metrics) -> Self {
@@ -42,7 +48,15 @@ impl Tasks {
             metrics,
             fronts: Vec::new(),
             usage: None,
+            exporter: None,
         }
+    }
+
+    /// Sends on what is recorded of requests.
+    pub(crate) fn export(&mut self, exporter: Exporter) {
+        self.exporter = Some(exporter.clone());
+        let run = move || exporter.clone().run();
+        self.metrics.scope(|| self.supervisor.run("spans", run));
     }
 
     /// Tells the others from time to time what the tenants of this node have used.
@@ -104,6 +118,10 @@ impl Tasks {
                 limiter.tell_uses().await;
             };
             let _late = tokio::time::timeout(USAGE_WITHIN, tell).await;
+        }
+        if let Some(exporter) = &self.exporter {
+            // The fronts have ended, and with them all requests that are recorded.
+            exporter.stop(SPANS_WITHIN).await;
         }
         // Not before: it has a second for a task, and a front has more to do.
         self.supervisor.stop().await;

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use transport::Lane;
 
 use super::forward::AskError;
+use super::hop::Hop;
 use super::slots::Reply;
 use super::{Cluster, Inner};
 use crate::wire::{self, ForwardedHit, Frame};
@@ -131,6 +132,7 @@ impl Cluster {
         };
         let mut request = Request::new(inner.me, *subject, id, deadline);
         let mut held = None;
+        let mut hop = Hop::default();
         loop {
             let changed = inner.slots.changed(subject.shard);
             let next = {
@@ -138,7 +140,10 @@ impl Cluster {
                 request.next(sight.now, &sight)
             };
             match next {
-                Next::Tell(told) => return told,
+                Next::Tell(told) => {
+                    hop.end(&told);
+                    return told;
+                }
                 Next::DecideHere { id } => {
                     let reply = || {
                         let (sender, receiver) = oneshot::channel();
@@ -168,6 +173,7 @@ impl Cluster {
                     }
                 }
                 Next::Ask { to, way, at_most } => {
+                    hop.ask(self, subject.shard, to);
                     self.attempt(&mut request, to, way, at_most).await;
                 }
                 Next::Wait { at_most } => wait(changed, at_most.into()).await,

@@ -14,6 +14,7 @@ mod disk;
 mod files;
 mod flush;
 mod forward;
+mod hop;
 mod inbound;
 mod join;
 mod keeper;

@@ -69,7 +69,7 @@ impl<N: Node> Limiter<N> {
     ) -> Vec<Result<Answer, Refusal>> {
         let day = super::today();
         let mut answers = self.decide_hits(tenancy, day, hits).await;
-        let mut requests: Vec<usize> = self.requests(tenancy, hits, &answers);
+        let mut requests: Vec<usize> = self.admitted(tenancy, hits, &answers);
         while !requests.is_empty() {
             let asked = u32::try_from(requests.len()).unwrap_or(u32::MAX);
             let Err(Spent { left, refusal }) = self.charge(tenancy, day, asked).await else {
@@ -97,7 +97,7 @@ impl<N: Node> Limiter<N> {
             self.check_day(tenancy, day)?;
         }
         let answers = self.decide_all(hits).await;
-        let requests = self.requests(tenancy, hits, &answers);
+        let requests = self.admitted(tenancy, hits, &answers);
         if !requests.is_empty() {
             let asked = u32::try_from(requests.len()).unwrap_or(u32::MAX);
             if let Err(Spent { refusal, .. }) = self.charge(tenancy, day, asked).await {
@@ -130,7 +130,7 @@ impl<N: Node> Limiter<N> {
     }
 
     /// The places of those that were admitted; those that were denied are taken note of.
-    fn requests(
+    fn admitted(
         &self,
         tenancy: &Tenancy,
         hits: &[Hit<'_>],

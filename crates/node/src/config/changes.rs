@@ -317,6 +317,7 @@ pub(crate) fn needing_a_restart(
         ("redis", runs(Strategy::Redis) && old.redis != new.redis),
         ("raft", runs(Strategy::Raft) && old.raft != new.raft),
         ("service", old.service != new.service),
+        ("telemetry", old.telemetry != new.telemetry),
     ];
     let differs = differs.into_iter().filter(|(_, differs)| *differs);
     differs.map(|(key, _)| key.to_owned()).collect()
@@ -494,5 +495,7 @@ mod tests {
         check(redis, false, &[]);
         check(redis, true, &["redis"]);
         check("[raft]\ndata_dir = \"/x\"", true, &["raft"]);
+        let telemetry = "[telemetry]\notlp = \"http://localhost\"";
+        check(telemetry, false, &["telemetry"]);
     }
 }

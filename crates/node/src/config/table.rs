@@ -110,6 +110,23 @@ impl<'s> Table<'s> {
         })
     }
 
+    /// A part of a whole: a number from 0 to 1, with or without a fraction.
+    pub fn part(&mut self, key: &'static str, problems: &mut Problems) -> Option<f64> {
+        let value = self.value(key)?;
+        let written = match value.get_ref() {
+            DeValue::Integer(integer) => Some(integer.as_str()),
+            DeValue::Float(float) => Some(float.as_str()),
+            _ => None,
+        };
+        let part = written.and_then(|written| written.replace('_', "").parse().ok());
+        let part = part.filter(|part| (0.0..=1.0).contains(part));
+        if part.is_none() {
+            let place = self.place_of(value, &self.path_of(key));
+            problems.add(&place, self.found(value), "a number from 0 to 1");
+        }
+        part
+    }
+
     /// `true`, the only thing some keys can say.
     pub fn only_true(&mut self, key: &'static str, problems: &mut Problems) -> Option<()> {
         let value = self.value(key)?;
