@@ -90,7 +90,8 @@ impl Cluster {
         is_known
     }
 
-    async fn ask_for(&self, place: Place) -> Option<(Address, Record)> {
+    /// What another member has there, if it answers.
+    pub(super) async fn ask_for(&self, place: Place) -> Option<(Address, Record)> {
         let mut members = self.peers();
         members.retain(|peer| {
             let version = self.inner.transport.version(peer.replica);
