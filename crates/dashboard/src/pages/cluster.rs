@@ -5,6 +5,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use crate::api::Ask;
+use crate::day::span;
 use crate::frame::{Frame, page};
 use crate::respond::Trouble;
 use crate::visit::Visit;
@@ -23,7 +24,7 @@ struct Member {
     #[serde(default)]
     cluster: Option<String>,
     #[serde(default)]
-    silent_ms: Option<u64>,
+    silent_ms: Option<f64>,
 }
 
 impl Member {
@@ -34,7 +35,7 @@ impl Member {
     /// Since when nothing was heard of it, where that is worth telling.
     fn silence(&self) -> String {
         match self.silent_ms {
-            Some(silent) if 1_000 <= silent => crate::day::span(silent / 1_000),
+            Some(silent) if 1_000.0 <= silent => span((silent / 1_000.0) as u64),
             _ => "–".to_owned(),
         }
     }
