@@ -71,6 +71,9 @@ impl<'a> Change<'a> {
     }
 }
 
+/// An entry, and its name: later ones are greater.
+pub type Stamped = (Arc<str>, Arc<AuditEntry>);
+
 /// Most bytes of a text in an entry: of a longer one the beginning is kept.
 const TEXT_MAX: usize = 1_024;
 
@@ -147,11 +150,7 @@ impl<N: Node> Caller<N> {
     /// # Errors
     ///
     /// [`Kind::Forbidden`](crate::Kind::Forbidden).
-    pub fn audit(
-        &self,
-        before: Option<&str>,
-        count: usize,
-    ) -> Result<Vec<(Arc<str>, Arc<AuditEntry>)>, Refusal> {
+    pub fn audit(&self, before: Option<&str>, count: usize) -> Result<Vec<Stamped>, Refusal> {
         self.needs_act(Act::SeeAudit)?;
         let namespace = match self.limiter.tenancy() {
             Some(tenancy) => tenancy.id.to_string(),
