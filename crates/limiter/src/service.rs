@@ -20,7 +20,7 @@ mod uses;
 pub use access::{Access, Caller, Rights, Service, Signup};
 pub use api_keys::{ApiKeyChange, EXPIRES_ACCEPTED, NewApiKey, OVERLAP_ACCEPTED, Rotated};
 pub use attempts::Origin;
-pub use audit::Change;
+pub use audit::{Change, Stamped};
 pub use operators::{NewOwner, Operator, UserAct};
 pub use people::{EMAIL_ACCEPTED, Joins, PASSWORD_ACCEPTED, People, Recovered, SignedUp};
 pub use session::{Begun, Membership, SignedIn};

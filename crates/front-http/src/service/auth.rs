@@ -12,6 +12,7 @@ use limiter::{
     Refusal, Service, SignedIn,
 };
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::cookies::{Cookies, devices};
@@ -196,6 +197,19 @@ fn origin<N>(app: &App<N>, service: &Service, parts: &Parts) -> Origin {
     }
 }
 
+/// What is asked, and from where.
+async fn asked<T: DeserializeOwned, N>(
+    app: &App<N>,
+    service: &Service,
+    shape: &Shape,
+    request: Request,
+) -> Result<(Origin, T), Problem> {
+    let (parts, body) = request.into_parts();
+    let origin = origin(app, service, &parts);
+    let given = read(app, shape, Request::from_parts(parts, body)).await?;
+    Ok((origin, given))
+}
+
 /// `POST /v1/auth/sign-up`
 pub(crate) async fn sign_up<N: Node>(
     State(app): Shared<N>,
@@ -203,9 +217,7 @@ pub(crate) async fn sign_up<N: Node>(
 ) -> Result<Response, Problem> {
     let service = app.service()?;
     check_origin(&service, request.headers())?;
-    let (parts, body) = request.into_parts();
-    let origin = origin(&app, &service, &parts);
-    let given: SignUp = read(&app, &SIGN_UP, Request::from_parts(parts, body)).await?;
+    let (origin, given) = asked::<SignUp, N>(&app, &service, &SIGN_UP, request).await?;
     let joins = match (given.tenant, given.invite) {
         (_, Some(token)) => Joins::Invited(token),
         (Some(name), None) => {
@@ -236,9 +248,7 @@ pub(crate) async fn login<N: Node>(
 ) -> Result<Response, Problem> {
     let service = app.service()?;
     check_origin(&service, request.headers())?;
-    let (parts, body) = request.into_parts();
-    let origin = origin(&app, &service, &parts);
-    let given: Login = read(&app, &LOGIN, Request::from_parts(parts, body)).await?;
+    let (origin, given) = asked::<Login, N>(&app, &service, &LOGIN, request).await?;
     let people = People::new(&app.limiter, &service, &origin);
     let begun = people.login(&given.email, given.password).await?;
     let json = session_json(&app, &service, &begun.signed_in);
@@ -253,9 +263,7 @@ pub(crate) async fn logout<N: Node>(
 ) -> Result<Response, Problem> {
     let service = app.service()?;
     let caller = by.caller(&app);
-    let (parts, body) = request.into_parts();
-    let origin = origin(&app, &service, &parts);
-    let given: Logout = read(&app, &LOGOUT, Request::from_parts(parts, body)).await?;
+    let (origin, given) = asked::<Logout, N>(&app, &service, &LOGOUT, request).await?;
     let changed = match &caller.signed_in {
         None => Changed::default(),
         Some(signed_in) if given.everywhere => {
@@ -316,9 +324,7 @@ pub(crate) async fn password<N: Node>(
     let service = app.service()?;
     let caller = by.caller(&app);
     let signed_in = caller.needs_session()?;
-    let (parts, body) = request.into_parts();
-    let origin = origin(&app, &service, &parts);
-    let given: NewPassword = read(&app, &NEW_PASSWORD, Request::from_parts(parts, body)).await?;
+    let (origin, given) = asked::<NewPassword, N>(&app, &service, &NEW_PASSWORD, request).await?;
     let people = People::new(&app.limiter, &service, &origin);
     let changed = people.change_password(signed_in, given.current, &given.new);
     let (begun, changed) = changed.await?;
@@ -334,9 +340,7 @@ pub(crate) async fn email<N: Node>(
     let service = app.service()?;
     let caller = by.caller(&app);
     let signed_in = caller.needs_session()?;
-    let (parts, body) = request.into_parts();
-    let origin = origin(&app, &service, &parts);
-    let given: NewEmail = read(&app, &NEW_EMAIL, Request::from_parts(parts, body)).await?;
+    let (origin, given) = asked::<NewEmail, N>(&app, &service, &NEW_EMAIL, request).await?;
     let people = People::new(&app.limiter, &service, &origin);
     let changed = people.change_email(signed_in, given.password, &given.email);
     Ok(changed::removed(&changed.await?))
@@ -351,9 +355,7 @@ pub(crate) async fn recovery_code<N: Node>(
     let service = app.service()?;
     let caller = by.caller(&app);
     let signed_in = caller.needs_session()?;
-    let (parts, body) = request.into_parts();
-    let origin = origin(&app, &service, &parts);
-    let given: Proof = read(&app, &PROOF, Request::from_parts(parts, body)).await?;
+    let (origin, given) = asked::<Proof, N>(&app, &service, &PROOF, request).await?;
     let people = People::new(&app.limiter, &service, &origin);
     let renewed = people.renew_recovery_code(signed_in, given.password);
     let (code, changed) = renewed.await?;
@@ -368,9 +370,7 @@ pub(crate) async fn recover<N: Node>(
 ) -> Result<Response, Problem> {
     let service = app.service()?;
     check_origin(&service, request.headers())?;
-    let (parts, body) = request.into_parts();
-    let origin = origin(&app, &service, &parts);
-    let given: Recover = read(&app, &RECOVER, Request::from_parts(parts, body)).await?;
+    let (origin, given) = asked::<Recover, N>(&app, &service, &RECOVER, request).await?;
     let people = People::new(&app.limiter, &service, &origin);
     let recovered = people.recover(&given.email, &given.recovery_code, &given.password);
     Ok(recovered_answer(&service, &recovered.await?))
@@ -383,9 +383,7 @@ pub(crate) async fn reset<N: Node>(
 ) -> Result<Response, Problem> {
     let service = app.service()?;
     check_origin(&service, request.headers())?;
-    let (parts, body) = request.into_parts();
-    let origin = origin(&app, &service, &parts);
-    let given: Reset = read(&app, &RESET, Request::from_parts(parts, body)).await?;
+    let (origin, given) = asked::<Reset, N>(&app, &service, &RESET, request).await?;
     let people = People::new(&app.limiter, &service, &origin);
     let recovered = people.reset(&given.token, &given.password);
     Ok(recovered_answer(&service, &recovered.await?))
@@ -400,9 +398,7 @@ pub(crate) async fn delete<N: Node>(
     let service = app.service()?;
     let caller = by.caller(&app);
     let signed_in = caller.needs_session()?;
-    let (parts, body) = request.into_parts();
-    let origin = origin(&app, &service, &parts);
-    let given: Proof = read(&app, &PROOF, Request::from_parts(parts, body)).await?;
+    let (origin, given) = asked::<Proof, N>(&app, &service, &PROOF, request).await?;
     let people = People::new(&app.limiter, &service, &origin);
     let changed = people.delete(signed_in, given.password).await?;
     let mut response = changed::removed(&changed);

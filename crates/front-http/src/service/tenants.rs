@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use accounts::{
-    NAME_ACCEPTED, Plan, PlanName, REQUESTS_PER_DAY_MAX, Status, Tenant, TenantId, TenantName,
+    Email, NAME_ACCEPTED, Plan, PlanName, REQUESTS_PER_DAY_MAX, Status, Tenant, TenantId,
+    TenantName,
 };
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
 use axum::response::Response;
 use limiter::{
-    Caller, Change, EMAIL_ACCEPTED, Kind as Refused, NewTenant, Node, Refusal, Service,
+    Caller, Change, EMAIL_ACCEPTED, Kind as Refused, NewOwner, NewTenant, Node, Refusal, Service,
     TenantChange,
 };
 use serde::Deserialize;
@@ -211,30 +212,43 @@ pub(crate) async fn make<N: Node>(
     let made = app.limiter.make_tenant(name, given.change(&service)?);
     let mut made = made.await?;
     let mut json = made_json(&service, &made);
-    caller
-        .note(Change::new("tenant.make", &made.id.to_string()).from_to(None, name_of(&made)))
-        .await;
-    if let Some(email) = owner {
-        let owner = caller.give_owner(made.id, &email).await?;
-        let (url, expires_at) = owner
-            .link
-            .map(|link| (link.url, link.expires_at.to_string()))
-            .unzip();
-        json["owner"] = json!({
-            "id": owner.id.to_string(),
-            "email": email.as_str(),
-            "url": url,
-            "expires_at": expires_at,
-        });
+    if let Some(email) = &owner {
+        let given = caller.give_owner(made.id, email).await;
+        let owner = match given {
+            Ok(owner) => owner,
+            Err(refusal) => {
+                // Nobody has heard of the tenant yet.
+                let closed = TenantChange {
+                    status: Some(Status::Closed),
+                    ..TenantChange::default()
+                };
+                let _not_kept = app.limiter.change_tenant(made.id, closed).await;
+                return Err(refusal.into());
+            }
+        };
+        json["owner"] = owner_json(email, &owner);
         made.changed.pending.extend(owner.changed.pending);
         made.changed.pending.sort_unstable();
         made.changed.pending.dedup();
     }
+    let after = match &owner {
+        Some(email) => format!("{}, of {email}", made.tenant.name.get().as_str()),
+        None => made.tenant.name.get().as_str().to_owned(),
+    };
+    let id = made.id.to_string();
+    let change = Change::new("tenant.make", &id).from_to(None, &*after);
+    caller.note(change).await;
     Ok(no_store(changed::created(&made.changed, &json)))
 }
 
-fn name_of(made: &NewTenant) -> &str {
-    made.tenant.name.get().as_str()
+fn owner_json(email: &Email, owner: &NewOwner) -> Value {
+    let link = owner.link.as_ref();
+    json!({
+        "id": owner.id.to_string(),
+        "email": email.as_str(),
+        "url": link.map(|link| &*link.url),
+        "expires_at": link.map(|link| link.expires_at.to_string()),
+    })
 }
 
 /// `GET /v1/tenants/{id}`

@@ -116,31 +116,19 @@ impl<N: Node> Limiter<N> {
     /// [`Kind::TooManyAttempts`], and when nobody could count it. It is not counted then.
     pub(super) async fn count(&self, attempt: &Attempt) -> Result<(), Refusal> {
         let hits = attempt.hits();
-        let answers = self.node().hits(&hits).await;
-        let (mut admitted, mut refused) = (Vec::new(), None);
-        for (hit, answer) in hits.iter().zip(answers) {
-            match answer {
-                Ok(answer) => match answer.decision.verdict {
-                    Verdict::Allow => admitted.push(*hit),
-                    Verdict::Deny { retry_after } => {
-                        refused.get_or_insert_with(|| too_many(retry_after));
-                    }
-                    Verdict::NeverConforms => {
-                        refused.get_or_insert_with(|| too_many(Nanos::from_secs(1)));
-                    }
-                },
-                Err(error) => {
-                    refused.get_or_insert_with(|| error.into());
-                }
-            }
+        // One after the other: what the first refuses takes nothing of what others of the same network may still try.
+        for (place, hit) in hits.iter().enumerate() {
+            let told = self.node().hit(hit.policy, hit.key, hit.cost).await;
+            let refusal = match told.map(|answer| answer.decision.verdict) {
+                Ok(Verdict::Allow) => continue,
+                Ok(Verdict::Deny { retry_after }) => too_many(retry_after),
+                Ok(Verdict::NeverConforms) => unreachable!("each takes one of several"),
+                Err(error) => error.into(),
+            };
+            self.give_back(&hits[..place]).await;
+            return Err(refusal);
         }
-        match refused {
-            None => Ok(()),
-            Some(refusal) => {
-                self.give_back(&admitted).await;
-                Err(refusal)
-            }
-        }
+        Ok(())
     }
 
     /// It has not failed: it is as if it had not been made. What is lost errs to the strict side.

@@ -10,9 +10,6 @@ use super::{Caller, Rights};
 use crate::browser::hex;
 use crate::{Limiter, Node, Refusal};
 
-/// What was changed, by its stamp.
-type Stamped = (Arc<str>, Arc<AuditEntry>);
-
 /// What was changed, and to what.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
@@ -73,6 +70,9 @@ impl<'a> Change<'a> {
         }
     }
 }
+
+/// An entry, and its name: later ones are greater.
+pub type Stamped = (Arc<str>, Arc<AuditEntry>);
 
 /// Most bytes of a text in an entry: of a longer one the beginning is kept.
 const TEXT_MAX: usize = 1_024;

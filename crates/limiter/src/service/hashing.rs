@@ -59,7 +59,7 @@ fn overloaded() -> Refusal {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    use std::sync::mpsc;
+    use std::sync::{Mutex, mpsc};
 
     use super::*;
 
@@ -72,8 +72,9 @@ mod tests {
             let hashing = Hashing::new();
             let (begin, begun) = mpsc::channel();
             let most = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
-            let gate = Arc::new(std::sync::Mutex::new(()));
-            let closed = gate.lock().unwrap();
+            // Opened when its other end is dropped.
+            let (closed, gate) = mpsc::channel::<()>();
+            let gate = Arc::new(Mutex::new(gate));
             let mut tasks = tokio::task::JoinSet::new();
             for _ in 0..AT_ONCE + WAITING {
                 let (hashing, most) = (hashing.clone(), Arc::clone(&most));
@@ -83,7 +84,7 @@ mod tests {
                         let (now, high) = &*most;
                         high.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
                         begin.send(()).unwrap();
-                        drop(gate.lock().unwrap());
+                        let _opened = gate.lock().unwrap().recv();
                         now.fetch_sub(1, SeqCst);
                     };
                     hashing.run(work).await

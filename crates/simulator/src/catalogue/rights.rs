@@ -1,10 +1,10 @@
-//! Tenants and API keys: what people make of them, and what they grant.
+//! Tenants, seats and API keys: what people make of them, and what they grant.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use accounts::{
-    ApiKey, Dated, Hint, Scope, Scopes, SecretHash, Status, Tenant, TenantId, UnixSecs,
+    ApiKey, Dated, Hint, Role, Scope, Scopes, Seat, SecretHash, Status, Tenant, TenantId, UnixSecs,
 };
 use catalogue::{Content, Kind, Record, Seen};
 use rand::Rng;
@@ -15,7 +15,8 @@ use super::{CatalogueBug, EPOCH, FIRST_API_KEY, Node, SECOND, World, kind};
 /// What is granted, by a write or by all that a node has of a record. Less of any is less.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Granted {
-    /// Of a tenant: closed 0, suspended 1, active 2. Of an API key: revoked 0, not 1.
+    /// Of a tenant: closed 0, suspended 1, active 2. Of a seat: removed 0, and the higher the more its role may. Of an API key:
+    /// revoked 0, not 1.
     standing: u8,
     /// Of an API key: a bit for each.
     scopes: u8,
@@ -32,6 +33,17 @@ impl Granted {
                     Status::Closed => 0,
                     Status::Suspended => 1,
                     Status::Active => 2,
+                },
+                scopes: 0,
+                until: u64::MAX,
+            }),
+            Content::Seat(seat) => Some(Self {
+                standing: match seat.role {
+                    None => 0,
+                    Some(Role::Viewer) => 1,
+                    Some(Role::Developer) => 2,
+                    Some(Role::Admin) => 3,
+                    Some(Role::Owner) => 4,
                 },
                 scopes: 0,
                 until: u64::MAX,
@@ -67,7 +79,7 @@ impl Granted {
     }
 }
 
-/// The write that gave a tenant or an API key the name that it has: names are the numbers of writes.
+/// The write that gave a tenant or an API key the name that it has: names are the numbers of writes. `None`: it has no name.
 pub(super) fn called_by(content: &Content) -> Option<usize> {
     let name = match content {
         Content::Tenant(tenant) => tenant.name.get().as_str(),
@@ -78,7 +90,7 @@ pub(super) fn called_by(content: &Content) -> Option<usize> {
 }
 
 impl World {
-    /// What somebody makes of a tenant or an API key by what this node says of it, and the writes that are in that. `None`:
+    /// What somebody makes of a tenant, a seat or an API key by what this node says of it, and the writes that are in that. `None`:
     /// the node knows of none.
     pub(super) fn edit_rights(
         &mut self,
@@ -105,6 +117,7 @@ impl World {
         };
         let edited = match read {
             Content::Tenant(tenant) => Content::Tenant(author.edit_tenant(&tenant).into()),
+            Content::Seat(seat) => Content::Seat(author.edit_seat(seat)),
             Content::ApiKey(key) => Content::ApiKey(author.edit_api_key(&key).into()),
             _ => return None,
         };
@@ -127,6 +140,9 @@ impl Author<'_> {
         if kind(name) == Kind::Tenant {
             let name = self.name.parse().expect("a number is a name of a tenant");
             return Content::Tenant(Tenant::new(self.now, name).into());
+        }
+        if kind(name) == Kind::Seat {
+            return Content::Seat(Seat::new(self.now, Role::Owner));
         }
         let number = (name - FIRST_API_KEY) as u8;
         let key = ApiKey {
@@ -159,6 +175,15 @@ impl Author<'_> {
             }
         }
         tenant
+    }
+
+    /// To any role, or to none.
+    fn edit_seat(&mut self, seat: Seat) -> Seat {
+        let role = self.rng.random_range(0..=Role::ALL.len());
+        Seat {
+            role: Role::ALL.get(role).copied(),
+            ..seat
+        }
     }
 
     /// Never to one that may do more.

@@ -9,7 +9,7 @@ use rand::Rng;
 
 use super::{
     API_KEYS, CHANGES_PER_SECOND, CatalogueBug, EPOCH, Event, FIRST_API_KEY, KEY_LIMITS,
-    MILLISECOND, Node, OFTEN, PLAYED, SECOND, TENANTS, World, address, content, kind, place,
+    MILLISECOND, Node, OFTEN, PLAYED, SEATS, SECOND, TENANTS, World, address, content, kind, place,
 };
 
 impl World {
@@ -96,7 +96,7 @@ impl World {
                 true => self.rng.random_range(0..OFTEN),
                 false => self.rng.random_range(OFTEN..KEY_LIMITS),
             },
-            2 => KEY_LIMITS + self.rng.random_range(0..TENANTS),
+            2 => KEY_LIMITS + self.rng.random_range(0..TENANTS + SEATS),
             _ if made == 0 || (made < API_KEYS && self.rng.random_bool(0.15)) => {
                 FIRST_API_KEY + made
             }
