@@ -263,6 +263,14 @@ fn pages_are_the_same_on_every_node() {
         .split_once("<code id=\"secret\">")
         .and_then(|(_, rest)| rest.get(..59));
     let key = key.expect("an API key").to_owned();
+    let page = ada.page(
+        &cluster.nodes[2],
+        &format!("{first}/api-keys/key_{}", &key[9..21]),
+    );
+    assert!(
+        page.status == 200 && page.body.contains("<h1>edge</h1>"),
+        "{page:?}"
+    );
     drop(cluster.take("oskar2"));
     let bearer = format!("Bearer {key}");
     for (node, remaining) in cluster.nodes.iter().zip([9, 8]) {

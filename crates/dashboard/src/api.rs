@@ -6,7 +6,7 @@ use axum::http::header::{
     ACCEPT, CONTENT_TYPE, COOKIE, HeaderName, ORIGIN, SET_COOKIE, USER_AGENT,
 };
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Request, StatusCode};
+use axum::http::{Extensions, HeaderValue, Method, Request, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -29,7 +29,10 @@ const HANDED_ON: [HeaderName; 6] = [
 ];
 
 /// Answers what a program would be answered.
-pub(crate) struct Api(Router);
+pub(crate) struct Api {
+    router: Router,
+    introduce: fn(&Extensions, &mut Extensions),
+}
 
 /// One question to the API.
 pub(crate) struct Ask<'a> {
@@ -120,15 +123,16 @@ impl Answer {
 }
 
 impl Api {
-    pub(crate) fn new(router: Router) -> Self {
-        Self(router)
+    pub(crate) fn new(router: Router, introduce: fn(&Extensions, &mut Extensions)) -> Self {
+        Self { router, introduce }
     }
 
     /// Asks as the reader whose request for a page has this head.
     pub(crate) async fn ask(&self, reader: &Parts, ask: Ask<'_>) -> Answer {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = ask.method;
-        *request.extensions_mut() = reader.extensions.clone();
+        // Not all of them: what the router of the pages has noted of their paths is not of this one.
+        (self.introduce)(&reader.extensions, request.extensions_mut());
         let Ok(uri) = ask.path.parse() else {
             return Answer::failed();
         };
@@ -152,7 +156,7 @@ impl Api {
             set(CONTENT_TYPE, Some("application/json"));
             *request.body_mut() = Body::from(body.to_string());
         }
-        let Ok(response) = self.0.clone().oneshot(request).await;
+        let Ok(response) = self.router.clone().oneshot(request).await;
         let (head, body) = response.into_parts();
         let Ok(body) = to_bytes(body, ANSWER_MAX).await else {
             return Answer::failed();

@@ -1,4 +1,4 @@
-//! What pages need beside themselves: one style sheet and one script, in the program.
+//! What pages need beside themselves: one style sheet, one icon and one script, in the program.
 //!
 //! An asset lies under the hash of its bytes and may be kept for ever: another version has another address.
 
@@ -31,6 +31,14 @@ pub(crate) static STYLE: Asset = Asset {
     hash: LazyLock::new(|| hash(STYLE.bytes)),
 };
 
+/// A weir, small.
+pub(crate) static ICON: Asset = Asset {
+    name: "weir.svg",
+    kind: "image/svg+xml",
+    bytes: include_bytes!("../assets/weir.svg"),
+    hash: LazyLock::new(|| hash(ICON.bytes)),
+};
+
 /// Small conveniences: no page needs it.
 pub(crate) static SCRIPT: Asset = Asset {
     name: "weir.js",
@@ -53,7 +61,7 @@ impl Asset {
 
 /// `GET /assets/{hash}/{name}`
 pub(crate) async fn serve(Path((hash, name)): Path<(String, String)>) -> Response {
-    let asset = [&STYLE, &SCRIPT]
+    let asset = [&STYLE, &SCRIPT, &ICON]
         .into_iter()
         .find(|asset| asset.name == name && *asset.hash == hash);
     let Some(asset) = asset else {

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::api::Problem;
-use crate::assets::{SCRIPT, STYLE};
+use crate::assets::{ICON, SCRIPT, STYLE};
 use crate::form::Form;
 use crate::respond::html;
 use crate::visit::{Membership, Reader, Visit};
@@ -22,6 +22,7 @@ pub(crate) struct Frame {
     pub(crate) tenant: Option<Membership>,
     pub(crate) style: String,
     pub(crate) script: String,
+    pub(crate) icon: String,
     /// `light` or `dark`. `None`: as the system has it.
     pub(crate) theme: Option<&'static str>,
     /// The path of this page.
@@ -47,6 +48,7 @@ impl Frame {
             tenant: None,
             style: STYLE.path(),
             script: SCRIPT.path(),
+            icon: ICON.path(),
             theme,
             path: visit.here().to_owned(),
             problem: None,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use accounts::SessionKeys;
 use axum::Router;
+use axum::http::Extensions;
 use axum::routing::{get, post};
 
 /// What pages need to know of their service.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub public_url: Arc<str>,
     /// What forms of those who have not logged in are signed with.
     pub keys: Arc<SessionKeys>,
+    /// Hands on from where a request came: what a front has noted of it, from the request for a page to what that asks.
+    pub introduce: fn(&Extensions, &mut Extensions),
 }
 
 /// What all pages share.
@@ -38,7 +41,7 @@ struct App {
 pub fn pages(api: Router, settings: Settings) -> Router {
     use pages::{account, api_keys, audit, cluster, entry, limits, overview, team, tenants, usage};
     let app = App {
-        api: api::Api::new(api),
+        api: api::Api::new(api, settings.introduce),
         settings,
     };
     Router::new()

@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::Problem;
-use crate::assets::{SCRIPT, STYLE};
+use crate::assets::{ICON, SCRIPT, STYLE};
 
 /// What a page may load and do: nothing of anybody else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -36,6 +36,7 @@ impl From<Problem> for Trouble {
 struct TroublePage<'a> {
     style: String,
     script: String,
+    icon: String,
     problem: &'a Problem,
 }
 
@@ -51,6 +52,7 @@ impl IntoResponse for Trouble {
                 let page = TroublePage {
                     style: STYLE.path(),
                     script: SCRIPT.path(),
+                    icon: ICON.path(),
                     problem: &problem,
                 };
                 html(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &page)

@@ -188,6 +188,11 @@ impl Node {
             let settings = access.service().map(|service| dashboard::Settings {
                 public_url: service.public_url.as_str().into(),
                 keys: Arc::clone(&service.keys),
+                introduce: |of_page, asked| {
+                    if let Some(peer) = of_page.get::<front_http::PeerAddr>() {
+                        asked.insert(*peer);
+                    }
+                },
             });
             let config = http_config(&builder.config, access, reloader.browser_key);
             let front = limiter.of(limiter::Front::Http);

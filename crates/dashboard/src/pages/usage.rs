@@ -16,6 +16,8 @@ use crate::visit::Visit;
 /// Height of the chart, in its own units, and width of a day.
 const HEIGHT: u64 = 160;
 const WIDTH: u64 = 20;
+/// Days that the chart has room for. What is before the first is empty.
+const DAYS: u64 = 35;
 
 /// A day, as a bar.
 struct Bar {
@@ -59,7 +61,7 @@ impl Page {
     }
 
     fn width(&self) -> u64 {
-        (self.bars.len() as u64).max(1) * WIDTH
+        (self.bars.len() as u64).max(DAYS) * WIDTH
     }
 }
 
@@ -75,14 +77,13 @@ fn bars(days: Vec<Day>, cap: Option<u64>) -> (Vec<Bar>, Option<u64>) {
         // What was counted can be seen.
         part.max(u64::from(0 < requests))
     };
-    let bars = days
-        .into_iter()
-        .zip((0..).step_by(WIDTH as usize))
-        .map(|(day, x)| {
-            let height = height(day.requests);
-            let y = HEIGHT - height;
-            Bar { x, y, height, day }
-        });
+    let first = DAYS.saturating_sub(days.len() as u64);
+    let bars = days.into_iter().zip(first..).map(|(day, place)| {
+        let x = place * WIDTH;
+        let height = height(day.requests);
+        let y = HEIGHT - height;
+        Bar { x, y, height, day }
+    });
     (bars.collect(), cap.map(|cap| HEIGHT - height(cap)))
 }
 

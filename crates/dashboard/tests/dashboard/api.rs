@@ -6,17 +6,23 @@ use std::sync::{Arc, Mutex};
 use accounts::SessionKeys;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
 use dashboard::{Settings, pages};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+/// What a front notes of where a request came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Peer(pub(crate) u8);
+
 /// What was asked of the API.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
+    pub(crate) peer: Option<Peer>,
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
@@ -95,6 +101,7 @@ async fn answer(State(canned): State<Arc<Mutex<Canned>>>, request: Request) -> R
     let body = to_bytes(body, usize::MAX).await.expect("a body in memory");
     let path = head.uri.to_string();
     let asked = Asked {
+        peer: head.extensions.get().copied(),
         method: head.method.clone(),
         path: path.clone(),
         headers: head.headers,
@@ -117,12 +124,20 @@ async fn answer(State(canned): State<Arc<Mutex<Canned>>>, request: Request) -> R
 impl Site {
     pub(crate) fn new() -> Self {
         let canned = Arc::<Mutex<Canned>>::default();
+        // With a path of one parameter, as the API has them: that of a page is another one.
+        let one = async |Path(_): Path<String>, canned, request| answer(canned, request).await;
         let api = Router::new()
+            .route("/v1/api-keys/{id}", any(one))
             .fallback(answer)
             .with_state(Arc::clone(&canned));
         let settings = Settings {
             public_url: "https://weir.example.com".into(),
             keys: SessionKeys::derive(b"wojtyra").into(),
+            introduce: |of_page, asked| {
+                if let Some(peer) = of_page.get::<Peer>() {
+                    asked.insert(*peer);
+                }
+            },
         };
         Self {
             canned,
@@ -167,7 +182,8 @@ impl Site {
     }
 
     async fn request(&self, request: axum::http::request::Builder, body: Body) -> Page {
-        let request = request.body(body).expect("a request");
+        let mut request = request.body(body).expect("a request");
+        request.extensions_mut().insert(Peer(7));
         let Ok(response) = self.router.clone().oneshot(request).await;
         let (head, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.expect("a page in memory");

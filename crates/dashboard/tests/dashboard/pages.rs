@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::api::Site;
+use crate::api::{Peer, Site};
 
 fn usage() -> Value {
     json!({
@@ -109,7 +109,7 @@ async fn assets_are_kept_for_ever_under_their_hash() {
     let page = site.get("/dashboard/tn_1").await;
     let (_, style) = page
         .text
-        .split_once("href=\"/assets/")
+        .split_once("rel=\"stylesheet\" href=\"/assets/")
         .expect("a style sheet");
     let style = format!("/assets/{}", style.split('"').next().expect("its path"));
     let asset = site.get(&style).await;
@@ -207,6 +207,7 @@ async fn a_form_acts_in_its_tenant_with_the_token_of_its_page() {
     let headers =
         ["weir-tenant", "x-csrf-token", "sec-fetch-site", "cookie"].map(|name| asked.header(name));
     assert_eq!(headers, ["tn_1", "a-token", "same-origin", "session=s"]);
+    assert_eq!(asked.peer, Some(Peer(7)), "from where it came");
     // Whose page it was is for the API to judge, and it is told.
     site.post_from("cross-site", "/dashboard/tn_1/limits", "session=s", &form)
         .await;

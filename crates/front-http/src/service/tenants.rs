@@ -222,7 +222,10 @@ pub(crate) async fn make<N: Node>(
                     status: Some(Status::Closed),
                     ..TenantChange::default()
                 };
-                let _not_kept = app.limiter.change_tenant(made.id, closed).await;
+                let _not_kept = app
+                    .limiter
+                    .change_tenant(&service.plans, made.id, closed)
+                    .await;
                 return Err(refusal.into());
             }
         };
