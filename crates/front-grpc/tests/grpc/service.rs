@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use accounts::{OperatorToken, Plan, Plans, Scope};
+use accounts::{Plan, Plans, Scope};
 use catalogue::{Content, NamedLimit};
 use coordinator::{FailMode, NoDecision, Strategy};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
