@@ -37,6 +37,16 @@ impl Tenant {
     }
 }
 
+impl One {
+    /// The cap that an operator has given, unless it is that of the plan.
+    fn own_cap(&self) -> Option<u64> {
+        let plan = &self.tenant.plan;
+        let listed = self.plans.iter().find(|listed| listed.name == plan.name);
+        let of_plan = listed.and_then(|listed| listed.requests_per_day);
+        plan.requests_per_day.filter(|cap| Some(*cap) != of_plan)
+    }
+}
+
 #[derive(Deserialize)]
 struct Tenants {
     items: Vec<Tenant>,
@@ -45,12 +55,7 @@ struct Tenants {
 
 #[derive(Deserialize)]
 struct Plans {
-    items: Vec<PlanName>,
-}
-
-#[derive(Deserialize)]
-struct PlanName {
-    name: String,
+    items: Vec<Plan>,
 }
 
 /// What was used today. More of a usage is not asked for here.
@@ -64,7 +69,7 @@ struct Usage {
 struct List {
     frame: Frame,
     tenants: Vec<Tenant>,
-    plans: Vec<PlanName>,
+    plans: Vec<Plan>,
     next: Option<String>,
 }
 
@@ -73,7 +78,7 @@ struct List {
 struct One {
     frame: Frame,
     tenant: Tenant,
-    plans: Vec<PlanName>,
+    plans: Vec<Plan>,
     today: Option<Today>,
     /// The link for an owner who has no password yet.
     owner: Option<Owner>,
@@ -93,7 +98,7 @@ struct Made {
     owner: Option<Owner>,
 }
 
-async fn plans(visit: &Visit) -> Result<Vec<PlanName>, Trouble> {
+async fn plans(visit: &Visit) -> Result<Vec<Plan>, Trouble> {
     let plans: Plans = visit.told(Ask::get("/v1/plans")).await?;
     Ok(plans.items)
 }
