@@ -65,7 +65,7 @@ pub(crate) async fn serve(Path((hash, name)): Path<(String, String)>) -> Respons
         .into_iter()
         .find(|asset| asset.name == name && *asset.hash == hash);
     let Some(asset) = asset else {
-        return missing();
+        return missing().into_response();
     };
     let mut response = (StatusCode::OK, Body::from(asset.bytes)).into_response();
     let headers = response.headers_mut();

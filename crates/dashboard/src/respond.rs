@@ -12,9 +12,9 @@ use axum::response::{IntoResponse, Response};
 use crate::api::Problem;
 use crate::assets::{ICON, SCRIPT, STYLE};
 
-/// What a page may load and do: nothing of anybody else.
+/// What a page may load and do: nothing of anybody else, but for being led to where a plan is paid.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-    form-action 'self'; frame-ancestors 'none'; base-uri 'none'; object-src 'none'; \
+    form-action 'self' https://checkout.stripe.com https://billing.stripe.com; frame-ancestors 'none'; base-uri 'none'; object-src 'none'; \
     require-trusted-types-for 'script'";
 
 /// Something in place of the page that was asked for.
@@ -62,10 +62,10 @@ impl IntoResponse for Trouble {
 }
 
 /// There is no such page, or none for this reader: nobody is told which.
-pub(crate) fn missing() -> Response {
+pub(crate) fn missing() -> Trouble {
     let title = "There is no such page";
     let detail = "Or it is of a tenant that is not yours.";
-    Trouble::Told(Problem::of_page(StatusCode::NOT_FOUND, title, detail)).into_response()
+    Problem::of_page(StatusCode::NOT_FOUND, title, detail).into()
 }
 
 /// A page.

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::App;
 use crate::api::{Answer, Ask, Problem};
 use crate::form::Form;
-use crate::respond::{Trouble, see_other, with_policy};
+use crate::respond::{Trouble, missing, see_other, with_policy};
 
 /// More than any form has.
 const FORM_MAX: usize = 16 << 10;
@@ -58,20 +58,14 @@ pub(crate) struct Membership {
 }
 
 impl Reader {
-    /// The tenant of a page. One that the reader has no seat in is as if there were none, but for operators.
+    /// The tenant of a page. One that the reader has no seat in is as if there were none.
     pub(crate) fn tenant(&self, id: &str) -> Result<Membership, Trouble> {
         let own = self.tenants.iter().find(|tenant| tenant.id == id);
         match own {
             Some(tenant) => Ok(tenant.clone()),
-            None => Err(no_page()),
+            None => Err(missing()),
         }
     }
-}
-
-fn no_page() -> Trouble {
-    let title = "There is no such page";
-    let detail = "Or it is of a tenant that is not yours.";
-    Problem::of_page(StatusCode::NOT_FOUND, title, detail).into()
 }
 
 impl FromRequest<Arc<App>> for Visit {

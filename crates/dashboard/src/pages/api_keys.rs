@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use accounts::UnixSecs;
 use askama::Template;
 use axum::extract::Path;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -253,7 +253,7 @@ pub(crate) async fn revoke(
         let problem = Problem {
             field: Some("name".to_owned()),
             ..Problem::of_page(
-                axum::http::StatusCode::BAD_REQUEST,
+                StatusCode::BAD_REQUEST,
                 "Nothing was revoked",
                 "type the name of the API key as it stands above",
             )

@@ -2,18 +2,19 @@
 
 use accounts::Visitor;
 use askama::Template;
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::{Ask, Problem};
 use crate::form::{next, segment};
 use crate::frame::{Frame, page};
 use crate::respond::Trouble;
-use crate::visit::Visit;
+use crate::visit::{Reader, Visit};
 
 /// What binds the forms of somebody who has not logged in to a browser.
 const VISITOR: &str = "weir_visitor";
@@ -145,11 +146,7 @@ pub(crate) async fn log_in(visit: Visit) -> Response {
 }
 
 /// Asks what a form of somebody who has not logged in is for.
-async fn post(
-    visit: &Visit,
-    path: &str,
-    body: serde_json::Value,
-) -> Result<axum::body::Bytes, Problem> {
+async fn post(visit: &Visit, path: &str, body: Value) -> Result<Bytes, Problem> {
     check_token(visit)?;
     let ask = Ask {
         method: Method::POST,
@@ -274,7 +271,7 @@ pub(crate) async fn invite(Path(invite): Path<String>, visit: Visit) -> Result<R
 
 fn show_invite(
     visit: &Visit,
-    reader: Option<crate::visit::Reader>,
+    reader: Option<Reader>,
     invite: String,
     problem: Option<Problem>,
 ) -> Response {

@@ -5,7 +5,7 @@ use axum::extract::Path;
 use axum::http::Method;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::Problem;
 use crate::day::minute;
@@ -155,7 +155,7 @@ async fn act(
     id: String,
     method: Method,
     path: String,
-    body: Option<serde_json::Value>,
+    body: Option<Value>,
 ) -> Result<Response, Trouble> {
     match visit.act(Some(&id), method, path, body).await {
         Ok(_) => Ok(visit.see(&format!("/dashboard/{}/team", segment(&id)))),
