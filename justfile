@@ -27,3 +27,7 @@ demo *ARGS:
 # Run one workload over the four strategies, with a fault in the middle
 compare *ARGS:
     cargo run --release -- compare {{ARGS}}
+
+# Walk through the pages in a real browser
+browse:
+    cargo xtask browse

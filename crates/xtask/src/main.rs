@@ -4,6 +4,7 @@
 //! Kept to the standard library and `anyhow`: it is compiled before everything else.
 
 mod bench;
+mod browse;
 mod demo;
 mod steps;
 mod tally;
@@ -24,6 +25,7 @@ usage: cargo xtask COMMAND
   fix                        repair what a machine can repair: formatting, clippy's suggestions
   bench [--now] [NAME ...]   measure beside peers, which it installs, and write the tables of bench/README.md
                              --now    do not wait until the machine is quiet
+  browse                     walk through the pages in a real browser, which it installs, and leave pictures in target/pages
   demo ACTION DEMO           try a strategy on three nodes in the background: start, test, logs, health or stop, and
                              raft or redis; demo redis-keys
   simulate [ARGS]            play simulated clusters; `cargo xtask simulate --help` says how
@@ -58,6 +60,7 @@ fn run(mut args: Vec<String>) -> Result<bool> {
         "fix" if args.is_empty() => fix(),
         "fix" => bail!("fix takes no arguments, given: {}", args.join(" ")),
         "bench" => bench::bench(&args),
+        "browse" => browse::browse(),
         "demo" => demo::demo(&args),
         "simulate" => Ok(tools::simulator().args(args).status()?.success()),
         _ => bail!("unknown command {command:?}\n\n{USAGE}"),

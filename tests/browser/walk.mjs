@@ -1,0 +1,233 @@
+// Walks through the pages of a service for many in a real browser, as an owner and as an operator, on three nodes of which
+// the one that is asked is killed in the middle. Looks at each page in both themes for what people could not read or reach.
+//
+//   node walk.mjs WEIR PICTURES     the program, and a folder for pictures of the pages
+//
+// Prints a line for each thing that is wrong, and exits with 1 if there is any.
+
+import { spawn, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AxeBuilder } from "@axe-core/playwright";
+import { chromium } from "playwright-core";
+
+const [weir, pictures] = process.argv.slice(2);
+const home = mkdtempSync(join(tmpdir(), "weir-pages-"));
+const PASSWORD = "correct horse battery";
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+const wrong = [];
+const nodes = [];
+mkdirSync(pictures, { recursive: true });
+
+// What people put before several nodes: a connection goes to the first that takes it.
+const front = createServer((client) => {
+  client.on("error", () => {});
+  const alive = nodes.filter((node) => !node.isDead);
+  const attempt = (place) => {
+    if (client.destroyed || place === alive.length) return client.destroy();
+    const node = connect(alive[place].port, "127.0.0.1");
+    let isThrough = false;
+    node.once("connect", () => {
+      isThrough = true;
+      client.pipe(node).pipe(client);
+    });
+    node.on("error", () => {});
+    node.on("close", () => (isThrough ? client.destroy() : attempt(place + 1)));
+    client.on("close", () => node.destroy());
+  };
+  attempt(0);
+});
+await new Promise((ready) => front.listen(0, "127.0.0.1", ready));
+const url = `http://127.0.0.1:${front.address().port}`;
+
+function run(...args) {
+  const node = nodes.find((node) => !node.isDead);
+  const common = ["--url", `http://127.0.0.1:${node.port}`, "--cookie", "wojtyra"];
+  return spawnSync(weir, [...args, ...common], { env: { ...process.env, HOME: home }, encoding: "utf8" });
+}
+
+function command(...args) {
+  const { status, stdout, stderr } = run(...args);
+  if (status !== 0) throw new Error(`weir ${args.join(" ")}: ${stderr}`);
+  return stdout.trim();
+}
+
+// Until every shard has the copies that a death is not to cost.
+async function settle() {
+  for (let looked = 0; looked < 100; looked++) {
+    if (/under-replicated shards +0\n/.test(run("status").stdout)) return;
+    await new Promise((again) => setTimeout(again, 100));
+  }
+  throw new Error("the cluster does not settle");
+}
+
+async function startNode(name) {
+  const args = ["node", "--name", name, "--cookie", "wojtyra", "--ephemeral", "--http", "127.0.0.1:0"];
+  args.push("--config", join(home, "weir.toml"));
+  const env = { ...process.env, HOME: home, XDG_RUNTIME_DIR: home };
+  const process_ = spawn(weir, args, { env, stdio: ["ignore", "pipe", "ignore"] });
+  const line = await new Promise((told, failed) => {
+    process_.stdout.once("data", (data) => told(String(data)));
+    process_.once("exit", () => failed(new Error(`${name} has ended`)));
+  });
+  const port = Number(/http=127\.0\.0\.1:(\d+)/.exec(line)[1]);
+  nodes.push({ name, port, process: process_, isDead: false });
+}
+
+async function look(page, name) {
+  await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    const { violations } = await new AxeBuilder({ page }).withTags(RULES).analyze();
+    for (const { id, nodes } of violations) {
+      wrong.push(`${name}, ${colorScheme}: ${id}: ${nodes[0].html.slice(0, 120)}`);
+    }
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+}
+
+function expect(is, what) {
+  if (!is) wrong.push(what);
+}
+
+async function walk(browser) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  const page = await context.newPage();
+  page.on("pageerror", (error) => wrong.push(`a script failed: ${error}`));
+  page.on("request", (request) => expect(request.url().startsWith(url), `asks elsewhere: ${request.url()}`));
+  page.on("response", (response) => expect(response.status() < 500, `${response.status()} ${response.url()}`));
+  page.on("console", (message) => {
+    // What is refused on purpose is told there as well, and hints that are none of an error.
+    const isExpected = message.type() === "debug" || message.text().startsWith("Failed to load resource");
+    expect(isExpected || message.type() === "verbose", `on the console: ${message.text()}`);
+  });
+  const press = (text) => page.click(`main >> :is(a, button):text-is("${text}")`);
+  const go = (text) => page.click(`nav >> text="${text}"`);
+
+  await page.goto(`${url}/sign-up`);
+  await look(page, "sign-up");
+  await page.fill("#tenant", "Acme & <b>Söhne</b>");
+  await page.fill("#email", "ada@example.com");
+  await page.fill("#password", "short");
+  await page.click("main button");
+  await look(page, "sign-up-refused");
+  await page.fill("#password", PASSWORD);
+  await page.click("main button");
+  await look(page, "recovery-code");
+  await press("I have kept it");
+  await look(page, "overview-of-a-new-tenant");
+  const tenant = page.url().split("/").pop();
+  const at = (path) => `${url}/dashboard/${tenant}${path}`;
+
+  await go("Limits");
+  await page.fill("#name", "login");
+  await page.fill("#limit", "ten");
+  await page.fill("#per", "1m");
+  await press("Make the limit");
+  await look(page, "limit-refused");
+  await page.fill("#limit", "10");
+  await press("Make the limit");
+  await look(page, "limit");
+
+  await go("API keys");
+  await page.fill("#name", "edge");
+  await look(page, "api-keys-empty");
+  await press("Make the API key");
+  await look(page, "api-key-made");
+  const key = await page.textContent("#secret");
+  await press("I have kept it");
+  await look(page, "api-key");
+
+  // From outside, with what the page has shown; the last node that is asked is not the one that makes the pages.
+  const check = (node) =>
+    fetch(`http://127.0.0.1:${node.port}/v1/check`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+      body: JSON.stringify({ limit: "login", key: "bob" }),
+    });
+  for (let asked = 0; asked < 4; asked++) {
+    const { status } = await check(nodes[asked % nodes.length]);
+    expect(status === 200, `a check is ${status}`);
+  }
+  nodes[0].process.kill("SIGKILL");
+  nodes[0].isDead = true;
+  await page.goto(at("/limits/login?key=bob"));
+  expect((await page.textContent(".big")).startsWith("6 "), "four of ten were counted, and outlive a node");
+  await look(page, "limit-with-a-key");
+  await page.goto(at(""));
+  expect((await page.textContent(".big")).startsWith("4 "), "the requests of the day outlive a node");
+  await look(page, "overview");
+
+  for (const path of ["usage", "billing", "team", "audit", "key-limits"]) {
+    await page.goto(at(`/${path}`));
+    await look(page, path);
+  }
+  await page.goto(at("/team"));
+  await page.fill("#email", "bob@example.com");
+  await press("Make the link");
+  await look(page, "invitation");
+  await page.goto(`${url}/dashboard/account`);
+  await look(page, "account");
+  await page.goto(`${url}/dashboard/tn_none`);
+  await look(page, "no-such-page");
+  for (const width of [320, 768, 1920]) {
+    await page.setViewportSize({ width, height: 800 });
+    for (const path of ["", "/limits/login", "/api-keys", "/team", "/audit"]) {
+      await page.goto(at(path));
+      const sideways = await page.evaluate(() => document.documentElement.scrollWidth);
+      expect(sideways <= width, `${path || "/"} is ${sideways} wide at ${width}`);
+    }
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+
+  // What is revoked in the browser works nowhere once the page says so.
+  await page.goto(at("/api-keys"));
+  await press("edge");
+  await page.fill("#name", "edge");
+  await press("Revoke");
+  expect((await page.textContent("h1")) === "edge is revoked", "the page says that it is revoked");
+  await look(page, "api-key-revoked");
+  for (const node of nodes.filter((node) => !node.isDead)) {
+    const { status } = await check(node);
+    expect(status === 401, `${node.name} takes a revoked API key: ${status}`);
+  }
+  await page.click('header >> text="Log out"');
+  expect(page.url() === `${url}/login`, `after the logout: ${page.url()}`);
+
+  await page.goto(command("operator", "create", "root@example.com"));
+  await page.fill("#password", PASSWORD);
+  await page.click("main button");
+  await press("I have kept it");
+  await look(page, "cluster");
+  await go("All tenants");
+  await look(page, "tenants");
+  await page.fill("#name", "Beta");
+  await page.fill("#owner", "beta@example.com");
+  await press("Make the tenant");
+  await look(page, "tenant");
+  for (const path of ["login?next=//evil.example", "recover"]) {
+    await page.goto(`${url}/${path}`);
+    await look(page, path.split("?")[0]);
+  }
+}
+
+let browser;
+try {
+  writeFileSync(join(home, "weir.toml"), `[cluster]\nack = "replicated"\n[service]\npublic_url = "${url}"\nsignup = "open"\n`);
+  for (const name of ["oskar", "oskar2", "oskar3"]) await startNode(name);
+  await settle();
+  browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"] });
+  await walk(browser);
+} catch (error) {
+  wrong.push(String(error));
+} finally {
+  await browser?.close();
+  for (const node of nodes) node.process.kill("SIGKILL");
+  front.close();
+  rmSync(home, { recursive: true, force: true });
+}
+for (const line of wrong) console.log(line);
+console.log(`${wrong.length} things are wrong; pictures are in ${pictures}`);
+process.exit(wrong.length === 0 ? 0 : 1);
