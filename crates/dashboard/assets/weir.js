@@ -18,9 +18,10 @@ for (const time of document.querySelectorAll("time[data-local]")) {
   time.textContent += ` = ${here} here`;
 }
 
-// `g` and a letter goes to a page, `/` to the first field.
+// `g` and a letter goes to a page, `/` to the first field, unless that is switched off.
 let isGoing = false;
 document.addEventListener("keydown", (event) => {
+  if (!("keys" in document.body.dataset)) return;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select")) return;
   if (isGoing) {

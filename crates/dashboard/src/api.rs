@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::{
-    ACCEPT, CONTENT_TYPE, COOKIE, HeaderName, ORIGIN, SET_COOKIE, USER_AGENT,
+    ACCEPT, CONTENT_TYPE, COOKIE, HeaderName, ORIGIN, RETRY_AFTER, SET_COOKIE, USER_AGENT,
 };
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderValue, Method, Request, StatusCode};
@@ -69,6 +69,7 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
     pub(crate) cookies: Vec<HeaderValue>,
     pub(crate) pending: Option<String>,
+    retry_after: Option<u32>,
 }
 
 /// Why it was refused, as far as a page tells it.
@@ -84,6 +85,9 @@ pub(crate) struct Problem {
     pub(crate) field: Option<String>,
     #[serde(default)]
     pub(crate) accepted: Option<String>,
+    /// Seconds after which it is worth asking again.
+    #[serde(skip)]
+    pub(crate) retry_after: Option<u32>,
 }
 
 impl Problem {
@@ -95,6 +99,20 @@ impl Problem {
             detail: detail.to_owned(),
             field: None,
             accepted: None,
+            retry_after: None,
+        }
+    }
+
+    /// With which status it is told.
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The same, of a field of a form.
+    pub(crate) fn at(self, field: &str) -> Self {
+        Self {
+            field: Some(field.to_owned()),
+            ..self
         }
     }
 
@@ -115,10 +133,25 @@ impl Answer {
             return None;
         }
         let told = serde_json::from_slice::<Problem>(&self.body);
-        Some(told.unwrap_or_else(|_| {
+        let told = told.unwrap_or_else(|_| {
             let title = self.status.canonical_reason().unwrap_or("Refused");
             Problem::of_page(self.status, title, "")
-        }))
+        });
+        Some(Problem {
+            retry_after: self.retry_after,
+            ..told
+        })
+    }
+
+    /// What was not asked, or what is too much for a page.
+    fn failed(status: StatusCode) -> Self {
+        Self {
+            status,
+            body: Bytes::new(),
+            cookies: Vec::new(),
+            pending: None,
+            retry_after: None,
+        }
     }
 }
 
@@ -134,7 +167,7 @@ impl Api {
         // Not all of them: what the router of the pages has noted of their paths is not of this one.
         (self.introduce)(&reader.extensions, request.extensions_mut());
         let Ok(uri) = ask.path.parse() else {
-            return Answer::failed();
+            return Answer::failed(StatusCode::BAD_REQUEST);
         };
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
@@ -159,27 +192,17 @@ impl Api {
         let Ok(response) = self.router.clone().oneshot(request).await;
         let (head, body) = response.into_parts();
         let Ok(body) = to_bytes(body, ANSWER_MAX).await else {
-            return Answer::failed();
+            return Answer::failed(StatusCode::INTERNAL_SERVER_ERROR);
         };
         let cookies = head.headers.get_all(SET_COOKIE);
         let pending = head.headers.get("weir-pending");
+        let retry_after = head.headers.get(RETRY_AFTER);
         Answer {
             status: head.status,
             body,
             cookies: cookies.into_iter().cloned().collect(),
             pending: pending.and_then(|it| it.to_str().ok()).map(str::to_owned),
-        }
-    }
-}
-
-impl Answer {
-    /// What cannot be asked or is too much for a page.
-    fn failed() -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            body: Bytes::new(),
-            cookies: Vec::new(),
-            pending: None,
+            retry_after: retry_after.and_then(|it| it.to_str().ok()?.parse().ok()),
         }
     }
 }

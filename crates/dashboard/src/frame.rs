@@ -1,17 +1,40 @@
 //! What is around every page.
 
 use askama::Template;
-use axum::http::StatusCode;
+use axum::http::HeaderMap;
 use axum::response::Response;
 
 use crate::api::Problem;
 use crate::assets::{ICON, SCRIPT, STYLE};
 use crate::form::Form;
 use crate::respond::html;
-use crate::visit::{Membership, Reader, Visit};
+use crate::visit::{Membership, Reader, Visit, cookie};
 
-/// Where the browser keeps which theme its user has chosen.
+/// Where the browser keeps which theme its user has chosen, and whether keys go to pages.
 pub(crate) const THEME: &str = "weir_theme";
+pub(crate) const KEYS: &str = "weir_keys";
+
+/// How a reader has chosen that pages look and behave.
+#[derive(Clone, Copy)]
+pub(crate) struct Looks {
+    /// `light` or `dark`. `None`: as the system has it.
+    pub(crate) theme: Option<&'static str>,
+    /// Whether keys of the keyboard go to pages.
+    pub(crate) has_keys: bool,
+}
+
+impl Looks {
+    /// As the cookies of a request say.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let theme = cookie(headers, THEME);
+        Self {
+            theme: ["light", "dark"]
+                .into_iter()
+                .find(|known| theme == Some(known)),
+            has_keys: cookie(headers, KEYS) != Some("off"),
+        }
+    }
+}
 
 /// What is around every page: the way to the others, and what is to be told.
 pub(crate) struct Frame {
@@ -23,9 +46,8 @@ pub(crate) struct Frame {
     pub(crate) style: String,
     pub(crate) script: String,
     pub(crate) icon: String,
-    /// `light` or `dark`. `None`: as the system has it.
-    pub(crate) theme: Option<&'static str>,
-    /// The path of this page.
+    pub(crate) looks: Looks,
+    /// Where this page is, to be led back to.
     pub(crate) path: String,
     /// What was wrong with what was posted.
     pub(crate) problem: Option<Problem>,
@@ -34,40 +56,50 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Around a page for everybody.
-    pub(crate) fn new(visit: &Visit, here: &'static str, title: &str) -> Self {
-        let theme = match visit.cookie(THEME) {
-            Some("light") => Some("light"),
-            Some("dark") => Some("dark"),
-            _ => None,
-        };
+    /// Around something that is nobody's page.
+    pub(crate) fn bare(looks: Looks, title: &str) -> Self {
         Self {
             title: title.to_owned(),
-            here,
+            here: "",
             reader: None,
             tenant: None,
             style: STYLE.path(),
             script: SCRIPT.path(),
             icon: ICON.path(),
-            theme,
-            path: visit.here().to_owned(),
+            looks,
+            path: "/dashboard".to_owned(),
             problem: None,
             form: Form::default(),
         }
     }
 
+    /// Around a page for everybody.
+    pub(crate) fn new(visit: &Visit, here: &'static str, title: &str) -> Self {
+        Self {
+            here,
+            path: visit.back().to_owned(),
+            ..Self::bare(visit.looks(), title)
+        }
+    }
+
     /// Around a page of somebody who has logged in.
-    pub(crate) fn of(
+    pub(crate) fn of(visit: &Visit, reader: Reader, here: &'static str, title: &str) -> Self {
+        Self {
+            reader: Some(reader),
+            ..Self::new(visit, here, title)
+        }
+    }
+
+    /// Around a page of a tenant.
+    pub(crate) fn in_tenant(
         visit: &Visit,
-        reader: Reader,
-        tenant: Option<Membership>,
+        (reader, seat): (Reader, Membership),
         here: &'static str,
         title: &str,
     ) -> Self {
         Self {
-            reader: Some(reader),
-            tenant,
-            ..Self::new(visit, here, title)
+            tenant: Some(seat),
+            ..Self::of(visit, reader, here, title)
         }
     }
 
@@ -85,15 +117,33 @@ impl Frame {
         self.reader.as_ref().map_or("", |reader| &reader.csrf)
     }
 
-    /// Whether the reader is the owner of the tenant, or one of these.
-    pub(crate) fn is_one_of(&self, roles: &[&str]) -> bool {
+    /// Whether the reader is an owner of the tenant, or one of these.
+    fn is_one_of(&self, roles: &[&str]) -> bool {
         let role = self.tenant.as_ref().map(|tenant| tenant.role.as_str());
         role.is_some_and(|role| role == "owner" || roles.contains(&role))
     }
 
-    /// Whether this was chosen in the form that was refused.
-    pub(crate) fn chose(&self, field: &str, value: &str) -> bool {
-        self.form.get(field) == value
+    /// Whether the reader may change limits and API keys, and look up keys.
+    pub(crate) fn may_change(&self) -> bool {
+        self.is_one_of(&["admin", "developer"])
+    }
+
+    /// Whether the reader may change the team, and see who has changed what.
+    pub(crate) fn may_manage(&self) -> bool {
+        self.is_one_of(&["admin"])
+    }
+
+    /// What a field shows: what was typed in the form that was refused, else what is stored.
+    pub(crate) fn typed(&self, field: &str, stored: impl ToString) -> String {
+        match self.form.all(field) {
+            [] => stored.to_string(),
+            _ => self.form.get(field).to_owned(),
+        }
+    }
+
+    /// Whether that is this choice.
+    pub(crate) fn chose(&self, field: &str, stored: impl ToString, choice: impl ToString) -> bool {
+        self.typed(field, stored) == choice.to_string()
     }
 
     /// What is wrong with a field of the form.
@@ -113,16 +163,9 @@ impl Frame {
             .any(|field| self.wrong(field).is_some());
         (!is_told).then(|| problem.sentence())
     }
-
-    /// With which status the page is answered.
-    fn status(&self) -> StatusCode {
-        let refused = self.problem.as_ref().map(|problem| problem.status);
-        let status = refused.and_then(|status| StatusCode::from_u16(status).ok());
-        status.unwrap_or(StatusCode::OK)
-    }
 }
 
 /// The page inside of this frame.
-pub(crate) fn page(visit: &Visit, frame: &Frame, page: &impl Template) -> Response {
-    visit.answer(html(frame.status(), page))
+pub(crate) fn page(frame: &Frame, page: &impl Template) -> Response {
+    html(frame.problem.as_ref(), page)
 }

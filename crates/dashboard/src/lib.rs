@@ -5,19 +5,22 @@
 //! without JavaScript: a form is posted, and what comes next is another page.
 
 mod api;
+mod around;
 mod assets;
-mod day;
 mod form;
 mod frame;
 mod pages;
 mod respond;
+mod told;
 mod visit;
+mod words;
 
 use std::sync::Arc;
 
 use accounts::SessionKeys;
 use axum::Router;
 use axum::http::Extensions;
+use axum::middleware;
 use axum::routing::{get, post};
 
 /// What pages need to know of their service.
@@ -27,6 +30,8 @@ pub struct Settings {
     pub public_url: Arc<str>,
     /// What forms of those who have not logged in are signed with.
     pub keys: Arc<SessionKeys>,
+    /// Who may sign up, as the file has it: `closed`, `invited` or `open`.
+    pub signup: &'static str,
     /// Hands on from where a request came: what a front has noted of it, from the request for a page to what that asks.
     pub introduce: fn(&Extensions, &mut Extensions),
 }
@@ -37,13 +42,19 @@ struct App {
     settings: Settings,
 }
 
+impl App {
+    fn is_https(&self) -> bool {
+        self.settings.public_url.starts_with("https:")
+    }
+}
+
 /// The pages, over what `api` answers. To be merged with it.
 pub fn pages(api: Router, settings: Settings) -> Router {
     use pages::{account, api_keys, audit, cluster, entry, limits, overview, team, tenants, usage};
-    let app = App {
+    let app = Arc::new(App {
         api: api::Api::new(api, settings.introduce),
         settings,
-    };
+    });
     Router::new()
         .route("/login", get(entry::login).post(entry::log_in))
         .route("/logout", post(entry::log_out))
@@ -54,6 +65,7 @@ pub fn pages(api: Router, settings: Settings) -> Router {
         .route("/theme", post(account::theme))
         .route("/dashboard", get(overview::first))
         .route("/dashboard/account", get(account::account))
+        .route("/dashboard/account/keys", post(account::keys))
         .route("/dashboard/account/password", post(account::password))
         .route("/dashboard/account/email", post(account::email))
         .route(
@@ -127,5 +139,9 @@ pub fn pages(api: Router, settings: Settings) -> Router {
         )
         .route("/dashboard/{tenant}/audit", get(audit::audit))
         .route("/assets/{hash}/{name}", get(assets::serve))
-        .with_state(Arc::new(app))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            around::around,
+        ))
+        .with_state(app)
 }

@@ -1,21 +1,25 @@
 //! One request for a page: who reads, what the form has brought, and what the API says to that.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
+use axum::http::header::{CONTENT_TYPE, COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use axum::response::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::App;
 use crate::api::{Answer, Ask, Problem};
-use crate::form::Form;
-use crate::respond::{Trouble, missing, see_other, with_policy};
+use crate::around::Jar;
+use crate::form::{Form, segment};
+use crate::frame::Looks;
+use crate::respond::{Trouble, missing};
+
+/// The page of whoever has logged in.
+const ACCOUNT: &str = "/dashboard/account";
 
 /// More than any form has.
 const FORM_MAX: usize = 16 << 10;
@@ -26,8 +30,8 @@ pub(crate) struct Visit {
     head: Parts,
     /// Of a post its body, else the query.
     pub(crate) form: Form,
-    /// What the API gives the browser meanwhile: a session is signed again now and then.
-    cookies: Mutex<Vec<HeaderValue>>,
+    /// What the browser is given: a session is signed again now and then.
+    jar: Jar,
 }
 
 /// Who reads.
@@ -59,13 +63,21 @@ pub(crate) struct Membership {
 
 impl Reader {
     /// The tenant of a page. One that the reader has no seat in is as if there were none.
-    pub(crate) fn tenant(&self, id: &str) -> Result<Membership, Trouble> {
+    fn tenant(&self, id: &str) -> Result<Membership, Trouble> {
         let own = self.tenants.iter().find(|tenant| tenant.id == id);
-        match own {
-            Some(tenant) => Ok(tenant.clone()),
-            None => Err(missing()),
-        }
+        own.cloned().ok_or_else(missing)
     }
+}
+
+/// A cookie that a browser has brought.
+pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let lines = headers.get_all(COOKIE).into_iter();
+    let pairs = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'));
+    let mut pairs = pairs.filter_map(|pair| pair.trim().split_once('='));
+    let pair = pairs.find(|(given, _)| *given == name);
+    pair.map(|(_, value)| value)
 }
 
 impl FromRequest<Arc<App>> for Visit {
@@ -91,9 +103,9 @@ impl FromRequest<Arc<App>> for Visit {
         };
         Ok(Self {
             app: Arc::clone(app),
+            jar: head.extensions.get().cloned().unwrap_or_default(),
             head,
             form,
-            cookies: Mutex::default(),
         })
     }
 }
@@ -114,14 +126,17 @@ fn refused(status: StatusCode, detail: &str) -> Trouble {
 impl Visit {
     /// A cookie that the browser has brought.
     pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
-        let lines = self.head.headers.get_all("cookie").into_iter();
-        let pairs = lines
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.split(';'));
-        let mut pairs = pairs.filter_map(|pair| pair.trim().split_once('='));
-        pairs
-            .find(|(given, _)| *given == name)
-            .map(|(_, value)| value)
+        cookie(&self.head.headers, name)
+    }
+
+    /// How pages are to look.
+    pub(crate) fn looks(&self) -> Looks {
+        Looks::of(&self.head.headers)
+    }
+
+    /// Has the browser keep a cookie.
+    pub(crate) fn set_cookie(&self, cookie: HeaderValue) {
+        self.jar.put([cookie]);
     }
 
     /// Whether a browser says that the form is of a page of this service. One that says nothing is an old one, or none.
@@ -134,21 +149,27 @@ impl Visit {
         }
     }
 
-    /// The page asked for, with its query.
-    pub(crate) fn here(&self) -> &str {
-        self.head
-            .uri
-            .path_and_query()
-            .map_or("/dashboard", |it| it.as_str())
+    /// Where to lead back to: to this page, if it has an address of its own.
+    pub(crate) fn back(&self) -> &str {
+        let here = self.head.uri.path_and_query();
+        match (&self.head.method, here) {
+            (&Method::GET, Some(here)) => here.as_str(),
+            _ => "/dashboard",
+        }
+    }
+
+    /// Where the API has the part of a list that the query of the page asks for, from the one `by` on.
+    pub(crate) fn part(&self, path: &str, by: &str) -> String {
+        match self.form.exactly(by) {
+            "" => path.to_owned(),
+            from => format!("{path}?{by}={}", segment(from)),
+        }
     }
 
     /// Asks the API as the reader.
     pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Problem> {
         let mut answer = self.app.api.ask(&self.head, ask).await;
-        let mut cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
-        // The last one of a name is the one that the browser keeps.
-        cookies.append(&mut answer.cookies);
-        drop(cookies);
+        self.jar.put(answer.cookies.drain(..));
         match answer.problem() {
             Some(problem) => Err(problem),
             None => Ok(answer),
@@ -200,37 +221,25 @@ impl Visit {
         self.ask(ask).await
     }
 
-    /// Who reads. Whoever has not logged in does so first.
+    /// Who reads. Whoever has not logged in does so first, and whoever is to choose another address does nothing else before.
     pub(crate) async fn reader(&self) -> Result<Reader, Trouble> {
         match self.told(Ask::get("/v1/auth/session")).await {
+            Ok(Reader {
+                email_conflict: true,
+                ..
+            }) if !self.head.uri.path().starts_with(ACCOUNT) => Err(Trouble::See(ACCOUNT)),
             Ok(reader) => Ok(reader),
             Err(problem) if problem.status == 401 => Err(Trouble::Login {
-                next: match self.head.method {
-                    Method::GET => self.here().to_owned(),
-                    _ => "/dashboard".to_owned(),
-                },
+                next: self.back().to_owned(),
             }),
             Err(problem) => Err(problem.into()),
         }
     }
 
-    /// The answer to the browser, with the cookies that came meanwhile.
-    pub(crate) fn answer(&self, mut response: Response) -> Response {
-        let mut cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
-        for cookie in cookies.drain(..) {
-            response.headers_mut().append(SET_COOKIE, cookie);
-        }
-        if self.app.settings.public_url.starts_with("https:") {
-            let for_a_year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
-            response
-                .headers_mut()
-                .insert("strict-transport-security", for_a_year);
-        }
-        with_policy(response)
-    }
-
-    /// Leads on to the page that shows what was done.
-    pub(crate) fn see(&self, path: &str) -> Response {
-        self.answer(see_other(path))
+    /// Who reads a page of this tenant, and as what.
+    pub(crate) async fn seat(&self, tenant: &str) -> Result<(Reader, Membership), Trouble> {
+        let reader = self.reader().await?;
+        let seat = reader.tenant(tenant)?;
+        Ok((reader, seat))
     }
 }

@@ -188,6 +188,7 @@ impl Node {
             let settings = access.service().map(|service| dashboard::Settings {
                 public_url: service.public_url.as_str().into(),
                 keys: Arc::clone(&service.keys),
+                signup: service.signup.name(),
                 introduce: |of_page, asked| {
                     if let Some(peer) = of_page.get::<front_http::PeerAddr>() {
                         asked.insert(*peer);

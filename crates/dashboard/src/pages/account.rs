@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::extract::Path;
-use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderValue, Method};
 use axum::response::Response;
 use serde::Deserialize;
@@ -10,24 +9,21 @@ use serde_json::{Value, json};
 
 use super::entry::{NewCode, RecoveryCode};
 use crate::api::{Ask, Problem};
-use crate::day::minute;
 use crate::form::{next, segment};
-use crate::frame::{Frame, THEME, page};
-use crate::respond::Trouble;
+use crate::frame::{Frame, KEYS, THEME, page};
+use crate::respond::{Trouble, see_other};
+use crate::told::Paged;
 use crate::visit::Visit;
+use crate::words::minute;
 
 #[derive(Deserialize)]
 struct Session {
     id: String,
     made_at: String,
     /// Known of the current one alone.
-    #[serde(default)]
     seen_at: Option<String>,
-    #[serde(default)]
     address: Option<String>,
-    #[serde(default)]
-    agent: Option<String>,
-    #[serde(default)]
+    agent: String,
     current: bool,
 }
 
@@ -45,15 +41,11 @@ impl Session {
     }
 
     fn browser(&self) -> &str {
-        self.agent
-            .as_deref()
-            .unwrap_or("a browser that does not say")
+        match &*self.agent {
+            "" => "a browser that does not say",
+            agent => agent,
+        }
     }
-}
-
-#[derive(Deserialize)]
-struct Sessions {
-    items: Vec<Session>,
 }
 
 #[derive(Template)]
@@ -68,14 +60,21 @@ struct Account {
 async fn show(visit: &Visit, problem: Option<Problem>) -> Result<Response, Trouble> {
     let reader = visit.reader().await?;
     let (email, has_conflict) = (reader.user.email.clone(), reader.email_conflict);
-    let sessions: Result<Sessions, Problem> = visit.told(Ask::get("/v1/auth/sessions")).await;
+    let sessions = match has_conflict {
+        // Nothing is told before another address is chosen.
+        true => Vec::new(),
+        false => {
+            let told: Paged<Session> = visit.told(Ask::get("/v1/auth/sessions")).await?;
+            told.items
+        }
+    };
     let account = Account {
-        frame: Frame::of(visit, reader, None, "account", "Account").after(visit, problem),
-        sessions: sessions.map_or_else(|_| Vec::new(), |sessions| sessions.items),
+        frame: Frame::of(visit, reader, "account", "Account").after(visit, problem),
+        sessions,
         email,
         has_conflict,
     };
-    Ok(page(visit, &account.frame, &account))
+    Ok(page(&account.frame, &account))
 }
 
 /// `GET /dashboard/account`
@@ -91,7 +90,7 @@ async fn act(
     body: Option<Value>,
 ) -> Result<Response, Trouble> {
     match visit.act(None, method, path, body).await {
-        Ok(_) => Ok(visit.see("/dashboard/account")),
+        Ok(_) => Ok(see_other("/dashboard/account")),
         Err(problem) => show(visit, Some(problem)).await,
     }
 }
@@ -137,15 +136,15 @@ pub(crate) async fn recovery_code(visit: Visit) -> Result<Response, Trouble> {
         Err(problem) => return show(&visit, Some(problem)).await,
     };
     let Ok(NewCode { recovery_code }) = serde_json::from_slice(&answer.body) else {
-        return Ok(visit.see("/dashboard/account"));
+        return Ok(see_other("/dashboard/account"));
     };
     let reader = visit.reader().await?;
     let code = RecoveryCode {
-        frame: Frame::of(&visit, reader, None, "account", "Your recovery code"),
+        frame: Frame::of(&visit, reader, "account", "Your recovery code"),
         code: recovery_code,
         next: "/dashboard/account".to_owned(),
     };
-    Ok(page(&visit, &code.frame, &code))
+    Ok(page(&code.frame, &code))
 }
 
 /// `POST /dashboard/account/sessions/{id}/end`
@@ -161,7 +160,7 @@ pub(crate) async fn end_all(visit: Visit) -> Result<Response, Trouble> {
         .act(None, Method::POST, "/v1/auth/logout", Some(body))
         .await
     {
-        Ok(_) => Ok(visit.see("/login")),
+        Ok(_) => Ok(see_other("/login")),
         Err(problem) => show(&visit, Some(problem)).await,
     }
 }
@@ -173,23 +172,38 @@ pub(crate) async fn delete(visit: Visit) -> Result<Response, Trouble> {
         .act(None, Method::DELETE, "/v1/auth/user", Some(body))
         .await
     {
-        Ok(_) => Ok(visit.see("/login")),
+        Ok(_) => Ok(see_other("/login")),
         Err(problem) => show(&visit, Some(problem)).await,
     }
 }
 
 /// `POST /theme`: in the browser alone, so that everybody may.
 pub(crate) async fn theme(visit: Visit) -> Response {
-    let theme = match visit.form.get("theme") {
-        "light" => "light",
-        "dark" => "dark",
-        // As the system has it.
-        _ => "",
-    };
-    let age = if theme.is_empty() { 0 } else { 31_536_000 };
-    let cookie = format!("{THEME}={theme}; Path=/; Max-Age={age}; SameSite=Lax; HttpOnly");
-    let mut response = visit.see(next(visit.form.get("next")));
-    let cookie = HeaderValue::try_from(cookie).expect("words and digits");
-    response.headers_mut().append(SET_COOKIE, cookie);
-    response
+    let chosen = visit.form.get("theme");
+    choose(
+        &visit,
+        THEME,
+        ["light", "dark"].into_iter().find(|known| *known == chosen),
+    );
+    see_other(next(visit.form.get("next")))
+}
+
+/// `POST /dashboard/account/keys`: whether keys of the keyboard go to pages, in the browser alone.
+pub(crate) async fn keys(visit: Visit) -> Response {
+    choose(
+        &visit,
+        KEYS,
+        Some("off").filter(|off| visit.form.get("keys") == *off),
+    );
+    see_other("/dashboard/account")
+}
+
+/// Has the browser keep a choice for a year, or forget it.
+fn choose(visit: &Visit, name: &str, choice: Option<&str>) {
+    let (value, age) = (
+        choice.unwrap_or(""),
+        if choice.is_some() { 31_536_000 } else { 0 },
+    );
+    let cookie = format!("{name}={value}; Path=/; Max-Age={age}; SameSite=Lax; HttpOnly");
+    visit.set_cookie(HeaderValue::try_from(cookie).expect("words and digits"));
 }

@@ -1,8 +1,5 @@
 //! API keys of a tenant: made and shown once, rotated, revoked.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use accounts::UnixSecs;
 use askama::Template;
 use axum::extract::Path;
 use axum::http::{Method, StatusCode};
@@ -10,12 +7,13 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::api::Problem;
-use crate::day::minute;
+use crate::api::{Answer, Problem};
 use crate::form::segment;
 use crate::frame::{Frame, page};
-use crate::respond::Trouble;
-use crate::visit::Visit;
+use crate::respond::{Trouble, see_other};
+use crate::told::Paged;
+use crate::visit::{Membership, Reader, Visit};
+use crate::words::{minute, now};
 
 const SCOPES: [(&str, &str); 7] = [
     ("check", "ask whether a key may go on"),
@@ -75,12 +73,6 @@ impl ApiKey {
     }
 }
 
-#[derive(Deserialize)]
-struct Keys {
-    items: Vec<ApiKey>,
-    next: Option<String>,
-}
-
 /// The credential, once.
 #[derive(Deserialize)]
 struct Made {
@@ -93,8 +85,7 @@ struct Made {
 #[template(path = "api_keys.html")]
 struct List {
     frame: Frame,
-    keys: Vec<ApiKey>,
-    next: Option<String>,
+    keys: Paged<ApiKey>,
     id: String,
 }
 
@@ -130,20 +121,14 @@ async fn show_list(
     id: String,
     problem: Option<Problem>,
 ) -> Result<Response, Trouble> {
-    let reader = visit.reader().await?;
-    let seat = reader.tenant(&id)?;
-    let path = match visit.form.some("after").filter(|_| problem.is_none()) {
-        Some(after) => format!("/v1/api-keys?after={}", segment(after)),
-        None => "/v1/api-keys".to_owned(),
-    };
-    let Keys { items, next } = visit.told_in(&id, &path).await?;
+    let seat = visit.seat(&id).await?;
+    let path = visit.part("/v1/api-keys", "after");
     let list = List {
-        frame: Frame::of(visit, reader, Some(seat), "api-keys", "API keys").after(visit, problem),
-        keys: items,
-        next: next.map(|next| segment(&next)),
+        frame: Frame::in_tenant(visit, seat, "api-keys", "API keys").after(visit, problem),
+        keys: visit.told_in(&id, &path).await?,
         id,
     };
-    Ok(page(visit, &list.frame, &list))
+    Ok(page(&list.frame, &list))
 }
 
 /// `GET /dashboard/{tenant}/api-keys`
@@ -151,55 +136,54 @@ pub(crate) async fn list(Path(id): Path<String>, visit: Visit) -> Result<Respons
     show_list(&visit, id, None).await
 }
 
-/// When an API key of so many days ends. What is no number of days is handed on, to be refused.
-fn expiry(days: &str) -> Value {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |now| now.as_secs());
+/// When an API key of so many days ends, as the API takes it.
+fn expiry(days: &str) -> Result<Value, Problem> {
     match days.parse::<u32>() {
-        _ if days.is_empty() => Value::Null,
-        Ok(days) => UnixSecs::new(now + u64::from(days) * 86_400)
-            .to_string()
-            .into(),
-        Err(_) => days.into(),
+        _ if days.is_empty() => Ok(Value::Null),
+        Ok(days) => {
+            let at = now() + u64::from(days) * 24 * 60 * 60;
+            Ok(at.to_string().into())
+        }
+        Err(_) => {
+            let detail = "a number of days, at most 3650, or nothing";
+            let problem = Problem::of_page(StatusCode::BAD_REQUEST, "Nothing was made", detail);
+            Err(problem.at("expires_at"))
+        }
     }
 }
 
 /// `POST /dashboard/{tenant}/api-keys`
 pub(crate) async fn make(Path(id): Path<String>, visit: Visit) -> Result<Response, Trouble> {
+    let seat = visit.seat(&id).await?;
+    let expires_at = match expiry(visit.form.get("days")) {
+        Ok(expires_at) => expires_at,
+        Err(problem) => return show_list(&visit, id, Some(problem)).await,
+    };
     let body = json!({
         "name": visit.form.get("name"),
         "scopes": visit.form.all("scopes"),
-        "expires_at": expiry(visit.form.get("days")),
+        "expires_at": expires_at,
     });
-    match visit
-        .act(Some(&id), Method::POST, "/v1/api-keys", Some(body))
-        .await
-    {
-        Ok(answer) => show_made(&visit, id, &answer.body, answer.pending).await,
+    let made = visit.act(Some(&id), Method::POST, "/v1/api-keys", Some(body));
+    match made.await {
+        Ok(answer) => Ok(show_made(&visit, seat, id, answer)),
         Err(problem) => show_list(&visit, id, Some(problem)).await,
     }
 }
 
 /// Shows a credential, for the only time: it is in no address and in no history.
-async fn show_made(
-    visit: &Visit,
-    id: String,
-    body: &[u8],
-    pending: Option<String>,
-) -> Result<Response, Trouble> {
-    let reader = visit.reader().await?;
-    let seat = reader.tenant(&id)?;
-    let Ok(made) = serde_json::from_slice(body) else {
-        return Ok(visit.see(&format!("/dashboard/{}/api-keys", segment(&id))));
+fn show_made(visit: &Visit, seat: (Reader, Membership), id: String, answer: Answer) -> Response {
+    let Ok(made) = serde_json::from_slice(&answer.body) else {
+        return see_other(&format!("/dashboard/{}/api-keys", segment(&id)));
     };
     let made = MadePage {
-        frame: Frame::of(visit, reader, Some(seat), "api-keys", "A new API key"),
+        frame: Frame::in_tenant(visit, seat, "api-keys", "A new API key"),
         made,
-        pending,
+        pending: answer.pending,
         id,
         public_url: visit.app.settings.public_url.to_string(),
     };
-    Ok(page(visit, &made.frame, &made))
+    page(&made.frame, &made)
 }
 
 async fn show_one(
@@ -208,17 +192,19 @@ async fn show_one(
     key: &str,
     problem: Option<Problem>,
 ) -> Result<Response, Trouble> {
-    let reader = visit.reader().await?;
-    let seat = reader.tenant(&id)?;
-    let key: ApiKey = visit
-        .told_in(&id, &format!("/v1/api-keys/{}", segment(key)))
-        .await?;
+    let seat = visit.seat(&id).await?;
+    let key: ApiKey = visit.told_in(&id, &path_of(key)).await?;
     let one = One {
-        frame: Frame::of(visit, reader, Some(seat), "api-keys", &key.name).after(visit, problem),
+        frame: Frame::in_tenant(visit, seat, "api-keys", &key.name).after(visit, problem),
         key,
         id,
     };
-    Ok(page(visit, &one.frame, &one))
+    Ok(page(&one.frame, &one))
+}
+
+/// Where the API has it.
+fn path_of(key: &str) -> String {
+    format!("/v1/api-keys/{}", segment(key))
 }
 
 /// `GET /dashboard/{tenant}/api-keys/{id}`
@@ -234,10 +220,11 @@ pub(crate) async fn rotate(
     Path((id, key)): Path<(String, String)>,
     visit: Visit,
 ) -> Result<Response, Trouble> {
-    let path = format!("/v1/api-keys/{}/rotate", segment(&key));
+    let seat = visit.seat(&id).await?;
+    let path = format!("{}/rotate", path_of(&key));
     let body = json!({ "overlap": visit.form.get("overlap") });
     match visit.act(Some(&id), Method::POST, path, Some(body)).await {
-        Ok(answer) => show_made(&visit, id, &answer.body, answer.pending).await,
+        Ok(answer) => Ok(show_made(&visit, seat, id, answer)),
         Err(problem) => show_one(&visit, id, &key, Some(problem)).await,
     }
 }
@@ -247,29 +234,24 @@ pub(crate) async fn revoke(
     Path((id, key)): Path<(String, String)>,
     visit: Visit,
 ) -> Result<Response, Trouble> {
-    let path = format!("/v1/api-keys/{}", segment(&key));
+    let seat = visit.seat(&id).await?;
+    let path = path_of(&key);
     let known: ApiKey = visit.told_in(&id, &path).await?;
     if visit.form.get("name") != known.name.trim() {
-        let problem = Problem {
-            field: Some("name".to_owned()),
-            ..Problem::of_page(
-                StatusCode::BAD_REQUEST,
-                "Nothing was revoked",
-                "type the name of the API key as it stands above",
-            )
-        };
-        return show_one(&visit, id, &key, Some(problem)).await;
+        let title = "Nothing was revoked";
+        let detail = "type the name of the API key as it stands above";
+        let problem = Problem::of_page(StatusCode::BAD_REQUEST, title, detail);
+        return show_one(&visit, id, &key, Some(problem.at("name"))).await;
     }
-    let answer = match visit.act(Some(&id), Method::DELETE, path, None).await {
-        Ok(answer) => answer,
-        Err(problem) => return show_one(&visit, id, &key, Some(problem)).await,
-    };
-    let reader = visit.reader().await?;
-    let seat = reader.tenant(&id)?;
-    let revoked = Revoked {
-        frame: Frame::of(&visit, reader, Some(seat), "api-keys", &known.name),
-        id,
-        pending: answer.pending,
-    };
-    Ok(page(&visit, &revoked.frame, &revoked))
+    match visit.act(Some(&id), Method::DELETE, path, None).await {
+        Ok(answer) => {
+            let revoked = Revoked {
+                frame: Frame::in_tenant(&visit, seat, "api-keys", &known.name),
+                id,
+                pending: answer.pending,
+            };
+            Ok(page(&revoked.frame, &revoked))
+        }
+        Err(problem) => show_one(&visit, id, &key, Some(problem)).await,
+    }
 }

@@ -5,10 +5,10 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use crate::api::Ask;
-use crate::day::span;
 use crate::frame::{Frame, page};
 use crate::respond::Trouble;
 use crate::visit::Visit;
+use crate::words::span;
 
 /// Shards of a cluster.
 const SHARDS: u64 = 1_024;
@@ -79,6 +79,8 @@ struct Part<'a> {
 struct Page {
     frame: Frame,
     cluster: Cluster,
+    /// A session is good at other members' addresses only where it needs no https.
+    has_links: bool,
 }
 
 impl Page {
@@ -118,10 +120,10 @@ impl Page {
 /// `GET /dashboard/cluster`
 pub(crate) async fn cluster(visit: Visit) -> Result<Response, Trouble> {
     let reader = visit.reader().await?;
-    let cluster = visit.told(Ask::get("/v1/cluster")).await?;
     let cluster = Page {
-        frame: Frame::of(&visit, reader, None, "cluster", "Cluster"),
-        cluster,
+        frame: Frame::of(&visit, reader, "cluster", "Cluster"),
+        cluster: visit.told(Ask::get("/v1/cluster")).await?,
+        has_links: !visit.app.is_https(),
     };
-    Ok(page(&visit, &cluster.frame, &cluster))
+    Ok(page(&cluster.frame, &cluster))
 }

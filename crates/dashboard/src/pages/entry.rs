@@ -4,7 +4,6 @@ use accounts::Visitor;
 use askama::Template;
 use axum::body::Bytes;
 use axum::extract::Path;
-use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
@@ -13,11 +12,8 @@ use serde_json::{Value, json};
 use crate::api::{Ask, Problem};
 use crate::form::{next, segment};
 use crate::frame::{Frame, page};
-use crate::respond::Trouble;
+use crate::respond::{Trouble, see_other};
 use crate::visit::{Reader, Visit};
-
-/// What binds the forms of somebody who has not logged in to a browser.
-const VISITOR: &str = "weir_visitor";
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -25,6 +21,8 @@ struct Login {
     frame: Frame,
     token: String,
     next: String,
+    /// Whether anybody may sign up.
+    is_open: bool,
 }
 
 #[derive(Template)]
@@ -34,6 +32,8 @@ struct SignUp {
     token: String,
     /// Of an invite. Empty: a tenant is made.
     invite: String,
+    /// Why there is no form. `None`: there is one.
+    closed: Option<&'static str>,
 }
 
 #[derive(Template)]
@@ -71,36 +71,39 @@ pub(super) struct NewCode {
     pub(super) recovery_code: String,
 }
 
-/// A token for the forms of this browser, and the cookie that it is bound to if it has none yet.
-fn token(visit: &Visit) -> (String, Option<HeaderValue>) {
-    let known = visit.cookie(VISITOR).and_then(Visitor::parse);
-    let is_new = known.is_none();
-    let visitor = known.unwrap_or_else(|| {
+/// What binds the forms of somebody who has not logged in to a browser. Under https no other host of the domain can set it.
+fn visitor_cookie(visit: &Visit) -> &'static str {
+    match visit.app.is_https() {
+        true => "__Host-weir_visitor",
+        false => "weir_visitor",
+    }
+}
+
+fn visitor(visit: &Visit) -> Option<Visitor> {
+    visit.cookie(visitor_cookie(visit)).and_then(Visitor::parse)
+}
+
+/// A token for the forms of this browser, which is given what that is bound to if it has none yet.
+fn token(visit: &Visit) -> String {
+    let visitor = visitor(visit).unwrap_or_else(|| {
         let mut random = [0; 16];
         getrandom::fill(&mut random).expect("the operating system has random bytes");
-        Visitor::draw(random)
+        let visitor = Visitor::draw(random);
+        let (name, value) = (visitor_cookie(visit), visitor.reveal());
+        let secure = if visit.app.is_https() { "; Secure" } else { "" };
+        let cookie = format!("{name}={value}; HttpOnly; SameSite=Strict; Path=/{secure}");
+        visit.set_cookie(HeaderValue::try_from(cookie).expect("base64 is visible"));
+        visitor
     });
-    let settings = &visit.app.settings;
-    let secure = if settings.public_url.starts_with("https:") {
-        "; Secure"
-    } else {
-        ""
-    };
-    let cookie = is_new.then(|| {
-        let text = format!(
-            "{VISITOR}={}; HttpOnly; SameSite=Strict; Path=/{secure}",
-            visitor.reveal()
-        );
-        HeaderValue::try_from(text).expect("base64 is visible")
-    });
-    (settings.keys.visitor_form_token(&visitor).reveal(), cookie)
+    let keys = &visit.app.settings.keys;
+    keys.visitor_form_token(&visitor).reveal()
 }
 
 /// Refuses a form that was not on a page of this service in this browser.
 fn check_token(visit: &Visit) -> Result<(), Problem> {
-    let visitor = visit.cookie(VISITOR).and_then(Visitor::parse);
-    let is_ours = visitor.is_some_and(|visitor| {
-        let token = visit.app.settings.keys.visitor_form_token(&visitor);
+    let keys = &visit.app.settings.keys;
+    let is_ours = visitor(visit).is_some_and(|visitor| {
+        let token = keys.visitor_form_token(&visitor);
         token.matches(visit.form.get("csrf"))
     });
     match is_ours && visit.is_of_own_page() {
@@ -113,19 +116,17 @@ fn check_token(visit: &Visit) -> Result<(), Problem> {
     }
 }
 
-fn with_cookie(mut response: Response, cookie: Option<HeaderValue>) -> Response {
-    if let Some(cookie) = cookie {
-        response.headers_mut().append(SET_COOKIE, cookie);
-    }
-    response
-}
-
 fn show_login(visit: &Visit, problem: Option<Problem>) -> Response {
-    let (token, cookie) = token(visit);
+    let token = token(visit);
     let frame = Frame::new(visit, "login", "Log in").after(visit, problem);
     let next = next(visit.form.get("next")).to_owned();
-    let login = Login { frame, token, next };
-    with_cookie(page(visit, &login.frame, &login), cookie)
+    let login = Login {
+        frame,
+        token,
+        next,
+        is_open: visit.app.settings.signup == "open",
+    };
+    page(&login.frame, &login)
 }
 
 /// `GET /login`
@@ -140,7 +141,7 @@ pub(crate) async fn log_in(visit: Visit) -> Response {
         "password": visit.form.exactly("password"),
     });
     match post(&visit, "/v1/auth/login", body).await {
-        Ok(_) => visit.see(next(visit.form.get("next"))),
+        Ok(_) => see_other(next(visit.form.get("next"))),
         Err(problem) => show_login(&visit, Some(problem)),
     }
 }
@@ -151,8 +152,6 @@ async fn post(visit: &Visit, path: &str, body: Value) -> Result<Bytes, Problem> 
     let ask = Ask {
         method: Method::POST,
         body: Some(body),
-        // The form was looked at above.
-        is_look: true,
         ..Ask::get(path)
     };
     Ok(visit.ask(ask).await?.body)
@@ -163,19 +162,28 @@ pub(crate) async fn log_out(visit: Visit) -> Result<Response, Trouble> {
     visit
         .act(None, Method::POST, "/v1/auth/logout", Some(json!({})))
         .await?;
-    Ok(visit.see("/login"))
+    Ok(see_other("/login"))
 }
 
 fn show_sign_up(visit: &Visit, problem: Option<Problem>) -> Response {
-    let (token, cookie) = token(visit);
+    let token = token(visit);
     let frame = Frame::new(visit, "sign-up", "Sign up").after(visit, problem);
     let invite = visit.form.get("invite").to_owned();
+    let closed = match visit.app.settings.signup {
+        "open" => None,
+        "invited" if !invite.is_empty() => None,
+        "invited" => Some(
+            "Only who was invited can sign up here: ask an owner or admin of your team for a link.",
+        ),
+        _ => Some("Nobody can sign up here: ask whoever runs this service for a team of your own."),
+    };
     let sign_up = SignUp {
         frame,
         token,
         invite,
+        closed,
     };
-    with_cookie(page(visit, &sign_up.frame, &sign_up), cookie)
+    page(&sign_up.frame, &sign_up)
 }
 
 /// `GET /sign-up`
@@ -203,21 +211,21 @@ pub(crate) async fn signed_up(visit: Visit) -> Response {
 fn show_code(visit: &Visit, body: &[u8]) -> Response {
     let code = serde_json::from_slice::<NewCode>(body);
     let Ok(NewCode { recovery_code }) = code else {
-        return visit.see("/dashboard");
+        return see_other("/dashboard");
     };
     let code = RecoveryCode {
         frame: Frame::new(visit, "code", "Your recovery code"),
         code: recovery_code,
         next: "/dashboard".to_owned(),
     };
-    page(visit, &code.frame, &code)
+    page(&code.frame, &code)
 }
 
 fn show_recover(visit: &Visit, problem: Option<Problem>) -> Response {
-    let (token, cookie) = token(visit);
+    let token = token(visit);
     let frame = Frame::new(visit, "recover", "Forgotten password").after(visit, problem);
     let recover = Recover { frame, token };
-    with_cookie(page(visit, &recover.frame, &recover), cookie)
+    page(&recover.frame, &recover)
 }
 
 /// `GET /recover`
@@ -239,10 +247,10 @@ pub(crate) async fn recovered(visit: Visit) -> Response {
 }
 
 fn show_reset(visit: &Visit, problem: Option<Problem>) -> Response {
-    let (token, cookie) = token(visit);
+    let token = token(visit);
     let frame = Frame::new(visit, "reset", "A new password").after(visit, problem);
     let reset = Reset { frame, token };
-    with_cookie(page(visit, &reset.frame, &reset), cookie)
+    page(&reset.frame, &reset)
 }
 
 /// `GET /reset/{token}`
@@ -281,7 +289,7 @@ fn show_invite(
         frame,
         invite: segment(&invite),
     };
-    page(visit, &invite.frame, &invite)
+    page(&invite.frame, &invite)
 }
 
 /// `POST /invite/{token}`
@@ -292,7 +300,7 @@ pub(crate) async fn accepted(
     let reader = visit.reader().await?;
     let path = format!("/v1/invites/{}", segment(&invite));
     match visit.act(None, Method::POST, path, Some(json!({}))).await {
-        Ok(_) => Ok(visit.see("/dashboard")),
+        Ok(_) => Ok(see_other("/dashboard")),
         Err(problem) => Ok(show_invite(&visit, Some(reader), invite, Some(problem))),
     }
 }

@@ -2,17 +2,18 @@
 
 use askama::Template;
 use axum::extract::Path;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::overview::{Limit, Limits};
 use crate::api::{Ask, Problem};
 use crate::form::{Form, segment};
 use crate::frame::{Frame, page};
-use crate::respond::Trouble;
+use crate::respond::{Trouble, see_other};
+use crate::told::{Limit, Paged};
 use crate::visit::Visit;
+use crate::words::span;
 
 const ALGORITHMS: [&str; 6] = [
     "gcra",
@@ -27,8 +28,7 @@ const ALGORITHMS: [&str; 6] = [
 #[template(path = "limits.html")]
 struct List {
     frame: Frame,
-    limits: Vec<Limit>,
-    next: Option<String>,
+    limits: Paged<Limit>,
     id: String,
 }
 
@@ -37,29 +37,37 @@ struct List {
 struct One {
     frame: Frame,
     limit: Limit,
-    key: Option<Looked>,
+    /// What was looked for, and what was found.
+    key: String,
+    looked: Option<Looked>,
     id: String,
 }
 
-/// What was found of a key.
+impl One {
+    /// Empty: a window of the calendar.
+    fn per(&self) -> &str {
+        self.limit.per.as_deref().unwrap_or("")
+    }
+
+    /// Empty: it has none.
+    fn burst(&self) -> String {
+        let burst = self.limit.burst;
+        burst.map_or_else(String::new, |burst| burst.to_string())
+    }
+}
+
+/// Where a key stands.
+#[derive(Deserialize)]
 struct Looked {
-    key: String,
+    allowed: bool,
     remaining: u64,
     reset_after_ms: u64,
-    allowed: bool,
 }
 
 impl Looked {
     fn resets(&self) -> String {
-        crate::day::span(self.reset_after_ms.div_ceil(1_000))
+        span(self.reset_after_ms.div_ceil(1_000))
     }
-}
-
-#[derive(Deserialize)]
-struct Checked {
-    allowed: bool,
-    remaining: u64,
-    reset_after_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -70,41 +78,43 @@ struct KeyLimit {
     algorithm: String,
 }
 
-#[derive(Deserialize)]
-struct KeyLimits {
-    items: Vec<KeyLimit>,
-    next: Option<String>,
-}
-
 #[derive(Template)]
 #[template(path = "key_limits.html")]
-struct KeyLimitsPage {
+struct KeyLimits {
     frame: Frame,
-    limits: Vec<KeyLimit>,
-    next: Option<String>,
+    limits: Paged<KeyLimit>,
     id: String,
 }
 
-/// The limit that a form describes, as the API takes it. What is no number is handed on as it is, to be told so.
+/// The limit that a form describes, as the API takes it: without what only another algorithm has. What is no number is handed on
+/// as it is, to be told so.
 fn described(form: &Form) -> Value {
+    let algorithm = form.get("algorithm");
+    let is_bucket = ["gcra", "token_bucket", "leaky_bucket"].contains(&algorithm);
+    let is_window = algorithm == "fixed_window";
     let mut limit = Map::new();
-    for field in ["limit", "burst"] {
+    let mut set = |field: &str, value: &dyn Fn(&str) -> Value| {
         if let Some(given) = form.some(field) {
-            limit.insert(field.into(), number(given));
+            limit.insert(field.to_owned(), value(given));
         }
+    };
+    let text = |given: &str| Value::from(given);
+    set("algorithm", &text);
+    set("limit", &number);
+    // A window of the calendar has no other length.
+    if !(is_window && form.some("zone").is_some()) {
+        set("per", &text);
     }
-    for field in [
-        "algorithm",
-        "per",
-        "anchor",
-        "zone",
-        "strategy",
-        "on_failure",
-    ] {
-        if let Some(given) = form.some(field) {
-            limit.insert(field.into(), given.into());
-        }
+    if is_bucket {
+        set("burst", &number);
     }
+    if is_window {
+        set("anchor", &text);
+        set("zone", &text);
+    }
+    set("strategy", &text);
+    set("on_failure", &text);
+    set("keep", &|given| Value::from(given == "true"));
     limit.into()
 }
 
@@ -113,25 +123,24 @@ fn number(text: &str) -> Value {
         .map_or_else(|_| text.into(), Value::from)
 }
 
+/// Where the page of a limit is.
+fn at(id: &str, name: &str) -> String {
+    format!("/dashboard/{}/limits/{}", segment(id), segment(name))
+}
+
 async fn show_list(
     visit: &Visit,
     id: String,
     problem: Option<Problem>,
 ) -> Result<Response, Trouble> {
-    let reader = visit.reader().await?;
-    let seat = reader.tenant(&id)?;
-    let path = match visit.form.some("after").filter(|_| problem.is_none()) {
-        Some(after) => format!("/v1/limits?after={}", segment(after)),
-        None => "/v1/limits".to_owned(),
-    };
-    let Limits { limits, next } = visit.told_in(&id, &path).await?;
+    let seat = visit.seat(&id).await?;
+    let path = visit.part("/v1/limits", "after");
     let list = List {
-        frame: Frame::of(visit, reader, Some(seat), "limits", "Limits").after(visit, problem),
-        limits,
-        next: next.map(|next| segment(&next)),
+        frame: Frame::in_tenant(visit, seat, "limits", "Limits").after(visit, problem),
+        limits: visit.told_in(&id, &path).await?,
         id,
     };
-    Ok(page(visit, &list.frame, &list))
+    Ok(page(&list.frame, &list))
 }
 
 /// `GET /dashboard/{tenant}/limits`
@@ -141,15 +150,21 @@ pub(crate) async fn list(Path(id): Path<String>, visit: Visit) -> Result<Respons
 
 /// `POST /dashboard/{tenant}/limits`
 pub(crate) async fn make(Path(id): Path<String>, visit: Visit) -> Result<Response, Trouble> {
-    let name = segment(visit.form.get("name"));
-    let made = visit.act(
-        Some(&id),
-        Method::PUT,
-        format!("/v1/limits/{name}"),
-        Some(described(&visit.form)),
-    );
-    match made.await {
-        Ok(_) => Ok(visit.see(&format!("/dashboard/{}/limits/{name}", segment(&id)))),
+    visit.seat(&id).await?;
+    let name = visit.form.get("name");
+    if name.is_empty() {
+        // Its path would be that of no limit.
+        let problem = Problem::of_page(
+            StatusCode::BAD_REQUEST,
+            "Nothing was made",
+            "give it a name",
+        );
+        return show_list(&visit, id, Some(problem.at("name"))).await;
+    }
+    let path = format!("/v1/limits/{}", segment(name));
+    let limit = described(&visit.form);
+    match visit.act(Some(&id), Method::PUT, path, Some(limit)).await {
+        Ok(_) => Ok(see_other(&at(&id, name))),
         Err(problem) => show_list(&visit, id, Some(problem)).await,
     }
 }
@@ -158,24 +173,27 @@ async fn show_one(
     visit: &Visit,
     id: String,
     name: &str,
-    problem: Option<Problem>,
+    mut problem: Option<Problem>,
 ) -> Result<Response, Trouble> {
-    let reader = visit.reader().await?;
-    let seat = reader.tenant(&id)?;
-    let limit: Limit = visit
-        .told_in(&id, &format!("/v1/limits/{}", segment(name)))
-        .await?;
-    let key = match visit.form.some("key") {
-        Some(key) if problem.is_none() => Some(look(visit, &id, name, key, &reader.csrf).await?),
-        _ => None,
-    };
+    let seat = visit.seat(&id).await?;
+    let path = format!("/v1/limits/{}", segment(name));
+    let limit = visit.told_in(&id, &path).await?;
+    let key = visit.form.exactly("key").to_owned();
+    let mut looked = None;
+    if !key.is_empty() && problem.is_none() {
+        match look(visit, &id, name, &key, &seat.0.csrf).await {
+            Ok(found) => looked = Some(found),
+            Err(refused) => problem = Some(refused),
+        }
+    }
     let one = One {
-        frame: Frame::of(visit, reader, Some(seat), "limits", name).after(visit, problem),
+        frame: Frame::in_tenant(visit, seat, "limits", name).after(visit, problem),
         limit,
         key,
+        looked,
         id,
     };
-    Ok(page(visit, &one.frame, &one))
+    Ok(page(&one.frame, &one))
 }
 
 /// Looks at a key. It costs nothing, and counts nothing.
@@ -185,7 +203,7 @@ async fn look(
     name: &str,
     key: &str,
     csrf: &str,
-) -> Result<Looked, Trouble> {
+) -> Result<Looked, Problem> {
     let ask = Ask {
         method: Method::POST,
         tenant: Some(id),
@@ -194,25 +212,7 @@ async fn look(
         is_look: true,
         ..Ask::get("/v1/check")
     };
-    let told = match visit.ask(ask).await {
-        Ok(answer) => serde_json::from_slice(&answer.body).ok(),
-        Err(problem) => return Err(problem.into()),
-    };
-    let Checked {
-        allowed,
-        remaining,
-        reset_after_ms,
-    } = told.unwrap_or(Checked {
-        allowed: false,
-        remaining: 0,
-        reset_after_ms: 0,
-    });
-    Ok(Looked {
-        key: key.to_owned(),
-        remaining,
-        reset_after_ms,
-        allowed,
-    })
+    visit.told(ask).await
 }
 
 /// `GET /dashboard/{tenant}/limits/{name}`
@@ -228,16 +228,11 @@ pub(crate) async fn change(
     Path((id, name)): Path<(String, String)>,
     visit: Visit,
 ) -> Result<Response, Trouble> {
+    visit.seat(&id).await?;
     let path = format!("/v1/limits/{}", segment(&name));
-    match visit
-        .act(Some(&id), Method::PUT, path, Some(described(&visit.form)))
-        .await
-    {
-        Ok(_) => Ok(visit.see(&format!(
-            "/dashboard/{}/limits/{}",
-            segment(&id),
-            segment(&name)
-        ))),
+    let limit = described(&visit.form);
+    match visit.act(Some(&id), Method::PUT, path, Some(limit)).await {
+        Ok(_) => Ok(see_other(&at(&id, &name))),
         Err(problem) => show_one(&visit, id, &name, Some(problem)).await,
     }
 }
@@ -247,9 +242,10 @@ pub(crate) async fn delete(
     Path((id, name)): Path<(String, String)>,
     visit: Visit,
 ) -> Result<Response, Trouble> {
+    visit.seat(&id).await?;
     let path = format!("/v1/limits/{}", segment(&name));
     match visit.act(Some(&id), Method::DELETE, path, None).await {
-        Ok(_) => Ok(visit.see(&format!("/dashboard/{}/limits", segment(&id)))),
+        Ok(_) => Ok(see_other(&format!("/dashboard/{}/limits", segment(&id)))),
         Err(problem) => show_one(&visit, id, &name, Some(problem)).await,
     }
 }
@@ -259,14 +255,11 @@ pub(crate) async fn reset(
     Path((id, name)): Path<(String, String)>,
     visit: Visit,
 ) -> Result<Response, Trouble> {
+    visit.seat(&id).await?;
     let key = segment(visit.form.exactly("key"));
     let path = format!("/v1/keys/{}/{key}", segment(&name));
     match visit.act(Some(&id), Method::DELETE, path, None).await {
-        Ok(_) => Ok(visit.see(&format!(
-            "/dashboard/{}/limits/{}?key={key}",
-            segment(&id),
-            segment(&name)
-        ))),
+        Ok(_) => Ok(see_other(&format!("{}?key={key}", at(&id, &name)))),
         Err(problem) => show_one(&visit, id, &name, Some(problem)).await,
     }
 }
@@ -276,21 +269,15 @@ async fn show_key_limits(
     id: String,
     problem: Option<Problem>,
 ) -> Result<Response, Trouble> {
-    let reader = visit.reader().await?;
-    let seat = reader.tenant(&id)?;
-    let path = match visit.form.some("after").filter(|_| problem.is_none()) {
-        Some(after) => format!("/api/limits?after={}", segment(after)),
-        None => "/api/limits".to_owned(),
-    };
-    let KeyLimits { items, next } = visit.told_in(&id, &path).await?;
-    let list = KeyLimitsPage {
-        frame: Frame::of(visit, reader, Some(seat), "limits", "Limits of single keys")
-            .after(visit, problem),
-        limits: items,
-        next: next.map(|next| segment(&next)),
+    let seat = visit.seat(&id).await?;
+    let path = visit.part("/api/limits", "after");
+    let title = "Limits of single keys";
+    let list = KeyLimits {
+        frame: Frame::in_tenant(visit, seat, "limits", title).after(visit, problem),
+        limits: visit.told_in(&id, &path).await?,
         id,
     };
-    Ok(page(visit, &list.frame, &list))
+    Ok(page(&list.frame, &list))
 }
 
 /// `GET /dashboard/{tenant}/key-limits`
@@ -303,6 +290,7 @@ pub(crate) async fn make_key_limit(
     Path(id): Path<String>,
     visit: Visit,
 ) -> Result<Response, Trouble> {
+    visit.seat(&id).await?;
     let form = &visit.form;
     let body = json!({
         "key": form.exactly("key"),
@@ -310,11 +298,12 @@ pub(crate) async fn make_key_limit(
         "interval": form.get("interval"),
         "algorithm": form.get("algorithm"),
     });
-    match visit
-        .act(Some(&id), Method::POST, "/api/limits", Some(body))
-        .await
-    {
-        Ok(_) => Ok(visit.see(&format!("/dashboard/{}/key-limits", segment(&id)))),
+    let made = visit.act(Some(&id), Method::POST, "/api/limits", Some(body));
+    match made.await {
+        Ok(_) => Ok(see_other(&format!(
+            "/dashboard/{}/key-limits",
+            segment(&id)
+        ))),
         Err(problem) => show_key_limits(&visit, id, Some(problem)).await,
     }
 }
@@ -324,9 +313,13 @@ pub(crate) async fn delete_key_limit(
     Path(id): Path<String>,
     visit: Visit,
 ) -> Result<Response, Trouble> {
+    visit.seat(&id).await?;
     let path = format!("/api/limits/{}", segment(visit.form.exactly("key")));
     match visit.act(Some(&id), Method::DELETE, path, None).await {
-        Ok(_) => Ok(visit.see(&format!("/dashboard/{}/key-limits", segment(&id)))),
+        Ok(_) => Ok(see_other(&format!(
+            "/dashboard/{}/key-limits",
+            segment(&id)
+        ))),
         Err(problem) => show_key_limits(&visit, id, Some(problem)).await,
     }
 }

@@ -7,12 +7,12 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::api::Problem;
-use crate::day::minute;
+use crate::api::{Answer, Problem};
 use crate::form::segment;
 use crate::frame::{Frame, page};
-use crate::respond::Trouble;
-use crate::visit::Visit;
+use crate::respond::{Trouble, see_other};
+use crate::visit::{Membership, Reader, Visit};
+use crate::words::minute;
 
 const ROLES: [&str; 4] = ["owner", "admin", "developer", "viewer"];
 
@@ -22,19 +22,11 @@ struct Person {
     email: String,
     role: String,
     joined_at: String,
-    #[serde(default)]
-    seen_at: Option<String>,
 }
 
 impl Person {
     fn joined(&self) -> String {
         minute(&self.joined_at)
-    }
-
-    fn seen(&self) -> String {
-        self.seen_at
-            .as_deref()
-            .map_or_else(|| "not yet".to_owned(), minute)
     }
 }
 
@@ -96,37 +88,39 @@ impl LinkPage {
 }
 
 async fn show(visit: &Visit, id: String, problem: Option<Problem>) -> Result<Response, Trouble> {
-    let reader = visit.reader().await?;
-    let seat = reader.tenant(&id)?;
-    let team = visit.told_in(&id, "/v1/team").await?;
+    let seat = visit.seat(&id).await?;
     let team = TeamPage {
-        frame: Frame::of(visit, reader, Some(seat), "team", "Team").after(visit, problem),
-        team,
+        frame: Frame::in_tenant(visit, seat, "team", "Team").after(visit, problem),
+        team: visit.told_in(&id, "/v1/team").await?,
         id,
     };
-    Ok(page(visit, &team.frame, &team))
+    Ok(page(&team.frame, &team))
 }
 
 /// Shows a link, for the only time.
-async fn show_link(
+fn show_link(
     visit: &Visit,
-    id: String,
-    body: &[u8],
+    seat: (Reader, Membership),
+    id: &str,
+    answer: &Answer,
     what: String,
-) -> Result<Response, Trouble> {
-    let back = format!("/dashboard/{}/team", segment(&id));
-    let Ok(link) = serde_json::from_slice(body) else {
-        return Ok(visit.see(&back));
+) -> Response {
+    let back = at(id);
+    let Ok(link) = serde_json::from_slice(&answer.body) else {
+        return see_other(&back);
     };
-    let reader = visit.reader().await?;
-    let seat = reader.tenant(&id)?;
     let link = LinkPage {
-        frame: Frame::of(visit, reader, Some(seat), "team", "A link to pass on"),
+        frame: Frame::in_tenant(visit, seat, "team", "A link to pass on"),
         link,
         what,
         back,
     };
-    Ok(page(visit, &link.frame, &link))
+    page(&link.frame, &link)
+}
+
+/// Where the page is.
+fn at(id: &str) -> String {
+    format!("/dashboard/{}/team", segment(id))
 }
 
 /// `GET /dashboard/{tenant}/team`
@@ -136,14 +130,14 @@ pub(crate) async fn team(Path(id): Path<String>, visit: Visit) -> Result<Respons
 
 /// `POST /dashboard/{tenant}/team/invites`
 pub(crate) async fn invite(Path(id): Path<String>, visit: Visit) -> Result<Response, Trouble> {
-    let body = json!({ "email": visit.form.some("email"), "role": visit.form.get("role") });
-    match visit
-        .act(Some(&id), Method::POST, "/v1/team/invites", Some(body))
-        .await
-    {
+    let seat = visit.seat(&id).await?;
+    let role = visit.form.get("role");
+    let body = json!({ "email": visit.form.some("email"), "role": role });
+    let made = visit.act(Some(&id), Method::POST, "/v1/team/invites", Some(body));
+    match made.await {
         Ok(answer) => {
-            let what = format!("a seat as {}", visit.form.get("role"));
-            show_link(&visit, id, &answer.body, what).await
+            let what = format!("a seat as {role}");
+            Ok(show_link(&visit, seat, &id, &answer, what))
         }
         Err(problem) => show(&visit, id, Some(problem)).await,
     }
@@ -157,8 +151,9 @@ async fn act(
     path: String,
     body: Option<Value>,
 ) -> Result<Response, Trouble> {
+    visit.seat(&id).await?;
     match visit.act(Some(&id), method, path, body).await {
-        Ok(_) => Ok(visit.see(&format!("/dashboard/{}/team", segment(&id)))),
+        Ok(_) => Ok(see_other(&at(&id))),
         Err(problem) => show(&visit, id, Some(problem)).await,
     }
 }
@@ -196,12 +191,14 @@ pub(crate) async fn reset_link(
     Path((id, user)): Path<(String, String)>,
     visit: Visit,
 ) -> Result<Response, Trouble> {
+    let seat = visit.seat(&id).await?;
     let path = format!("/v1/team/{}/reset-link", segment(&user));
-    match visit
-        .act(Some(&id), Method::POST, path, Some(json!({})))
-        .await
-    {
-        Ok(answer) => show_link(&visit, id, &answer.body, "a new password".to_owned()).await,
+    let made = visit.act(Some(&id), Method::POST, path, Some(json!({})));
+    match made.await {
+        Ok(answer) => {
+            let what = "a new password".to_owned();
+            Ok(show_link(&visit, seat, &id, &answer, what))
+        }
         Err(problem) => show(&visit, id, Some(problem)).await,
     }
 }

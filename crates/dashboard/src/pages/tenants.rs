@@ -1,5 +1,6 @@
 //! All tenants, for operators.
 
+use accounts::UnixSecs;
 use askama::Template;
 use axum::extract::Path;
 use axum::http::Method;
@@ -7,70 +8,20 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::overview::Today;
 use crate::api::{Ask, Problem};
-use crate::day::minute;
 use crate::form::segment;
 use crate::frame::{Frame, page};
-use crate::respond::Trouble;
+use crate::respond::{Trouble, see_other};
+use crate::told::{Paged, Plan, Tenant, Today, Usage};
 use crate::visit::Visit;
-
-#[derive(Deserialize)]
-struct Tenant {
-    id: String,
-    name: String,
-    status: String,
-    plan: Plan,
-    created_at: String,
-}
-
-#[derive(Deserialize)]
-struct Plan {
-    name: String,
-    #[serde(default)]
-    requests_per_day: Option<u64>,
-}
-
-impl Tenant {
-    fn made(&self) -> String {
-        minute(&self.created_at)
-    }
-}
-
-impl One {
-    /// The cap that an operator has given, unless it is that of the plan.
-    fn own_cap(&self) -> Option<u64> {
-        let plan = &self.tenant.plan;
-        let listed = self.plans.iter().find(|listed| listed.name == plan.name);
-        let of_plan = listed.and_then(|listed| listed.requests_per_day);
-        plan.requests_per_day.filter(|cap| Some(*cap) != of_plan)
-    }
-}
-
-#[derive(Deserialize)]
-struct Tenants {
-    items: Vec<Tenant>,
-    next: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Plans {
-    items: Vec<Plan>,
-}
-
-/// What was used today. More of a usage is not asked for here.
-#[derive(Deserialize)]
-struct Usage {
-    today: Today,
-}
+use crate::words::now;
 
 #[derive(Template)]
 #[template(path = "tenants.html")]
 struct List {
     frame: Frame,
-    tenants: Vec<Tenant>,
+    tenants: Paged<Tenant>,
     plans: Vec<Plan>,
-    next: Option<String>,
 }
 
 #[derive(Template)]
@@ -79,44 +30,68 @@ struct One {
     frame: Frame,
     tenant: Tenant,
     plans: Vec<Plan>,
-    today: Option<Today>,
-    /// The link for an owner who has no password yet.
+    today: Today,
+    /// The link for an owner, shown once.
     owner: Option<Owner>,
 }
 
 #[derive(Deserialize)]
 struct Owner {
     email: String,
-    #[serde(default)]
     url: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Made {
     id: String,
-    #[serde(default)]
     owner: Option<Owner>,
 }
 
+/// Names of plans, to choose from.
+fn names(plans: &[Plan]) -> Vec<&str> {
+    plans.iter().map(|plan| &*plan.name).collect()
+}
+
+impl List {
+    fn plan_names(&self) -> Vec<&str> {
+        names(&self.plans)
+    }
+}
+
+impl One {
+    fn plan_names(&self) -> Vec<&str> {
+        names(&self.plans)
+    }
+
+    /// The cap that an operator has given. Empty: it is that of the plan.
+    fn own_cap(&self) -> String {
+        let plan = &self.tenant.plan;
+        let listed = self.plans.iter().find(|listed| listed.name == plan.name);
+        let of_plan = listed.and_then(|listed| listed.requests_per_day);
+        let own = plan.requests_per_day.filter(|cap| Some(*cap) != of_plan);
+        own.map_or_else(String::new, |cap| cap.to_string())
+    }
+}
+
 async fn plans(visit: &Visit) -> Result<Vec<Plan>, Trouble> {
-    let plans: Plans = visit.told(Ask::get("/v1/plans")).await?;
+    let plans: Paged<Plan> = visit.told(Ask::get("/v1/plans")).await?;
     Ok(plans.items)
+}
+
+/// Where the page of a tenant is.
+fn at(id: &str) -> String {
+    format!("/dashboard/tenants/{}", segment(id))
 }
 
 async fn show_list(visit: &Visit, problem: Option<Problem>) -> Result<Response, Trouble> {
     let reader = visit.reader().await?;
-    let path = match visit.form.some("after").filter(|_| problem.is_none()) {
-        Some(after) => format!("/v1/tenants?after={}", segment(after)),
-        None => "/v1/tenants".to_owned(),
-    };
-    let Tenants { items, next } = visit.told(Ask::get(path)).await?;
+    let path = visit.part("/v1/tenants", "after");
     let list = List {
-        frame: Frame::of(visit, reader, None, "tenants", "Tenants").after(visit, problem),
-        tenants: items,
+        frame: Frame::of(visit, reader, "tenants", "Tenants").after(visit, problem),
+        tenants: visit.told(Ask::get(path)).await?,
         plans: plans(visit).await?,
-        next: next.map(|next| segment(&next)),
     };
-    Ok(page(visit, &list.frame, &list))
+    Ok(page(&list.frame, &list))
 }
 
 /// `GET /dashboard/tenants`
@@ -126,16 +101,15 @@ pub(crate) async fn list(visit: Visit) -> Result<Response, Trouble> {
 
 /// `POST /dashboard/tenants`
 pub(crate) async fn make(visit: Visit) -> Result<Response, Trouble> {
+    visit.reader().await?;
     let mut body = json!({ "name": visit.form.get("name") });
     for field in ["plan", "owner"] {
         if let Some(given) = visit.form.some(field) {
             body[field] = given.into();
         }
     }
-    let answer = match visit
-        .act(None, Method::POST, "/v1/tenants", Some(body))
-        .await
-    {
+    let made = visit.act(None, Method::POST, "/v1/tenants", Some(body));
+    let answer = match made.await {
         Ok(answer) => answer,
         Err(problem) => return show_list(&visit, Some(problem)).await,
     };
@@ -145,10 +119,8 @@ pub(crate) async fn make(visit: Visit) -> Result<Response, Trouble> {
             id,
             owner: Some(owner),
         }) => show_one(&visit, &id, Some(owner), None).await,
-        Ok(Made { id, owner: None }) => {
-            Ok(visit.see(&format!("/dashboard/tenants/{}", segment(&id))))
-        }
-        Err(_) => Ok(visit.see("/dashboard/tenants")),
+        Ok(Made { id, owner: None }) => Ok(see_other(&at(&id))),
+        Err(_) => Ok(see_other("/dashboard/tenants")),
     }
 }
 
@@ -159,18 +131,20 @@ async fn show_one(
     problem: Option<Problem>,
 ) -> Result<Response, Trouble> {
     let reader = visit.reader().await?;
-    let tenant: Tenant = visit
-        .told(Ask::get(format!("/v1/tenants/{}", segment(id))))
+    let path = format!("/v1/tenants/{}", segment(id));
+    let tenant: Tenant = visit.told(Ask::get(path)).await?;
+    let today = UnixSecs::of_day(now().days()).date();
+    let usage: Usage = visit
+        .told_in(id, &format!("/v1/usage?from={today}"))
         .await?;
-    let usage: Result<Usage, Trouble> = visit.told_in(id, "/v1/usage").await;
     let one = One {
-        frame: Frame::of(visit, reader, None, "tenants", &tenant.name).after(visit, problem),
+        frame: Frame::of(visit, reader, "tenants", &tenant.name).after(visit, problem),
         tenant,
         plans: plans(visit).await?,
-        today: usage.ok().map(|usage| usage.today),
+        today: usage.today,
         owner,
     };
-    Ok(page(visit, &one.frame, &one))
+    Ok(page(&one.frame, &one))
 }
 
 /// `GET /dashboard/tenants/{id}`
@@ -180,13 +154,13 @@ pub(crate) async fn one(Path(id): Path<String>, visit: Visit) -> Result<Response
 
 /// `POST /dashboard/tenants/{id}`: plan, cap or status, whichever the form has.
 pub(crate) async fn change(Path(id): Path<String>, visit: Visit) -> Result<Response, Trouble> {
+    visit.reader().await?;
     let form = &visit.form;
     let mut change = Map::new();
-    if let Some(plan) = form.some("plan") {
-        change.insert("plan".to_owned(), plan.into());
-    }
-    if let Some(status) = form.some("status") {
-        change.insert("status".to_owned(), status.into());
+    for field in ["plan", "status"] {
+        if let Some(given) = form.some(field) {
+            change.insert(field.to_owned(), given.into());
+        }
     }
     if !form.all("requests_per_day").is_empty() {
         let given = form.get("requests_per_day");
@@ -202,7 +176,7 @@ pub(crate) async fn change(Path(id): Path<String>, visit: Visit) -> Result<Respo
         .act(None, Method::PATCH, path, Some(change.into()))
         .await
     {
-        Ok(_) => Ok(visit.see(&format!("/dashboard/tenants/{}", segment(&id)))),
+        Ok(_) => Ok(see_other(&at(&id))),
         Err(problem) => show_one(&visit, &id, None, Some(problem)).await,
     }
 }

@@ -1,17 +1,18 @@
 //! What a tenant has used of its days, and its plan.
 
+use accounts::UnixSecs;
 use askama::Template;
 use axum::extract::Path;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 
-use super::overview::{Day, Tenant, Today, Usage};
 use crate::api::Ask;
-use crate::day::grouped;
 use crate::frame::{Frame, page};
 use crate::respond::Trouble;
+use crate::told::{Day, Tenant, Today, Usage};
 use crate::visit::Visit;
+use crate::words::{grouped, now};
 
 /// Height of the chart, in its own units, and width of a day.
 const HEIGHT: u64 = 160;
@@ -87,42 +88,44 @@ fn bars(days: Vec<Day>, cap: Option<u64>) -> (Vec<Bar>, Option<u64>) {
     (bars.collect(), cap.map(|cap| HEIGHT - height(cap)))
 }
 
+/// Where the API tells the days of the chart.
+fn path() -> String {
+    let first = now().days().saturating_sub(DAYS - 1);
+    format!("/v1/usage?from={}", UnixSecs::of_day(first).date())
+}
+
 /// `GET /dashboard/{tenant}/usage`
 pub(crate) async fn usage(Path(id): Path<String>, visit: Visit) -> Result<Response, Trouble> {
-    let reader = visit.reader().await?;
-    let seat = reader.tenant(&id)?;
-    let Usage { today, days } = visit.told_in(&id, "/v1/usage").await?;
+    let seat = visit.seat(&id).await?;
+    let Usage { today, days } = visit.told_in(&id, &path()).await?;
     let total = days.iter().map(|day| day.requests).sum();
     let (bars, cap_y) = bars(days, today.cap);
     let usage = Page {
-        frame: Frame::of(&visit, reader, Some(seat), "usage", "Usage"),
+        frame: Frame::in_tenant(&visit, seat, "usage", "Usage"),
         today,
         bars,
         cap_y,
         total: grouped(total),
         id,
     };
-    Ok(page(&visit, &usage.frame, &usage))
+    Ok(page(&usage.frame, &usage))
 }
 
 /// `GET /dashboard/{tenant}/usage.csv`
 pub(crate) async fn csv(Path(id): Path<String>, visit: Visit) -> Result<Response, Trouble> {
-    let reader = visit.reader().await?;
-    reader.tenant(&id)?;
+    visit.seat(&id).await?;
     let ask = Ask {
         tenant: Some(&id),
         accept: Some("text/csv"),
-        ..Ask::get("/v1/usage")
+        ..Ask::get(path())
     };
     let mut response = visit.ask(ask).await?.body.into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/csv; charset=utf-8"),
-    );
+    let kind = HeaderValue::from_static("text/csv; charset=utf-8");
+    headers.insert(CONTENT_TYPE, kind);
     let file = HeaderValue::from_static("attachment; filename=\"usage.csv\"");
     headers.insert(CONTENT_DISPOSITION, file);
-    Ok(visit.answer(response))
+    Ok(response)
 }
 
 #[derive(Template)]
@@ -130,17 +133,16 @@ pub(crate) async fn csv(Path(id): Path<String>, visit: Visit) -> Result<Response
 struct Billing {
     frame: Frame,
     tenant: Tenant,
-    cap: Option<u64>,
 }
 
 impl Billing {
     /// What the plan allows, a row each.
-    fn rows(&self) -> Vec<(&'static str, String)> {
+    fn rows(&self) -> [(&'static str, String); 6] {
         let plan = &self.tenant.plan;
         let number =
             |number: Option<u64>| number.map_or_else(|| "as many as come".to_owned(), grouped);
-        vec![
-            ("Requests a day", number(self.cap)),
+        [
+            ("Requests a day", number(plan.requests_per_day)),
             ("Requests a second, on each node", number(plan.per_second)),
             ("Limits", number(plan.limits)),
             ("Limits of single keys", number(plan.key_limits)),
@@ -152,16 +154,12 @@ impl Billing {
 
 /// `GET /dashboard/{tenant}/billing`
 pub(crate) async fn billing(Path(id): Path<String>, visit: Visit) -> Result<Response, Trouble> {
-    let reader = visit.reader().await?;
-    let seat = reader.tenant(&id)?;
-    let tenant = visit.told_in(&id, "/v1/tenant").await?;
-    let usage: Usage = visit.told_in(&id, "/v1/usage").await?;
+    let seat = visit.seat(&id).await?;
     let billing = Billing {
-        frame: Frame::of(&visit, reader, Some(seat), "billing", "Plan"),
-        tenant,
-        cap: usage.today.cap,
+        frame: Frame::in_tenant(&visit, seat, "billing", "Plan"),
+        tenant: visit.told_in(&id, "/v1/tenant").await?,
     };
-    Ok(page(&visit, &billing.frame, &billing))
+    Ok(page(&billing.frame, &billing))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use accounts::SessionKeys;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
@@ -114,6 +114,10 @@ async fn answer(State(canned): State<Arc<Mutex<Canned>>>, request: Request) -> R
     let none = json!({ "title": "Not found", "status": 404, "detail": "there is no such path" });
     let (status, json) = known.unwrap_or((StatusCode::NOT_FOUND, none));
     let mut response = (status, Bytes::from(json.to_string())).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let after = HeaderValue::from_static("5");
+        response.headers_mut().insert(RETRY_AFTER, after);
+    }
     if let Some(cookie) = json.get("set-cookie").and_then(Value::as_str) {
         let cookie = HeaderValue::from_str(cookie).expect("a cookie");
         response.headers_mut().append(SET_COOKIE, cookie);
@@ -123,6 +127,10 @@ async fn answer(State(canned): State<Arc<Mutex<Canned>>>, request: Request) -> R
 
 impl Site {
     pub(crate) fn new() -> Self {
+        Self::with_signup("open")
+    }
+
+    pub(crate) fn with_signup(signup: &'static str) -> Self {
         let canned = Arc::<Mutex<Canned>>::default();
         // With a path of one parameter, as the API has them: that of a page is another one.
         let one = async |Path(_): Path<String>, canned, request| answer(canned, request).await;
@@ -133,6 +141,7 @@ impl Site {
         let settings = Settings {
             public_url: "https://weir.example.com".into(),
             keys: SessionKeys::derive(b"wojtyra").into(),
+            signup,
             introduce: |of_page, asked| {
                 if let Some(peer) = of_page.get::<Peer>() {
                     asked.insert(*peer);
@@ -195,9 +204,11 @@ impl Site {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Page {
-        let request = Request::builder()
-            .uri(path)
-            .header(COOKIE, "weir_theme=dark; session=s");
+        self.get_with(path, "weir_theme=dark; session=s").await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, cookie: &str) -> Page {
+        let request = Request::builder().uri(path).header(COOKIE, cookie);
         self.request(request, Body::empty()).await
     }
 

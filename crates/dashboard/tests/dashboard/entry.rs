@@ -8,8 +8,13 @@ use crate::api::Site;
 /// A login page, and what a form of it must bring.
 async fn login(site: &Site) -> (String, String) {
     let page = site.get("/login?next=/dashboard/tn_1/usage").await;
-    let visitor = page.cookie("weir_visitor").expect("a cookie for the form");
-    (format!("weir_visitor={visitor}"), page.hidden("csrf"))
+    let visitor = page
+        .cookie("__Host-weir_visitor")
+        .expect("a cookie for the form");
+    (
+        format!("__Host-weir_visitor={visitor}"),
+        page.hidden("csrf"),
+    )
 }
 
 #[tokio::test]
@@ -83,7 +88,7 @@ async fn a_login_form_of_another_page_does_nothing() {
     for (cookie, token) in [
         ("", &*token),
         (&*visitor, ""),
-        ("weir_visitor=AAAAAAAAAAAAAAAAAAAAAA", &*token),
+        ("__Host-weir_visitor=AAAAAAAAAAAAAAAAAAAAAA", &*token),
     ] {
         let page = site.post("/login", cookie, &form(token)).await;
         assert_eq!(page.status, StatusCode::FORBIDDEN, "{cookie} {token}");
@@ -121,4 +126,30 @@ async fn who_signs_up_is_shown_the_recovery_code_once() {
         (&asked.body["invite"], &asked.body["tenant"]),
         (&json!("T0KEN"), &json!(null))
     );
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_is_cleared_on_the_way_to_the_login() {
+    let site = Site::new();
+    let cleared = "__Host-weir_session=; Path=/; Max-Age=0";
+    let over = json!({ "title": "Unauthorized", "status": 401, "set-cookie": cleared });
+    site.answers(Method::GET, "/v1/auth/session", 401, over);
+    let page = site.get("/dashboard/tn_1").await;
+    assert!(page.leads_to().starts_with("/login"));
+    assert_eq!(page.cookie("__Host-weir_session").as_deref(), Some(""));
+}
+
+#[tokio::test]
+async fn who_cannot_sign_up_is_told_whom_to_ask() {
+    let site = Site::with_signup("closed");
+    let page = site.get("/sign-up?invite=T0KEN").await;
+    page.shows("ask whoever runs this service");
+    assert!(!page.text.contains("<form"), "{}", page.text);
+    let login = site.get("/login").await;
+    assert!(!login.text.contains("/sign-up"), "{}", login.text);
+    let site = Site::with_signup("invited");
+    let page = site.get("/sign-up").await;
+    page.shows("ask an owner or admin");
+    let invited = site.get("/sign-up?invite=T0KEN").await;
+    assert_eq!(invited.hidden("invite"), "T0KEN");
 }

@@ -1,4 +1,14 @@
-//! Times as people read them.
+//! Times and numbers as people read them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use accounts::UnixSecs;
+
+/// By the clock of this machine.
+pub(crate) fn now() -> UnixSecs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    UnixSecs::new(since.map_or(0, |since| since.as_secs()))
+}
 
 /// `8 h 42 min`, of whole seconds.
 pub(crate) fn span(seconds: u64) -> String {

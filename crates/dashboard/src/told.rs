@@ -1,0 +1,131 @@
+//! What the API tells, as far as pages show it.
+
+use serde::Deserialize;
+
+use crate::words::{grouped, minute, now, span};
+
+/// Seconds of a day.
+const DAY_SECS: u64 = 24 * 60 * 60;
+
+/// A page of a list.
+#[derive(Deserialize)]
+pub(crate) struct Paged<T> {
+    #[serde(alias = "limits")]
+    pub(crate) items: Vec<T>,
+    /// By what the next page is asked for. `None`: there is no more.
+    #[serde(default = "Option::default")]
+    pub(crate) next: Option<String>,
+}
+
+/// A tenant.
+#[derive(Deserialize)]
+pub(crate) struct Tenant {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) status: String,
+    pub(crate) plan: Plan,
+    created_at: String,
+}
+
+impl Tenant {
+    /// When it was made.
+    pub(crate) fn made(&self) -> String {
+        minute(&self.created_at)
+    }
+}
+
+/// A plan, or what one leaves to a tenant. What is absent has no bound.
+#[derive(Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) requests_per_day: Option<u64>,
+    pub(crate) per_second: Option<u64>,
+    pub(crate) limits: Option<u64>,
+    pub(crate) key_limits: Option<u64>,
+    pub(crate) api_keys: Option<u64>,
+    pub(crate) team: Option<u64>,
+}
+
+/// What a tenant has used.
+#[derive(Deserialize)]
+pub(crate) struct Usage {
+    pub(crate) today: Today,
+    pub(crate) days: Vec<Day>,
+}
+
+/// The day that is not over.
+#[derive(Deserialize)]
+pub(crate) struct Today {
+    pub(crate) day: String,
+    pub(crate) requests: u64,
+    pub(crate) denied: u64,
+    pub(crate) cap: Option<u64>,
+    pub(crate) resets_at: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Day {
+    pub(crate) day: String,
+    pub(crate) requests: u64,
+    pub(crate) denied: u64,
+}
+
+impl Today {
+    /// Of the cap, in thousandths. `None`: there is no cap.
+    pub(crate) fn thousandths(&self) -> Option<u64> {
+        let cap = self.cap?.max(1);
+        Some((self.requests.saturating_mul(1_000) / cap).min(1_000))
+    }
+
+    /// Of the cap, in hundredths.
+    pub(crate) fn percent(&self) -> u64 {
+        self.thousandths().unwrap_or(0) / 10
+    }
+
+    pub(crate) fn used(&self) -> String {
+        grouped(self.requests)
+    }
+
+    /// The cap. Empty: there is none.
+    pub(crate) fn of(&self) -> String {
+        self.cap.map_or_else(String::new, grouped)
+    }
+
+    pub(crate) fn turned_away(&self) -> String {
+        grouped(self.denied)
+    }
+
+    /// How long until the next day begins, by this machine's clock.
+    pub(crate) fn resets_in(&self) -> String {
+        span(DAY_SECS - now().get() % DAY_SECS)
+    }
+}
+
+/// A limit.
+#[derive(Deserialize)]
+pub(crate) struct Limit {
+    pub(crate) name: String,
+    pub(crate) algorithm: String,
+    pub(crate) limit: u64,
+    pub(crate) per: Option<String>,
+    /// How windows of the calendar, and of `fixed_window`, begin.
+    pub(crate) anchor: Option<String>,
+    pub(crate) zone: Option<String>,
+    pub(crate) burst: Option<u64>,
+    pub(crate) strategy: String,
+    pub(crate) on_failure: String,
+    /// Whether its counts outlive all nodes. `None`: not a question for its strategy.
+    pub(crate) keep: Option<bool>,
+}
+
+impl Limit {
+    /// `10 in 1m`
+    pub(crate) fn rate(&self) -> String {
+        let units = grouped(self.limit);
+        match (&self.per, &self.anchor, &self.zone) {
+            (Some(per), ..) => format!("{units} in {per}"),
+            (None, Some(anchor), Some(zone)) => format!("{units} in each {anchor} of {zone}"),
+            _ => units,
+        }
+    }
+}
