@@ -15,6 +15,7 @@ mod encoding;
 mod hits;
 mod members;
 mod people;
+mod series;
 mod shards;
 mod tallies;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use request::Said;
 use shard::{HitId, Operation, ShardId};
 
 use self::encoding::{Reader, Writer};
+pub use self::series::{decode_asked, decode_told, encode_asked, encode_told};
 pub use self::tallies::encode_told_split;
 
 /// The newest version of a frame, which is its first byte. A frame names the lowest version that can read it: version 4 is

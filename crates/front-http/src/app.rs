@@ -6,6 +6,7 @@ use axum::extract::State;
 use connections::Memory;
 use limiter::{Access, Identifier, Kind, Limiter, Node, Refusal, Selected, Service};
 
+use crate::caller::{Guard, Needs};
 use crate::memory::{ANSWERS_MAX, BODIES_MAX};
 
 /// What all handlers share.
@@ -41,6 +42,16 @@ impl Room {
 pub(crate) type Shared<N> = State<Arc<App<N>>>;
 
 impl<N: Node> App<N> {
+    /// What requests of paths that need this are held against.
+    pub(crate) fn guard(&self, needs: Needs) -> Guard<N> {
+        Guard {
+            access: self.access.clone(),
+            limiter: self.limiter.clone(),
+            identifier: Arc::clone(&self.identifier),
+            needs,
+        }
+    }
+
     /// The limit of `/rate` in the namespace of this limiter.
     pub(crate) fn rate_limit(&self, limiter: &Limiter<N>) -> Result<Selected, Refusal> {
         limiter.find(&self.rate_limit)

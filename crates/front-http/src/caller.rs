@@ -163,6 +163,12 @@ pub(crate) async fn guard_path<N: Node>(
     response
 }
 
+/// Whether a request would be let through now, as it was once before.
+pub(crate) fn admits<N: Node>(app: &App<N>, needs: Needs, request: &Parts) -> Result<(), Refusal> {
+    let guard = app.guard(needs);
+    caller(&guard, request).map(drop)
+}
+
 /// Whoever brings it. What this node does not know of an API key, another may.
 async fn admitted<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refusal> {
     let Guard {

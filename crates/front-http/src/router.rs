@@ -14,7 +14,7 @@ use bytes::Bytes;
 use limiter::{Limiter, Node};
 
 use crate::app::{App, Room, Shared};
-use crate::caller::{Guard, Needs, guard, guard_path};
+use crate::caller::{Needs, guard, guard_path};
 use crate::config::{HttpConfig, Route};
 use crate::routes::Protected;
 use crate::{
@@ -70,12 +70,7 @@ pub(crate) fn route<N: Node>(limiter: Limiter<N>, config: HttpConfig, room: Room
     let is_service = access.service().is_some();
     let mut router = Router::new();
     for (method, path, needs, handler) in served(&config) {
-        let state = Arc::new(Guard {
-            access: access.clone(),
-            limiter: limiter.clone(),
-            identifier: Arc::clone(&config.identifier),
-            needs,
-        });
+        let state = Arc::new(app.guard(needs));
         let guard = middleware::from_fn_with_state(state, guard_path);
         let handler = match (is_service, method) {
             (false, _) => handler,

@@ -4,6 +4,7 @@
 pub(crate) mod api_keys;
 pub(crate) mod auth;
 pub(crate) mod cookies;
+pub(crate) mod live;
 pub(crate) mod operators;
 pub(crate) mod records;
 pub(crate) mod team;
@@ -296,6 +297,8 @@ fn of_tenants<N: Node>() -> Vec<Endpoint<N>> {
             Needs::Scope(Scope::UsageRead),
             routing::get(usage::usage),
         ),
+        ("get", "/v1/live", live::NEEDS, routing::get(live::live)),
+        ("get", "/v1/series", live::NEEDS, routing::get(live::series)),
     ]
 }
 

@@ -67,8 +67,9 @@ pub use requests::Requests;
 pub use rule::{Places, Rule, RuleText, accepted};
 pub use selected::Selected;
 pub use service::{
-    Access, ApiKeyChange, Begun, Caller, Change, DayStanding, DayUsage, EMAIL_ACCEPTED,
-    EXPIRES_ACCEPTED, Joins, Membership, NewApiKey, NewLink, NewOwner, NewTenant, OVERLAP_ACCEPTED,
-    Operator, Origin, PASSWORD_ACCEPTED, People, Recovered, Rights, Rotated, Service, SignedIn,
-    SignedUp, Signup, Stamped, Teammate, TenantChange, Unknown, UserAct,
+    Access, Answered, ApiKeyChange, Begun, Caller, Change, DayStanding, DayUsage, EMAIL_ACCEPTED,
+    EXPIRES_ACCEPTED, Joins, Live, LiveEvent, LiveSample, LiveStream, Membership, NewApiKey,
+    NewLink, NewOwner, NewTenant, OVERLAP_ACCEPTED, Operator, Origin, PASSWORD_ACCEPTED, People,
+    Picture, Recovered, Rights, Rotated, Sampler, Service, SignedIn, SignedUp, Signup, Stamped,
+    Teammate, TenantChange, Unknown, UserAct,
 };

@@ -14,7 +14,7 @@ use crate::by_limit::{ByLimit, OfLimit, Told};
 use crate::meter::Meters;
 use crate::rule::Rules;
 use crate::run_time::Made;
-use crate::service::{Tenancy, Tenants};
+use crate::service::{Live, Tenancy, Tenants};
 use crate::traced;
 use crate::{
     BrowserId, Front, HitName, Key, Node, Recorder, Refusal, Requests, Rule, Selected, Who,
@@ -55,6 +55,8 @@ pub(crate) struct Shared<N> {
     pub(crate) tenancy: Option<Tenancy>,
     /// Those that were served. Empty for that of a tenant.
     pub(crate) tenants: Tenants<N>,
+    /// What tenants see of it.
+    live: Arc<Live>,
 }
 
 impl<N> Shared<N> {
@@ -71,7 +73,12 @@ impl<N> Shared<N> {
             namespace,
             tenancy,
             tenants: Tenants::default(),
+            live: Arc::default(),
         }
+    }
+
+    pub(crate) const fn namespace(&self) -> &Arc<str> {
+        &self.namespace
     }
 
     /// The same node for a tenant, of whose limits none is the file's.
@@ -80,6 +87,7 @@ impl<N> Shared<N> {
         let node = Arc::clone(&self.node);
         Self {
             tracer: self.tracer.clone(),
+            live: Arc::clone(&self.live),
             ..Self::new(node, namespace, OfFile::new(), Some(tenancy))
         }
     }
@@ -151,6 +159,12 @@ impl<N> Limiter<N> {
 
     pub(crate) fn tenancy(&self) -> Option<&Tenancy> {
         self.shared.tenancy.as_ref()
+    }
+
+    /// What tenants see of what is decided on this node.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.shared.live
     }
 
     /// The node behind it.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use catalogue::{Changed, Content, Kind, NotChanged};
 use coordinator::{ClusterStatus, Coordinator, Forgotten, Ownership, Policy, Readiness, Strategy};
+use series::{Asked, Told};
 
 use crate::{NotReloaded, Refusal};
 
 /// A node as seen from its fronts: it decides hits, and tells how it and its cluster are.
 ///
-/// Everything but deciding, [`look_up`](Self::look_up), [`edit`](Self::edit), [`set`](Self::set), [`remove`](Self::remove) and [`reload`](Self::reload) answers from what the
+/// Everything but deciding, [`look_up`](Self::look_up), [`ask_series`](Self::ask_series), [`edit`](Self::edit), [`set`](Self::set), [`remove`](Self::remove) and [`reload`](Self::reload) answers from what the
 /// node knows already, without waiting.
 pub trait Node: Coordinator {
     /// The cluster as this node sees it.
@@ -115,6 +116,12 @@ pub trait Node: Coordinator {
     /// Whether this node can count by `strategy`, or could once a limit names it: Redis needs to be in its file.
     fn may_count_by(&self, _strategy: Strategy) -> bool {
         true
+    }
+
+    /// Asks the member `name` what it has decided. `None`: it does not answer within half a second, or is of a version that does not
+    /// know.
+    fn ask_series(&self, _name: &str, _asked: Asked) -> impl Future<Output = Option<Told>> + Send {
+        std::future::ready(None)
     }
 
     /// Reads the file of this node again, and tells what that has changed: all that it says is in force then.

@@ -82,6 +82,11 @@ impl Running {
 
     async fn serve(&mut self, started: Started) {
         self.served.start(started.clone());
+        if let Some(live) = self.tasks.live() {
+            started
+                .cluster
+                .answer_series_by(move |asked| live.answer(asked));
+        }
         self.life.send_replace(Life::Serves);
         let told_to = tokio::select! {
             told_to = told(self.told.clone()) => told_to,

@@ -12,6 +12,7 @@ use coordinator::{
 use futures_util::future::join_all;
 use limiter::{Exported, Imported, NotReloaded, Refusal};
 use quota::{Cost, Nanos};
+use series::{Asked, Told};
 
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
@@ -355,6 +356,10 @@ impl limiter::Node for Served {
     fn may_count_by(&self, strategy: Strategy) -> bool {
         let strategies = self.strategies();
         strategies.is_none_or(|strategies| strategies.may_run(strategy))
+    }
+
+    async fn ask_series(&self, name: &str, asked: Asked) -> Option<Told> {
+        self.joined()?.ask_series(name, &asked).await
     }
 
     async fn reload(&self) -> Result<Vec<String>, NotReloaded> {

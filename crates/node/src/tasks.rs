@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::net::TcpListener;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use limiter::Limiter;
+use limiter::{Limiter, Live, Sampler};
 use otlp::Exporter;
 use supervisor::Supervisor;
 
@@ -30,6 +31,9 @@ const USAGE_EVERY: Duration = Duration::from_secs(5);
 
 /// When API keys were last used is told to the others so often: it is told to the minute.
 const USES_EVERY: Duration = Duration::from_secs(60);
+
+/// So long after a second has begun, what was decided in the one before is taken in: clocks wake a little early now and then.
+const SECOND_IS_OVER: Duration = Duration::from_millis(10);
 
 /// How long the last of it may take when the node stops.
 const USAGE_WITHIN: Duration = Duration::from_secs(2);
@@ -62,7 +66,7 @@ impl Tasks {
     /// Tells the others from time to time what the tenants of this node have used.
     pub(crate) fn look_after_usage(&mut self, limiter: Limiter<Served>) {
         self.usage = Some(limiter.clone());
-        let of_keys = limiter.clone();
+        let [of_keys, of_live] = [limiter.clone(), limiter.clone()];
         let tell = move || {
             let limiter = limiter.clone();
             async move {
@@ -81,10 +85,27 @@ impl Tasks {
                 }
             }
         };
+        let sample = move || {
+            let mut sampler = Sampler::new(of_live.clone());
+            async move {
+                loop {
+                    tokio::time::sleep(until_next_second()).await;
+                    sampler.sample().await;
+                }
+            }
+        };
         self.metrics.scope(|| {
+            self.supervisor.run("live", sample);
             self.supervisor.run("usage", tell);
             self.supervisor.run("api-key-uses", tell_uses);
         });
+    }
+
+    /// What tenants see of what is decided here. `None`: there are none.
+    pub(crate) fn live(&self) -> Option<Arc<Live>> {
+        self.usage
+            .as_ref()
+            .map(|limiter| Arc::clone(limiter.live()))
     }
 
     /// Has what `serve` makes serve `listener`, the socket for `what`, as the task `name`.
@@ -107,6 +128,10 @@ impl Tasks {
 
     /// Ends them in order. All fronts at once: each takes as long as its slowest client, up to ten seconds.
     pub(crate) async fn stop(&mut self) {
+        if let Some(live) = self.live() {
+            // Before its connections end: whoever watches goes to another node, and sees no error.
+            live.end();
+        }
         self.fronts.iter().for_each(Front::begin_stop);
         for front in &mut self.fronts {
             front.stop().await;
@@ -132,6 +157,12 @@ impl Tasks {
     pub(crate) fn supervisor(&self) -> &Supervisor {
         &self.supervisor
     }
+}
+
+fn until_next_second() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let within = Duration::from_nanos(now.map_or(0, |now| now.subsec_nanos().into()));
+    Duration::from_secs(1) - within + SECOND_IS_OVER
 }
 
 impl Drop for Tasks {

@@ -30,6 +30,7 @@ use super::metrics::NodeMetrics;
 use super::pulse::{self, Pulse};
 use super::questions::Gatekeeper;
 use super::quorum::QuorumWatch;
+use super::series::Series;
 use super::skew::Skew;
 use super::slots::{SHARDS, Slots};
 use super::{Cluster, ClusterConfig, Inner, PASSING_ON_MAX, RELAYING_MAX, WAITING_MAX};
@@ -242,6 +243,7 @@ impl Cluster {
             counts: Counts::new(),
             files: Files::default(),
             lookups: Lookups::default(),
+            series: Series::default(),
             memory: Memory::new(config.max_keys, config.max_memory),
             metrics: NodeMetrics::new(),
             skew: Skew::new(config.shards.max_skew),

@@ -30,6 +30,7 @@ mod news;
 mod pulse;
 mod questions;
 mod quorum;
+mod series;
 mod skew;
 mod slots;
 mod status;
@@ -71,6 +72,7 @@ use memory::Memory;
 use metrics::NodeMetrics;
 use pulse::Pulse;
 use quorum::QuorumWatch;
+use series::Series;
 use skew::Skew;
 use slots::Slots;
 
@@ -162,6 +164,7 @@ pub(crate) struct Inner {
     counts: Counts,
     files: Files,
     lookups: Lookups,
+    series: Series,
     memory: Memory,
     metrics: NodeMetrics,
     skew: Skew,

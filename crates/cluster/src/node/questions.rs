@@ -21,6 +21,8 @@ pub(super) enum Question {
     Sections { known: Vec<u64> },
     /// What lies in your catalogue at this place? For peers of protocol 5 and later.
     Record { place: String },
+    /// What have you decided? One that does not understand says nothing.
+    Series { asked: Vec<u8> },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,6 +60,7 @@ impl GatewayHandler for Gatekeeper {
                 return cluster.inner.files.answer_sections(&known);
             }
             Some(Question::Record { place }) => return cluster.answer_lookup(&place),
+            Some(Question::Series { asked }) => return cluster.answer_series(&asked),
             None => {
                 tracing::warn!(peer = %from.name, "a question that is not understood");
                 return Vec::new();

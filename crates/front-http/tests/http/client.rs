@@ -20,6 +20,7 @@ use fake_node::FakeNode;
 /// A front with the limits and routes of the built-in example, and some more.
 pub(crate) struct Front {
     pub(crate) node: Arc<FakeNode>,
+    pub(crate) limiter: Limiter<FakeNode>,
     pub(crate) router: Router,
 }
 
@@ -119,8 +120,10 @@ pub(crate) fn front() -> Front {
 
 pub(crate) fn front_with(config: HttpConfig) -> Front {
     let node = Arc::new(FakeNode::new());
+    let limiter = limiter(Arc::clone(&node));
     Front {
-        router: router(limiter(Arc::clone(&node)), config),
+        router: router(limiter.clone(), config),
+        limiter,
         node,
     }
 }

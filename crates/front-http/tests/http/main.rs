@@ -7,6 +7,7 @@ mod described;
 mod example;
 mod identity;
 mod key_limits;
+mod live;
 mod named;
 mod node_state;
 mod people;

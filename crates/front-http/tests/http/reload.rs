@@ -106,16 +106,13 @@ async fn routes_come_and_go_on_connections_that_stay() {
 
 #[tokio::test]
 async fn a_limit_is_told_as_the_file_writes_it() {
-    let node = Arc::new(FakeNode::new());
-    let limiter = limiter(Arc::clone(&node));
-    let router = front_http::router(limiter.clone(), config());
-    let front = crate::client::Front { node, router };
+    let front = crate::client::front();
     let algorithm = async |name: &str| {
         let limit = front.get(&format!("/v1/limits/{name}")).await.json();
         limit["algorithm"].clone()
     };
     assert_eq!(algorithm("login").await, "gcra");
-    limiter.call_token_buckets(["login".into()].into());
+    front.limiter.call_token_buckets(["login".into()].into());
     assert_eq!(algorithm("login").await, "token_bucket");
     assert_eq!(algorithm("bursty").await, "gcra");
     let all = front.get("/v1/limits").await.json();

@@ -1,9 +1,12 @@
 //! Hits of a tenant: its limits decide first, and the requests of its day then.
 
-use coordinator::{Answer, Hit, Once};
+use std::time::Instant;
+
+use coordinator::{Answer, Hit, Once, Policy};
 use quota::{Cost, Verdict};
 
 use super::Tenancy;
+use super::gathered::Went;
 use super::usage::Spent;
 use crate::{HitName, Key, Limiter, Node, Refusal, Selected};
 
@@ -20,10 +23,11 @@ impl<N: Node> Limiter<N> {
         if cost == Cost::PEEK {
             return self.decide(selected, key, cost).await;
         }
+        let began = Instant::now();
         let day = super::today();
         self.check_day(tenancy, day)?;
         let answer = self.decide(selected, key, cost).await?;
-        self.note_denial(tenancy, cost, &answer);
+        self.note_denial(tenancy, (selected.policy(), cost), &answer, began);
         if !is_request(cost, &answer) {
             return Ok(answer);
         }
@@ -31,6 +35,7 @@ impl<N: Node> Limiter<N> {
             self.give_back(&[selected.hit(key, cost)]).await;
             return Err(refusal);
         }
+        tenancy.note_request(selected.policy(), began);
         Ok(answer)
     }
 
@@ -44,8 +49,9 @@ impl<N: Node> Limiter<N> {
         cost: Cost,
         name: &HitName<'_>,
     ) -> Result<Answer, Refusal> {
+        let began = Instant::now();
         let answer = self.decide_once(selected, key, cost, name).await?;
-        self.note_denial(tenancy, cost, &answer);
+        self.note_denial(tenancy, (selected.policy(), cost), &answer, began);
         if !is_request(cost, &answer) {
             return Ok(answer);
         }
@@ -58,6 +64,7 @@ impl<N: Node> Limiter<N> {
             let _lost = self.node().once(refund, &given_back).await;
             return Err(refusal);
         }
+        tenancy.note_request(selected.policy(), began);
         Ok(answer)
     }
 
@@ -67,9 +74,10 @@ impl<N: Node> Limiter<N> {
         tenancy: &Tenancy,
         hits: &[Hit<'_>],
     ) -> Vec<Result<Answer, Refusal>> {
+        let began = Instant::now();
         let day = super::today();
         let mut answers = self.decide_hits(tenancy, day, hits).await;
-        let mut requests: Vec<usize> = self.admitted(tenancy, hits, &answers);
+        let mut requests: Vec<usize> = self.admitted(tenancy, hits, &answers, began);
         while !requests.is_empty() {
             let asked = u32::try_from(requests.len()).unwrap_or(u32::MAX);
             let Err(Spent { left, refusal }) = self.charge(tenancy, day, asked).await else {
@@ -83,6 +91,9 @@ impl<N: Node> Limiter<N> {
                 answers[place] = Err(refusal.clone());
             }
         }
+        for place in requests {
+            tenancy.note_request(hits[place].policy, began);
+        }
         answers
     }
 
@@ -92,12 +103,13 @@ impl<N: Node> Limiter<N> {
         tenancy: &Tenancy,
         hits: &[Hit<'_>],
     ) -> Result<Vec<Result<Answer, Refusal>>, Refusal> {
+        let began = Instant::now();
         let day = super::today();
         if hits.iter().any(|hit| hit.cost != Cost::PEEK) {
             self.check_day(tenancy, day)?;
         }
         let answers = self.decide_all(hits).await;
-        let requests = self.admitted(tenancy, hits, &answers);
+        let requests = self.admitted(tenancy, hits, &answers, began);
         if !requests.is_empty() {
             let asked = u32::try_from(requests.len()).unwrap_or(u32::MAX);
             if let Err(Spent { refusal, .. }) = self.charge(tenancy, day, asked).await {
@@ -105,6 +117,9 @@ impl<N: Node> Limiter<N> {
                 self.give_back(&given_back).await;
                 return Err(refusal);
             }
+        }
+        for place in requests {
+            tenancy.note_request(hits[place].policy, began);
         }
         Ok(answers)
     }
@@ -135,22 +150,30 @@ impl<N: Node> Limiter<N> {
         tenancy: &Tenancy,
         hits: &[Hit<'_>],
         answers: &[Result<Answer, Refusal>],
+        began: Instant,
     ) -> Vec<usize> {
         let answered = hits.iter().zip(answers).enumerate();
         let requests = answered.filter_map(|(place, (hit, answer))| {
             let answer = answer.as_ref().ok()?;
-            self.note_denial(tenancy, hit.cost, answer);
+            self.note_denial(tenancy, (hit.policy, hit.cost), answer, began);
             is_request(hit.cost, answer).then_some(place)
         });
         requests.collect()
     }
 
-    /// Takes note of what a limit denied.
-    fn note_denial(&self, tenancy: &Tenancy, cost: Cost, answer: &Answer) {
+    /// Takes note of what a limit denied that was asked then.
+    fn note_denial(
+        &self,
+        tenancy: &Tenancy,
+        (policy, cost): (&Policy, Cost),
+        answer: &Answer,
+        began: Instant,
+    ) {
         if let Verdict::Deny { .. } = answer.decision.verdict
             && cost != Cost::PEEK
         {
             self.denied(tenancy, 1);
+            tenancy.gathered.add(&policy.name, Went::Denied, began);
         }
     }
 

@@ -20,7 +20,7 @@ impl<N> Default for Tenants<N> {
 }
 
 impl<N> Tenants<N> {
-    fn get(&self, id: TenantId) -> Option<Arc<Shared<N>>> {
+    pub(super) fn get(&self, id: TenantId) -> Option<Arc<Shared<N>>> {
         let served = self.0.read().unwrap_or_else(PoisonError::into_inner);
         served.get(&id).cloned()
     }

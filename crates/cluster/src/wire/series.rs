@@ -1,0 +1,249 @@
+//! What nodes tell each other of what they have decided, for those who watch.
+
+use ::series::{Asked, LimitTotal, Point, Sample, Told, Total, Window};
+use serde::{Deserialize, Serialize};
+
+use super::WireError;
+
+/// [`Asked`]
+#[derive(Serialize, Deserialize)]
+enum WireAsked {
+    Since {
+        after: Option<u32>,
+        namespaces: Vec<String>,
+    },
+    Points {
+        namespace: String,
+        limit: Option<String>,
+        /// Its name.
+        window: String,
+    },
+}
+
+/// [`Told`]
+#[derive(Serialize, Deserialize)]
+enum WireTold {
+    Since {
+        until: u32,
+        samples: Vec<WireSample>,
+    },
+    Points {
+        points: Vec<(u32, WireTotal)>,
+        limits: Vec<(String, WireTotal)>,
+    },
+}
+
+/// [`Sample`]
+#[derive(Serialize, Deserialize)]
+struct WireSample {
+    all: WireTotal,
+    limits: Vec<(String, WireTotal)>,
+}
+
+/// [`Total`]: allowed, denied, half of them, 99 of a hundred.
+type WireTotal = (u32, u32, u32, u32);
+
+fn put_total(total: Total) -> WireTotal {
+    let Total {
+        allowed,
+        denied,
+        p50_micros,
+        p99_micros,
+    } = total;
+    (allowed, denied, p50_micros, p99_micros)
+}
+
+fn total((allowed, denied, p50_micros, p99_micros): WireTotal) -> Total {
+    Total {
+        allowed,
+        denied,
+        p50_micros,
+        p99_micros,
+    }
+}
+
+fn put_limits(limits: &[LimitTotal]) -> Vec<(String, WireTotal)> {
+    let limits = limits.iter();
+    limits
+        .map(|limit| (limit.name.to_string(), put_total(limit.total)))
+        .collect()
+}
+
+fn limits(limits: Vec<(String, WireTotal)>) -> Vec<LimitTotal> {
+    let limits = limits.into_iter().map(|(name, of)| LimitTotal {
+        name: name.into(),
+        total: total(of),
+    });
+    limits.collect()
+}
+
+/// The form of a question.
+#[must_use]
+pub fn encode_asked(asked: &Asked) -> Vec<u8> {
+    let wire = match asked {
+        Asked::Since { after, namespaces } => WireAsked::Since {
+            after: *after,
+            namespaces: namespaces.iter().map(ToString::to_string).collect(),
+        },
+        Asked::Points {
+            namespace,
+            limit,
+            window,
+        } => WireAsked::Points {
+            namespace: namespace.to_string(),
+            limit: limit.as_ref().map(ToString::to_string),
+            window: window.name().to_owned(),
+        },
+    };
+    postcard::to_allocvec(&wire).expect("these values have a serial form")
+}
+
+/// The question of that form.
+///
+/// # Errors
+///
+/// It is none.
+pub fn decode_asked(bytes: &[u8]) -> Result<Asked, WireError> {
+    let wire = postcard::from_bytes(bytes).map_err(|_| WireError::Malformed {
+        what: "a question of series",
+    })?;
+    Ok(match wire {
+        WireAsked::Since { after, namespaces } => Asked::Since {
+            after,
+            namespaces: namespaces.into_iter().map(Into::into).collect(),
+        },
+        WireAsked::Points {
+            namespace,
+            limit,
+            window,
+        } => Asked::Points {
+            namespace: namespace.into(),
+            limit: limit.map(Into::into),
+            window: Window::of(&window).ok_or(WireError::Malformed { what: "a window" })?,
+        },
+    })
+}
+
+/// The form of an answer.
+#[must_use]
+pub fn encode_told(told: &Told) -> Vec<u8> {
+    let wire = match told {
+        Told::Since { until, samples } => WireTold::Since {
+            until: *until,
+            samples: samples
+                .iter()
+                .map(|sample| WireSample {
+                    all: put_total(sample.all),
+                    limits: put_limits(&sample.limits),
+                })
+                .collect(),
+        },
+        Told::Points { points, limits } => WireTold::Points {
+            points: points
+                .iter()
+                .map(|point| (point.at, put_total(point.total)))
+                .collect(),
+            limits: put_limits(limits),
+        },
+    };
+    postcard::to_allocvec(&wire).expect("these values have a serial form")
+}
+
+/// The answer of that form.
+///
+/// # Errors
+///
+/// It is none: the asked is of a version that does not understand.
+pub fn decode_told(bytes: &[u8]) -> Result<Told, WireError> {
+    let wire = postcard::from_bytes(bytes).map_err(|_| WireError::Malformed {
+        what: "what series tell",
+    })?;
+    Ok(match wire {
+        WireTold::Since { until, samples } => Told::Since {
+            until,
+            samples: samples
+                .into_iter()
+                .map(|sample| Sample {
+                    all: total(sample.all),
+                    limits: limits(sample.limits),
+                })
+                .collect(),
+        },
+        WireTold::Points {
+            points,
+            limits: of_limits,
+        } => Told::Points {
+            points: points
+                .into_iter()
+                .map(|(at, of)| Point {
+                    at,
+                    total: total(of),
+                })
+                .collect(),
+            limits: limits(of_limits),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOTAL: Total = Total {
+        allowed: 1,
+        denied: 20_000,
+        p50_micros: 300,
+        p99_micros: u32::MAX,
+    };
+
+    fn login() -> LimitTotal {
+        LimitTotal {
+            name: "login".into(),
+            total: TOTAL,
+        }
+    }
+
+    #[test]
+    fn what_is_asked_arrives() {
+        let since = |after| Asked::Since {
+            after,
+            namespaces: vec!["tn_a".into(), "tn_b".into()],
+        };
+        let points = Window::ALL.into_iter().map(|window| Asked::Points {
+            namespace: "tn_a".into(),
+            limit: (window == Window::Day).then(|| "login".into()),
+            window,
+        });
+        for asked in points.chain([since(None), since(Some(1_800_000_000))]) {
+            assert_eq!(decode_asked(&encode_asked(&asked)).unwrap(), asked);
+        }
+        assert!(decode_asked(&[]).is_err());
+        assert!(decode_asked(&[9, 9]).is_err());
+    }
+
+    #[test]
+    fn what_is_told_arrives() {
+        let sample = Sample {
+            all: TOTAL,
+            limits: vec![login()],
+        };
+        let point = Point {
+            at: 1_800_000_000,
+            total: TOTAL,
+        };
+        for told in [
+            Told::Since {
+                until: 5,
+                samples: vec![sample, Sample::default()],
+            },
+            Told::Points {
+                points: vec![point],
+                limits: vec![login()],
+            },
+        ] {
+            assert_eq!(decode_told(&encode_told(&told)).unwrap(), told);
+        }
+        // What a node answers that does not understand.
+        assert!(decode_told(&[]).is_err());
+    }
+}

@@ -1,0 +1,255 @@
+//! `GET /v1/live` and `GET /v1/series`: what the limits of a tenant decide, second by second.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use accounts::Scope;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Uri};
+use axum::response::Response;
+use http_body::Frame;
+use limiter::{Answered, LiveEvent, LiveSample, LiveStream, Node, Picture, Refusal, parameter};
+use serde_json::{Map, Value, json};
+use series::{LimitTotal, Point, Window};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::app::{App, Shared};
+use crate::caller::{self, By, Needs};
+use crate::decided;
+use crate::memory::ANSWER_BYTES;
+use crate::problem::Problem;
+
+/// What these need of whoever asks.
+pub(crate) const NEEDS: Needs = Needs::Scope(Scope::UsageRead);
+
+/// How long a browser waits before it asks again once a stream has ended: first of its own, the page's script takes longer.
+const RETRY: &str = "retry: 500\n\n";
+
+/// A comment is sent so often, by which a proxy sees that the stream is in use; and who watches is looked at again.
+const BEAT: Duration = Duration::from_secs(15);
+
+/// Events that may wait for the connection.
+const WAITING_MAX: usize = 4;
+
+const WINDOWS_ACCEPTED: &str = "10m, 1h, 24h or 35d";
+
+/// A proxy that gathers answers would hold the events of a stream back.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// `GET /v1/live`
+pub(crate) async fn live<N: Node>(
+    State(app): Shared<N>,
+    by: By<N>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let caller = by.caller(&app);
+    let stream = caller.stream()?;
+    let (parts, _) = request.into_parts();
+    let (events, waiting) = mpsc::channel(WAITING_MAX);
+    let cap = caller.limiter.day().map(|day| day.cap);
+    tokio::spawn(tell(app, parts, cap, stream, events));
+    let mut response = Response::new(Body::new(Events(waiting)));
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        (ACCEL_BUFFERING, "no"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
+}
+
+/// The body of a stream.
+struct Events(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Events {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let event = self.0.poll_recv(cx);
+        event.map(|event| event.map(|event| Ok(Frame::data(event))))
+    }
+}
+
+/// Tells events until they end, the client has left, or it may not see them any more.
+async fn tell<N: Node>(
+    app: Arc<App<N>>,
+    asked: Parts,
+    cap: Option<u32>,
+    mut stream: LiveStream,
+    events: mpsc::Sender<Bytes>,
+) {
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat.tick().await;
+    let mut text = RETRY.to_owned();
+    while events.send(text.into()).await.is_ok() {
+        let event = tokio::select! {
+            event = stream.next() => event,
+            _ = beat.tick() => {
+                if caller::admits(&app, NEEDS, &asked).is_err() {
+                    return;
+                }
+                text = ": here\n\n".to_owned();
+                continue;
+            }
+            () = events.closed() => return,
+        };
+        text = match event {
+            Some(LiveEvent::Sample(sample)) => told("sample", &sample_json(&sample, cap)),
+            Some(LiveEvent::Used(percent)) => {
+                told("notice", &json!({ "kind": "used", "percent": percent }))
+            }
+            Some(LiveEvent::Bye) | None => {
+                let _gone = events.send(told("bye", &json!({})).into()).await;
+                return;
+            }
+        };
+    }
+}
+
+fn told(event: &str, data: &Value) -> String {
+    format!("event: {event}\ndata: {data}\n\n")
+}
+
+fn sample_json(sample: &LiveSample, cap: Option<u32>) -> Value {
+    let LiveSample {
+        at,
+        all,
+        limits,
+        today,
+        from,
+    } = sample;
+    let mut json = json!({
+        "at": at,
+        "allowed": all.allowed,
+        "denied": all.denied,
+        "p50_us": all.p50_micros,
+        "p99_us": all.p99_micros,
+        "limits": limits_json(limits),
+        "today": today.map(|day| json!({ "requests": day.requests, "denied": day.denied, "cap": cap })),
+    });
+    put_answered(&mut json, from);
+    json
+}
+
+/// `{"login":[120,3]}`: allowed and denied.
+fn limits_json(limits: &[LimitTotal]) -> Value {
+    let limits = limits
+        .iter()
+        .map(|LimitTotal { name, total }| (name.to_string(), json!([total.allowed, total.denied])));
+    Value::Object(limits.collect::<Map<_, _>>())
+}
+
+fn put_answered(json: &mut Value, answered: &Answered) {
+    let Answered { from, of, missing } = answered;
+    json["from"] = (*from).into();
+    json["of"] = (*of).into();
+    json["missing"] = missing.clone().into();
+}
+
+/// `GET /v1/series`
+pub(crate) async fn series<N: Node>(
+    State(app): Shared<N>,
+    by: By<N>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let caller = by.caller(&app);
+    caller.needs_tenant()?;
+    let query = uri.query().unwrap_or_default();
+    let window = match parameter(query, "window")? {
+        None => Window::TenMinutes,
+        Some(given) => {
+            Window::of(&given).ok_or_else(|| Refusal::field("window", &*given, WINDOWS_ACCEPTED))?
+        }
+    };
+    let limit = parameter(query, "limit")?;
+    let room = app.answers.room(ANSWER_BYTES)?;
+    let picture = caller.limiter.picture(limit.as_deref(), window).await;
+    let json = picture_json(&picture, window, caller.last_second());
+    Ok(decided::json(room.keep(json.to_string())))
+}
+
+/// Columns, with a row for each step of the window: where nothing was decided, of zeros.
+fn picture_json(picture: &Picture, window: Window, now: u32) -> Value {
+    let Picture {
+        points,
+        limits,
+        from,
+    } = picture;
+    let rows = rows(points, window, now);
+    let column = |of: fn(&Point) -> u32| -> Value { rows.iter().map(of).collect() };
+    let mut json = json!({
+        "window": window.name(),
+        "step": window.step(),
+        "at": column(|point| point.at),
+        "allowed": column(|point| point.total.allowed),
+        "denied": column(|point| point.total.denied),
+        "p50_us": column(|point| point.total.p50_micros),
+        "p99_us": column(|point| point.total.p99_micros),
+        "limits": limits_json(limits),
+    });
+    put_answered(&mut json, from);
+    json
+}
+
+fn rows(points: &[Point], window: Window, now: u32) -> Vec<Point> {
+    let step = window.step();
+    let last = now - now % step;
+    let first = last.saturating_sub(window.span() - step);
+    // Another node's clock may be a little ahead: what it has of the second that is not over here comes with the next picture.
+    let mut points = points
+        .iter()
+        .skip_while(|point| point.at < first)
+        .peekable();
+    let rows = (first..=last).step_by(step as usize).map(|at| {
+        let known = points.next_if(|point| point.at == at);
+        known.copied().unwrap_or(Point {
+            at,
+            ..Point::default()
+        })
+    });
+    rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use series::Total;
+
+    use super::*;
+
+    fn point(at: u32, allowed: u32) -> Point {
+        let total = Total {
+            allowed,
+            ..Total::default()
+        };
+        Point { at, total }
+    }
+
+    #[test]
+    fn a_picture_has_a_row_for_each_step() {
+        for window in Window::ALL {
+            let now = 1_800_003_599;
+            let (step, count) = (window.step(), window.span() / window.step());
+            let last = now - now % step;
+            let points = [last - window.span(), last - 2 * step, last, last + step];
+            let rows = rows(&points.map(|at| point(at, 7)), window, now);
+            assert_eq!(rows.len(), count as usize);
+            assert!(rows.windows(2).all(|pair| pair[1].at - pair[0].at == step));
+            assert_eq!(rows.last(), Some(&point(last, 7)));
+            let told: Vec<_> = rows.iter().filter(|row| row.total.allowed == 7).collect();
+            assert_eq!(told, [&point(last - 2 * step, 7), &point(last, 7)]);
+        }
+    }
+}

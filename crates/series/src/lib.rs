@@ -1,0 +1,20 @@
+//! What was decided in each second, minute and hour, as far back as a picture of it goes: a second for ten minutes, a minute for
+//! a day, an hour for 35 days.
+//!
+//! [`Counts`] are gathered while hits are decided, a [`Series`] is what became of them, and a [`Store`] holds those of a node
+//! within a bound. Only what happened is kept: a series of which nothing comes takes no more room, and no time. Nodes
+//! [tell](Told) each other, and what they tell is [joined](joined) by its time.
+
+mod counts;
+mod point;
+mod series;
+mod store;
+mod told;
+mod window;
+
+pub use counts::{Counts, Latency};
+pub use point::{Point, Total, joined};
+pub use series::Series;
+pub use store::{LIMITS_MAX, Store};
+pub use told::{Asked, LimitTotal, Sample, Told, busiest};
+pub use window::Window;

@@ -1,0 +1,108 @@
+//! What nodes ask and tell each other of what they have decided.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::{Point, Total, Window};
+
+/// What one node asks another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// What was decided of these namespaces since then?
+    Since {
+        /// The last second that the asked has told of. `None`: of its last second alone.
+        after: Option<u32>,
+        /// Which.
+        namespaces: Vec<Arc<str>>,
+    },
+    /// What was decided in a window?
+    Points {
+        /// Of which namespace.
+        namespace: Arc<str>,
+        /// Of which limit. `None`: of all, and what each has decided in sum.
+        limit: Option<Arc<str>>,
+        /// How far back.
+        window: Window,
+    },
+}
+
+/// What it is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// What was decided until then.
+    Since {
+        /// The last second of which this tells, by the clock of whoever tells.
+        until: u32,
+        /// In the order of the namespaces.
+        samples: Vec<Sample>,
+    },
+    /// What was decided in a window.
+    Points {
+        /// In the order of their time.
+        points: Vec<Point>,
+        /// What limits have decided in sum, in no order.
+        limits: Vec<LimitTotal>,
+    },
+}
+
+/// What was decided of a namespace in a short while.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Sample {
+    /// Of all its limits.
+    pub all: Total,
+    /// Of those that have decided anything, in no order.
+    pub limits: Vec<LimitTotal>,
+}
+
+/// What one limit has decided.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LimitTotal {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it has decided.
+    pub total: Total,
+}
+
+impl Sample {
+    /// With what another node has decided.
+    pub fn add(&mut self, other: Self) {
+        self.all = self.all.with(other.all);
+        self.limits.extend(other.limits);
+    }
+}
+
+/// As many limits as that: the busiest, each with what all nodes have told of it, the busiest first.
+#[must_use]
+pub fn busiest(limits: impl IntoIterator<Item = LimitTotal>, count: usize) -> Vec<LimitTotal> {
+    let mut all: BTreeMap<Arc<str>, Total> = BTreeMap::new();
+    for LimitTotal { name, total } in limits {
+        let known = all.entry(name).or_default();
+        *known = known.with(total);
+    }
+    let mut limits: Vec<_> = all
+        .into_iter()
+        .map(|(name, total)| LimitTotal { name, total })
+        .collect();
+    limits.sort_by_key(|limit| std::cmp::Reverse(limit.total.decisions()));
+    limits.truncate(count);
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_are_those_of_all_nodes() {
+        let limit = |name: &str, allowed| LimitTotal {
+            name: name.into(),
+            total: Total {
+                allowed,
+                ..Total::default()
+            },
+        };
+        let told = [limit("a", 4), limit("b", 3), limit("c", 1), limit("b", 2)];
+        let busiest = busiest(told, 2);
+        assert_eq!(busiest, [limit("b", 5), limit("a", 4)]);
+    }
+}
