@@ -19,7 +19,8 @@ pub use fail_mode::FailMode;
 pub use policy::{Hit, Policy};
 pub use status::{
     ClusterStatus, ConfigDiffers, Definition, DifferingEntry, DifferingLimit, Forgotten, Member,
-    MemberStatus, Missing, NoQuorum, Ownership, RaftStatus, Readiness, RedisStatus, SilentSeeds,
+    MemberStatus, Missing, NoQuorum, Ownership, RaftStatus, Readiness, RedisStatus, Shards,
+    SilentSeeds,
 };
 pub use strategy::{Strategy, UnknownStrategy};
 pub use tally::{Tallied, Tally};

@@ -196,6 +196,19 @@ pub struct Ownership {
     pub replicas: Vec<String>,
 }
 
+/// All shards as one node sees them, in columns.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Shards {
+    /// Names of those that own some, by the number that stands for each.
+    pub members: Vec<String>,
+    /// Who owns each shard. `None`: nobody is known to.
+    pub owners: Vec<Option<u16>>,
+    /// Number of the term that it is held under; 0 before the first.
+    pub terms: Vec<u64>,
+    /// How many other live members hold its state.
+    pub copies: Vec<u8>,
+}
+
 /// Whether a node takes hits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Readiness {

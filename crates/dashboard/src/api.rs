@@ -7,6 +7,7 @@ use axum::http::header::{
 };
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderValue, Method, Request, StatusCode};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -162,14 +163,32 @@ impl Api {
 
     /// Asks as the reader whose request for a page has this head.
     pub(crate) async fn ask(&self, reader: &Parts, ask: Ask<'_>) -> Answer {
+        let Some(response) = self.open(reader, ask).await else {
+            return Answer::failed(StatusCode::BAD_REQUEST);
+        };
+        let (head, body) = response.into_parts();
+        let Ok(body) = to_bytes(body, ANSWER_MAX).await else {
+            return Answer::failed(StatusCode::INTERNAL_SERVER_ERROR);
+        };
+        let cookies = head.headers.get_all(SET_COOKIE);
+        let pending = head.headers.get("weir-pending");
+        let retry_after = head.headers.get(RETRY_AFTER);
+        Answer {
+            status: head.status,
+            body,
+            cookies: cookies.into_iter().cloned().collect(),
+            pending: pending.and_then(|it| it.to_str().ok()).map(str::to_owned),
+            retry_after: retry_after.and_then(|it| it.to_str().ok()?.parse().ok()),
+        }
+    }
+
+    /// The same, with a body that may have no end. `None`: it cannot be asked so.
+    pub(crate) async fn open(&self, reader: &Parts, ask: Ask<'_>) -> Option<Response> {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = ask.method;
         // Not all of them: what the router of the pages has noted of their paths is not of this one.
         (self.introduce)(&reader.extensions, request.extensions_mut());
-        let Ok(uri) = ask.path.parse() else {
-            return Answer::failed(StatusCode::BAD_REQUEST);
-        };
-        *request.uri_mut() = uri;
+        *request.uri_mut() = ask.path.parse().ok()?;
         let headers = request.headers_mut();
         for name in HANDED_ON {
             for value in reader.headers.get_all(&name) {
@@ -190,19 +209,6 @@ impl Api {
             *request.body_mut() = Body::from(body.to_string());
         }
         let Ok(response) = self.router.clone().oneshot(request).await;
-        let (head, body) = response.into_parts();
-        let Ok(body) = to_bytes(body, ANSWER_MAX).await else {
-            return Answer::failed(StatusCode::INTERNAL_SERVER_ERROR);
-        };
-        let cookies = head.headers.get_all(SET_COOKIE);
-        let pending = head.headers.get("weir-pending");
-        let retry_after = head.headers.get(RETRY_AFTER);
-        Answer {
-            status: head.status,
-            body,
-            cookies: cookies.into_iter().cloned().collect(),
-            pending: pending.and_then(|it| it.to_str().ok()).map(str::to_owned),
-            retry_after: retry_after.and_then(|it| it.to_str().ok()?.parse().ok()),
-        }
+        Some(response)
     }
 }

@@ -1,6 +1,8 @@
-//! What pages need beside themselves: one style sheet, one icon and one script, in the program.
+//! What pages need beside themselves: styles, an icon and scripts, in the program.
 //!
-//! An asset lies under the hash of its bytes and may be kept for ever: another version has another address.
+//! An asset lies under the hash of its bytes and may be kept for ever: another version has another address. While a cluster is
+//! upgraded node by node, the page of one node asks another for what only the first has: it gets what this one has under the
+//! name, and asks anew the next time.
 
 use std::sync::LazyLock;
 
@@ -47,6 +49,33 @@ pub(crate) static SCRIPT: Asset = Asset {
     hash: LazyLock::new(|| hash(SCRIPT.bytes)),
 };
 
+/// Numbers and charts that move: for pages that have some.
+pub(crate) static LIVE: Asset = Asset {
+    name: "live.js",
+    kind: "text/javascript; charset=utf-8",
+    bytes: include_bytes!("../assets/live.js"),
+    hash: LazyLock::new(|| hash(LIVE.bytes)),
+};
+
+/// Draws charts: uPlot 1.6.32 as it is published, whose licence lies beside it.
+pub(crate) static PLOT: Asset = Asset {
+    name: "uPlot.js",
+    kind: "text/javascript; charset=utf-8",
+    bytes: include_bytes!("../assets/uplot/uPlot.js"),
+    hash: LazyLock::new(|| hash(PLOT.bytes)),
+};
+
+/// The style of its charts.
+pub(crate) static PLOT_STYLE: Asset = Asset {
+    name: "uPlot.css",
+    kind: "text/css; charset=utf-8",
+    bytes: include_bytes!("../assets/uplot/uPlot.css"),
+    hash: LazyLock::new(|| hash(PLOT_STYLE.bytes)),
+};
+
+/// All of them.
+static ALL: [&Asset; 6] = [&STYLE, &SCRIPT, &ICON, &LIVE, &PLOT, &PLOT_STYLE];
+
 fn hash(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     URL_SAFE_NO_PAD.encode(&digest[..12])
@@ -61,16 +90,15 @@ impl Asset {
 
 /// `GET /assets/{hash}/{name}`
 pub(crate) async fn serve(Path((hash, name)): Path<(String, String)>) -> Response {
-    let asset = [&STYLE, &SCRIPT, &ICON]
-        .into_iter()
-        .find(|asset| asset.name == name && *asset.hash == hash);
-    let Some(asset) = asset else {
+    let Some(asset) = ALL.into_iter().find(|asset| asset.name == name) else {
         return missing().into_response();
     };
     let mut response = (StatusCode::OK, Body::from(asset.bytes)).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.kind));
-    let for_ever = HeaderValue::from_static("public, max-age=31536000, immutable");
-    headers.insert(CACHE_CONTROL, for_ever);
+    let is_that = *asset.hash == hash;
+    let for_ever = "public, max-age=31536000, immutable";
+    let kept = HeaderValue::from_static(if is_that { for_ever } else { "no-store" });
+    headers.insert(CACHE_CONTROL, kept);
     response
 }

@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use crate::api::Problem;
-use crate::assets::{ICON, SCRIPT, STYLE};
+use crate::assets::{ICON, LIVE, PLOT, PLOT_STYLE, SCRIPT, STYLE};
 use crate::form::Form;
 use crate::respond::html;
 use crate::visit::{Membership, Reader, Visit, cookie};
@@ -110,6 +110,11 @@ impl Frame {
         }
         self.problem = problem;
         self
+    }
+
+    /// Where the script for numbers that move is, what draws charts, and its style.
+    pub(crate) fn moving(&self) -> [String; 3] {
+        [&LIVE, &PLOT, &PLOT_STYLE].map(|asset| asset.path())
     }
 
     /// What every form of a reader must bring.

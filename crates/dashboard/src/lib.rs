@@ -50,7 +50,9 @@ impl App {
 
 /// The pages, over what `api` answers. To be merged with it.
 pub fn pages(api: Router, settings: Settings) -> Router {
-    use pages::{account, api_keys, audit, cluster, entry, limits, overview, team, tenants, usage};
+    use pages::{
+        account, api_keys, audit, cluster, entry, limits, live, overview, team, tenants, usage,
+    };
     let app = Arc::new(App {
         api: api::Api::new(api, settings.introduce),
         settings,
@@ -79,6 +81,7 @@ pub fn pages(api: Router, settings: Settings) -> Router {
         .route("/dashboard/account/end-all", post(account::end_all))
         .route("/dashboard/account/delete", post(account::delete))
         .route("/dashboard/cluster", get(cluster::cluster))
+        .route("/dashboard/cluster/shards", get(live::shards))
         .route("/dashboard/tenants", get(tenants::list).post(tenants::make))
         .route(
             "/dashboard/tenants/{id}",
@@ -122,6 +125,8 @@ pub fn pages(api: Router, settings: Settings) -> Router {
             "/dashboard/{tenant}/api-keys/{id}/revoke",
             post(api_keys::revoke),
         )
+        .route("/dashboard/{tenant}/live", get(live::live))
+        .route("/dashboard/{tenant}/series", get(live::series))
         .route("/dashboard/{tenant}/usage", get(usage::usage))
         .route("/dashboard/{tenant}/usage.csv", get(usage::csv))
         .route("/dashboard/{tenant}/billing", get(usage::billing))

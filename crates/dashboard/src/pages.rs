@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod cluster;
 pub(crate) mod entry;
 pub(crate) mod limits;
+pub(crate) mod live;
 pub(crate) mod overview;
 pub(crate) mod team;
 pub(crate) mod tenants;

@@ -1,5 +1,7 @@
 //! What the API tells, as far as pages show it.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::words::{grouped, minute, now, span};
@@ -127,5 +129,98 @@ impl Limit {
             (None, Some(anchor), Some(zone)) => format!("{units} in each {anchor} of {zone}"),
             _ => units,
         }
+    }
+}
+
+/// What limits have decided in a window.
+#[derive(Deserialize)]
+pub(crate) struct Series {
+    /// By limit: allowed, denied. The busiest ones.
+    limits: BTreeMap<String, [u64; 2]>,
+    /// Nodes that have told, of all.
+    from: u64,
+    of: u64,
+}
+
+/// What one limit has decided in a window.
+pub(crate) struct Decided {
+    pub(crate) name: String,
+    allowed: u64,
+    denied: u64,
+}
+
+impl Series {
+    /// Whether some node has not told.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.from < self.of
+    }
+
+    /// What one limit has decided.
+    pub(crate) fn of(&self, limit: &str) -> Option<Decided> {
+        let [allowed, denied] = *self.limits.get(limit)?;
+        Some(Decided {
+            name: limit.to_owned(),
+            allowed,
+            denied,
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = Decided> {
+        self.limits.keys().filter_map(|name| self.of(name))
+    }
+
+    /// The busiest limits, the busiest first.
+    pub(crate) fn busiest(&self) -> Vec<Decided> {
+        let mut all: Vec<_> = self.all().collect();
+        all.sort_by_key(|of| std::cmp::Reverse(of.allowed + of.denied));
+        all
+    }
+
+    /// The five that have denied most.
+    pub(crate) fn strictest(&self) -> Vec<Decided> {
+        let mut all: Vec<_> = self.all().filter(|of| 0 < of.denied).collect();
+        all.sort_by_key(|of| std::cmp::Reverse(of.denied));
+        all.truncate(5);
+        all
+    }
+}
+
+impl Decided {
+    pub(crate) fn admitted(&self) -> String {
+        grouped(self.allowed)
+    }
+
+    pub(crate) fn turned_away(&self) -> String {
+        grouped(self.denied)
+    }
+
+    /// Of a hundred decisions. What was denied at all is no 0.
+    pub(crate) fn percent_denied(&self) -> String {
+        let all = (self.allowed + self.denied).max(1);
+        match self.denied * 1_000 / all {
+            0 if 0 < self.denied => "< 0.1 %".to_owned(),
+            thousandths => format!("{}.{} %", thousandths / 10, thousandths % 10),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_told_by_what_they_denied() {
+        let series = r#"{"limits":{"a":[10,0],"b":[1,9],"c":[3000,1],"d":[0,3]},"from":2,"of":3}"#;
+        let series: Series = serde_json::from_str(series).unwrap();
+        assert!(series.is_partial());
+        let names = |of: Vec<Decided>| of.into_iter().map(|of| of.name).collect::<Vec<_>>();
+        assert_eq!(names(series.strictest()), ["b", "d", "c"]);
+        assert_eq!(names(series.busiest())[..2], ["c", "a"]);
+        let percent = |name| series.of(name).unwrap().percent_denied();
+        assert_eq!(
+            ["a", "b", "c", "d"].map(percent),
+            ["0.0 %", "90.0 %", "< 0.1 %", "100.0 %"]
+        );
+        assert!(series.of("e").is_none());
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_TYPE, COOKIE};
+use axum::http::header::{CONTENT_TYPE, COOKIE, Entry, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -164,6 +165,25 @@ impl Visit {
             "" => path.to_owned(),
             from => format!("{path}?{by}={}", segment(from)),
         }
+    }
+
+    /// What the API answers the reader, as it comes: for the script of a page.
+    pub(crate) async fn passed_on(
+        &self,
+        tenant: Option<&str>,
+        path: String,
+    ) -> Result<Response, Trouble> {
+        let ask = Ask {
+            tenant,
+            ..Ask::get(path)
+        };
+        let answer = self.app.api.open(&self.head, ask).await;
+        let mut answer = answer.ok_or_else(missing)?;
+        if let Entry::Occupied(cookies) = answer.headers_mut().entry(SET_COOKIE) {
+            let (_, cookies) = cookies.remove_entry_mult();
+            self.jar.put(cookies);
+        }
+        Ok(answer)
     }
 
     /// Asks the API as the reader.

@@ -14,7 +14,7 @@ use accounts::{ApiKey, Credential, Dated, Scope, Tenant, UnixSecs};
 use catalogue::{Address, Changed, Content, Kind, NamedLimit, NotChanged, SERVICE};
 use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Once, Ownership, Policy,
-    Readiness, Strategy,
+    Readiness, Shards, Strategy,
 };
 use limiter::{Exported, Imported, NAMESPACE, Node, NotReloaded, Refusal};
 use quota::{Cost, Count, Nanos, Stamp, Taken, UnixNanos};
@@ -285,6 +285,10 @@ impl Coordinator for FakeNode {
 impl Node for FakeNode {
     fn cluster(&self) -> ClusterStatus {
         status::cluster()
+    }
+
+    fn shards(&self) -> Shards {
+        status::shards()
     }
 
     fn owner_of(&self, _policy: &Policy, _key: &str) -> Option<Ownership> {

@@ -2,7 +2,7 @@
 
 use coordinator::{
     ClusterStatus, ConfigDiffers, Definition, DifferingEntry, DifferingLimit, Member, MemberStatus,
-    Missing, NoQuorum, Ownership, RaftStatus, SilentSeeds,
+    Missing, NoQuorum, Ownership, RaftStatus, Shards, SilentSeeds,
 };
 use quota::Nanos;
 
@@ -12,6 +12,15 @@ pub(crate) fn ownership() -> Ownership {
         term: 4,
         owner: "oskar".into(),
         replicas: vec!["oskar2".into(), "oskar3".into()],
+    }
+}
+
+pub(crate) fn shards() -> Shards {
+    Shards {
+        members: vec!["oskar".into(), "oskar2".into()],
+        owners: vec![Some(0), Some(1), None],
+        terms: vec![4, 5, 0],
+        copies: vec![1, 0, 0],
     }
 }
 

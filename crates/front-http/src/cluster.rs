@@ -1,4 +1,4 @@
-//! How the node and its cluster are: `/v1/cluster`, `/v1/owner`, `/health`, `/ready`, `/metrics`.
+//! How the node and its cluster are: `/v1/cluster`, `/v1/shards`, `/v1/owner`, `/health`, `/ready`, `/metrics`.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -77,6 +77,19 @@ pub(crate) async fn cluster<N: Node>(State(app): Shared<N>) -> Result<Response, 
             "last_failure": redis.last_failure,
         });
     }
+    Ok(decided::json(room.keep(json.to_string())))
+}
+
+/// `GET /v1/shards`
+pub(crate) async fn shards<N: Node>(State(app): Shared<N>) -> Result<Response, Problem> {
+    let room = app.answers.room(ANSWER_BYTES)?;
+    let shards = app.limiter.node().shards();
+    let json = json!({
+        "members": shards.members,
+        "owner": shards.owners,
+        "term": shards.terms,
+        "copies": shards.copies,
+    });
     Ok(decided::json(room.keep(json.to_string())))
 }
 

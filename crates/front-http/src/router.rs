@@ -167,6 +167,7 @@ fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
             operator,
             routing::get(cluster::cluster),
         ),
+        ("get", "/v1/shards", operator, routing::get(cluster::shards)),
         ("get", "/v1/owner", operator, routing::get(cluster::owner)),
         (
             "delete",

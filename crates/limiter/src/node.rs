@@ -4,7 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use catalogue::{Changed, Content, Kind, NotChanged};
-use coordinator::{ClusterStatus, Coordinator, Forgotten, Ownership, Policy, Readiness, Strategy};
+use coordinator::{
+    ClusterStatus, Coordinator, Forgotten, Ownership, Policy, Readiness, Shards, Strategy,
+};
 use series::{Asked, Told};
 
 use crate::{NotReloaded, Refusal};
@@ -16,6 +18,11 @@ use crate::{NotReloaded, Refusal};
 pub trait Node: Coordinator {
     /// The cluster as this node sees it.
     fn cluster(&self) -> ClusterStatus;
+
+    /// All shards as this node sees them. Empty before it has joined.
+    fn shards(&self) -> Shards {
+        Shards::default()
+    }
 
     /// Who decides for a key. `None` while nobody is known to.
     fn owner_of(&self, policy: &Policy, key: &str) -> Option<Ownership>;

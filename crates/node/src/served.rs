@@ -7,7 +7,7 @@ use catalogue::{Changed, Content, Kind, NotChanged};
 use cluster::node::Cluster;
 use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, Member, MemberStatus, NoDecision, Once,
-    Ownership, Policy, Readiness, Strategy,
+    Ownership, Policy, Readiness, Shards, Strategy,
 };
 use futures_util::future::join_all;
 use limiter::{Exported, Imported, NotReloaded, Refusal};
@@ -229,6 +229,10 @@ impl limiter::Node for Served {
             return Forgotten::Joining;
         };
         cluster.forget(name)
+    }
+
+    fn shards(&self) -> Shards {
+        self.joined().map(Cluster::shards).unwrap_or_default()
     }
 
     fn owner_of(&self, policy: &Policy, key: &str) -> Option<Ownership> {

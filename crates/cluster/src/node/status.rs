@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use coordinator::{ClusterStatus, Forgotten, Member, MemberStatus, Ownership, Policy};
+use coordinator::{ClusterStatus, Forgotten, Member, MemberStatus, Ownership, Policy, Shards};
 use delta_crdt::ReplicaId;
 use membership::Status as Liveness;
 use quota::Nanos;
@@ -93,6 +93,35 @@ impl Cluster {
             raft: None,
             redis: None,
         }
+    }
+
+    /// All shards as this node sees them. Looks at each, as [`status`](Self::status) does.
+    #[must_use]
+    pub fn shards(&self) -> Shards {
+        let world = self.inner.slots.world.load_full();
+        let mut shards = Shards::default();
+        let mut numbers: BTreeMap<ReplicaId, u16> = BTreeMap::new();
+        for shard in (0..SHARDS).map(ShardId) {
+            let seen = self.inner.slots.read(shard, |shard| {
+                let record = shard.record()?;
+                let is_live = |replica: &ReplicaId| world.view.contains(*replica);
+                let owner = Some(record.owner()).filter(is_live);
+                let copies = record.replicas().filter(is_live).count();
+                Some((owner, u64::from(record.term.number), copies))
+            });
+            let (owner, term, copies) = seen.flatten().unwrap_or_default();
+            shards.owners.push(owner.map(|owner| {
+                let next = u16::try_from(numbers.len()).expect("fewer members than shards");
+                *numbers.entry(owner).or_insert(next)
+            }));
+            shards.terms.push(term);
+            shards.copies.push(u8::try_from(copies).unwrap_or(u8::MAX));
+        }
+        shards.members = vec![String::new(); numbers.len()];
+        for (owner, number) in numbers {
+            shards.members[usize::from(number)] = self.name_of(owner);
+        }
+        shards
     }
 
     /// Those of the members in touch that own and hold nothing.

@@ -63,42 +63,108 @@ struct Cluster {
     replication_lag_ms: Option<f64>,
     #[serde(default)]
     no_quorum: Option<NoQuorum>,
+    #[serde(default)]
+    raft: Option<Raft>,
+    #[serde(default)]
+    redis: Option<Redis>,
+    #[serde(default)]
+    config_differs: Option<ConfigDiffers>,
 }
 
-/// A member's part of the strip of all shards.
+#[derive(Deserialize)]
+struct Raft {
+    leader: Option<String>,
+    term: u64,
+    voters: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Redis {
+    breaker: String,
+    last_failure: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ConfigDiffers {
+    limits: Vec<DifferingLimit>,
+    entries: Vec<DifferingEntry>,
+}
+
+#[derive(Deserialize)]
+struct DifferingLimit {
+    limit: String,
+}
+
+#[derive(Deserialize)]
+struct DifferingEntry {
+    section: String,
+    name: String,
+}
+
+impl ConfigDiffers {
+    /// What files say differently, by name.
+    fn names(&self) -> String {
+        let limits = self.limits.iter().map(|it| format!("limit {}", it.limit));
+        let entries = self.entries.iter();
+        let entries = entries.map(|it| format!("{} {}", it.section, it.name));
+        limits.chain(entries).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Who owns which shard.
+#[derive(Deserialize)]
+struct Shards {
+    members: Vec<String>,
+    owner: Vec<Option<usize>>,
+}
+
+/// A member's cells in the strip of all shards.
 struct Part<'a> {
-    member: &'a Member,
+    member: &'a str,
     /// Which of the eight patterns.
     pattern: usize,
-    x: u64,
-    width: u64,
+    count: usize,
+    /// What is drawn: a rectangle for shards in a row.
+    path: String,
 }
+
+impl Shards {
+    fn part(&self, place: usize) -> Part<'_> {
+        let (mut path, mut count, mut shard) = (String::new(), 0, 0);
+        for run in self.owner.chunk_by(|one, next| one == next) {
+            if run[0] == Some(place) {
+                count += run.len();
+                path += &format!("M{shard} 0h{}v24h-{}z", run.len(), run.len());
+            }
+            shard += run.len();
+        }
+        Part {
+            member: &self.members[place],
+            pattern: place % PATTERNS,
+            count,
+            path,
+        }
+    }
+}
+
+/// Members are told apart by so many patterns.
+const PATTERNS: usize = 8;
 
 #[derive(Template)]
 #[template(path = "cluster.html")]
 struct Page {
     frame: Frame,
     cluster: Cluster,
+    shards: Shards,
     /// A session is good at other members' addresses only where it needs no https.
     has_links: bool,
 }
 
 impl Page {
-    /// Who owns how much, side by side.
+    /// Who owns which shards.
     fn parts(&self) -> Vec<Part<'_>> {
-        let mut x = 0;
-        let owners = self.cluster.members.iter().enumerate();
-        let parts = owners.map(|(number, member)| {
-            let part = Part {
-                member,
-                pattern: number % 8,
-                x,
-                width: member.shards,
-            };
-            x += member.shards;
-            part
-        });
-        parts.filter(|part| 0 < part.width).collect()
+        let places = 0..self.shards.members.len();
+        places.map(|place| self.shards.part(place)).collect()
     }
 
     fn lag(&self) -> String {
@@ -123,7 +189,25 @@ pub(crate) async fn cluster(visit: Visit) -> Result<Response, Trouble> {
     let cluster = Page {
         frame: Frame::of(&visit, reader, "cluster", "Cluster"),
         cluster: visit.told(Ask::get("/v1/cluster")).await?,
+        shards: visit.told(Ask::get("/v1/shards")).await?,
         has_links: !visit.app.is_https(),
     };
     Ok(page(&cluster.frame, &cluster))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_strip_has_a_rectangle_for_shards_in_a_row() {
+        let shards = Shards {
+            members: vec!["oskar".to_owned(), "oskar2".to_owned()],
+            owner: vec![Some(0), Some(0), Some(1), None, Some(0)],
+        };
+        let [first, second] = [0, 1].map(|place| shards.part(place));
+        assert_eq!(first.path, "M0 0h2v24h-2zM4 0h1v24h-1z");
+        assert_eq!((first.member, first.count), ("oskar", 3));
+        assert_eq!((&*second.path, second.count), ("M2 0h1v24h-1z", 1));
+    }
 }

@@ -11,7 +11,7 @@ use crate::api::{Ask, Problem};
 use crate::form::{Form, segment};
 use crate::frame::{Frame, page};
 use crate::respond::{Trouble, see_other};
-use crate::told::{Limit, Paged};
+use crate::told::{Decided, Limit, Paged, Series};
 use crate::visit::Visit;
 use crate::words::span;
 
@@ -29,7 +29,15 @@ const ALGORITHMS: [&str; 6] = [
 struct List {
     frame: Frame,
     limits: Paged<Limit>,
+    /// What they have decided in the last ten minutes.
+    series: Series,
     id: String,
+}
+
+impl List {
+    fn decided(&self, limit: &Limit) -> Option<Decided> {
+        self.series.of(&limit.name)
+    }
 }
 
 #[derive(Template)]
@@ -138,6 +146,7 @@ async fn show_list(
     let list = List {
         frame: Frame::in_tenant(visit, seat, "limits", "Limits").after(visit, problem),
         limits: visit.told_in(&id, &path).await?,
+        series: visit.told_in(&id, "/v1/series").await?,
         id,
     };
     Ok(page(&list.frame, &list))

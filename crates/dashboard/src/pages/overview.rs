@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use crate::frame::{Frame, page};
 use crate::respond::{Trouble, see_other};
-use crate::told::{Limit, Paged, Tenant, Usage};
+use crate::told::{Limit, Paged, Series, Tenant, Usage};
 use crate::visit::Visit;
 
 #[derive(Template)]
@@ -17,6 +17,8 @@ struct Overview {
     tenant: Tenant,
     usage: Usage,
     limits: Vec<Limit>,
+    /// What limits have decided in the last hour.
+    series: Series,
     has_more: bool,
     has_api_key: bool,
     public_url: String,
@@ -53,6 +55,7 @@ pub(crate) async fn overview(Path(id): Path<String>, visit: Visit) -> Result<Res
     let tenant = visit.told_in(&id, "/v1/tenant").await?;
     let usage = visit.told_in(&id, "/v1/usage").await?;
     let limits: Paged<Limit> = visit.told_in(&id, "/v1/limits").await?;
+    let series = visit.told_in(&id, "/v1/series?window=1h").await?;
     let frame = Frame::in_tenant(&visit, seat, "overview", "Overview");
     // Who may not see API keys is not told to make one.
     let has_api_key = match frame.may_change() {
@@ -67,6 +70,7 @@ pub(crate) async fn overview(Path(id): Path<String>, visit: Visit) -> Result<Res
         tenant,
         usage,
         limits: limits.items,
+        series,
         has_more: limits.next.is_some(),
         has_api_key,
         public_url: visit.app.settings.public_url.to_string(),

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use crate::api::Ask;
 use crate::frame::{Frame, page};
 use crate::respond::Trouble;
-use crate::told::{Day, Tenant, Today, Usage};
+use crate::told::{Day, Series, Tenant, Today, Usage};
 use crate::visit::Visit;
 use crate::words::{grouped, now};
 
@@ -53,6 +53,8 @@ struct Page {
     /// Where the line of the cap is, unless it is far above everything.
     cap_y: Option<u64>,
     total: String,
+    /// What limits have decided in these days.
+    series: Series,
     id: String,
 }
 
@@ -100,12 +102,14 @@ pub(crate) async fn usage(Path(id): Path<String>, visit: Visit) -> Result<Respon
     let Usage { today, days } = visit.told_in(&id, &path()).await?;
     let total = days.iter().map(|day| day.requests).sum();
     let (bars, cap_y) = bars(days, today.cap);
+    let series = visit.told_in(&id, "/v1/series?window=35d").await?;
     let usage = Page {
         frame: Frame::in_tenant(&visit, seat, "usage", "Usage"),
         today,
         bars,
         cap_y,
         total: grouped(total),
+        series,
         id,
     };
     Ok(page(&usage.frame, &usage))

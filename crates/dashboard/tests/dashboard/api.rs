@@ -179,6 +179,15 @@ impl Site {
             .insert((method, path.to_owned()), (status, json));
     }
 
+    /// All that was asked.
+    pub(crate) fn all_asked(&self) -> Vec<Asked> {
+        self.canned
+            .lock()
+            .expect("no test panics here")
+            .asked
+            .clone()
+    }
+
     /// What was asked last with this method.
     pub(crate) fn asked(&self, method: &Method) -> Option<Asked> {
         let canned = self.canned.lock().expect("no test panics here");

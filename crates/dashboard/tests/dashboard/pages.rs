@@ -30,6 +30,12 @@ fn a_tenants(role: &str) -> Site {
     site.answers(Method::GET, "/v1/usage", 200, usage());
     site.answers(
         Method::GET,
+        "/v1/series",
+        200,
+        json!({ "limits": { "login": [90, 10] }, "from": 3, "of": 3 }),
+    );
+    site.answers(
+        Method::GET,
         "/v1/limits",
         200,
         json!({ "limits": [limit("login")], "next": null }),
@@ -116,12 +122,74 @@ async fn assets_are_kept_for_ever_under_their_hash() {
     assert_eq!(asset.status, StatusCode::OK);
     assert!(asset.header("cache-control").contains("immutable"));
     assert!(asset.header("content-type").starts_with("text/css"));
-    for path in [
-        "/assets/none/weir.css",
-        &style.replace("weir.css", "passwd"),
-    ] {
-        assert_eq!(site.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
+    let none = site.get(&style.replace("weir.css", "passwd")).await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND);
+    // That of another version, from which a page has come, looks at least as pages of this one do.
+    let other = site.get("/assets/none/weir.css").await;
+    assert_eq!((other.status, &other.text), (StatusCode::OK, &asset.text));
+    assert_eq!(other.header("cache-control"), "no-store");
+}
+
+#[tokio::test]
+async fn what_moves_needs_no_more_than_its_budget() {
+    let site = a_tenants("owner");
+    let page = site.get("/dashboard/tn_1").await;
+    assert!(page.text.len() <= 60 << 10);
+    let assets = page
+        .text
+        .split('"')
+        .filter(|text| text.starts_with("/assets/"));
+    let mut all = 0;
+    for asset in assets {
+        let asset = site.get(asset).await;
+        assert_eq!(asset.status, StatusCode::OK);
+        all += asset.text.len();
     }
+    assert!((50 << 10..=150 << 10).contains(&all), "{all}");
+}
+
+#[tokio::test]
+async fn a_script_is_told_what_the_api_tells_the_reader_in_the_tenant() {
+    let site = a_tenants("viewer");
+    site.answers(
+        Method::GET,
+        "/v1/live",
+        429,
+        json!({ "status": 429, "set-cookie": "session=again" }),
+    );
+    for (path, asks) in [
+        ("/dashboard/tn_1/live", "/v1/live"),
+        (
+            "/dashboard/tn_1/series?window=1h&limit=a%2Fb",
+            "/v1/series?window=1h&limit=a%2Fb",
+        ),
+    ] {
+        let told = site.get(path).await;
+        let asked = site.asked(&Method::GET).expect("the API was asked");
+        assert_eq!((&*asked.path, asked.header("weir-tenant")), (asks, "tn_1"));
+        match asks {
+            "/v1/live" => {
+                assert_eq!(told.status, StatusCode::TOO_MANY_REQUESTS);
+                assert_eq!(told.cookie("session").as_deref(), Some("again"));
+            }
+            _ => assert!(told.text.contains("\"login\":[90,10]"), "{}", told.text),
+        }
+    }
+    let others = site.get("/dashboard/tn_2/live").await;
+    assert_eq!(others.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn pages_show_what_limits_have_decided() {
+    let site = a_tenants("viewer");
+    let page = site.get("/dashboard/tn_1").await;
+    page.shows("denied most in the last hour");
+    page.shows("10.0 %");
+    let page = site.get("/dashboard/tn_1/limits").await;
+    page.shows("data-rate=\"login\"");
+    page.shows("<td class=\"number\">90</td>");
+    let page = site.get("/dashboard/tn_1/usage").await;
+    page.shows("<h2>By limit</h2>");
 }
 
 #[tokio::test]
@@ -458,11 +526,10 @@ async fn a_limit_without_a_name_is_asked_for_one() {
 async fn as_many_days_are_asked_for_as_the_chart_has_room_for() {
     let site = a_tenants("owner");
     site.get("/dashboard/tn_1/usage").await;
-    let asked = site.asked(&Method::GET).expect("the API was asked");
-    let (_, from) = asked
-        .path
-        .split_once("/v1/usage?from=")
-        .expect("from a day on");
+    let asked = site.all_asked();
+    let mut paths = asked.iter().map(|asked| &*asked.path);
+    let from = paths.find_map(|path| path.strip_prefix("/v1/usage?from="));
+    let from = from.expect("from a day on");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let today = now.expect("a clock past 1970").as_secs() / 86_400;
     let of = |day| accounts::UnixSecs::of_day(day).date();
@@ -523,8 +590,12 @@ async fn the_theme_is_the_browsers_own() {
 #[tokio::test]
 async fn operators_see_the_cluster_and_all_tenants() {
     let site = a_tenants("operator");
+    site.answers(Method::GET, "/v1/shards", 200, json!({ "members": ["oskar", "oskar2"], "owner": [0, 0, 1], "term": [1, 1, 2], "copies": [1, 1, 1] }));
     site.answers(Method::GET, "/v1/cluster", 200, json!({
         "node": "oskar", "view": "59f9", "under_replicated_shards": 0, "unsettled_shards": 0, "replication_lag_ms": 1.5,
+        "raft": { "leader": "oskar", "term": 7, "voters": ["oskar", "berta"], "learners": [] },
+        "redis": { "breaker": "open", "last_failure": "refused" },
+        "config_differs": { "limits": [{ "limit": "login" }], "entries": [{ "section": "[[route]]", "name": "/login" }] },
         "members": [
             { "name": "oskar", "status": "alive", "incarnation": 1, "shards": 512, "role": "owns", "http": "127.0.0.1:4000", "cluster": "127.0.0.1:4100", "silent_ms": null },
             { "name": "berta", "status": "dead", "incarnation": 2, "shards": 512, "role": "owns", "http": null, "cluster": null, "silent_ms": 90_000 },
@@ -532,7 +603,10 @@ async fn operators_see_the_cluster_and_all_tenants() {
     }));
     let page = site.get("/dashboard/cluster").await;
     page.shows("1 of 2 members live");
-    page.shows("x=\"512\" width=\"512\"");
+    page.shows("data-member=\"oskar\" d=\"M0 0h2v24h-2z\"");
+    page.shows("oskar leads in term 7; voters: oskar, berta");
+    page.shows("open: refused");
+    page.shows("differently of: limit login, [[route]] /login.");
     page.shows("1 min");
     site.answers(
         Method::GET,
