@@ -1,8 +1,6 @@
 //! What pages need beside themselves: styles, an icon and scripts, in the program.
 //!
-//! An asset lies under the hash of its bytes and may be kept for ever: another version has another address. While a cluster is
-//! upgraded node by node, the page of one node asks another for what only the first has: it gets what this one has under the
-//! name, and asks anew the next time.
+//! An asset lies under the hash of its bytes and may be kept for ever: another version has another address.
 
 use std::sync::LazyLock;
 
@@ -90,15 +88,16 @@ impl Asset {
 
 /// `GET /assets/{hash}/{name}`
 pub(crate) async fn serve(Path((hash, name)): Path<(String, String)>) -> Response {
-    let Some(asset) = ALL.into_iter().find(|asset| asset.name == name) else {
+    let asset = ALL
+        .into_iter()
+        .find(|asset| asset.name == name && *asset.hash == hash);
+    let Some(asset) = asset else {
         return missing().into_response();
     };
     let mut response = (StatusCode::OK, Body::from(asset.bytes)).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.kind));
-    let is_that = *asset.hash == hash;
-    let for_ever = "public, max-age=31536000, immutable";
-    let kept = HeaderValue::from_static(if is_that { for_ever } else { "no-store" });
-    headers.insert(CACHE_CONTROL, kept);
+    let for_ever = HeaderValue::from_static("public, max-age=31536000, immutable");
+    headers.insert(CACHE_CONTROL, for_ever);
     response
 }

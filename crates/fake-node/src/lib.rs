@@ -50,6 +50,8 @@ pub struct FakeNode {
     pub refunds_meet: Mutex<Option<Arc<Barrier>>>,
     /// Members that confirm no change.
     pub pending: Mutex<Vec<String>>,
+    /// How long it has heard of no other member, as it says.
+    pub silent: Mutex<Option<Nanos>>,
     /// When set, nothing can be changed.
     pub unchangeable: Mutex<Option<NotChanged>>,
     /// Whether it takes hits, as it says.
@@ -83,6 +85,7 @@ impl FakeNode {
             decides_at_once: AtomicBool::new(false),
             refunds_meet: Mutex::default(),
             pending: Mutex::default(),
+            silent: Mutex::default(),
             unchangeable: Mutex::default(),
             readiness: Mutex::new(Readiness::Ready),
             is_well: AtomicBool::new(true),
@@ -285,6 +288,10 @@ impl Coordinator for FakeNode {
 impl Node for FakeNode {
     fn cluster(&self) -> ClusterStatus {
         status::cluster()
+    }
+
+    fn silent(&self) -> Option<Nanos> {
+        *self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shards(&self) -> Shards {

@@ -215,7 +215,7 @@ fn caller<N: Node>(
         match refusal.kind() {
             Kind::Unauthorized => Status::unauthenticated(detail),
             Kind::TenantRate => Status::resource_exhausted(detail),
-            Kind::NoDecision => Status::unavailable(detail),
+            Kind::NoDecision | Kind::StaleConfiguration => Status::unavailable(detail),
             _ => Status::permission_denied(detail),
         }
     })

@@ -83,7 +83,11 @@ pub(crate) const fn status(kind: Kind) -> StatusCode {
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::NeverConforms => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-        Kind::NoDecision | Kind::Overloaded | Kind::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::NoDecision
+        | Kind::NoQuorum
+        | Kind::StaleConfiguration
+        | Kind::Overloaded
+        | Kind::Draining => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

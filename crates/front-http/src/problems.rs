@@ -165,6 +165,16 @@ const fn meaning(kind: Kind) -> (&'static str, &'static str) {
             "Try again after Retry-After; blindly only where detail says that it was not counted. A limit with on_failure = \
              \"allow\" lets such hits pass.",
         ),
+        Kind::NoQuorum => (
+            "Under partition = \"quorum\" nothing is changed without a majority of the cluster, and this node reaches none. \
+             Nothing was changed.",
+            "Ask a node of the larger side, or try again after Retry-After.",
+        ),
+        Kind::StaleConfiguration => (
+            "The node has heard of no other member for longer than [service] stale_after: an API key may have been revoked \
+             meanwhile, or a user removed. Nothing was counted.",
+            "Ask another node. If the others are gone for good, weir forget them.",
+        ),
         Kind::Overloaded => (
             "A queue or the memory for requests in flight was full, and this one was shed to keep the others going. \
              Nothing was counted.",

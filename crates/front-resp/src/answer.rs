@@ -93,7 +93,15 @@ pub(crate) fn write_refusal(refusal: &Refusal, reply: &mut Reply<'_>) {
     };
     match (refusal.kind(), refusal.at_field(), refusal.accepted()) {
         (Kind::UnknownLimit, _, _) => reply.error("UNKNOWNLIMIT", &given(refusal.detail())),
-        (Kind::NoDecision | Kind::Overloaded | Kind::Draining, _, _) => {
+        (
+            Kind::NoDecision
+            | Kind::NoQuorum
+            | Kind::StaleConfiguration
+            | Kind::Overloaded
+            | Kind::Draining,
+            _,
+            _,
+        ) => {
             reply.error("NODECISION", refusal.detail());
         }
         (Kind::Forbidden, _, _) => reply.error("NOPERM", refusal.detail()),

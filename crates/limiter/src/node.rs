@@ -7,6 +7,7 @@ use catalogue::{Changed, Content, Kind, NotChanged};
 use coordinator::{
     ClusterStatus, Coordinator, Forgotten, Ownership, Policy, Readiness, Shards, Strategy,
 };
+use quota::Nanos;
 use series::{Asked, Told};
 
 use crate::{NotReloaded, Refusal};
@@ -18,6 +19,11 @@ use crate::{NotReloaded, Refusal};
 pub trait Node: Coordinator {
     /// The cluster as this node sees it.
     fn cluster(&self) -> ClusterStatus;
+
+    /// How long this node has heard of no other member. `None`: there is no other that was not forgotten.
+    fn silent(&self) -> Option<Nanos> {
+        None
+    }
 
     /// All shards as this node sees them. Empty before it has joined.
     fn shards(&self) -> Shards {

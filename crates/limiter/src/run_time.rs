@@ -299,7 +299,8 @@ impl From<NotChanged> for Refusal {
             NotChanged::NoRoom(ChangeError::Address(_)) => {
                 return Self::new(Kind::InvalidRequest, error.to_string()).at("name");
             }
-            NotChanged::NoQuorum | NotChanged::Joining => (Kind::NoDecision, 1),
+            NotChanged::NoQuorum => (Kind::NoQuorum, 1),
+            NotChanged::Joining => (Kind::NoDecision, 1),
             NotChanged::Older => (Kind::NoDecision, 60),
             NotChanged::Draining => (Kind::Draining, 1),
         };

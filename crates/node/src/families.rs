@@ -108,6 +108,7 @@ gauge weir_under_replicated_shards Shards without an owner, or with fewer live c
 counter weir_unmeasured_keys_total Keys counted apart whose overshoot is not measured.
 counter weir_unreplicated_answers_total Hits admitted while there was no replica to tell.
 gauge weir_unsettled_shards Shards without an owner, or whose copies are on their way.
+gauge weir_live_streams Streams of GET /v1/live that this node serves.
 gauge weir_usage_backlog_requests Requests of tenants that were answered and are still to be counted.
 counter weir_usage_uncertain_requests_total Requests of tenants that may not have been counted.
 gauge weir_waiting_hits Hits of this node that wait for a forward, a claim or a replica.

@@ -149,6 +149,7 @@ pub(crate) fn access(
         let (url, plans) = (of_file.public_url.clone(), of_file.plans.clone());
         let mut service = Service::new(cookie.as_bytes(), url, plans);
         (service.signup, service.spans) = (of_file.signup, of_file.spans);
+        service.stale_after = of_file.stale_after.map(Into::into);
         service.node = node.into();
         service
     });

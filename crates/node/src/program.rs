@@ -153,7 +153,11 @@ fn answer(policy: &Policy, answered: &coordinator::Answer) -> Answer {
 fn told(refusal: &Refusal, cost: u32) -> Error {
     match refusal.kind() {
         Kind::NeverConforms => Error::NeverConforms { cost },
-        Kind::NoDecision | Kind::Overloaded | Kind::Draining => Error::NoDecision {
+        Kind::NoDecision
+        | Kind::NoQuorum
+        | Kind::StaleConfiguration
+        | Kind::Overloaded
+        | Kind::Draining => Error::NoDecision {
             why: refusal.detail().to_owned(),
             counted: match refusal.counted() {
                 limiter::Counted::No => Counted::No,

@@ -231,6 +231,10 @@ impl limiter::Node for Served {
         cluster.forget(name)
     }
 
+    fn silent(&self) -> Option<Nanos> {
+        self.joined()?.silent()
+    }
+
     fn shards(&self) -> Shards {
         self.joined().map(Cluster::shards).unwrap_or_default()
     }

@@ -212,7 +212,8 @@ pub(super) fn read(
             },
             wait: true,
         },
-        kind @ ("no-decision" | "overloaded" | "draining") => {
+        kind
+        @ ("no-decision" | "no-quorum" | "stale-configuration" | "overloaded" | "draining") => {
             // Nodes without that member say it in words.
             let is_unknown =
                 problem.counted.as_deref() == Some("unknown") || why.contains("unknown whether");
@@ -373,7 +374,12 @@ mod tests {
                 HIT,
             )
         };
-        for kind in ["overloaded", "no-decision", "draining"] {
+        for kind in [
+            "overloaded",
+            "no-decision",
+            "stale-configuration",
+            "draining",
+        ] {
             let told = told(kind, "and it was not counted");
             let Told::Elsewhere { error, wait } = told else {
                 panic!("{kind}: {told:?}");

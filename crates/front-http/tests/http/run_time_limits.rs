@@ -189,7 +189,7 @@ async fn what_could_not_be_changed_says_so() {
     for (error, name, retry_after) in [
         (NotChanged::NoRoom(ChangeError::Busy), "overloaded", "1"),
         (NotChanged::NoRoom(ChangeError::Full), "overloaded", "60"),
-        (NotChanged::NoQuorum, "no-decision", "1"),
+        (NotChanged::NoQuorum, "no-quorum", "1"),
         (NotChanged::Joining, "no-decision", "1"),
         (NotChanged::Older, "no-decision", "60"),
         (NotChanged::Draining, "draining", "1"),

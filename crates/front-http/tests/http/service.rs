@@ -296,3 +296,41 @@ async fn records_are_given_away_in_pages_and_taken_in_again() {
     let tenant = signed(request("GET", "/v1/service/records", &[]), Who::Tenant);
     assert_eq!(front.send(tenant).await.status.as_u16(), 403);
 }
+
+/// Who may have been revoked meanwhile is not served by a node that has heard of nobody, if its file says so.
+#[tokio::test]
+async fn a_node_that_has_heard_of_nobody_for_too_long_takes_operators_alone() {
+    let secs = quota::Nanos::from_secs;
+    let front = |stale_after| {
+        let mut service = of_plan(free());
+        service.stale_after = stale_after;
+        front_with(HttpConfig {
+            access: Access::new(None, Some(service)),
+            ..config()
+        })
+    };
+    let cases = [
+        (Some(secs(900)), Some(secs(900)), true),
+        (Some(secs(900)), Some(secs(899)), false),
+        (Some(secs(900)), None, false),
+        (None, Some(secs(900_000)), false),
+    ];
+    for (stale_after, silent, is_stale) in cases {
+        let front = front(stale_after);
+        front.node.make_tenant(Scope::ALL);
+        make_people(&front.node).await;
+        *front.node.silent.lock().unwrap() = silent;
+        for who in [Who::Tenant, Who::Owner, Who::Operator] {
+            let reply = front
+                .send(signed(request("GET", "/v1/tenant", &[]), who))
+                .await;
+            match is_stale && who != Who::Operator {
+                true => {
+                    reply.problem(503, "stale-configuration");
+                    assert_eq!(reply.header("retry-after"), "1");
+                }
+                false => assert_eq!(reply.status, 200, "{who:?}: {}", reply.body),
+            }
+        }
+    }
+}

@@ -53,6 +53,10 @@ pub enum Kind {
     NotImplemented,
     /// Nobody could decide, and the limit fails closed.
     NoDecision,
+    /// This node reaches no majority of its cluster, without which nothing is changed.
+    NoQuorum,
+    /// This node has heard of nobody for longer than what it knows is taken for true.
+    StaleConfiguration,
     /// Shed.
     Overloaded,
     /// The node is stopping.
@@ -61,7 +65,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::WrongCredentials,
@@ -87,6 +91,8 @@ impl Kind {
         Self::TooManyAttempts,
         Self::NotImplemented,
         Self::NoDecision,
+        Self::NoQuorum,
+        Self::StaleConfiguration,
         Self::Overloaded,
         Self::Draining,
     ];
@@ -140,6 +146,11 @@ impl Kind {
             ),
             Self::NotImplemented => ("not-implemented", "This version does not do that"),
             Self::NoDecision => ("no-decision", "No decision could be had"),
+            Self::NoQuorum => ("no-quorum", "This node reaches no majority"),
+            Self::StaleConfiguration => (
+                "stale-configuration",
+                "This node has heard of no other for too long",
+            ),
             Self::Overloaded => ("overloaded", "Too much is waiting already"),
             Self::Draining => ("draining", "This node is stopping"),
         }

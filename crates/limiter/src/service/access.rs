@@ -10,6 +10,7 @@ use accounts::{
 };
 use catalogue::{Content, Kind as Record, SERVICE};
 use metrics::counter;
+use quota::Nanos;
 use subtle::ConstantTimeEq as _;
 
 use super::hashing::Hashing;
@@ -38,6 +39,8 @@ pub struct Service {
     pub spans: SessionSpans,
     /// By what sessions are signed.
     pub keys: Arc<SessionKeys>,
+    /// A node that has heard of no other for so long takes nobody's credential but an operator's. `None`: however long.
+    pub stale_after: Option<Nanos>,
     /// What this node is called where it is written down who changed what.
     pub node: Arc<str>,
     pub(super) hashing: Hashing,
@@ -81,6 +84,7 @@ impl Service {
             signup: Signup::Closed,
             spans: SessionSpans::default(),
             keys: Arc::new(SessionKeys::derive(cookie)),
+            stale_after: None,
             node: "".into(),
             hashing: Hashing::new(),
         }
@@ -394,6 +398,7 @@ impl Access {
         cookies: &[&str],
     ) -> Result<Caller<N>, Refusal> {
         let service = self.service.as_ref().ok_or_else(|| self.missing())?;
+        check_is_fresh(service, limiter)?;
         let signed_in = limiter.signed_in(service, cookies)?;
         let rights = Rights::User {
             id: signed_in.id,
@@ -513,11 +518,27 @@ fn needs_role(role: Role) -> Refusal {
 }
 
 /// Whoever brings the credential of an API key.
+/// Refuses while what is known here may be long out of date: others may have revoked what is brought.
+fn check_is_fresh<N: Node>(service: &Service, limiter: &Limiter<N>) -> Result<(), Refusal> {
+    let Some(stale_after) = service.stale_after else {
+        return Ok(());
+    };
+    match limiter.node().silent() {
+        Some(silent) if stale_after <= silent => {
+            let detail = "this node has heard of no other member for longer than what it knows is taken for true; nothing was counted";
+            let refusal = Refusal::new(Kind::StaleConfiguration, detail);
+            Err(refusal.with_retry_after(Nanos::from_secs(1)))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn tenant_of<N: Node>(
     service: &Arc<Service>,
     limiter: &Limiter<N>,
     credential: &Credential,
 ) -> Result<Caller<N>, Refusal> {
+    check_is_fresh(service, limiter)?;
     let id = credential.id();
     let secret = credential.hash();
     let record = limiter

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use accounts::TenantId;
 use futures_util::future::join_all;
+use metrics::{Gauge, gauge};
 use series::{Asked, LimitTotal, Point, Sample, Store, Told, Total, Window, busiest, joined};
 use tokio::sync::broadcast;
 
@@ -42,6 +43,18 @@ struct Streams {
     of_session: HashMap<Arc<str>, usize>,
     count: usize,
     have_ended: bool,
+    /// Made with the first stream.
+    gauge: Option<Gauge>,
+}
+
+impl Streams {
+    fn count(&mut self, count: usize) {
+        self.count = count;
+        let gauge = self
+            .gauge
+            .get_or_insert_with(|| gauge!("weir_live_streams"));
+        gauge.set(count as f64);
+    }
 }
 
 /// The streams of one tenant.
@@ -198,7 +211,8 @@ impl Live {
             );
         }
         *streams.of_session.entry(Arc::clone(session)).or_default() += 1;
-        streams.count += 1;
+        let count = streams.count + 1;
+        streams.count(count);
         let streamed = streams.tenants.entry(tenant).or_insert_with(|| Streamed {
             count: 0,
             events: broadcast::Sender::new(WAITING_MAX),
@@ -271,7 +285,8 @@ impl std::fmt::Debug for Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut streams = lock(&self.live.streams);
-        streams.count -= 1;
+        let count = streams.count - 1;
+        streams.count(count);
         if let Some(streamed) = streams.tenants.get_mut(&self.tenant) {
             streamed.count -= 1;
             if streamed.count == 0 {

@@ -22,6 +22,9 @@ pub struct ServiceConfig {
     /// How long sessions live. Shorter ends sooner what was left open or stolen; longer asks for fewer logins. Default 12 h
     /// without use, 30 days in any case.
     pub spans: SessionSpans,
+    /// A node that has heard of no other for so long takes nobody's credential but an operator's: shorter bounds how long what is
+    /// revoked elsewhere works on a node that is cut off; longer keeps a survivor going. Default `None`, never.
+    pub stale_after: Option<Duration>,
 }
 
 const URL_ACCEPTED: &str =
@@ -49,13 +52,14 @@ pub(crate) fn read(
     let signup = table.string("signup", problems);
     let signup = signup.and_then(|given| problems.parse(&given, SIGNUP_ACCEPTED, signup_called));
     let spans = read_spans(&mut table, problems);
-    table.not_yet("stale_after", problems);
+    let stale_after = read_stale(&mut table, problems);
     table.finish(problems);
     Some(ServiceConfig {
         public_url: public_url?,
         plans,
         signup: signup.unwrap_or(Signup::Closed),
         spans,
+        stale_after,
     })
 }
 
@@ -87,6 +91,18 @@ fn read_spans(table: &mut Table<'_>, problems: &mut Problems) -> SessionSpans {
         idle: idle.unwrap_or(default.idle),
         max: max.unwrap_or(default.max),
     }
+}
+
+/// `None`: never.
+fn read_stale(table: &mut Table<'_>, problems: &mut Problems) -> Option<Duration> {
+    let given = table.string("stale_after", problems)?;
+    let within = |text: &str| {
+        let span: Duration = span::parse(text)?;
+        let is_any = span.is_zero() || (1..=30 * DAY).contains(&span.as_secs());
+        is_any.then_some(span)
+    };
+    let span = problems.parse(&given, "0s, or 1s to 30d", within)?;
+    (!span.is_zero()).then_some(span)
 }
 
 fn read_url(table: &mut Table<'_>, problems: &mut Problems) -> Option<String> {
@@ -260,8 +276,8 @@ mod tests {
                 "accepted: 5m to 30d",
             ),
             (
-                format!("{service}stale_after = \"15m\""),
-                "service.stale_after: not in this version",
+                format!("{service}stale_after = \"31d\""),
+                "accepted: 0s, or 1s to 30d",
             ),
             (
                 format!("{service}unknown = 1"),
