@@ -69,6 +69,6 @@ pub use selected::Selected;
 pub use service::{
     Access, ApiKeyChange, Begun, Caller, Change, DayStanding, DayUsage, EMAIL_ACCEPTED,
     EXPIRES_ACCEPTED, Joins, Membership, NewApiKey, NewLink, NewOwner, NewTenant, OVERLAP_ACCEPTED,
-    Operator, Origin, PASSWORD_ACCEPTED, People, Recovered, Rights, Rotated, Service, SignedIn,
-    SignedUp, Signup, Stamped, Teammate, TenantChange, Unknown, UserAct,
+    OVERLAP_MAX, Operator, Origin, PASSWORD_ACCEPTED, People, Recovered, Rights, Rotated, Service,
+    SignedIn, SignedUp, Signup, Stamped, Teammate, TenantChange, Unknown, UserAct,
 };
