@@ -39,7 +39,9 @@ async fn a_record_that_another_member_has_is_known_when_it_was_looked_up() {
     let look_up = async |name: &str| bert.look_up_record(Kind::KeyLimit, "", name).await;
     // A question may come to no answer in time, and an exchange may bring what is asked for: then another is asked for.
     let looked_up = async {
-        for number in 0.. {
+        let mut number = 0;
+        loop {
+            number += 1;
             let name = format!("lone {number}");
             let address = Address::new(Kind::KeyLimit, "".into(), name.as_str().into()).unwrap();
             anna.with_records(|state, now| state.catalogue.on_told(now, address, record.clone()));
