@@ -97,6 +97,14 @@ fn a_limit(units: u32) -> Value {
     json!({ "algorithm": "fixed_window", "anchor": "first_hit", "limit": units, "per": "1h" })
 }
 
+/// A limit that the tenant did not have.
+#[track_caller]
+fn set_limit(client: &mut Client, key: &str, name: &str, units: u32) {
+    let path = format!("/v1/limits/{name}");
+    let set = ask(client, key, "PUT", &path, Some(a_limit(units)));
+    assert_eq!(set.status, 201, "{set:?}");
+}
+
 #[track_caller]
 fn problem(answer: &Response, status: u16, name: &str) -> Value {
     assert_eq!(answer.status, status, "{answer:?}");
@@ -151,14 +159,7 @@ fn exactly_the_requests_of_a_plan_pass_also_when_a_node_is_killed() {
     let mut cluster = service();
     let (id, key) = tenant(&cluster, "Acme", &["check", "limits.write", "usage.read"]);
     let mut client = cluster.nodes[0].client();
-    let set = ask(
-        &mut client,
-        &key,
-        "PUT",
-        "/v1/limits/wide",
-        Some(a_limit(100_000)),
-    );
-    assert_eq!(set.status, 201, "{set:?}");
+    set_limit(&mut client, &key, "wide", 100_000);
 
     let mut told = hammer(&cluster, &key, 400);
     let admitted = |told: &[u16]| told.iter().filter(|&&status| status == 200).count();
@@ -299,14 +300,7 @@ fn an_api_key_is_taken_by_the_redis_protocol() {
     let cluster = service();
     let (_, key) = tenant(&cluster, "Acme", &["check", "limits.write"]);
     let mut client = cluster.nodes[0].client();
-    let set = ask(
-        &mut client,
-        &key,
-        "PUT",
-        "/v1/limits/login",
-        Some(a_limit(2)),
-    );
-    assert_eq!(set.status, 201, "{set:?}");
+    set_limit(&mut client, &key, "login", 2);
     assert_eq!(check(&mut client, &key, "login", "ada").status, 200);
     let address = cluster.nodes[1].redis.expect("it serves Redis");
     let url = |password: &str| format!("redis://:{password}@{address}");
@@ -427,14 +421,7 @@ fn tenants_and_api_keys_outlive_all_nodes() {
     start(&mut cluster);
     let (id, key) = tenant(&cluster, "Acme", &["check", "limits.write", "usage.read"]);
     let mut client = cluster.nodes[0].client();
-    let set = ask(
-        &mut client,
-        &key,
-        "PUT",
-        "/v1/limits/daily",
-        Some(a_limit(10)),
-    );
-    assert_eq!(set.status, 201, "{set:?}");
+    set_limit(&mut client, &key, "daily", 10);
     assert_eq!(check(&mut client, &key, "daily", "ada").status, 200);
     let list = ["key", "list", "--tenant", &id, "--json"];
     let last_used = |cluster: &Cluster| {
@@ -473,17 +460,10 @@ fn tenants_and_api_keys_outlive_all_nodes() {
 #[test]
 fn an_export_brings_tenants_api_keys_and_limits_back() {
     let cluster = service();
-    let (id, key) = tenant(&cluster, "Acme", &["check", "limits.write"]);
-    let (_, revoked) = tenant(&cluster, "Other", &["check"]);
+    let (_, key) = tenant(&cluster, "Acme", &["check", "limits.write"]);
+    let (other, revoked) = tenant(&cluster, "Other", &["check"]);
     let mut client = cluster.nodes[0].client();
-    let set = ask(
-        &mut client,
-        &key,
-        "PUT",
-        "/v1/limits/daily",
-        Some(a_limit(10)),
-    );
-    assert_eq!(set.status, 201, "{set:?}");
+    set_limit(&mut client, &key, "daily", 10);
     let file = cluster.home().join("weir.jsonl");
     let path = file.display().to_string();
     let exported = operator(&cluster, &cluster.nodes[1], &["service", "export", &path]);
@@ -503,18 +483,11 @@ fn an_export_brings_tenants_api_keys_and_limits_back() {
     assert_eq!(mode.mode() & 0o777, 0o600);
 
     // One that is revoked since the export stays so, whoever takes it in again.
-    let keys = operator(&cluster, &cluster.nodes[0], &["tenant", "list", "--json"]);
-    let keys: Value = serde_json::from_str(&keys).expect("JSON");
-    let other = keys["items"].as_array().into_iter().flatten();
-    let mut other = other.filter_map(|tenant| tenant["id"].as_str());
-    let other = other
-        .find(|tenant| *tenant != id)
-        .expect("the other tenant");
     let of_other = format!("key_{}", &revoked[9..21]);
     operator(
         &cluster,
         &cluster.nodes[0],
-        &["key", "revoke", &of_other, "--tenant", other],
+        &["key", "revoke", &of_other, "--tenant", &other],
     );
     let imported = operator(&cluster, &cluster.nodes[2], &["service", "import", &path]);
     assert_eq!(imported, format!("{records} records, 0 of them new\n"));
@@ -546,7 +519,7 @@ fn an_export_brings_tenants_api_keys_and_limits_back() {
         assert!(!output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).expect("text")
     };
-    assert!(refused(&["service", "export", &path]).contains("File exists"));
+    assert!(refused(&["service", "export", &path]).contains("is not overwritten"));
     std::fs::write(&file, "{\"record\":\"AAAA\"}\n").expect("writing");
     assert!(refused(&["service", "import", &path]).contains("record 0 cannot be read"));
     std::fs::write(&file, "tenants\n").expect("writing");

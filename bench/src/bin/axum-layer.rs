@@ -42,9 +42,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .limits(LIMITS)?
             .start()
             .await?;
-        let by_key = |limit| {
-            Ok::<_, client::Error>(RateLimitLayer::new(node.limit(limit)?).by(Query("key")))
-        };
+        let by_key =
+            |limit| Ok::<_, client::Error>(RateLimitLayer::new(node.limit(limit)?).by(Query("k")));
         let app = Router::new()
             .route("/admit", get(|| ready(())).layer(by_key("admit")?))
             .route("/deny", get(|| ready(())).layer(by_key("deny")?));

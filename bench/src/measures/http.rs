@@ -100,7 +100,8 @@ fn throttlecrab_request(key: &str, admit: bool) -> Request {
     }
 }
 
-fn nginx_request(key: &str, admit: bool) -> Request {
+/// Asks for a path that is limited by the parameter `k`.
+pub(super) fn path_request(key: &str, admit: bool) -> Request {
     let path = format!("/{}?k={key}", if admit { "admit" } else { "deny" });
     Request {
         method: "GET",
@@ -129,7 +130,7 @@ pub(crate) fn measure() -> Result<String> {
         Contender::new(
             "nginx 1.22 `limit_req` (GET, no JSON)",
             nginx,
-            nginx_request,
+            path_request,
             true,
         ),
         Contender::new(

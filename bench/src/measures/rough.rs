@@ -185,21 +185,19 @@ fn run(trouble: &Trouble) -> Result<Run> {
 
 fn until_well(cluster: &Cluster) -> Result<Duration> {
     let healed = Instant::now();
-    loop {
+    let look = || {
         let views: Vec<View> = cluster.nodes.iter().map(view).collect();
         let is_well = |view: &View| {
             view.digest == views[0].digest
                 && view.under_replicated == 0
                 && view.members.values().all(|member| member.status == "alive")
         };
-        if views.iter().all(is_well) {
-            return Ok(healed.elapsed());
+        match views.iter().all(is_well) {
+            true => Ok(healed.elapsed()),
+            false => Err(format!("{views:#?}")),
         }
-        if PATIENCE < healed.elapsed() {
-            return Err(anyhow!("not well after {PATIENCE:?}: {views:#?}"));
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+    };
+    Ok(rehearsal::until(PATIENCE, "the nodes are well", look)?)
 }
 
 impl Run {

@@ -90,6 +90,31 @@ impl Kind {
         }
     }
 
+    /// Its number on disks, between nodes, and in the order of places: fixed.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Limit => 0,
+            Self::KeyLimit => 1,
+            Self::Tenant => 2,
+            Self::ApiKey => 3,
+            Self::User => 4,
+            Self::Email => 5,
+            Self::Seat => 6,
+            Self::Invite => 7,
+            Self::Session => 8,
+            Self::EndedSession => 9,
+            Self::Operator => 10,
+            Self::Audit => 11,
+        }
+    }
+
+    /// The kind of that number. `None`: it is of a later version, or none.
+    #[must_use]
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+
     /// What becomes of two writes of a record of this kind of which neither had seen the other.
     #[must_use]
     pub const fn rule(self) -> Rule {

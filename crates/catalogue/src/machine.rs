@@ -27,6 +27,11 @@ const RECORDS_MAX: usize = 2_000_000;
 /// silent, and a hundred times as many while all answer.
 const PENDING_MAX: usize = 4_096;
 
+/// How far ahead of this node's clock the stamps of a record may be that is taken in from elsewhere, in milliseconds. Stamps do not go
+/// back: after one of the next century every write of the cluster would be of the next century. The day is for machines whose
+/// clock is wrong by their time zone.
+const AHEAD_MAX: u64 = 24 * 60 * 60 * 1_000;
+
 /// Names one change of this node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ChangeId(u64);
@@ -54,6 +59,9 @@ pub enum ChangeError {
     /// Nothing was changed: no node takes a record of that name.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// Nothing was changed: the record was written, or says that it has seen a write, after the day that begins now.
+    #[error("it was written more than 24 h after what this node's clock shows")]
+    Ahead,
 }
 
 /// Work that a catalogue leaves for its driver, to be done in order.
@@ -269,6 +277,11 @@ impl Catalogue {
         address: Address,
         record: Record,
     ) -> Result<Option<Change>, ChangeError> {
+        let newest = record.seen().iter().chain([record.stamp()]).max();
+        let last = now.wall.get() / 1_000_000 + AHEAD_MAX;
+        if newest.is_some_and(|stamp| last < stamp.millis()) {
+            return Err(ChangeError::Ahead);
+        }
         let place = self.records.place_of(&address);
         let before = self.records.get(place).map(|(_, record)| record);
         self.check_room(before.is_none())?;

@@ -40,20 +40,7 @@ impl Place {
     #[must_use]
     pub fn to_bytes(self) -> [u8; 17] {
         let mut bytes = [0; 17];
-        bytes[0] = match self.kind {
-            Kind::Limit => 0,
-            Kind::KeyLimit => 1,
-            Kind::Tenant => 2,
-            Kind::ApiKey => 3,
-            Kind::User => 4,
-            Kind::Email => 5,
-            Kind::Seat => 6,
-            Kind::Invite => 7,
-            Kind::Session => 8,
-            Kind::EndedSession => 9,
-            Kind::Operator => 10,
-            Kind::Audit => 11,
-        };
+        bytes[0] = self.kind.number();
         bytes[1..].copy_from_slice(&self.hash.get().to_be_bytes());
         bytes
     }
@@ -82,10 +69,9 @@ impl FromStr for Place {
             .filter(|_| is_digits)
             .ok_or(NoPlace)?;
         let number = |digits| u128::from_str_radix(digits, 16).map_err(|_| NoPlace);
-        let kind = usize::try_from(number(kind)?).ok();
-        let kind = kind.and_then(|kind| Kind::ALL.get(kind)).ok_or(NoPlace)?;
+        let kind = u8::try_from(number(kind)?).ok();
         Ok(Self {
-            kind: *kind,
+            kind: kind.and_then(Kind::of_number).ok_or(NoPlace)?,
             hash: KeyHash::new(number(hash)?),
         })
     }

@@ -44,7 +44,8 @@ pub(crate) struct Dispatch<N> {
     others: Routes,
     access: Access,
     limiter: Limiter<N>,
-    requests: Arc<AtomicU32>,
+    /// How many requests are being answered.
+    underway: Arc<AtomicU32>,
 }
 
 impl<N> Clone for Dispatch<N> {
@@ -54,7 +55,7 @@ impl<N> Clone for Dispatch<N> {
             others: self.others.clone(),
             access: self.access.clone(),
             limiter: self.limiter.clone(),
-            requests: Arc::clone(&self.requests),
+            underway: Arc::clone(&self.underway),
         }
     }
 }
@@ -75,7 +76,7 @@ impl<N: Node> Dispatch<N> {
             others: others.prepare(),
             access: front.access.clone(),
             limiter: front.limiter.clone(),
-            requests: Arc::default(),
+            underway: Arc::default(),
         }
     }
 
@@ -95,9 +96,11 @@ impl<N: Node> Dispatch<N> {
         if !self.access.is_open() {
             match caller(&self.access, &self.limiter, request.headers()) {
                 Ok(caller) => request.extensions_mut().insert(caller),
-                Err(status) => {
-                    let unknown = self.unknown(request.headers()).ok_or(status)?;
-                    return Ok(Box::pin(self.clone().look_up(unknown, request)));
+                Err(refused) => {
+                    let Some(unknown) = self.unknown(request.headers()) else {
+                        return Err(refused);
+                    };
+                    return Ok(Box::pin(self.clone().look_up(unknown, refused, request)));
                 }
             };
         }
@@ -108,34 +111,37 @@ impl<N: Node> Dispatch<N> {
         self.access.unknown(&self.limiter, credential(metadata))
     }
 
-    /// Answers a request whose credential this node did not know, once another member was asked about it.
+    /// Answers a request that was refused, since this node did not know its credential, once another member was asked about it.
     async fn look_up(
         self,
         mut unknown: Unknown,
+        mut refused: Status,
         mut request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
-        loop {
-            let is_known = self.limiter.look_up(&unknown).await;
+        // A refusal is counted: who is refused for what nobody knows is asked no second time.
+        while self.limiter.look_up(&unknown).await {
             match caller(&self.access, &self.limiter, request.headers()) {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
                     return self.rate_limit.clone().call(request).await;
                 }
-                Err(status) => match self.unknown(request.headers()) {
-                    Some(next) if is_known => unknown = next,
-                    _ => return Ok(status.into_http()),
-                },
+                Err(status) => refused = status,
+            }
+            match self.unknown(request.headers()) {
+                Some(next) => unknown = next,
+                None => break,
             }
         }
+        Ok(refused.into_http())
     }
 
     /// A place among the requests that are answered. `None`: all are taken.
     fn enter(&self) -> Option<Entered> {
-        if REQUESTS_MAX <= self.requests.fetch_add(1, Relaxed) {
-            self.requests.fetch_sub(1, Relaxed);
+        if REQUESTS_MAX <= self.underway.fetch_add(1, Relaxed) {
+            self.underway.fetch_sub(1, Relaxed);
             return None;
         }
-        Some(Entered(Arc::clone(&self.requests)))
+        Some(Entered(Arc::clone(&self.underway)))
     }
 }
 

@@ -8,7 +8,7 @@ use coordinator::Hit;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitService;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use futures_util::future::join_all;
-use limiter::{Caller, Counted, Key, Kind, Limiter, Node, Refusal, Requests, Selected};
+use limiter::{Caller, Counted, Key, Kind, Limiter, Node, Refusal, Selected};
 use quota::Cost;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Response, Status};
@@ -21,7 +21,6 @@ use crate::front::{Front, Served};
 /// Answers for the rules of this node.
 pub(crate) struct Service<N> {
     limiter: Limiter<N>,
-    requests: Requests,
     served: Arc<ArcSwap<Served>>,
 }
 
@@ -32,7 +31,6 @@ impl<N> Service<N> {
     pub(crate) fn new(front: &Front<N>) -> Self {
         Self {
             limiter: front.limiter.clone(),
-            requests: front.limiter.requests().clone(),
             served: Arc::clone(&front.served),
         }
     }
@@ -46,9 +44,10 @@ impl<N: Node> RateLimitService for Service<N> {
     ) -> Result<Response<RateLimitResponse>, Status> {
         let began = Instant::now();
         let headers = request.metadata().as_ref();
-        let span = self.requests.begin(METHOD, Some(headers));
+        let requests = self.limiter.requests();
+        let span = requests.begin(METHOD, Some(headers));
         let answered = within(span, self.traced(request)).await;
-        self.requests.answered(began);
+        requests.answered(began);
         answered
     }
 }
@@ -60,7 +59,7 @@ impl<N: Node> Service<N> {
         request: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
         let answered = self.answer(request).await;
-        if self.requests.are_traced() {
+        if self.limiter.requests().are_traced() {
             let code = answered.as_ref().map_or_else(Status::code, |_| Code::Ok);
             current(|span| note_code(span, code));
         }

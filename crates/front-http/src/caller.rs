@@ -8,7 +8,7 @@ use accounts::{Act, Scope};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderName, ORIGIN, SET_COOKIE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -194,7 +194,7 @@ fn is_by_session(headers: &HeaderMap) -> bool {
 fn caller<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refusal> {
     let (access, needs) = (&guard.access, guard.needs);
     let mut caller = known(guard, request)?;
-    caller = match request.headers.get(WEIR_TENANT) {
+    caller = match named_tenant(&request.headers)? {
         // What is about an account is about it in every tenant.
         _ if needs.is_of_account() => caller,
         Some(tenant) => access.within(caller, &String::from_utf8_lossy(tenant.as_bytes()))?,
@@ -218,6 +218,15 @@ fn caller<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refus
         caller.check_ceiling()?;
     }
     Ok(caller)
+}
+
+/// The one tenant that the request names.
+fn named_tenant(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
+    let mut given = headers.get_all(WEIR_TENANT).iter();
+    match (given.next(), given.next()) {
+        (_, Some(_)) => Err(Refusal::invalid("Weir-Tenant is given twice").at("Weir-Tenant")),
+        (tenant, None) => Ok(tenant),
+    }
 }
 
 /// Whoever brings a credential, or the cookie of a session: a header goes before it.

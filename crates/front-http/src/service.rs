@@ -13,16 +13,18 @@ pub(crate) mod usage;
 
 use accounts::{Act, Scope};
 use axum::extract::Request;
+use axum::http::{Method, Uri};
 use axum::routing;
-use limiter::Node;
+use limiter::{Node, Refusal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use crate::app::App;
 use crate::body::{BODY_MAX, read_json};
 use crate::caller::Needs;
+use crate::check::refuse_key;
 use crate::explain::{Shape, explain};
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::router::Endpoint;
 
 /// What is served beside the rest of the API.
@@ -302,6 +304,26 @@ fn of_tenants<N: Node>() -> Vec<Endpoint<N>> {
     ]
 }
 
+/// What a later version serves: bills, and what happens as it happens.
+const LATER: [&str; 7] = [
+    "/v1/billing",
+    "/v1/billing/checkout",
+    "/v1/billing/portal",
+    "/stripe/webhook",
+    "/v1/top",
+];
+
+/// Answers paths that nothing is served at, where there is a service.
+pub(crate) async fn not_found(uri: Uri) -> Problem {
+    if !LATER.contains(&uri.path()) {
+        return problem::not_found(uri).await;
+    }
+    let detail = "this version does not serve that; nothing was changed";
+    Refusal::new(limiter::Kind::NotImplemented, detail)
+        .with_given(uri.path())
+        .into()
+}
+
 /// Reads a body of this shape. None at all is an object without fields: to ask for nothing in particular needs none.
 async fn read<T: DeserializeOwned, N>(
     app: &App<N>,
@@ -319,6 +341,9 @@ async fn read_up_to<T: DeserializeOwned, N>(
     request: Request,
 ) -> Result<T, Problem> {
     let (parts, body) = request.into_parts();
+    if parts.method == Method::POST {
+        refuse_key(&parts.headers, "nothing was changed")?;
+    }
     let body = read_json(&app.bodies, &parts.headers, body, max).await?;
     let body = if body.is_empty() { &b"{}"[..] } else { &body };
     let given = serde_json::from_slice(body);

@@ -31,7 +31,7 @@ pub(crate) struct Session {
     is_trusted: bool,
     /// What it has proven, of a tenant: that may end while the connection goes on.
     credential: Option<Box<[u8]>>,
-    /// The member that was asked of the credential which the client brings now did not know it, either.
+    /// The member that was asked of the credential which the command brings that is obeyed next did not know it, either.
     is_unknown: bool,
     /// What the client calls itself. At most [`NAME_MAX`] bytes.
     name: Option<Box<[u8]>>,
@@ -82,12 +82,13 @@ impl Session {
 
     /// What is to be looked up before this command is obeyed, of the credential that it brings.
     pub(crate) fn unknown<N: Node>(
-        &self,
+        &mut self,
         verb: Verb,
         arguments: &Arguments<'_, '_>,
         server: &Server<N>,
     ) -> Option<Unknown> {
-        if self.is_unknown || server.access.is_open() {
+        // Of this command alone: it may be refused for something else, and the next one brings another.
+        if std::mem::take(&mut self.is_unknown) || server.access.is_open() {
             return None;
         }
         let given = match verb {
@@ -187,7 +188,6 @@ impl Session {
         if server.access.is_open() {
             return Err(failure(NO_TOKEN));
         }
-        self.is_unknown = false;
         let caller = server.access.admit(&server.limiter, Some(given));
         let caller = caller.map_err(|refusal| match refusal.has_invalid_token() {
             true => ("WRONGPASS", refusal.detail().to_owned()),

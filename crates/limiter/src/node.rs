@@ -122,7 +122,8 @@ pub trait Node: Coordinator {
     ///
     /// # Errors
     ///
-    /// One of them is no record: nothing was taken in then. Or it could not be kept: others may have been.
+    /// One of them is no record: nothing was taken in then. Or one could not be taken in: the refusal tells how many others were,
+    /// which stay.
     fn import(&self, records: &[Vec<u8>])
     -> impl Future<Output = Result<Imported, Refusal>> + Send;
 

@@ -136,6 +136,13 @@ impl Refusal {
         .with_accepted(format!("0 to {burst}"))
     }
 
+    /// The same, told by another sentence without a full stop.
+    #[must_use]
+    pub fn told(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.0.detail = detail.into();
+        self
+    }
+
     /// The field or parameter that it is about.
     #[must_use]
     pub fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {

@@ -299,6 +299,9 @@ impl From<NotChanged> for Refusal {
             NotChanged::NoRoom(ChangeError::Address(_)) => {
                 return Self::new(Kind::InvalidRequest, error.to_string()).at("name");
             }
+            NotChanged::NoRoom(ChangeError::Ahead) => {
+                return Self::new(Kind::InvalidRequest, error.to_string());
+            }
             NotChanged::NoQuorum => (Kind::NoQuorum, 1),
             NotChanged::Joining => (Kind::NoDecision, 1),
             NotChanged::Older => (Kind::NoDecision, 60),

@@ -20,7 +20,9 @@ mod usage;
 mod uses;
 
 pub use access::{Access, Caller, Rights, Service, Signup};
-pub use api_keys::{ApiKeyChange, EXPIRES_ACCEPTED, NewApiKey, OVERLAP_ACCEPTED, Rotated};
+pub use api_keys::{
+    ApiKeyChange, EXPIRES_ACCEPTED, NewApiKey, OVERLAP_ACCEPTED, OVERLAP_MAX, Rotated,
+};
 pub use attempts::Origin;
 pub use audit::{Change, Stamped};
 pub use live::{Answered, Live, LiveEvent, LiveSample, LiveStream, Picture, Sampler};

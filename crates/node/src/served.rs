@@ -340,15 +340,7 @@ impl limiter::Node for Served {
             .collect::<Result<_, _>>()?;
         let imports = records.into_iter();
         let imports = imports.map(|(address, record)| cluster.import_record(address, record));
-        let mut imported = Imported::default();
-        for changed in join_all(imports).await {
-            let Some(changed) = changed? else { continue };
-            imported.new += 1;
-            imported.pending.extend(changed.pending);
-        }
-        imported.pending.sort();
-        imported.pending.dedup();
-        Ok(imported)
+        imported(join_all(imports).await)
     }
 
     async fn remove(
@@ -377,10 +369,95 @@ impl limiter::Node for Served {
     }
 }
 
+/// What became of records that were taken in together, by what became of each.
+fn imported(became: Vec<Result<Option<Changed>, NotChanged>>) -> Result<Imported, Refusal> {
+    let count = became.len();
+    let mut imported = Imported::default();
+    let mut refused = None;
+    let mut taken = 0;
+    for (number, changed) in became.into_iter().enumerate() {
+        match changed {
+            Ok(changed) => {
+                taken += 1;
+                imported.new += usize::from(changed.is_some());
+                let pending = changed.map(|changed| changed.pending);
+                imported.pending.extend(pending.into_iter().flatten());
+            }
+            Err(error) => refused = refused.or(Some((number, error))),
+        }
+    }
+    imported.pending.sort();
+    imported.pending.dedup();
+    match refused {
+        None => Ok(imported),
+        Some((number, error)) => Err(not_taken_in(number, error, taken, count)),
+    }
+}
+
+/// Each record is taken in for itself.
+fn not_taken_in(number: usize, error: NotChanged, taken: usize, count: usize) -> Refusal {
+    let others = match taken {
+        0 => "none was".to_owned(),
+        _ => format!("{taken} of {count} were, and stay; asking again is safe"),
+    };
+    let why = error.why();
+    Refusal::from(error)
+        .told(format!("record {number} was not taken in: {why}; {others}"))
+        .at(format!("records[{number}]"))
+}
+
 /// What cannot be read may be of a later version.
 fn not_read(number: usize, error: &cluster::wire::WireError) -> Refusal {
     let detail = format!("record {number} cannot be read: {error}; nothing was taken in");
     Refusal::new(limiter::Kind::InvalidRequest, detail)
         .at(format!("records[{number}]"))
         .with_accepted("what this version or an earlier one has exported")
+}
+
+#[cfg(test)]
+mod tests {
+    use catalogue::ChangeError;
+    use limiter::Kind;
+
+    use super::*;
+
+    fn taken_in(pending: &[&str]) -> Result<Option<Changed>, NotChanged> {
+        Ok(Some(Changed {
+            replaced: false,
+            pending: pending.iter().map(|&name| name.into()).collect(),
+        }))
+    }
+
+    #[test]
+    fn an_import_tells_what_was_new_and_who_has_not_confirmed_any_of_it() {
+        let became = vec![
+            taken_in(&["oskar3"]),
+            Ok(None),
+            taken_in(&["oskar2", "oskar3"]),
+        ];
+        let told = imported(became).unwrap();
+        assert_eq!(told.new, 2);
+        assert_eq!(told.pending, ["oskar2", "oskar3"]);
+    }
+
+    /// It was told as one of which nothing was changed.
+    #[test]
+    fn an_import_that_fails_half_way_says_what_was_taken_in() {
+        let full = || Err(NotChanged::NoRoom(ChangeError::Full));
+        let refusal = imported(vec![taken_in(&[]), full(), Ok(None), full()]).unwrap_err();
+        assert_eq!(refusal.kind(), Kind::Overloaded);
+        assert_eq!(refusal.at_field(), Some("records[1]"));
+        assert_eq!(
+            refusal.detail(),
+            "record 1 was not taken in: the catalogue has 2000000 records, as many as it takes; 2 of 4 were, and stay; \
+             asking again is safe"
+        );
+        let ahead = NotChanged::NoRoom(ChangeError::Ahead);
+        let refusal = imported(vec![Err(ahead)]).unwrap_err();
+        assert_eq!(refusal.kind(), Kind::InvalidRequest);
+        assert_eq!(
+            refusal.detail(),
+            "record 0 was not taken in: it was written more than 24 h after what this node's clock shows; none was"
+        );
+    }
 }

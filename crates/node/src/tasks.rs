@@ -1,6 +1,7 @@
 //! What lives as long as a node beside its cluster.
 
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,6 +35,15 @@ const USES_EVERY: Duration = Duration::from_secs(60);
 
 /// So long after a second has begun, what was decided in the one before is taken in: clocks wake a little early now and then.
 const SECOND_IS_OVER: Duration = Duration::from_millis(10);
+
+/// When within [`USES_EVERY`] the node of that name tells them: whoever is the first to tell a minute spares the others the write,
+/// and nodes that were started together would all be the first.
+fn within_uses(name: &str) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    let part = hasher.finish() % u64::try_from(USES_EVERY.as_millis()).expect("a minute is short");
+    Duration::from_millis(part)
+}
 
 /// How long the last of it may take when the node stops.
 const USAGE_WITHIN: Duration = Duration::from_secs(2);
@@ -79,9 +89,10 @@ impl Tasks {
         let tell_uses = move || {
             let limiter = of_keys.clone();
             async move {
+                tokio::time::sleep(within_uses(&limiter.node().me.name)).await;
                 loop {
-                    tokio::time::sleep(USES_EVERY).await;
                     limiter.tell_uses().await;
+                    tokio::time::sleep(USES_EVERY).await;
                 }
             }
         };
@@ -168,5 +179,23 @@ fn until_next_second() -> Duration {
 impl Drop for Tasks {
     fn drop(&mut self) {
         self.supervisor.cut_off();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_that_are_started_together_tell_uses_apart() {
+        let mut moments = ["oskar", "oskar2", "oskar3"].map(within_uses);
+        moments.sort();
+        let [first, second, third] = moments;
+        let apart = Duration::from_secs(1);
+        assert!(
+            first + apart < second && second + apart < third,
+            "{moments:?}"
+        );
+        assert!(third < USES_EVERY);
     }
 }

@@ -24,9 +24,9 @@ const GATHER_WITHIN: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// So often a batch is sent before it is lost: over one and a half minutes, in which a collector is replaced. Meanwhile those that
-/// end wait behind it.
-const ATTEMPTS: u32 = 7;
+/// So often a batch is sent before it is lost: with pauses of 1, 2, 4, 8, 16, 30 and 30 s between them over one and a half minutes,
+/// in which a collector is replaced. Meanwhile those that end wait behind it.
+const ATTEMPTS: usize = 8;
 
 /// Sends what comes out of an outlet to a receiver, in batches, one at a time. Clones are the same exporter.
 ///
@@ -60,8 +60,8 @@ impl Exporter {
         }))
     }
 
-    /// Sends until it was told to [stop](Self::stop), and then what waits. May be run again should it panic: the batch that was on
-    /// its way is lost then, and not counted.
+    /// Sends until it was told to [stop](Self::stop), and then what waits. May be run again should it panic. What is on its way when
+    /// the future is dropped, or panics, is lost.
     pub async fn run(self) {
         let inner = &*self.0;
         let mut outlet = inner.outlet.lock().await;
@@ -71,24 +71,22 @@ impl Exporter {
             told: inner.told.subscribe(),
             is_away: false,
         };
-        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut batch = Batch::of(&mut outlet);
         loop {
             tokio::select! {
-                () = gather(&mut outlet, &mut batch) => {}
-                () = is_true(&mut sending.told) => {
-                    outlet.close();
-                    outlet.next(&mut batch, BATCH_MAX).await;
-                }
+                () = batch.gather() => {}
+                () = is_true(&mut sending.told) => batch.gather_last().await,
             }
-            if batch.is_empty() {
+            if batch.spans.is_empty() {
                 inner.ended.send_replace(true);
                 return;
             }
-            sending.deliver(&outlet, std::mem::take(&mut batch)).await;
+            sending.deliver(&mut batch).await;
         }
     }
 
-    /// Has it send what waits, once, and waits until it has, `within` this time at most. What is not sent by then is lost.
+    /// Has it send what waits, once, and waits until it has, `within` this time at most. What is not sent by then is lost: it is
+    /// counted once the future that [runs](Self::run) is gone.
     pub async fn stop(&self, within: Duration) {
         self.0.told.send_replace(true);
         let mut ended = self.0.ended.subscribe();
@@ -99,15 +97,71 @@ impl Exporter {
     }
 }
 
-/// Fills a batch, or what has come in time; nothing if nothing will come any more. If it is dropped, what has come is there.
-async fn gather(outlet: &mut Outlet, batch: &mut Vec<Ended>) {
-    if batch.is_empty() && outlet.next(batch, BATCH_MAX).await == 0 {
-        return;
+/// Spans that were taken from an outlet, and are neither sent nor lost yet.
+struct Batch<'o> {
+    outlet: &'o mut Outlet,
+    spans: Vec<Ended>,
+    /// Those of them that are on their way.
+    underway: usize,
+}
+
+impl<'o> Batch<'o> {
+    fn of(outlet: &'o mut Outlet) -> Self {
+        Self {
+            outlet,
+            spans: Vec::with_capacity(BATCH_MAX),
+            underway: 0,
+        }
     }
-    let rest = async {
-        while batch.len() < BATCH_MAX && outlet.next(batch, BATCH_MAX - batch.len()).await != 0 {}
-    };
-    let _late = tokio::time::timeout(GATHER_WITHIN, rest).await;
+
+    /// Fills it, or what has come in time; nothing if nothing will come any more. If it is dropped, what has come is there.
+    async fn gather(&mut self) {
+        let Self { outlet, spans, .. } = self;
+        if spans.is_empty() && outlet.next(spans, BATCH_MAX).await == 0 {
+            return;
+        }
+        let rest = async {
+            while spans.len() < BATCH_MAX && outlet.next(spans, BATCH_MAX - spans.len()).await != 0
+            {
+            }
+        };
+        let _late = tokio::time::timeout(GATHER_WITHIN, rest).await;
+    }
+
+    /// Adds what waits to it. Nothing comes any more.
+    async fn gather_last(&mut self) {
+        self.outlet.close();
+        let room = BATCH_MAX - self.spans.len();
+        if room != 0 {
+            self.outlet.next(&mut self.spans, room).await;
+        }
+    }
+
+    /// All of it, to be sent. [`Self::on_sent`] or [`Self::on_lost`] says what became of it.
+    fn send(&mut self) -> Vec<Ended> {
+        self.underway = self.spans.len();
+        std::mem::take(&mut self.spans)
+    }
+
+    /// It was taken, but for so many.
+    fn on_sent(&mut self, rejected: usize, sent: &Counter) {
+        let count = std::mem::take(&mut self.underway);
+        let rejected = rejected.min(count);
+        sent.increment((count - rejected) as u64);
+        self.outlet.on_sent();
+        self.outlet.lose(rejected);
+    }
+
+    fn on_lost(&mut self) {
+        self.outlet.lose(std::mem::take(&mut self.underway));
+    }
+}
+
+/// Whoever sends it is gone, and with it the batch.
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.outlet.lose(self.spans.len() + self.underway);
+    }
 }
 
 /// Resolves when it is so.
@@ -127,26 +181,18 @@ struct Sending<'e> {
 
 impl Sending<'_> {
     /// Sends a batch until it is taken or lost.
-    async fn deliver(&mut self, outlet: &Outlet, batch: Vec<Ended>) {
-        let count = batch.len();
-        let request = request(&self.inner.origin, batch);
+    async fn deliver(&mut self, batch: &mut Batch<'_>) {
+        let request = request(&self.inner.origin, batch.send());
         match self.send(request).await {
-            Ok(rejected) => {
-                let rejected = rejected.min(count);
-                self.inner.sent.increment((count - rejected) as u64);
-                outlet.on_sent();
-                outlet.lose(rejected);
-            }
-            Err(_) => outlet.lose(count),
+            Ok(rejected) => batch.on_sent(rejected, &self.inner.sent),
+            Err(_) => batch.on_lost(),
         }
     }
 
     /// Returns how many spans the receiver did not want.
     async fn send(&mut self, request: ExportTraceServiceRequest) -> Result<usize, Status> {
-        let mut pause = PAUSE;
-        let mut attempts = 0;
+        let mut pauses = pauses();
         loop {
-            attempts += 1;
             let refused = match self.client.export(request.clone()).await {
                 Ok(taken) => {
                     self.on_taken();
@@ -158,12 +204,14 @@ impl Sending<'_> {
             };
             self.on_refused(&refused);
             let was_told = *self.told.borrow();
-            if was_told || ATTEMPTS <= attempts || !is_passing(refused.code()) {
+            if was_told || !is_passing(refused.code()) {
                 return Err(refused);
             }
+            let Some(pause) = pauses.next() else {
+                return Err(refused);
+            };
             // Told to stop, it is sent once more, at once.
             let _told = tokio::time::timeout(pause, is_true(&mut self.told)).await;
-            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
@@ -179,6 +227,12 @@ impl Sending<'_> {
             tracing::warn!(%receiver, error = %refused, "the receiver takes no spans, they wait as long as there is room");
         }
     }
+}
+
+/// Between the attempts to send a batch.
+fn pauses() -> impl Iterator<Item = Duration> {
+    let longer = |pause: &Duration| Some((*pause * 2).min(PAUSE_MAX));
+    std::iter::successors(Some(PAUSE), longer).take(ATTEMPTS - 1)
 }
 
 /// Whether the same batch may be taken later. Source: OTLP 1.x, "Failures" of OTLP/gRPC. What takes no batch for now is

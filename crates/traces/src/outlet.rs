@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::Ended;
 
-/// Spans that have ended, in that order, for whoever sends them on.
+/// Spans that have ended, in that order, for whoever sends them on. Those that still wait when it is dropped are lost.
 #[derive(Debug)]
 pub struct Outlet {
     ended: mpsc::Receiver<Ended>,
@@ -47,6 +47,15 @@ impl Outlet {
     }
 }
 
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.ended.close();
+        while self.ended.try_recv().is_ok() {
+            self.losses.lose(1);
+        }
+    }
+}
+
 /// What was lost, counted, and told once until spans are sent on again.
 #[derive(Clone, Debug)]
 pub(crate) struct Losses {
@@ -80,17 +89,19 @@ mod tests {
 
     use crate::{Sampler, tracer};
 
+    /// Since the last look.
+    fn dropped(recorder: &DebuggingRecorder) -> u64 {
+        let metrics = recorder.snapshotter().snapshot().into_vec();
+        match metrics.into_iter().next().map(|(.., value)| value) {
+            Some(DebugValue::Counter(dropped)) => dropped,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn what_finds_no_room_is_counted() {
         let recorder = DebuggingRecorder::new();
-        let dropped = || {
-            let metrics = recorder.snapshotter().snapshot().into_vec();
-            let value = metrics.into_iter().next().map(|(.., value)| value);
-            match value {
-                Some(DebugValue::Counter(dropped)) => dropped,
-                other => panic!("{other:?}"),
-            }
-        };
+        let dropped = || dropped(&recorder);
         let make = || tracer(Sampler::ratio(1.0), 2);
         let (tracer, mut outlet) = with_local_recorder(&recorder, make);
         let end_one = || drop(tracer.begin("request", None));
@@ -106,5 +117,18 @@ mod tests {
         assert_eq!(dropped(), 1);
         assert!(outlet.try_next().is_some() && outlet.try_next().is_some());
         assert!(outlet.try_next().is_none());
+    }
+
+    #[test]
+    fn what_waits_when_nobody_sends_any_more_is_counted() {
+        let recorder = DebuggingRecorder::new();
+        let make = || tracer(Sampler::ratio(1.0), 8);
+        let (tracer, outlet) = with_local_recorder(&recorder, make);
+        for _ in 0..3 {
+            drop(tracer.begin("request", None));
+        }
+        drop(outlet);
+        drop(tracer.begin("late", None));
+        assert_eq!(dropped(&recorder), 4);
     }
 }

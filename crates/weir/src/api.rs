@@ -45,11 +45,15 @@ impl Answer {
 
     /// What is told of nodes on which a change may not be in force.
     pub(crate) fn not_confirmed(&self) -> String {
-        let names = self.pending.as_deref();
-        names.map_or_else(String::new, |names| {
-            format!("not confirmed yet by {names}: in force there when it answers again\n")
-        })
+        not_confirmed(self.pending.as_deref())
     }
+}
+
+/// The same of members with these names, between commas.
+pub(crate) fn not_confirmed(names: Option<&str>) -> String {
+    names.map_or_else(String::new, |names| {
+        format!("not confirmed yet by {names}: in force there when it answers again\n")
+    })
 }
 
 /// Why a node's answer cannot be used.

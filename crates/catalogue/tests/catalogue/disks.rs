@@ -1,9 +1,9 @@
 //! What is kept on disks, and what comes of it when everybody has been away.
 
-use catalogue::{Catalogue, Kind, Place, TOMBSTONES_LIVE};
+use catalogue::{Catalogue, ChangeError, Kind, Place, Record, Seen, Stamp, TOMBSTONES_LIVE};
 use quota::Nanos;
 
-use crate::net::{MILLISECOND, Net, id};
+use crate::net::{MILLISECOND, Net, content, id, key};
 
 /// What a node holds, by its disk and by itself.
 fn agrees(net: &Net, node: u32) {
@@ -171,4 +171,33 @@ fn what_was_kept_elsewhere_joins_what_is_there() {
         assert_eq!(units, [Some(5), None, Some(7)]);
         agrees(&new, node);
     }
+}
+
+/// Stamps never go back: whoever takes in one of the next century writes all that comes in the next century.
+#[test]
+fn what_was_written_the_day_after_tomorrow_is_not_taken_in() {
+    let mut net = Net::of(2);
+    let hours = |hours: u64| Nanos::from_secs(hours * 60 * 60);
+    let mut import = |held: Nanos, seen: Option<Nanos>| {
+        net.with(id(1), |catalogue, now| {
+            let stamp = |ahead: Nanos| {
+                let millis = (now.wall + ahead).get() / 1_000_000;
+                Stamp::new(millis << 16, id(9)).unwrap()
+            };
+            let seen = Seen::of(seen.map(stamp));
+            let record = Record::new(Some(content(5)), stamp(held), seen);
+            catalogue.import(now, key("u1"), record)
+        })
+    };
+    let tomorrow = hours(24);
+    let later = tomorrow + MILLISECOND;
+    assert_eq!(import(later, None), Err(ChangeError::Ahead));
+    assert_eq!(
+        import(hours(0), Some(later)),
+        Err(ChangeError::Ahead),
+        "it would take the writes of 25 hours for known"
+    );
+    assert!(import(tomorrow, None).unwrap().is_some());
+    net.run();
+    assert_eq!(net.units(id(2), "u1"), Some(5));
 }

@@ -145,7 +145,7 @@ pub(super) fn is_unusual(message: &Message) -> bool {
 
 /// A peer that reads no [`VERSION`] takes it that the limit is kept as its period says.
 pub(super) fn put_record(out: &mut Writer<'_>, version: u8, address: &Address, record: &Record) {
-    out.varint(u64::from(number_of(address.kind)));
+    out.varint(u64::from(address.kind.number()));
     if address.kind.rule() == Rule::GrantsLess {
         let mut body = BytesMut::new();
         put_account(&mut Writer::new(&mut body), address, record);
@@ -201,7 +201,7 @@ pub(super) fn record(input: &mut Reader<'_>) -> Result<(Address, Record), WireEr
         return limit_record(input, number);
     }
     let body: &[u8] = input.item("record")?;
-    let kind = kind_of(number).ok_or(WireError::UnknownKind)?;
+    let kind = Kind::of_number(number).ok_or(WireError::UnknownKind)?;
     let mut body = Reader::new(body);
     let record = account_record(&mut body, kind)?;
     body.end()?;
@@ -209,7 +209,7 @@ pub(super) fn record(input: &mut Reader<'_>) -> Result<(Address, Record), WireEr
 }
 
 fn limit_record(input: &mut Reader<'_>, number: u8) -> Result<(Address, Record), WireError> {
-    let kind = kind_of(number).ok_or(WireError::UnknownKind)?;
+    let kind = Kind::of_number(number).ok_or(WireError::UnknownKind)?;
     let address = address(input, kind)?;
     let stamp = self::stamp(input)?;
     let seen = seen(input)?;
@@ -276,33 +276,9 @@ fn stamp(input: &mut Reader<'_>) -> Result<Stamp, WireError> {
     Stamp::new(time, incarnation).ok_or(WireError::OutOfBounds { what })
 }
 
-/// Of a kind, fixed.
-const fn number_of(kind: Kind) -> u8 {
-    match kind {
-        Kind::Limit => 0,
-        Kind::KeyLimit => 1,
-        Kind::Tenant => 2,
-        Kind::ApiKey => 3,
-        Kind::User => 4,
-        Kind::Email => 5,
-        Kind::Seat => 6,
-        Kind::Invite => 7,
-        Kind::Session => 8,
-        Kind::EndedSession => 9,
-        Kind::Operator => 10,
-        Kind::Audit => 11,
-    }
-}
-
 /// The last number of the kinds that have a form of their own. The length of all others stands before them, so that one of a
 /// later version can be passed over.
 const NUMBER_OF_LIMITS_MAX: u8 = 1;
-
-fn kind_of(number: u8) -> Option<Kind> {
-    Kind::ALL
-        .into_iter()
-        .find(|kind| number_of(*kind) == number)
-}
 
 #[derive(Serialize, Deserialize)]
 enum WireContent {

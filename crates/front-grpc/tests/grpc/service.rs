@@ -14,6 +14,7 @@ use envoy_types::pb::google::protobuf::UInt64Value;
 use fake_node::{API_KEY, TENANT};
 use front_grpc::{Bound, GrpcConfig, Match, Rules, ratelimit_config};
 use limiter::{Access, Node as _, Service};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use quota::{Algorithm, Limit, Nanos};
 use tokio::sync::Barrier;
 use tonic::Request;
@@ -524,6 +525,31 @@ async fn a_credential_that_another_member_knows_is_asked_about() {
     server.node.leave_elsewhere();
     let status = ask().await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
+}
+
+/// It was counted before another member was asked, and again after that.
+#[tokio::test]
+async fn an_api_key_that_nobody_knows_is_counted_once() {
+    let recorder = DebuggingRecorder::new();
+    // The server's tasks are of this thread.
+    let _in_force = metrics::set_default_local_recorder(&recorder);
+    let server = serve_tenant(3).await;
+    for _ in 0..2 {
+        server.node.leave_elsewhere();
+    }
+    let mut request = Request::new(request("edge", &["ip=1"]));
+    let bearer = MetadataValue::try_from(format!("Bearer {API_KEY}")).unwrap();
+    request.metadata_mut().insert("authorization", bearer);
+    let mut client = server.client().await;
+    assert!(client.should_rate_limit(request).await.is_err());
+    let counted = recorder.snapshotter().snapshot().into_vec().into_iter();
+    let refusals = counted.filter_map(|(key, _, _, value)| match value {
+        DebugValue::Counter(count) if key.key().name() == "weir_api_key_refusals_total" => {
+            Some(count)
+        }
+        _ => None,
+    });
+    assert_eq!(refusals.collect::<Vec<_>>(), [1]);
 }
 
 /// Envoy asks again, or lets pass, what is `UNAVAILABLE`: a day that is used up is over, as any limit is.

@@ -5,7 +5,10 @@ use axum::extract::{Path, Request, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
-use limiter::{ApiKeyChange, EXPIRES_ACCEPTED, NewApiKey, Node, OVERLAP_ACCEPTED, Refusal, span};
+use limiter::{
+    ApiKeyChange, EXPIRES_ACCEPTED, NewApiKey, Node, OVERLAP_ACCEPTED, OVERLAP_MAX, Refusal, span,
+};
+use quota::Nanos;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -181,8 +184,10 @@ pub(crate) async fn rotate<N: Node>(
         "0s" => 0,
         _ => {
             let refused = || Refusal::field("overlap", overlap, OVERLAP_ACCEPTED);
-            let overlap = span::parse(overlap).ok_or_else(refused)?;
-            overlap.ceil_secs()
+            let seconds = span::parse(overlap).map(Nanos::ceil_secs);
+            seconds
+                .filter(|&seconds| seconds <= OVERLAP_MAX)
+                .ok_or_else(refused)?
         }
     };
     let rotated = caller.rotate_api_key(&id, seconds).await?;

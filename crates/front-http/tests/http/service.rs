@@ -15,7 +15,7 @@ use fake_node::{API_KEY, FakeNode, TENANT};
 use front_http::HttpConfig;
 use limiter::{Access, Node as _, Service, Signup};
 
-use crate::client::{Front, config, front_with, request};
+use crate::client::{Front, Reply, config, front_with, request};
 
 /// Of the cluster.
 const COOKIE: &[u8] = b"the cookie of the tests";
@@ -333,4 +333,96 @@ async fn a_node_that_has_heard_of_nobody_for_too_long_takes_operators_alone() {
             }
         }
     }
+}
+
+/// What `who` asks with this body, and these headers besides.
+async fn ask(front: &Front, who: Who, headers: &[(&str, &str)], line: &str, body: &str) -> Reply {
+    let (method, path) = line.split_once(' ').unwrap();
+    let json = [("content-type", "application/json")];
+    let mut asked = request(method, path, &json);
+    *asked.body_mut() = body.to_owned().into();
+    let mut asked = signed(asked, who);
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        asked
+            .headers_mut()
+            .append(name, HeaderValue::from_str(value).unwrap());
+    }
+    front.send(asked).await
+}
+
+/// They were made twice, once for each attempt.
+#[tokio::test]
+async fn what_is_made_takes_no_key_of_the_request_yet() {
+    let front = service(free(), Who::Tenant).await;
+    let key = [("idempotency-key", "1")];
+    for (who, line) in [
+        (Who::Tenant, "POST /v1/api-keys"),
+        (Who::Operator, "POST /v1/tenants"),
+    ] {
+        let count = async || {
+            let list = line.replace("POST", "GET");
+            let listed = ask(&front, who, &[], &list, "").await.json();
+            listed["items"].as_array().unwrap().len()
+        };
+        let before = count().await;
+        let refused = ask(&front, who, &key, line, r#"{"name":"b"}"#).await;
+        let problem = refused.problem(501, "not-implemented");
+        assert_eq!(problem["field"], "Idempotency-Key", "{problem}");
+        assert_eq!(count().await, before, "{line}");
+        let made = ask(&front, who, &[], line, r#"{"name":"b"}"#).await;
+        assert_eq!(made.status.as_u16(), 201, "{}", made.body);
+    }
+}
+
+#[tokio::test]
+async fn what_a_later_version_serves_is_refused_by_its_name() {
+    let front = service(free(), Who::Tenant).await;
+    for line in [
+        "GET /v1/billing",
+        "POST /v1/billing/checkout",
+        "POST /stripe/webhook",
+        "GET /v1/top?limit=login",
+    ] {
+        let refused = ask(&front, Who::Tenant, &[], line, "{}").await;
+        refused.problem(501, "not-implemented");
+    }
+    let refused = ask(&front, Who::Tenant, &[], "GET /v1/none", "").await;
+    refused.problem(404, "not-found");
+}
+
+/// The first was taken, whatever the other said.
+#[tokio::test]
+async fn a_request_names_one_tenant() {
+    let front = service(free(), Who::Operator).await;
+    let other = [("weir-tenant", "tn_1123456789abcdef")];
+    let refused = ask(&front, Who::Operator, &other, "GET /v1/tenant", "").await;
+    let problem = refused.problem(400, "invalid-request");
+    assert_eq!(problem["field"], "Weir-Tenant", "{problem}");
+}
+
+#[tokio::test]
+async fn an_api_key_that_ends_does_not_come_to_last_for_ever() {
+    let front = service(free(), Who::Tenant).await;
+    let tomorrow = (now() + 86_400).to_string();
+    let body = format!(r#"{{"name":"b","expires_at":"{tomorrow}"}}"#);
+    let made = ask(&front, Who::Tenant, &[], "POST /v1/api-keys", &body).await;
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    for at in ["null", "\"2999-01-01T00:00:00Z\""] {
+        let body = format!(r#"{{"expires_at":{at}}}"#);
+        let line = format!("PATCH /v1/api-keys/{id}");
+        let refused = ask(&front, Who::Tenant, &[], &line, &body).await;
+        let problem = refused.problem(403, "forbidden");
+        assert_eq!(problem["field"], "expires_at", "{problem}");
+    }
+    let rotate = format!("POST /v1/api-keys/{id}/rotate");
+    for overlap in ["31d", "-1s", "1"] {
+        let body = format!(r#"{{"overlap":"{overlap}"}}"#);
+        let refused = ask(&front, Who::Tenant, &[], &rotate, &body).await;
+        let problem = refused.problem(400, "invalid-request");
+        assert_eq!(problem["given"], overlap, "{problem}");
+        assert_eq!(problem["accepted"], "0s to 30d", "{problem}");
+    }
+    let longest = ask(&front, Who::Tenant, &[], &rotate, r#"{"overlap":"30d"}"#).await;
+    assert_eq!(longest.status.as_u16(), 201, "{}", longest.body);
 }

@@ -345,6 +345,20 @@ fn a_credential_that_another_member_knows_is_asked_about() {
     }
 }
 
+/// What nobody knew of one command was once held against the next, where the first was refused before its credential was looked at.
+#[test]
+fn a_credential_is_asked_about_whatever_became_of_the_one_before() {
+    let plans = Plans::default();
+    let service = Service::new(b"cookie", String::new(), plans);
+    let mut client = Client::with_access(Access::new(None, Some(service)));
+    client.check(&format!(
+        "HELLO 4 AUTH anybody {API_KEY} -> -NOPROTO unsupported protocol version"
+    ));
+    client.node().make_tenant([Scope::Check]);
+    client.node().leave_elsewhere();
+    client.check(&format!("AUTH {API_KEY} -> +OK"));
+}
+
 #[test]
 fn with_a_token_nothing_is_told_before_it_is_proven() {
     let mut client = Client::with_token(Some("secret"));

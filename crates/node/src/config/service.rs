@@ -131,22 +131,34 @@ fn url(text: &str) -> Option<String> {
 }
 
 fn read_plans(tables: Vec<Table<'_>>, problems: &mut Problems) -> Plans {
-    let place = tables.first().map(Table::place);
-    let plans = tables.into_iter().filter_map(|table| plan(table, problems));
-    let plans: Vec<Plan> = plans.collect();
-    let Some(place) = place else {
-        return Plans::default();
-    };
-    Plans::new(plans).unwrap_or_else(|error| {
-        let accepted = match &error {
-            // What was wrong with each has been said.
+    let plans = tables.into_iter().filter_map(|table| {
+        let place = table.place();
+        Some((place, plan(table, problems)?))
+    });
+    let (mut places, mut plans): (Vec<String>, Vec<Plan>) = plans.unzip();
+    // Without what is told of, until nothing is left to tell.
+    loop {
+        let error = match Plans::new(plans.clone()) {
+            Ok(plans) => return plans,
+            Err(error) => error,
+        };
+        let (place, accepted) = match &error {
+            // The file has none, or what is wrong with each has been said.
             PlansError::None => return Plans::default(),
-            PlansError::Twice(_) => "a name of its own for each plan",
-            PlansError::FirstHasPrice(_) => "a first plan without price and metered_price",
+            PlansError::Twice(name) => {
+                let has_it = |plan: &Plan| plan.name == *name;
+                let again = plans.iter().rposition(has_it).expect("two have it");
+                plans.remove(again);
+                (places.remove(again), "a name of its own for each plan")
+            }
+            PlansError::FirstHasPrice(_) => {
+                (plans[0].price, plans[0].metered_price) = (None, None);
+                let accepted = "a first plan without price and metered_price";
+                (places[0].clone(), accepted)
+            }
         };
         problems.add(&place, error.to_string(), accepted);
-        Plans::default()
-    })
+    }
 }
 
 fn plan(mut table: Table<'_>, problems: &mut Problems) -> Option<Plan> {
@@ -305,5 +317,21 @@ mod tests {
             let problems = parse(&text).unwrap_err();
             assert!(problems.contains(told), "{told} is not in\n{problems}");
         }
+    }
+
+    /// Of several that were wrong with the plans together the first was told alone.
+    #[test]
+    fn all_that_is_wrong_with_the_plans_is_told_at_once() {
+        let service = "[service]\npublic_url = \"https://a\"\n";
+        let text = format!("{service}{PLAN}price = \"a\"\n{PLAN}{PLAN}");
+        let problems = parse(&text).unwrap_err();
+        let places = problems.lines().map(|line| line.split(": ").take(2));
+        let places: Vec<String> = places.map(|it| it.collect::<Vec<_>>().join(" ")).collect();
+        let told = ["3 plan[0]", "18 plan[2]", "11 plan[1]"];
+        assert_eq!(
+            places,
+            told.map(|told| format!("weir.toml:{told}")),
+            "{problems}"
+        );
     }
 }

@@ -10,7 +10,7 @@ use super::table::Table;
 pub struct TelemetryConfig {
     /// Where spans go, by OTLP over gRPC in plain text: `http://HOST:PORT`. An address of this machine when a collector stands beside
     /// every node.
-    pub otlp: String,
+    pub otlp: Receiver,
     /// Which part of the traces that begin here is recorded, from 0 to 1. A client that sends `traceparent` has decided for its own.
     ///
     /// More shows what is rare, and costs the receiver that much. Default 0.01: at 10 000 requests a second a hundred spans, some 30 KiB.
@@ -30,8 +30,8 @@ pub(crate) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> Option<
     let mut table = table?;
     table.missing("otlp", otlp::ACCEPTED, problems);
     let otlp = table.string("otlp", problems).and_then(|given| {
-        let is_receiver = given.value.parse::<Receiver>().is_ok();
-        if !is_receiver {
+        let receiver: Option<Receiver> = given.value.parse().ok();
+        if receiver.is_none() {
             // Not as it stands there: it may hold a password.
             problems.add(
                 &given.place,
@@ -39,7 +39,7 @@ pub(crate) fn read(table: Option<Table<'_>>, problems: &mut Problems) -> Option<
                 otlp::ACCEPTED,
             );
         }
-        is_receiver.then_some(given.value)
+        receiver
     });
     let sample = table.part("sample", problems);
     let service_name = table.string("service_name", problems).and_then(|given| {
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(
             told,
             Some(TelemetryConfig {
-                otlp: "http://127.0.0.1:4317".into(),
+                otlp: "http://127.0.0.1:4317".parse().unwrap(),
                 sample: 0.01,
                 service_name: "weir".into(),
             })

@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response};
@@ -77,6 +78,7 @@ struct Exports {
     tracer: Tracer,
     exporter: Exporter,
     recorder: DebuggingRecorder,
+    runs: JoinHandle<()>,
 }
 
 impl Exports {
@@ -92,33 +94,46 @@ impl Exports {
             let receiver = format!("http://{address}").parse().unwrap();
             (tracer, Exporter::new(receiver, origin, outlet))
         });
-        tokio::spawn(exporter.clone().run());
+        let runs = tokio::spawn(exporter.clone().run());
         Self {
             tracer,
             exporter,
             recorder,
+            runs,
         }
+    }
+
+    /// Nobody runs it any more, or ever will. What then has been counted as dropped since the last look.
+    async fn dropped_at_the_end(self) -> u64 {
+        self.runs.abort();
+        let _cut_off = self.runs.await;
+        drop(self.exporter);
+        counted(&self.recorder).1
     }
 
     fn end(&self, name: &'static str) {
         drop(self.tracer.begin(name, None).unwrap());
     }
 
-    /// Spans that were sent, and dropped.
     fn counted(&self) -> (u64, u64) {
-        let (mut sent, mut dropped) = (0, 0);
-        for (key, _, _, value) in self.recorder.snapshotter().snapshot().into_vec() {
-            let DebugValue::Counter(count) = value else {
-                panic!("{key:?}: {value:?}");
-            };
-            match key.key().name() {
-                "weir_spans_sent_total" => sent = count,
-                "weir_spans_dropped_total" => dropped = count,
-                other => panic!("{other}"),
-            }
-        }
-        (sent, dropped)
+        counted(&self.recorder)
     }
+}
+
+/// Spans that were sent, and dropped, since the last look.
+fn counted(recorder: &DebuggingRecorder) -> (u64, u64) {
+    let (mut sent, mut dropped) = (0, 0);
+    for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
+        let DebugValue::Counter(count) = value else {
+            panic!("{key:?}: {value:?}");
+        };
+        match key.key().name() {
+            "weir_spans_sent_total" => sent = count,
+            "weir_spans_dropped_total" => dropped = count,
+            other => panic!("{other}"),
+        }
+    }
+    (sent, dropped)
 }
 
 /// Has one span sent, stops, and holds what then is counted as sent and dropped against `expected`.
@@ -187,8 +202,15 @@ async fn nobody_waits_for_a_receiver_that_is_away() {
     tokio::time::timeout(PATIENCE, stopped).await.unwrap();
     let (sent, dropped) = exports.counted();
     assert_eq!(sent, 0);
-    // Sixteen wait, and are no longer waited for.
+    // Sixteen wait, or are on their way, and are no longer waited for.
     assert_eq!(dropped, 4);
+    assert_eq!(exports.dropped_at_the_end().await, 16);
+}
+
+#[test]
+fn a_collector_may_be_away_for_one_and_a_half_minutes() {
+    let away: Duration = pauses().sum();
+    assert_eq!(away, Duration::from_secs(91));
 }
 
 #[tokio::test]

@@ -200,14 +200,14 @@ pub(crate) struct UsageArgs {
     after_help = "Examples:\n  weir service export weir.jsonl\n  weir service import weir.jsonl --url http://127.0.0.1:4001"
 )]
 pub(crate) enum ServiceCommand {
-    /// Write all tenants, API keys and limits made at run time to a new file, a line each; of API keys their hashes
+    /// Write all tenants, people, API keys and limits made at run time to a new file, a line each; of secrets their hashes
     Export {
         /// The file, which must not be there yet; only its owner may read it
         file: PathBuf,
         #[command(flatten)]
         operator: OperatorArgs,
     },
-    /// Take in what such a file has: each joins what is there
+    /// Take in what such a file has: each joins what is there. One that is older than 30 days is for a new cluster alone
     Import {
         /// The file
         file: PathBuf,
