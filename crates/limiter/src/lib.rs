@@ -70,5 +70,5 @@ pub use service::{
     Access, ApiKeyChange, Begun, Caller, Change, DayStanding, DayUsage, EMAIL_ACCEPTED,
     EXPIRES_ACCEPTED, Joins, Membership, NewApiKey, NewLink, NewOwner, NewTenant, OVERLAP_ACCEPTED,
     Operator, Origin, PASSWORD_ACCEPTED, People, Recovered, Rights, Rotated, Service, SignedIn,
-    SignedUp, Signup, Stamped, Teammate, TenantChange, Unknown, UserAct,
+    SignedUp, Signup, Stamped, Teammate, TenantChange, Unknown, UserAct, read_email,
 };

@@ -1,12 +1,14 @@
 //! The front as clients see it, over a node that counts in memory.
 
 mod beside;
+mod browser;
 mod check;
 mod client;
 mod described;
 mod example;
 mod identity;
 mod key_limits;
+mod meanwhile;
 mod named;
 mod node_state;
 mod people;
