@@ -44,7 +44,7 @@ struct Stream(BufReader<TcpStream>);
 
 impl Stream {
     fn begin(node: &Node, key: &str) -> Self {
-        let mut connection = TcpStream::connect(&node.http).expect("a connection");
+        let mut connection = TcpStream::connect(node.http).expect("a connection");
         let within = Duration::from_secs(20);
         connection
             .set_read_timeout(Some(within))

@@ -1,5 +1,6 @@
 //! People of a cluster: whoever has logged in at one node is known to all, and no longer once the answer says so.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Barrier;
 use std::thread;
@@ -89,6 +90,12 @@ impl Session {
     }
 }
 
+/// What stands at the end of a link.
+fn token_of(link: &Value) -> String {
+    let url = link["url"].as_str().expect("a link");
+    url.rsplit('/').next().expect("a token").to_owned()
+}
+
 fn sign_up(client: &mut Client, email: &str) -> Response {
     let body = json!({ "email": email, "password": PASSWORD, "tenant": "Acme" });
     let answer = post(client, "/v1/auth/sign-up", &body);
@@ -174,4 +181,130 @@ fn of_many_wrong_logins_five_are_looked_at() {
     });
     let of = |status: u16| statuses.iter().filter(|it| **it == status).count();
     assert_eq!((of(401), of(429)), (5, 59), "{statuses:?}");
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let right = post(&mut cluster.nodes[1].client(), "/v1/auth/login", &body);
+    let told = (right.status, right.json()["type"].clone());
+    assert_eq!(told, (429, json!("/problems/too-many-attempts")));
+    assert!(right.header("retry-after").is_some(), "{right:?}");
+}
+
+/// With a session and no token nothing is changed: a page of somebody else has the one and not the other.
+#[test]
+fn a_session_without_its_token_changes_nothing() {
+    let cluster = service();
+    sign_up(&mut cluster.nodes[0].client(), "ada@example.com");
+    let session = Session::begin(&mut cluster.nodes[1].client(), "ada@example.com");
+    let limit = json!({ "algorithm": "sliding_log", "limit": 3, "per": "1h" });
+    let client = &mut cluster.nodes[2].client();
+    let without = Session {
+        csrf: String::new(),
+        cookie: session.cookie.clone(),
+    };
+    let refused = without.ask(client, "PUT", "/v1/limits/login", Some(limit.clone()));
+    let told = (refused.status, refused.json()["type"].clone());
+    assert_eq!(told, (403, json!("/problems/forged-request")));
+    let made = session.ask(client, "PUT", "/v1/limits/login", Some(limit));
+    assert_eq!(made.status, 201, "{made:?}");
+}
+
+#[test]
+fn a_recovery_code_is_worth_one_new_password() {
+    let cluster = service();
+    let mut clients: Vec<Client> = cluster.nodes.iter().map(Node::client).collect();
+    let code = sign_up(&mut clients[0], "ada@example.com").json()["recovery_code"].clone();
+    let before = Session::begin(&mut clients[1], "ada@example.com");
+    let new = "another long password";
+    let recover = json!({ "email": "ada@example.com", "recovery_code": code, "password": new });
+    let answer = post(&mut clients[1], "/v1/auth/recover", &recover);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let session = Session::of(&answer);
+    for client in &mut clients {
+        assert_eq!(before.status(client), 401);
+        assert_eq!(session.status(client), 200);
+    }
+    let again = post(&mut clients[2], "/v1/auth/recover", &recover);
+    let told = (again.status, again.json()["type"].clone());
+    assert_eq!(told, (401, json!("/problems/wrong-credentials")));
+    for (password, status) in [(PASSWORD, 401), (new, 200)] {
+        let login = json!({ "email": "ada@example.com", "password": password });
+        let answer = post(&mut clients[0], "/v1/auth/login", &login);
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+}
+
+/// Everything that opens something is in the one answer that tells it, and nowhere else.
+#[test]
+fn no_secret_is_logged_or_written_to_a_disk() {
+    let mut cluster = service();
+    let mut clients: Vec<Client> = cluster.nodes.iter().map(Node::client).collect();
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let signed_up = sign_up(&mut clients[0], "ada@example.com");
+    let ada = Session::begin(&mut clients[1], "ada@example.com");
+    let (_, cookie) = ada.cookie.split_once('=').expect("a cookie");
+    let key = json!({ "name": "edge" });
+    let key = ada.ask(&mut clients[2], "POST", "/v1/api-keys", Some(key));
+    let link = |client: &mut Client, path: &str, body: Value| {
+        let made = ada.ask(client, "POST", path, Some(body));
+        assert_eq!(made.status, 201, "{made:?}");
+        token_of(&made.json())
+    };
+    let invite = json!({ "role": "viewer", "email": "bob@example.com" });
+    let used = link(&mut clients[0], "/v1/team/invites", invite.clone());
+    let open = link(&mut clients[0], "/v1/team/invites", invite);
+    let body = json!({ "email": "bob@example.com", "password": PASSWORD, "invite": used });
+    let bob = post(&mut clients[1], "/v1/auth/sign-up", &body).json();
+    // Of a seat that is taken, and of one that is not: what is refused is not logged either.
+    for (token, status) in [(&used, 410), (&open, 409)] {
+        let path = format!("/v1/invites/{token}");
+        let refused = ada.ask(&mut clients[2], "POST", &path, Some(json!({})));
+        assert_eq!(refused.status, status, "{refused:?}");
+    }
+    let path = format!("/v1/team/{}/reset-link", text(&bob["user"]["id"]));
+    let forgotten = link(&mut clients[0], &path, json!({}));
+    let new = "a staple of another kind";
+    let reset = json!({ "token": forgotten, "password": new });
+    let reset = post(&mut clients[1], "/v1/auth/reset", &reset).json();
+    let secrets = [
+        PASSWORD.to_owned(),
+        new.to_owned(),
+        cookie.to_owned(),
+        ada.csrf.clone(),
+        text(&key.json()["key"]),
+        text(&signed_up.json()["recovery_code"]),
+        text(&bob["recovery_code"]),
+        text(&reset["recovery_code"]),
+        used,
+        open,
+        forgotten,
+    ];
+
+    for node in &cluster.nodes {
+        node.terminate();
+    }
+    let mut places = Vec::new();
+    for mut node in std::mem::take(&mut cluster.nodes) {
+        assert!(node.ended().success());
+        places.push((format!("the log of {}", node.name), node.log().into_bytes()));
+        for file in fs::read_dir(directory(&cluster, &node.name)).expect("a directory") {
+            let path = file.expect("a file").path();
+            if path.is_file() {
+                let bytes = fs::read(&path).expect("a file of the node");
+                places.push((path.display().to_string(), bytes));
+            }
+        }
+    }
+    let has = |bytes: &[u8], text: &str| {
+        let mut windows = bytes.windows(text.len());
+        windows.any(|window| window == text.as_bytes())
+    };
+    // They would be found: what is no secret is.
+    let found = places
+        .iter()
+        .filter(|(_, bytes)| has(bytes, "bob@example.com"));
+    assert!(1 < found.count());
+    for (place, bytes) in &places {
+        for secret in &secrets {
+            assert!(!has(bytes, secret), "{secret} is in {place}");
+        }
+    }
 }

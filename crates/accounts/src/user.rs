@@ -77,6 +77,16 @@ impl User {
         self.device_generation = self.device_generation.saturating_add(1);
     }
 
+    /// Has nothing that was known open it any more: password, recovery code, link, sessions and devices. Only a link that is
+    /// made after it does.
+    pub fn shut(&mut self, now: UnixSecs) {
+        self.password.set(now, None);
+        self.recovery.set(now, None);
+        self.reset.set(now, ResetLink::Closed);
+        self.end_sessions();
+        self.forget_devices();
+    }
+
     /// Whether this token sets a new password now.
     #[must_use]
     pub fn is_reset_by(&self, now: UnixSecs, token: &ResetToken) -> bool {
@@ -108,7 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Password, Session, SessionSpans, UserId};
+    use crate::{Device, Password, Session, SessionSpans, UserId};
 
     const ID: UserId = UserId::new([7; 10]);
 
@@ -235,6 +245,27 @@ mod tests {
         user.reset.set(at(3), open(1, 100));
         user.is_disabled = true;
         assert!(!user.is_reset_by(at(99), &token(1)));
+    }
+
+    #[test]
+    fn what_was_shut_is_opened_by_a_later_link_alone() {
+        let mut user = User::new(at(1), "a@b".parse().unwrap());
+        user.set_password(at(2), hash(1));
+        user.recovery.set(at(2), Some(SecretHash::new([1; 32])));
+        user.reset.set(at(2), open(1, 100));
+        let session = Session::new(at(2), ID, &user, [1; 16]);
+        let device = Device::new(ID, &user, [1; 16]);
+        user.shut(at(2));
+        assert_eq!((user.password.get(), user.recovery.get()), (&None, &None));
+        assert!(!user.is_reset_by(at(3), &token(1)));
+        assert!(
+            session
+                .check(at(3), SessionSpans::default(), &user, false)
+                .is_err()
+        );
+        assert!(!device.is_known(ID, &user));
+        user.reset.set(at(2), open(2, 100));
+        assert!(user.is_reset_by(at(3), &token(2)) && !user.is_reset_by(at(3), &token(1)));
     }
 
     #[test]

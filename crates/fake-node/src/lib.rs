@@ -54,6 +54,10 @@ pub struct FakeNode {
     pub silent: Mutex<Option<Nanos>>,
     /// When set, nothing can be changed.
     pub unchangeable: Mutex<Option<NotChanged>>,
+    /// When set, the change after so many others cannot be made, and those after it can.
+    pub fails_after: Mutex<Option<usize>>,
+    /// What somebody else sets, by its name, before what is called so is changed.
+    meanwhile: Mutex<HashMap<String, (String, Content)>>,
     /// Whether it takes hits, as it says.
     pub readiness: Mutex<Readiness>,
     /// Whether what it does for ever still goes on, as it says.
@@ -87,6 +91,8 @@ impl FakeNode {
             pending: Mutex::default(),
             silent: Mutex::default(),
             unchangeable: Mutex::default(),
+            fails_after: Mutex::default(),
+            meanwhile: Mutex::default(),
             readiness: Mutex::new(Readiness::Ready),
             is_well: AtomicBool::new(true),
             has_owner: AtomicBool::new(true),
@@ -147,12 +153,12 @@ impl FakeNode {
         );
     }
 
-    /// Tenants and API keys are not known here any more, but to another member.
+    /// Tenants, API keys and people are not known here any more, but to another member.
     pub fn leave_elsewhere(&self) {
         let mut made = locked(&self.made);
-        let is_account = |kind: Kind| matches!(kind, Kind::Tenant | Kind::ApiKey);
         let all = std::mem::take(&mut *made).into_iter();
-        let (accounts, others) = all.partition(|((kind, ..), _)| is_account(*kind));
+        let (others, accounts) =
+            all.partition(|((kind, ..), _)| matches!(kind, Kind::Limit | Kind::KeyLimit));
         *made = others;
         *locked(&self.elsewhere) = accounts;
     }
@@ -190,6 +196,32 @@ impl FakeNode {
             .filter(|name| after.is_none_or(|after| after < name.as_str()))
             .take(count)
             .collect()
+    }
+
+    /// Refuses the change whose turn it is to fail.
+    fn check_change(&self) -> Result<(), NotChanged> {
+        if let Some(error) = *locked(&self.unchangeable) {
+            return Err(error);
+        }
+        let mut fails_after = locked(&self.fails_after);
+        let left = fails_after.map(|left| left.checked_sub(1));
+        *fails_after = left.flatten();
+        match left {
+            Some(None) => Err(NotChanged::NoQuorum),
+            Some(Some(_)) | None => Ok(()),
+        }
+    }
+
+    /// When the record `changing` of the service is about to be changed, and was read already, somebody else sets `other`.
+    pub fn meanwhile(&self, changing: &str, other: &str, content: Content) {
+        let mut meanwhile = locked(&self.meanwhile);
+        meanwhile.insert(changing.to_owned(), (other.to_owned(), content));
+    }
+
+    fn happen_before(&self, changing: &str, made: &mut BTreeMap<(Kind, String, String), Content>) {
+        if let Some((other, content)) = locked(&self.meanwhile).remove(changing) {
+            made.insert(place(content.kind(), SERVICE, &other), content);
+        }
     }
 
     fn changed(&self, replaced: bool) -> Changed {
@@ -358,11 +390,10 @@ impl Node for FakeNode {
         name: &str,
         edit: impl FnOnce(Option<&Content>) -> Result<Content, E> + Send,
     ) -> Result<Changed, E> {
-        if let Some(error) = *locked(&self.unchangeable) {
-            return Err(error.into());
-        }
+        self.check_change()?;
         let place = place(kind, namespace, name);
         let mut made = locked(&self.made);
+        self.happen_before(name, &mut made);
         let content = edit(made.get(&place))?;
         let before = made.insert(place, content);
         Ok(self.changed(before.is_some()))
@@ -404,7 +435,9 @@ impl Node for FakeNode {
         name: &str,
     ) -> Result<Option<Changed>, NotChanged> {
         let place = place(kind, namespace, name);
-        let before = locked(&self.made).remove(&place);
+        let mut made = locked(&self.made);
+        self.happen_before(name, &mut made);
+        let before = made.remove(&place);
         Ok(before.map(|_| self.changed(true)))
     }
 

@@ -13,7 +13,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use limiter::{Access, Caller, Identifier, Kind, Limiter, Node, Refusal, Service, SignedIn};
+use limiter::{
+    Access, Caller, Identifier, Kind, Limiter, Node, Refusal, Service, SignedIn, Unknown,
+};
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -53,6 +55,32 @@ impl Needs {
             self,
             Self::Session | Self::SessionInConflict | Self::SessionIfAny
         )
+    }
+
+    /// Whether it looks through or changes what a tenant has, rather than counting.
+    const fn is_management(self) -> bool {
+        match self {
+            Self::Scope(scope) => !matches!(scope, Scope::Check | Scope::Adjust),
+            Self::Credential | Self::Act(_) => true,
+            Self::Nothing
+            | Self::Session
+            | Self::SessionInConflict
+            | Self::SessionIfAny
+            | Self::Operator => false,
+        }
+    }
+
+    /// Whether it may be written down who did it, and where from: that is told apart by headers, which a hit need not pay for.
+    const fn is_noted(self) -> bool {
+        match self {
+            Self::Scope(scope) => matches!(scope, Scope::LimitsWrite | Scope::KeysWrite),
+            Self::Act(_)
+            | Self::Session
+            | Self::SessionInConflict
+            | Self::SessionIfAny
+            | Self::Operator => true,
+            Self::Nothing | Self::Credential => false,
+        }
     }
 }
 
@@ -169,21 +197,34 @@ pub(crate) fn admits<N: Node>(app: &App<N>, needs: Needs, request: &Parts) -> Re
     caller(&guard, request).map(drop)
 }
 
-/// Whoever brings it. What this node does not know of an API key, another may.
+/// Whoever brings it. What this node does not know of an API key or a session, another may.
 async fn admitted<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refusal> {
+    loop {
+        let refusal = match caller(guard, request) {
+            Ok(caller) => return Ok(caller),
+            Err(refusal) => refusal,
+        };
+        match unknown(guard, request, refusal.kind()) {
+            Some(unknown) if guard.limiter.look_up(&unknown).await => {}
+            _ => return Err(refusal),
+        }
+    }
+}
+
+/// What is to be looked up before a request is refused for this.
+fn unknown<N: Node>(guard: &Guard<N>, request: &Parts, refused: Kind) -> Option<Unknown> {
     let Guard {
         access, limiter, ..
     } = guard;
-    let mut admitted = caller(guard, request);
-    while admitted.is_err() {
-        let unknown = access.unknown(limiter, bearer(&request.headers));
-        let Some(unknown) = unknown else { break };
-        if !limiter.look_up(&unknown).await {
-            break;
+    let headers = &request.headers;
+    match (is_by_session(headers), refused) {
+        (false, Kind::Unauthorized) => access.unknown(limiter, bearer(headers)),
+        (true, Kind::Unauthorized | Kind::EmailConflict) => {
+            let cookies = brought(access.service()?, headers);
+            access.unknown_session(limiter, &cookies)
         }
-        admitted = caller(guard, request);
+        _ => None,
     }
-    admitted
 }
 
 /// Whether a request is known by a cookie: a header goes before it.
@@ -217,6 +258,9 @@ fn caller<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refus
     if !needs.is_of_account() {
         caller.check_ceiling()?;
     }
+    if needs.is_management() {
+        caller.check_management()?;
+    }
     Ok(caller)
 }
 
@@ -246,7 +290,9 @@ fn known<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refusa
         true => access.admit(limiter, bearer(headers))?,
         false => access.admit_session(limiter, &cookies)?,
     };
-    caller.address = Some(identifier.client(clues(request)));
+    if needs.is_noted() {
+        caller.address = Some(identifier.client(clues(request)));
+    }
     if let Some(signed_in) = &caller.signed_in
         && ![Needs::SessionInConflict, Needs::SessionIfAny].contains(needs)
     {

@@ -1,7 +1,7 @@
 //! Answers to changes of limits.
 
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use catalogue::Changed;
@@ -34,6 +34,13 @@ pub(crate) fn changed(changed: &Changed, json: &Value) -> Response {
 /// Nothing stands there any more: 204.
 pub(crate) fn removed(changed: &Changed) -> Response {
     answer(StatusCode::NO_CONTENT, changed, None)
+}
+
+/// With something that is nobody's but the asker's: no cache on the way keeps it.
+pub(crate) fn no_store(mut response: Response) -> Response {
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(CACHE_CONTROL, no_store);
+    response
 }
 
 fn answer(status: StatusCode, changed: &Changed, json: Option<&Value>) -> Response {

@@ -4,7 +4,10 @@ use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::response::Response;
 use catalogue::KeyLimit;
-use limiter::{ENCODED, Key, Node, Places, Refusal, RuleText, accepted, decode, parameter, span};
+use limiter::{
+    Caller, Change, ENCODED, Key, Node, Places, Refusal, RuleText, accepted, decode, parameter,
+    span,
+};
 use quota::Cost;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -104,11 +107,15 @@ pub(crate) async fn put<N: Node>(
         limit: rule.limit(&PLACES)?,
         as_token_bucket: algorithm == "token_bucket",
     };
-    let changed = by.limiter(&app).set_key_limit(&key, limit).await?;
-    Ok(changed::created(
-        &changed,
-        &key_limit_json(key.as_str(), &limit),
-    ))
+    let caller = by.caller(&app);
+    let before = audited(&caller, &key);
+    let changed = caller.limiter.set_key_limit(&key, limit).await?;
+    let json = key_limit_json(key.as_str(), &limit);
+    let after = json.to_string();
+    let change = Change::new("key-limit.set", key.as_str());
+    let change = change.from_to(before.as_deref(), &*after);
+    caller.note_often(change).await;
+    Ok(changed::created(&changed, &json))
 }
 
 /// `GET /api/limits`: of one key, or a page of all.
@@ -143,8 +150,7 @@ pub(crate) async fn delete<N: Node>(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "key")?;
-    let changed = by.limiter(&app).remove_key_limit(&key).await?;
-    Ok(changed::removed(&changed))
+    remove(&by.caller(&app), &key).await
 }
 
 /// `GET /api/limits/{key}`
@@ -166,8 +172,23 @@ pub(crate) async fn delete_one<N: Node>(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let key = key_in_path(&uri)?;
-    let changed = by.limiter(&app).remove_key_limit(&key).await?;
+    remove(&by.caller(&app), &key).await
+}
+
+async fn remove<N: Node>(caller: &Caller<N>, key: &Key<'_>) -> Result<Response, Problem> {
+    let before = audited(caller, key);
+    let changed = caller.limiter.remove_key_limit(key).await?;
+    let change = Change::new("key-limit.delete", key.as_str());
+    caller
+        .note_often(change.from_to(before.as_deref(), None))
+        .await;
     Ok(changed::removed(&changed))
+}
+
+/// What stands there, as the audit tells it.
+fn audited<N: Node>(caller: &Caller<N>, key: &Key<'_>) -> Option<String> {
+    let stored = caller.limiter.stored_key_limit(key).ok()?;
+    Some(key_limit_json(key.as_str(), &stored).to_string())
 }
 
 fn key_in_path(uri: &Uri) -> Result<Key<'_>, Refusal> {

@@ -304,8 +304,8 @@ fn of_tenants<N: Node>() -> Vec<Endpoint<N>> {
     ]
 }
 
-/// What a later version serves: bills, and what happens as it happens.
-const LATER: [&str; 7] = [
+/// What a later version serves: bills, and who is denied most.
+const LATER: [&str; 5] = [
     "/v1/billing",
     "/v1/billing/checkout",
     "/v1/billing/portal",

@@ -7,6 +7,7 @@ mod audit;
 mod ceiling;
 mod gathered;
 mod hashing;
+mod invites;
 mod live;
 mod metered;
 mod operators;
@@ -17,6 +18,7 @@ mod tenancy;
 mod tenants;
 mod unknown;
 mod usage;
+mod users;
 mod uses;
 
 pub use access::{Access, Caller, Rights, Service, Signup};
@@ -25,26 +27,33 @@ pub use api_keys::{
 };
 pub use attempts::Origin;
 pub use audit::{Change, Stamped};
+pub use invites::NewLink;
 pub use live::{Answered, Live, LiveEvent, LiveSample, LiveStream, Picture, Sampler};
 pub use operators::{NewOwner, Operator, UserAct};
-pub use people::{EMAIL_ACCEPTED, Joins, PASSWORD_ACCEPTED, People, Recovered, SignedUp};
+pub use people::{Joins, PASSWORD_ACCEPTED, People, Recovered, SignedUp};
 pub use session::{Begun, Membership, SignedIn};
-pub use team::{NewLink, Teammate};
+pub use team::Teammate;
 pub use tenants::{Made as NewTenant, TenantChange};
 pub use unknown::Unknown;
 pub use usage::{DayStanding, DayUsage};
+pub use users::{EMAIL_ACCEPTED, read_email};
 
 pub(crate) use tenancy::Tenancy;
 pub(crate) use tenants::Tenants;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use accounts::UnixSecs;
 
-/// By the clock of this machine: days of plans and times of records are told to the second.
-fn now() -> UnixSecs {
+/// By the clock of this machine.
+fn since_epoch() -> Duration {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    UnixSecs::new(since.map_or(0, |since| since.as_secs()))
+    since.unwrap_or_default()
+}
+
+/// Days of plans and times of records are told to the second.
+fn now() -> UnixSecs {
+    UnixSecs::new(since_epoch().as_secs())
 }
 
 /// Days since the epoch that are over (UTC).

@@ -155,11 +155,13 @@ fn a_tenant_is_made_with_its_owner() {
         "tenant create Acme --owner ada@example.com",
         &tenant(
             r#"{"id":"tn_0","name":"Acme","status":"active","created_at":"2026-11-21T10:00:00Z","plan":{"name":"pro","requests_per_day":10},
-                "owner":{"id":"us_1","email":"ada@example.com","url":null,"expires_at":null}}"#,
+                "owner":{"id":null,"email":"ada@example.com","url":"https://w/invite/t","expires_at":"2026-11-28T10:00:00Z"}}"#,
         ),
         r#"POST /v1/tenants {"name":"Acme","owner":"ada@example.com","plan":null,"requests_per_day":null}"#,
-        "",
-        &format!("{table}ada@example.com has a password already: there is no link\n"),
+        "https://w/invite/t\n",
+        &format!(
+            "{table}ada@example.com has a password already: a link to join as owner: it works once, until 2026-11-28T10:00:00Z\n"
+        ),
     );
     // A node that knows nobody refuses what it does not know: it is asked as before.
     check(

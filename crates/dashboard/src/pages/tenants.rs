@@ -38,7 +38,7 @@ struct One {
 #[derive(Deserialize)]
 struct Owner {
     email: String,
-    url: Option<String>,
+    url: String,
 }
 
 #[derive(Deserialize)]

@@ -2,8 +2,7 @@
 
 use accounts::{ApiKey, ApiKeyId, NAME_ACCEPTED, SCOPES_ACCEPTED, Scope, Scopes, UnixSecs};
 use axum::extract::{Path, Request, State};
-use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderValue, Uri};
+use axum::http::Uri;
 use axum::response::Response;
 use limiter::{
     ApiKeyChange, EXPIRES_ACCEPTED, NewApiKey, Node, OVERLAP_ACCEPTED, OVERLAP_MAX, Refusal, span,
@@ -235,10 +234,7 @@ fn time(given: &str) -> Result<UnixSecs, Refusal> {
 
 /// Nobody keeps it on the way.
 fn shown_once(made: &NewApiKey, json: Value) -> Response {
-    let mut response = changed::created(&made.changed, &json);
-    let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(CACHE_CONTROL, no_store);
-    response
+    changed::no_store(changed::created(&made.changed, &json))
 }
 
 fn new_json(made: &NewApiKey) -> Value {

@@ -1,9 +1,10 @@
 //! `/v1/auth`: people signing up, logging in, and changing what proves who they are.
 
+use std::sync::Arc;
+
 use accounts::{KnownSession, NAME_ACCEPTED, SessionId, UserId};
 use axum::extract::{Path, Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::{CACHE_CONTROL, USER_AGENT};
+use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use axum::response::Response;
 use catalogue::Changed;
@@ -19,7 +20,7 @@ use super::cookies::{Cookies, devices};
 use super::read;
 use crate::app::{App, Shared};
 use crate::caller::{By, check_origin};
-use crate::changed;
+use crate::changed::{self, no_store};
 use crate::decided;
 use crate::explain::{Field, Kind, Shape};
 use crate::problem::Problem;
@@ -197,17 +198,50 @@ fn origin<N>(app: &App<N>, service: &Service, parts: &Parts) -> Origin {
     }
 }
 
-/// What is asked, and from where.
+/// Of whom something is asked, and from where.
+struct Asked {
+    service: Arc<Service>,
+    origin: Origin,
+}
+
+impl Asked {
+    fn people<'a, N: Node>(&'a self, app: &'a App<N>) -> People<'a, N> {
+        People::new(&app.limiter, &self.service, &self.origin)
+    }
+}
+
 async fn asked<T: DeserializeOwned, N>(
     app: &App<N>,
-    service: &Service,
     shape: &Shape,
     request: Request,
-) -> Result<(Origin, T), Problem> {
+) -> Result<(Asked, T), Problem> {
+    let service = app.service()?;
     let (parts, body) = request.into_parts();
-    let origin = origin(app, service, &parts);
+    let origin = origin(app, &service, &parts);
     let given = read(app, shape, Request::from_parts(parts, body)).await?;
-    Ok((origin, given))
+    Ok((Asked { service, origin }, given))
+}
+
+/// What is asked without a session, by no page of somebody else.
+async fn stranger<T: DeserializeOwned, N>(
+    app: &App<N>,
+    shape: &Shape,
+    request: Request,
+) -> Result<(Asked, T), Problem> {
+    check_origin(&*app.service()?, request.headers())?;
+    asked(app, shape, request).await
+}
+
+/// What somebody who has logged in asks of his own account.
+async fn own<T: DeserializeOwned, N: Node>(
+    app: &App<N>,
+    by: By<N>,
+    shape: &Shape,
+    request: Request,
+) -> Result<(Arc<SignedIn>, Asked, T), Problem> {
+    let signed_in = Arc::clone(by.caller(app).needs_session()?);
+    let (asked, given) = asked(app, shape, request).await?;
+    Ok((signed_in, asked, given))
 }
 
 /// `POST /v1/auth/sign-up`
@@ -215,9 +249,7 @@ pub(crate) async fn sign_up<N: Node>(
     State(app): Shared<N>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let service = app.service()?;
-    check_origin(&service, request.headers())?;
-    let (origin, given) = asked::<SignUp, N>(&app, &service, &SIGN_UP, request).await?;
+    let (asked, given) = stranger::<SignUp, N>(&app, &SIGN_UP, request).await?;
     let joins = match (given.tenant, given.invite) {
         (_, Some(token)) => Joins::Invited(token),
         (Some(name), None) => {
@@ -226,7 +258,7 @@ pub(crate) async fn sign_up<N: Node>(
         }
         (None, None) => return Err(Refusal::missing("tenant", NAME_ACCEPTED).into()),
     };
-    let people = People::new(&app.limiter, &service, &origin);
+    let people = asked.people(&app);
     let made = people.sign_up(&given.email, &given.password, joins).await?;
     let Recovered {
         begun,
@@ -238,7 +270,8 @@ pub(crate) async fn sign_up<N: Node>(
         "tenant": membership_json(&made.membership),
         "recovery_code": code.reveal(),
     });
-    Ok(begin(&service, &begun, changed::created(&changed, &json)))
+    let response = changed::created(&changed, &json);
+    Ok(begin(&asked.service, &begun, response))
 }
 
 /// `POST /v1/auth/login`
@@ -246,13 +279,12 @@ pub(crate) async fn login<N: Node>(
     State(app): Shared<N>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let service = app.service()?;
-    check_origin(&service, request.headers())?;
-    let (origin, given) = asked::<Login, N>(&app, &service, &LOGIN, request).await?;
-    let people = People::new(&app.limiter, &service, &origin);
+    let (asked, given) = stranger::<Login, N>(&app, &LOGIN, request).await?;
+    let people = asked.people(&app);
     let begun = people.login(&given.email, given.password).await?;
-    let json = session_json(&app, &service, &begun.signed_in);
-    Ok(begin(&service, &begun, decided::json(json.to_string())))
+    let json = session_json(&app, &asked.service, &begun.signed_in);
+    let response = decided::json(json.to_string());
+    Ok(begin(&asked.service, &begun, response))
 }
 
 /// `POST /v1/auth/logout`: without a session there is nothing to end.
@@ -261,19 +293,17 @@ pub(crate) async fn logout<N: Node>(
     by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let service = app.service()?;
     let caller = by.caller(&app);
-    let (origin, given) = asked::<Logout, N>(&app, &service, &LOGOUT, request).await?;
+    let (asked, given) = asked::<Logout, N>(&app, &LOGOUT, request).await?;
     let changed = match &caller.signed_in {
         None => Changed::default(),
         Some(signed_in) if given.everywhere => {
-            let people = People::new(&app.limiter, &service, &origin);
-            people.end_all_sessions(signed_in.id).await?
+            asked.people(&app).end_all_sessions(signed_in.id).await?
         }
         Some(signed_in) => app.limiter.end_session(&signed_in.session).await?,
     };
     let mut response = changed::removed(&changed);
-    Cookies::of(&service).clear(&mut response);
+    Cookies::of(&asked.service).clear(&mut response);
     Ok(response)
 }
 
@@ -321,14 +351,12 @@ pub(crate) async fn password<N: Node>(
     by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let service = app.service()?;
-    let caller = by.caller(&app);
-    let signed_in = caller.needs_session()?;
-    let (origin, given) = asked::<NewPassword, N>(&app, &service, &NEW_PASSWORD, request).await?;
-    let people = People::new(&app.limiter, &service, &origin);
-    let changed = people.change_password(signed_in, given.current, &given.new);
+    let (signed_in, asked, given) = own::<NewPassword, N>(&app, by, &NEW_PASSWORD, request).await?;
+    let people = asked.people(&app);
+    let changed = people.change_password(&signed_in, given.current, &given.new);
     let (begun, changed) = changed.await?;
-    Ok(begin(&service, &begun, changed::removed(&changed)))
+    let response = changed::removed(&changed);
+    Ok(begin(&asked.service, &begun, response))
 }
 
 /// `POST /v1/auth/email`
@@ -337,12 +365,9 @@ pub(crate) async fn email<N: Node>(
     by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let service = app.service()?;
-    let caller = by.caller(&app);
-    let signed_in = caller.needs_session()?;
-    let (origin, given) = asked::<NewEmail, N>(&app, &service, &NEW_EMAIL, request).await?;
-    let people = People::new(&app.limiter, &service, &origin);
-    let changed = people.change_email(signed_in, given.password, &given.email);
+    let (signed_in, asked, given) = own::<NewEmail, N>(&app, by, &NEW_EMAIL, request).await?;
+    let people = asked.people(&app);
+    let changed = people.change_email(&signed_in, given.password, &given.email);
     Ok(changed::removed(&changed.await?))
 }
 
@@ -352,12 +377,9 @@ pub(crate) async fn recovery_code<N: Node>(
     by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let service = app.service()?;
-    let caller = by.caller(&app);
-    let signed_in = caller.needs_session()?;
-    let (origin, given) = asked::<Proof, N>(&app, &service, &PROOF, request).await?;
-    let people = People::new(&app.limiter, &service, &origin);
-    let renewed = people.renew_recovery_code(signed_in, given.password);
+    let (signed_in, asked, given) = own::<Proof, N>(&app, by, &PROOF, request).await?;
+    let people = asked.people(&app);
+    let renewed = people.renew_recovery_code(&signed_in, given.password);
     let (code, changed) = renewed.await?;
     let json = json!({ "recovery_code": code.reveal() });
     Ok(no_store(changed::changed(&changed, &json)))
@@ -368,12 +390,10 @@ pub(crate) async fn recover<N: Node>(
     State(app): Shared<N>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let service = app.service()?;
-    check_origin(&service, request.headers())?;
-    let (origin, given) = asked::<Recover, N>(&app, &service, &RECOVER, request).await?;
-    let people = People::new(&app.limiter, &service, &origin);
+    let (asked, given) = stranger::<Recover, N>(&app, &RECOVER, request).await?;
+    let people = asked.people(&app);
     let recovered = people.recover(&given.email, &given.recovery_code, &given.password);
-    Ok(recovered_answer(&service, &recovered.await?))
+    Ok(recovered_answer(&asked.service, &recovered.await?))
 }
 
 /// `POST /v1/auth/reset`
@@ -381,12 +401,10 @@ pub(crate) async fn reset<N: Node>(
     State(app): Shared<N>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let service = app.service()?;
-    check_origin(&service, request.headers())?;
-    let (origin, given) = asked::<Reset, N>(&app, &service, &RESET, request).await?;
-    let people = People::new(&app.limiter, &service, &origin);
-    let recovered = people.reset(&given.token, &given.password);
-    Ok(recovered_answer(&service, &recovered.await?))
+    let (asked, given) = stranger::<Reset, N>(&app, &RESET, request).await?;
+    let people = asked.people(&app);
+    let recovered = people.reset(&given.token, &given.password).await?;
+    Ok(recovered_answer(&asked.service, &recovered))
 }
 
 /// `DELETE /v1/auth/user`
@@ -395,14 +413,11 @@ pub(crate) async fn delete<N: Node>(
     by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let service = app.service()?;
-    let caller = by.caller(&app);
-    let signed_in = caller.needs_session()?;
-    let (origin, given) = asked::<Proof, N>(&app, &service, &PROOF, request).await?;
-    let people = People::new(&app.limiter, &service, &origin);
-    let changed = people.delete(signed_in, given.password).await?;
-    let mut response = changed::removed(&changed);
-    Cookies::of(&service).clear(&mut response);
+    let (signed_in, asked, given) = own::<Proof, N>(&app, by, &PROOF, request).await?;
+    let people = asked.people(&app);
+    let deleted = people.delete(&signed_in, given.password);
+    let mut response = changed::removed(&deleted.await?);
+    Cookies::of(&asked.service).clear(&mut response);
     Ok(response)
 }
 
@@ -418,12 +433,6 @@ fn begin(service: &Service, begun: &Begun, response: Response) -> Response {
     let cookies = Cookies::of(service);
     cookies.set_session(&mut response, &begun.cookie);
     cookies.set_device(&mut response, &begun.device);
-    response
-}
-
-pub(crate) fn no_store(mut response: Response) -> Response {
-    let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(CACHE_CONTROL, no_store);
     response
 }
 

@@ -3,16 +3,15 @@
 use accounts::Email;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
-use limiter::{EMAIL_ACCEPTED, Node, Operator, Refusal, UserAct};
+use limiter::{EMAIL_ACCEPTED, Node, Operator, UserAct, read_email};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::no_store;
 use super::read;
 use super::team::link_json;
 use crate::app::{App, Shared};
 use crate::caller::By;
-use crate::changed;
+use crate::changed::{self, no_store};
 use crate::decided;
 use crate::explain::{Field, Kind, Shape};
 use crate::problem::Problem;
@@ -32,15 +31,9 @@ const GIVEN: Shape = Shape {
     }],
 };
 
-async fn read_email<N: Node>(app: &App<N>, request: Request) -> Result<Email, Problem> {
+async fn given<N: Node>(app: &App<N>, request: Request) -> Result<Email, Problem> {
     let given: Given = read(app, &GIVEN, request).await?;
-    Ok(email("email", &given.email)?)
-}
-
-/// An address in this field.
-pub(super) fn email(field: &'static str, given: &str) -> Result<Email, Refusal> {
-    let email = given.parse();
-    email.map_err(|_| Refusal::field(field, given, EMAIL_ACCEPTED))
+    Ok(read_email("email", &given.email)?)
 }
 
 /// `GET /v1/operators`
@@ -57,7 +50,7 @@ pub(crate) async fn make<N: Node>(
     request: Request,
 ) -> Result<Response, Problem> {
     let caller = by.caller(&app);
-    let email = read_email(&app, request).await?;
+    let email = given(&app, request).await?;
     let (id, link) = caller.make_operator(&email).await?;
     let mut json = link_json(&link);
     json["id"] = id.to_string().into();
@@ -82,7 +75,7 @@ pub(crate) async fn reset_link<N: Node>(
     request: Request,
 ) -> Result<Response, Problem> {
     let caller = by.caller(&app);
-    let email = read_email(&app, request).await?;
+    let email = given(&app, request).await?;
     let link = caller.user_reset_link(&email).await?;
     Ok(no_store(changed::created(&link.changed, &link_json(&link))))
 }
@@ -121,7 +114,7 @@ async fn act<N: Node>(
     act: UserAct,
 ) -> Result<Response, Problem> {
     let caller = by.caller(app);
-    let email = read_email(app, request).await?;
+    let email = given(app, request).await?;
     let changed = caller.act_on_user(&email, act).await?;
     Ok(changed::removed(&changed))
 }

@@ -6,13 +6,14 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use catalogue::Changed;
-use limiter::{Node, Refusal};
+use limiter::{Change, Node, Refusal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::read_up_to;
 use crate::app::Shared;
 use crate::body::BATCH_BODY_MAX;
+use crate::caller::By;
 use crate::changed;
 use crate::decided;
 use crate::explain::{Field, Kind, Shape};
@@ -61,6 +62,7 @@ pub(crate) async fn export<N: Node>(State(app): Shared<N>, uri: Uri) -> Result<R
 /// `POST /v1/service/records`: each joins what stands there.
 pub(crate) async fn import<N: Node>(
     State(app): Shared<N>,
+    by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
     app.service()?;
@@ -81,6 +83,10 @@ pub(crate) async fn import<N: Node>(
         .map(decode)
         .collect::<Result<_, _>>()?;
     let imported = app.limiter.node().import(&records).await?;
+    let (all, new) = (records.len(), imported.new);
+    let after = format!("{all} records, {new} of them new");
+    let change = Change::new("service.import", "records").from_to(None, &*after);
+    by.caller(&app).note(change).await;
     let told = Changed {
         replaced: true,
         pending: imported.pending,

@@ -4,15 +4,15 @@ use accounts::{AuditEntry, Invite, InviteId, ROLES_ACCEPTED, Role};
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
 use axum::response::Response;
-use limiter::{EMAIL_ACCEPTED, NewLink, Node, Refusal, Teammate, parameter};
+use limiter::{EMAIL_ACCEPTED, NewLink, Node, Refusal, Teammate, parameter, read_email};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::{membership_json, no_store};
+use super::auth::membership_json;
 use super::{nullable, read};
 use crate::app::Shared;
 use crate::caller::By;
-use crate::changed;
+use crate::changed::{self, no_store};
 use crate::decided;
 use crate::explain::{Field, Kind, Shape};
 use crate::memory::ANSWER_BYTES;
@@ -87,13 +87,9 @@ pub(crate) async fn invite<N: Node>(
     let caller = by.caller(&app);
     caller.needs_tenant()?;
     let given: Invited = read(&app, &INVITED, request).await?;
-    let email = given.email.flatten().map(|email| {
-        let read = email.parse();
-        read.map_err(|_| Refusal::field("email", email, EMAIL_ACCEPTED))
-    });
-    let (id, link) = caller
-        .invite(email.transpose()?, role(&given.role)?)
-        .await?;
+    let email = given.email.flatten();
+    let email = email.map(|email| read_email("email", &email)).transpose()?;
+    let (id, link) = caller.invite(email, role(&given.role)?).await?;
     let mut json = link_json(&link);
     json["id"] = id.to_string().into();
     Ok(no_store(changed::created(&link.changed, &json)))

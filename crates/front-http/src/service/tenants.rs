@@ -11,17 +11,16 @@ use axum::http::Uri;
 use axum::response::Response;
 use limiter::{
     Caller, Change, EMAIL_ACCEPTED, Kind as Refused, NewOwner, NewTenant, Node, Refusal, Service,
-    TenantChange,
+    TenantChange, read_email,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::no_store;
-use super::operators::email;
+use super::team::link_json;
 use super::{nullable, read};
 use crate::app::{App, Shared};
 use crate::caller::By;
-use crate::changed;
+use crate::changed::{self, no_store};
 use crate::decided;
 use crate::explain::{Field, Kind, Shape};
 use crate::memory::ANSWER_BYTES;
@@ -202,56 +201,28 @@ pub(crate) async fn make<N: Node>(
         owner,
     } = read(&app, &MADE, request).await?;
     let name = self::name(&name)?;
-    let owner = owner.map(|owner| email("owner", &owner)).transpose()?;
+    let owner = owner.map(|owner| read_email("owner", &owner)).transpose()?;
     let given = Given {
         name: None,
         plan,
         requests_per_day,
         status,
     };
-    let made = app.limiter.make_tenant(name, given.change(&service)?);
-    let mut made = made.await?;
+    let change = given.change(&service)?;
+    let made = caller.make_tenant(name, change, owner.as_ref());
+    let (made, given) = made.await?;
     let mut json = made_json(&service, &made);
-    if let Some(email) = &owner {
-        let given = caller.give_owner(made.id, email).await;
-        let owner = match given {
-            Ok(owner) => owner,
-            Err(refusal) => {
-                // Nobody has heard of the tenant yet.
-                let closed = TenantChange {
-                    status: Some(Status::Closed),
-                    ..TenantChange::default()
-                };
-                let _not_kept = app
-                    .limiter
-                    .change_tenant(&service.plans, made.id, closed)
-                    .await;
-                return Err(refusal.into());
-            }
-        };
-        json["owner"] = owner_json(email, &owner);
-        made.changed.pending.extend(owner.changed.pending);
-        made.changed.pending.sort_unstable();
-        made.changed.pending.dedup();
+    if let (Some(email), Some(owner)) = (&owner, &given) {
+        json["owner"] = owner_json(email, owner);
     }
-    let after = match &owner {
-        Some(email) => format!("{}, of {email}", made.tenant.name.get().as_str()),
-        None => made.tenant.name.get().as_str().to_owned(),
-    };
-    let id = made.id.to_string();
-    let change = Change::new("tenant.make", &id).from_to(None, &*after);
-    caller.note(change).await;
     Ok(no_store(changed::created(&made.changed, &json)))
 }
 
 fn owner_json(email: &Email, owner: &NewOwner) -> Value {
-    let link = owner.link.as_ref();
-    json!({
-        "id": owner.id.to_string(),
-        "email": email.as_str(),
-        "url": link.map(|link| &*link.url),
-        "expires_at": link.map(|link| link.expires_at.to_string()),
-    })
+    let mut json = link_json(&owner.link);
+    json["id"] = owner.id.map(|id| id.to_string()).into();
+    json["email"] = email.as_str().into();
+    json
 }
 
 /// `GET /v1/tenants/{id}`

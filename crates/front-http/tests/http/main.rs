@@ -1,6 +1,7 @@
 //! The front as clients see it, over a node that counts in memory.
 
 mod beside;
+mod browser;
 mod check;
 mod client;
 mod described;
@@ -8,6 +9,7 @@ mod example;
 mod identity;
 mod key_limits;
 mod live;
+mod meanwhile;
 mod named;
 mod node_state;
 mod people;

@@ -1,179 +1,16 @@
 //! People: signing up, logging in, sessions, teams and operators.
 
-use accounts::{EmailClaim, Plan, UnixSecs, UserId};
-use axum::body::Body;
-use axum::http::Request;
+use accounts::{EmailClaim, KnownSession, Plan, Role, Seat, UnixSecs, User, UserId};
 use catalogue::{Content, SERVICE};
 use limiter::{Node as _, Signup};
 use quota::Nanos;
 use serde_json::{Value, json};
 
-use crate::client::{Front, Reply, request};
-use crate::service::{free, operator, people};
-
-const URL: &str = "https://weir.example.com";
-const COOKIE: &str = "__Host-weir_session";
-const PASSWORD: &str = "correct horse battery";
-
-/// Somebody with a browser.
-#[derive(Clone, Default)]
-struct Browser {
-    session: Option<String>,
-    device: Option<String>,
-    csrf: Option<String>,
-    tenant: Option<String>,
-    /// Where it is. Empty: where all are who are nowhere in particular.
-    peer: &'static str,
-}
-
-fn asked(method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Request<Body> {
-    let mut asked = request(method, path, headers);
-    if !body.is_null() {
-        asked
-            .headers_mut()
-            .insert("content-type", "application/json".parse().unwrap());
-        *asked.body_mut() = body.to_string().into();
-    }
-    asked
-}
-
-impl Browser {
-    fn at(peer: &'static str) -> Self {
-        Self {
-            peer,
-            ..Self::default()
-        }
-    }
-
-    /// What it asks, without keeping what it is given.
-    async fn ask(&self, front: &Front, method: &str, path: &str, body: Value) -> Reply {
-        let cookies = [
-            (COOKIE, &self.session),
-            ("__Host-weir_device", &self.device),
-        ];
-        let cookies = cookies
-            .iter()
-            .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
-        let cookies = cookies.collect::<Vec<_>>().join("; ");
-        let mut headers = vec![("origin", URL), ("sec-fetch-site", "same-origin")];
-        if !cookies.is_empty() {
-            headers.push(("cookie", &cookies));
-        }
-        if let Some(csrf) = &self.csrf {
-            headers.push(("x-csrf-token", csrf));
-        }
-        if let Some(tenant) = &self.tenant {
-            headers.push(("weir-tenant", tenant));
-        }
-        if !self.peer.is_empty() {
-            headers.push(("peer", self.peer));
-        }
-        front.send(asked(method, path, &headers, &body)).await
-    }
-
-    /// What it asks, keeping the cookies that it is given.
-    async fn send(&mut self, front: &Front, method: &str, path: &str, body: Value) -> Reply {
-        let reply = self.ask(front, method, path, body).await;
-        for line in reply.headers.get_all("set-cookie") {
-            let (pair, _) = line.to_str().unwrap().split_once(';').unwrap();
-            let (name, value) = pair.split_once('=').unwrap();
-            let value = Some(value.to_owned()).filter(|value| !value.is_empty());
-            match name {
-                COOKIE => self.session = value,
-                _ => self.device = value,
-            }
-        }
-        reply
-    }
-
-    /// Learns what requests that change something have to bring.
-    async fn learn(&mut self, front: &Front) {
-        let session = self
-            .ask(front, "GET", "/v1/auth/session", Value::Null)
-            .await;
-        self.csrf = Some(session.json()["csrf"].as_str().unwrap().to_owned());
-    }
-
-    async fn log_in(&mut self, front: &Front, email: &str, password: &str) -> Reply {
-        let body = json!({ "email": email, "password": password });
-        let reply = self.send(front, "POST", "/v1/auth/login", body).await;
-        if reply.status.as_u16() == 200 {
-            self.csrf = Some(reply.json()["csrf"].as_str().unwrap().to_owned());
-        }
-        reply
-    }
-}
-
-async fn operate(front: &Front, method: &str, path: &str, body: Value) -> Reply {
-    operate_in(front, None, method, path, body).await
-}
-
-async fn operate_in(
-    front: &Front,
-    tenant: Option<&str>,
-    method: &str,
-    path: &str,
-    body: Value,
-) -> Reply {
-    let bearer = format!("Bearer {}", operator().reveal());
-    let mut headers = vec![("authorization", &*bearer)];
-    headers.extend(tenant.map(|tenant| ("weir-tenant", tenant)));
-    front.send(asked(method, path, &headers, &body)).await
-}
-
-fn sign_up_body(email: &str, tenant: &str) -> Value {
-    json!({ "email": email, "password": PASSWORD, "tenant": tenant })
-}
-
-/// Somebody who has signed up with a tenant of his own, with what he was told.
-async fn owner(front: &Front, email: &str, peer: &'static str) -> (Browser, Value) {
-    let mut browser = Browser::at(peer);
-    let body = sign_up_body(email, "Acme");
-    let reply = browser.send(front, "POST", "/v1/auth/sign-up", body).await;
-    assert_eq!(reply.status.as_u16(), 201, "{}", reply.body);
-    browser.learn(front).await;
-    (browser, reply.json())
-}
-
-/// Somebody who has signed up by an invitation of this owner, and his id.
-async fn invited(
-    front: &Front,
-    owner: &Browser,
-    email: &str,
-    role: &str,
-    peer: &'static str,
-) -> (Browser, String) {
-    let invite = owner
-        .ask(front, "POST", "/v1/team/invites", json!({ "role": role }))
-        .await;
-    assert_eq!(invite.status.as_u16(), 201, "{}", invite.body);
-    let token = token_of(&invite.json());
-    let mut browser = Browser::at(peer);
-    let body = json!({ "email": email, "password": PASSWORD, "invite": token });
-    let reply = browser.send(front, "POST", "/v1/auth/sign-up", body).await;
-    assert_eq!(reply.status.as_u16(), 201, "{}", reply.body);
-    assert_eq!(reply.json()["tenant"]["role"], role);
-    browser.learn(front).await;
-    (
-        browser,
-        reply.json()["user"]["id"].as_str().unwrap().to_owned(),
-    )
-}
-
-/// What stands at the end of a link.
-fn token_of(link: &Value) -> String {
-    let url = link["url"].as_str().unwrap();
-    assert!(url.starts_with(URL), "{url}");
-    url.rsplit('/').next().unwrap().to_owned()
-}
-
-/// A plan with room for so many people.
-fn team(people: u32) -> Plan {
-    Plan {
-        team: people,
-        ..free()
-    }
-}
+use crate::browser::{
+    Browser, COOKIE, PASSWORD, URL, asked, by_link, invited, operate, operate_in, owner,
+    sign_up_body, team, token_of,
+};
+use crate::service::{free, people};
 
 #[tokio::test]
 async fn a_session_lasts_from_sign_up_to_logout() {
@@ -680,11 +517,17 @@ async fn an_operator_makes_tenants_with_owners_and_links_that_work_once() {
         .ask(&front, "GET", "/v1/auth/session", Value::Null)
         .await;
     assert_eq!(session.json()["tenants"][0]["role"], "owner");
-    // Who has a password needs no link to one.
+    // To who has a password the address proves nothing: he is invited, as whoever brings the link would be.
     let body = json!({ "name": "Other", "owner": "ada@example.com" });
     let again = operate(&front, "POST", "/v1/tenants", body).await.json();
-    assert_eq!(again["owner"]["id"], owner["id"]);
-    assert_eq!(again["owner"]["url"], Value::Null);
+    assert_eq!(again["owner"]["id"], Value::Null);
+    assert_eq!(again["owner"]["email"], "ada@example.com");
+    let session = ada.ask(&front, "GET", "/v1/auth/session", Value::Null);
+    assert_eq!(session.await.json()["tenants"].as_array().unwrap().len(), 1);
+    ada.learn(&front).await;
+    let path = format!("/v1/invites/{}", token_of(&again["owner"]));
+    let joined = ada.ask(&front, "POST", &path, json!({})).await;
+    assert_eq!(joined.json()["role"], "owner", "{}", joined.body);
     // With two seats a session names its tenant.
     let which = ada.ask(&front, "GET", "/v1/team", Value::Null).await;
     let problem = which.problem(400, "invalid-request");
@@ -947,7 +790,7 @@ async fn a_team_keeps_an_owner_and_its_roles_their_rank() {
     let (ada, told) = owner(&front, "ada@example.com", "192.0.2.1").await;
     let ada_id = told["user"]["id"].as_str().unwrap().to_owned();
     let (admin, admin_id) = invited(&front, &ada, "bob@example.com", "admin", "198.51.100.1").await;
-    let (_, viewer_id) = invited(&front, &ada, "eve@example.com", "viewer", "203.0.113.1").await;
+    let (eve, viewer_id) = invited(&front, &ada, "eve@example.com", "viewer", "203.0.113.1").await;
     let path = |id: &str| format!("/v1/team/{id}");
     let role = |role: &str| json!({ "role": role });
     let ask = async |browser: &Browser, method: &str, path: &str, body: Value| {
@@ -995,13 +838,17 @@ async fn a_team_keeps_an_owner_and_its_roles_their_rank() {
         assert_eq!(reply.status.as_u16(), status, "{}", reply.body);
     }
     let operator = json!({ "email": "bob@example.com" });
-    operate(&front, "POST", "/v1/operators", operator).await;
+    let made = operate(&front, "POST", "/v1/operators", operator).await;
+    let admin = by_link(&front, &made.json(), "198.51.100.1").await;
     let refused = ask(&ada, "POST", &link(&admin_id), json!({})).await;
     refused.problem(403, "forbidden");
     let no_operator = "/v1/operators/bob%40example.com";
     operate(&front, "DELETE", no_operator, Value::Null).await;
     let body_of = json!({ "name": "Other", "owner": "eve@example.com" });
-    operate(&front, "POST", "/v1/tenants", body_of).await;
+    let other = operate(&front, "POST", "/v1/tenants", body_of).await;
+    let path_of = format!("/v1/invites/{}", token_of(&other.json()["owner"]));
+    let joined = ask(&eve, "POST", &path_of, json!({})).await;
+    assert_eq!(joined.status.as_u16(), 200, "{}", joined.body);
     let refused = ask(&admin, "POST", &link(&viewer_id), json!({})).await;
     let problem = refused.problem(403, "forbidden");
     assert!(
@@ -1193,6 +1040,11 @@ async fn what_was_changed_is_written_down_without_secrets() {
     ada.ask(&front, "PUT", "/v1/limits/login", limit).await;
     ada.ask(&front, "DELETE", "/v1/limits/login", Value::Null)
         .await;
+    let of_key = json!({ "key": "user123", "limit": 5, "interval": "1m", "algorithm": "gcra" });
+    ada.ask(&front, "POST", "/api/limits", of_key).await;
+    for path in ["/api/limits/user123", "/api/limits?key=user123"] {
+        ada.ask(&front, "DELETE", path, Value::Null).await;
+    }
     let audit = ada.ask(&front, "GET", "/v1/audit", Value::Null).await;
     let entries = audit.json()["items"].as_array().unwrap().clone();
     let of = |what: &str| {
@@ -1217,9 +1069,28 @@ async fn what_was_changed_is_written_down_without_secrets() {
         "api-key.revoke",
         "limit.set",
         "limit.delete",
+        "key-limit.set",
     ] {
         of(what);
     }
+    let deleted = of("key-limit.delete");
+    assert_eq!(
+        (&deleted["target"], &deleted["after"]),
+        (&json!("user123"), &Value::Null)
+    );
+    assert!(deleted["before"].as_str().unwrap().contains("\"limit\":5"));
+    // Of one second too, the newest stands first.
+    let whats: Vec<_> = entries
+        .iter()
+        .map(|entry| entry["what"].as_str().unwrap())
+        .collect();
+    let newest = [
+        "key-limit.delete",
+        "key-limit.set",
+        "limit.delete",
+        "limit.set",
+    ];
+    assert_eq!(whats[..4], newest);
     for secret in [PASSWORD, key["key"].as_str().unwrap()] {
         assert!(!audit.body.contains(secret));
     }
@@ -1239,6 +1110,12 @@ async fn what_was_changed_is_written_down_without_secrets() {
         .await
         .json();
     assert_eq!(acts["items"], json!([]));
+    let records = json!({ "records": ["bmV3"] });
+    operate(&front, "POST", "/v1/service/records", records).await;
+    let acts = operate(&front, "GET", "/v1/audit", Value::Null).await;
+    let imported = &acts.json()["items"][0];
+    assert_eq!(imported["what"], "service.import");
+    assert_eq!(imported["after"], "1 records, 1 of them new");
 }
 
 #[tokio::test]
@@ -1252,18 +1129,6 @@ async fn who_has_not_confirmed_is_named() {
     ada.learn(&front).await;
     let logout = ada.send(&front, "POST", "/v1/auth/logout", json!({})).await;
     assert_eq!(logout.header("weir-pending"), "oskar3");
-}
-
-#[tokio::test]
-async fn nobody_is_half_made_where_nothing_can_be_changed() {
-    let front = people(Signup::Open, free());
-    *front.node.unchangeable.lock().unwrap() = Some(catalogue::NotChanged::NoQuorum);
-    let browser = Browser::default();
-    let body = sign_up_body("ada@example.com", "Acme");
-    let reply = browser.ask(&front, "POST", "/v1/auth/sign-up", body).await;
-    assert_eq!(reply.status.as_u16(), 503, "{}", reply.body);
-    *front.node.unchangeable.lock().unwrap() = None;
-    owner(&front, "ada@example.com", "").await;
 }
 
 #[tokio::test]
@@ -1321,4 +1186,238 @@ async fn of_many_wrong_logins_at_once_five_are_looked_at() {
     let statuses = logins.join_all().await;
     let of = |status: u16| statuses.iter().filter(|it| **it == status).count();
     assert_eq!((of(401), of(429)), (5, 59), "{statuses:?}");
+}
+
+/// Somebody signed up with the address of one who was to become an operator, and would have become it.
+#[tokio::test]
+async fn of_an_account_that_becomes_an_operators_the_link_alone_opens_it() {
+    let front = people(Signup::Open, free());
+    let (mut squatter, told) = owner(&front, "root@example.com", "192.0.2.1").await;
+    let email = json!({ "email": "root@example.com" });
+    let made = operate(&front, "POST", "/v1/operators", email.clone()).await;
+    assert_eq!(made.json()["id"], told["user"]["id"]);
+    let operators = squatter.ask(&front, "GET", "/v1/operators", Value::Null);
+    operators.await.problem(401, "unauthorized");
+    let login = squatter.log_in(&front, "root@example.com", PASSWORD).await;
+    login.problem(401, "wrong-credentials");
+    let recover = json!({ "email": "root@example.com", "recovery_code": told["recovery_code"],
+        "password": "a staple of another kind" });
+    let recover = squatter.ask(&front, "POST", "/v1/auth/recover", recover);
+    recover.await.problem(401, "wrong-credentials");
+    let root = by_link(&front, &made.json(), "198.51.100.1").await;
+    let list = async || root.ask(&front, "GET", "/v1/operators", Value::Null).await;
+    assert_eq!(list().await.status.as_u16(), 200);
+    // Of one who is an operator it is another link, and no more.
+    let again = operate(&front, "POST", "/v1/operators", email).await;
+    assert_eq!(again.status.as_u16(), 201);
+    assert_eq!(list().await.status.as_u16(), 200);
+}
+
+/// Else whoever made it for somebody with a seat here could take what he has elsewhere.
+#[tokio::test]
+async fn a_link_for_a_password_is_closed_when_its_user_becomes_more() {
+    let front = people(Signup::Open, team(9));
+    let (ada, _) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    let (bob, id) = invited(&front, &ada, "bob@example.com", "viewer", "198.51.100.1").await;
+    let path = format!("/v1/team/{id}");
+    let link = async || {
+        let path = format!("{path}/reset-link");
+        let link = ada.ask(&front, "POST", &path, json!({})).await;
+        assert_eq!(link.status.as_u16(), 201, "{}", link.body);
+        link.json()
+    };
+    let closed = async |link: Value| {
+        let body = json!({ "token": token_of(&link), "password": "a staple of another kind" });
+        let reset = Browser::default();
+        let reset = reset.ask(&front, "POST", "/v1/auth/reset", body).await;
+        reset.problem(410, "link-used");
+    };
+    let before = link().await;
+    let raised = ada
+        .ask(&front, "PATCH", &path, json!({ "role": "admin" }))
+        .await;
+    assert_eq!(raised.status.as_u16(), 200, "{}", raised.body);
+    closed(before).await;
+
+    let before = link().await;
+    let (joe, _) = owner(&front, "joe@example.com", "203.0.113.1").await;
+    let invite = json!({ "role": "viewer" });
+    let invite = joe.ask(&front, "POST", "/v1/team/invites", invite).await;
+    let accept = format!("/v1/invites/{}", token_of(&invite.json()));
+    let joined = bob.ask(&front, "POST", &accept, json!({})).await;
+    assert_eq!(joined.status.as_u16(), 200, "{}", joined.body);
+    closed(before).await;
+
+    // One whose maker looked before that, and wrote after it.
+    let (_, id) = invited(&front, &ada, "eve@example.com", "viewer", "192.0.2.99").await;
+    let seat = format!("tn_zzzzzzzzzzzzzzzz/{id}");
+    let seated = Content::Seat(Seat::new(UnixSecs::new(1), Role::Viewer));
+    front.node.meanwhile(&id, &seat, seated);
+    let path = format!("/v1/team/{id}/reset-link");
+    let late = ada.ask(&front, "POST", &path, json!({})).await;
+    late.problem(403, "forbidden");
+    let record = front.node.record(catalogue::Kind::User, SERVICE, &id);
+    let eve = record.unwrap().user().cloned().unwrap();
+    assert_eq!(*eve.reset.get(), accounts::ResetLink::Closed);
+}
+
+#[tokio::test]
+async fn an_invitation_goes_with_what_its_maker_may_give() {
+    let front = people(Signup::Open, team(9));
+    let (ada, _) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    let (bob, id) = invited(&front, &ada, "bob@example.com", "owner", "198.51.100.1").await;
+    let invite = async |browser: &Browser, role: &str| {
+        let invite = browser.ask(&front, "POST", "/v1/team/invites", json!({ "role": role }));
+        token_of(&invite.await.json())
+    };
+    let (to_admin, to_viewer) = (invite(&bob, "admin").await, invite(&bob, "viewer").await);
+    let of_ada = invite(&ada, "admin").await;
+    let sign_up = async |token: &str, name: &str| {
+        let email = format!("{name}@example.com");
+        let body = json!({ "email": email, "password": PASSWORD, "invite": token });
+        let browser = Browser::at("203.0.113.1");
+        browser.ask(&front, "POST", "/v1/auth/sign-up", body).await
+    };
+    let open = async || {
+        let team = ada.ask(&front, "GET", "/v1/team", Value::Null).await;
+        team.json()["invites"].as_array().unwrap().len()
+    };
+    assert_eq!(open().await, 3);
+    let path = format!("/v1/team/{id}");
+    ada.ask(&front, "PATCH", &path, json!({ "role": "admin" }))
+        .await;
+    assert_eq!(open().await, 2, "an admin makes no admins");
+    sign_up(&to_admin, "joe").await.problem(410, "link-used");
+    ada.ask(&front, "DELETE", &path, Value::Null).await;
+    assert_eq!(open().await, 1);
+    sign_up(&to_viewer, "joe").await.problem(410, "link-used");
+    assert_eq!(sign_up(&of_ada, "joe").await.status.as_u16(), 201);
+}
+
+/// Each tells whether somebody has the address.
+#[tokio::test]
+async fn a_user_changes_his_address_five_times_an_hour() {
+    let front = people(Signup::Open, free());
+    let (ada, _) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    owner(&front, "bob@example.com", "198.51.100.1").await;
+    let change = async |email: &str| {
+        let body = json!({ "password": PASSWORD, "email": email });
+        ada.ask(&front, "POST", "/v1/auth/email", body).await
+    };
+    for _ in 0..4 {
+        change("bob@example.com").await.problem(409, "email-taken");
+    }
+    assert_eq!(change("eve@example.com").await.status.as_u16(), 204);
+    let sixth = change("joe@example.com").await;
+    sixth.problem(429, "too-many-attempts");
+    assert_eq!(sixth.header("retry-after"), "3600");
+    front.node.advance(Nanos::from_secs(3_600));
+    assert_eq!(change("joe@example.com").await.status.as_u16(), 204);
+}
+
+#[tokio::test]
+async fn of_more_than_a_hundred_sessions_the_oldest_end() {
+    let front = people(Signup::Open, free());
+    let (ada, told) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    let id: UserId = told["user"]["id"].as_str().unwrap().parse().unwrap();
+    let user = User::new(UnixSecs::new(1), "ada@example.com".parse().unwrap());
+    // Of before, and in a browser that never said goodbye.
+    for number in 0..99_u8 {
+        let at = UnixSecs::new(1_000 + u64::from(number));
+        let session = accounts::Session::new(at, id, &user, [number; 16]);
+        let known = KnownSession::new(&session, u64::MAX, None, "");
+        let name = session.id().to_string();
+        let content = Content::Session(known.into());
+        front.node.set(SERVICE, &name, content).await.unwrap();
+    }
+    let list = async |browser: &Browser| {
+        let reply = browser.ask(&front, "GET", "/v1/auth/sessions", Value::Null);
+        reply.await.json()["items"].as_array().unwrap().clone()
+    };
+    let before = list(&ada).await;
+    assert_eq!(before.len(), 100);
+    let mut other = Browser::default();
+    other.log_in(&front, "ada@example.com", PASSWORD).await;
+    let after = list(&other).await;
+    assert_eq!(after.len(), 100);
+    assert_eq!(after.last(), before.get(98), "the oldest is gone");
+    let oldest = before[99]["id"].as_str().unwrap();
+    let of = |kind| front.node.record(kind, SERVICE, oldest);
+    assert!(of(catalogue::Kind::EndedSession).is_some());
+    assert_eq!(of(catalogue::Kind::Session), None);
+    assert_eq!(list(&ada).await.len(), 100, "it goes on");
+}
+
+#[tokio::test]
+async fn a_tenant_is_managed_so_often_in_a_minute() {
+    let plan = Plan {
+        per_second: 1_000_000,
+        ..free()
+    };
+    let front = people(Signup::Open, plan);
+    let (ada, told) = owner(&front, "ada@example.com", "").await;
+    let get = async |path: &str| ada.ask(&front, "GET", path, Value::Null).await;
+    let mut passed = 0;
+    let refused = loop {
+        let reply = get("/v1/team").await;
+        if reply.status.as_u16() != 200 {
+            break reply;
+        }
+        passed += 1;
+        assert!(passed < 10_000);
+    };
+    refused.problem(429, "tenant-rate");
+    assert_eq!(refused.header("retry-after"), "1");
+    assert!(600 <= passed, "{passed}");
+    // What is counted has its own ceiling, what is one's own has none, and operators are not held to it.
+    let check = json!({ "limit": "none", "key": "a" });
+    let check = ada.ask(&front, "POST", "/v1/check", check).await;
+    check.problem(404, "unknown-limit");
+    assert_eq!(get("/v1/auth/session").await.status.as_u16(), 200);
+    let tenant = told["tenant"]["id"].as_str().unwrap();
+    for _ in 0..3 {
+        let reply = operate_in(&front, Some(tenant), "GET", "/v1/team", Value::Null).await;
+        assert_eq!(reply.status.as_u16(), 200, "{}", reply.body);
+    }
+}
+
+/// Also one who comes by a session: he looks after a tenant that floods its node.
+#[tokio::test]
+async fn operators_are_not_held_to_the_ceiling_of_a_tenant() {
+    let plan = Plan {
+        per_second: 1,
+        ..free()
+    };
+    let front = people(Signup::Open, plan);
+    let (ada, told) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    let made = json!({ "email": "root@example.com" });
+    let made = operate(&front, "POST", "/v1/operators", made).await;
+    let mut root = by_link(&front, &made.json(), "198.51.100.1").await;
+    root.tenant = Some(told["tenant"]["id"].as_str().unwrap().to_owned());
+    let status = async |browser: &Browser| {
+        let reply = browser.ask(&front, "GET", "/v1/team", Value::Null);
+        reply.await.status.as_u16()
+    };
+    while status(&ada).await != 429 {}
+    for _ in 0..5 {
+        assert_eq!(status(&root).await, 200);
+    }
+}
+
+/// Who has just signed up at another node, and whom another node has just invited.
+#[tokio::test]
+async fn sessions_and_invitations_that_another_member_knows_are_looked_up() {
+    let front = people(Signup::Open, team(9));
+    let (ada, told) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    let invite = json!({ "role": "viewer" });
+    let invite = ada.ask(&front, "POST", "/v1/team/invites", invite).await;
+    front.node.leave_elsewhere();
+    let session = ada.ask(&front, "GET", "/v1/auth/sessions", Value::Null);
+    assert_eq!(session.await.status.as_u16(), 200, "no conflict either");
+    let body = json!({ "email": "bob@example.com", "password": PASSWORD,
+        "invite": token_of(&invite.json()) });
+    let joined = Browser::at("198.51.100.1");
+    let joined = joined.ask(&front, "POST", "/v1/auth/sign-up", body).await;
+    assert_eq!(joined.status.as_u16(), 201, "{}", joined.body);
+    assert_eq!(joined.json()["tenant"]["id"], told["tenant"]["id"]);
 }

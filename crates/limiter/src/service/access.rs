@@ -13,6 +13,7 @@ use metrics::counter;
 use quota::Nanos;
 use subtle::ConstantTimeEq as _;
 
+use super::Tenancy;
 use super::hashing::Hashing;
 use super::session::SignedIn;
 use crate::{Kind, Limiter, Node, Refusal};
@@ -250,11 +251,6 @@ impl<N> Caller<N> {
         }
     }
 
-    pub(super) fn node_name(&self) -> Arc<str> {
-        let service = self.service.as_ref();
-        service.map_or_else(|| "".into(), |service| Arc::clone(&service.node))
-    }
-
     /// The tenant in which the caller acts.
     ///
     /// # Errors
@@ -271,16 +267,29 @@ impl<N> Caller<N> {
         super::today()
     }
 
-    /// Refuses what comes faster from a tenant than its plan lets it come to this node.
+    /// Refuses what comes faster from a tenant than its plan lets it come to this node. Operators are not held to it.
     ///
     /// # Errors
     ///
     /// [`Kind::TenantRate`].
     pub fn check_ceiling(&self) -> Result<(), Refusal> {
-        match (self.rights, self.limiter.tenancy()) {
-            (Rights::All, _) | (_, None) => Ok(()),
-            (Rights::ApiKey { .. } | Rights::User { .. }, Some(tenancy)) => tenancy.check_ceiling(),
-        }
+        self.held().map_or(Ok(()), Tenancy::check_ceiling)
+    }
+
+    /// Refuses what manages a tenant, as its limits, API keys and people, faster than this node does that for any. Operators are
+    /// not held to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::TenantRate`].
+    pub fn check_management(&self) -> Result<(), Refusal> {
+        self.held().map_or(Ok(()), Tenancy::check_management)
+    }
+
+    /// The tenant to whose ceilings the caller is held.
+    fn held(&self) -> Option<&Tenancy> {
+        let tenancy = self.limiter.tenancy();
+        tenancy.filter(|_| !self.rights.are_operators())
     }
 
     /// The scopes that an API key may have which this caller makes.

@@ -1,8 +1,9 @@
 //! How often somebody may try a password or a code, counted by the cluster itself like any other limit.
 
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use accounts::Email;
+use accounts::{Email, UserId};
 use catalogue::SERVICE;
 use coordinator::{FailMode, Hit, Policy, Strategy};
 use quota::{Algorithm, Cost, Limit, Nanos, Verdict};
@@ -57,6 +58,7 @@ const LOGIN_OF_NETWORK: Counted = ("@login-network", 30, 15 * MINUTE);
 const LOGIN_OF_ACCOUNT: Counted = ("@login-account", 100, DAY);
 const SIGN_UP: Counted = ("@sign-up", 5, HOUR);
 const SIGN_UP_OF_NETWORK: Counted = ("@sign-up-network", 20, DAY);
+const EMAIL: Counted = ("@email", 5, HOUR);
 
 /// An attempt that was counted, until it is known whether it has failed.
 pub(super) struct Attempt(Vec<(Policy, String)>);
@@ -83,6 +85,11 @@ impl Attempt {
             counted(SIGN_UP, origin.address()),
             counted(SIGN_UP_OF_NETWORK, origin.network()),
         ])
+    }
+
+    /// One to have another address: whether somebody has it already is told, as at sign-up.
+    pub(super) fn to_change_email(id: UserId) -> Self {
+        Self(vec![counted(EMAIL, id.to_string())])
     }
 
     fn hits(&self) -> Vec<Hit<'_>> {
@@ -131,9 +138,21 @@ impl<N: Node> Limiter<N> {
         Ok(())
     }
 
-    /// It has not failed: it is as if it had not been made. What is lost errs to the strict side.
-    pub(super) async fn forgive(&self, attempt: &Attempt) {
-        self.give_back(&attempt.hits()).await;
+    /// Counts an attempt and makes it. Unless it has failed, which [`Kind::WrongCredentials`] says, it is as if it had not been
+    /// made: also where nobody could look at it, as when too many passwords wait to be hashed. What is lost errs to the strict
+    /// side.
+    pub(super) async fn attempted<T: Send>(
+        &self,
+        attempt: &Attempt,
+        made: impl Future<Output = Result<T, Refusal>> + Send,
+    ) -> Result<T, Refusal> {
+        self.count(attempt).await?;
+        let told = made.await;
+        let has_failed = |refusal: &Refusal| refusal.kind() == Kind::WrongCredentials;
+        if !told.as_ref().is_err_and(has_failed) {
+            self.give_back(&attempt.hits()).await;
+        }
+        told
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use accounts::{Act, Actor, AuditEntry, TenantId, UserId};
+use accounts::{Act, Actor, AuditEntry, TenantId};
 use catalogue::{Content, Kind as Record, SERVICE};
 
-use super::{Caller, Rights};
+use super::{Caller, Rights, since_epoch};
 use crate::browser::hex;
 use crate::{Limiter, Node, Refusal};
 
@@ -35,19 +36,19 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// What a user has done there, to be written down.
-    pub(super) fn by_user(
+    /// What somebody has done there, to be written down.
+    pub(super) fn entry(
         self,
-        id: UserId,
-        tenant: TenantId,
+        who: Actor,
+        tenant: Option<TenantId>,
         address: Option<IpAddr>,
         node: &Arc<str>,
     ) -> AuditEntry {
         AuditEntry {
             at: super::now(),
-            who: Actor::User(id),
+            who,
             what: self.what.into(),
-            tenant: Some(tenant),
+            tenant,
             target: cut(self.target),
             before: self.before.map(cut),
             after: self.after.map(cut),
@@ -84,18 +85,21 @@ fn cut(text: &str) -> Arc<str> {
     text[..text.floor_char_boundary(TEXT_MAX)].into()
 }
 
+/// What an entry of this time is called: names are in the order of time, and two of one instant are told apart.
+fn name(at: Duration, random: [u8; 8]) -> String {
+    let (secs, nanos, random) = (at.as_secs(), at.subsec_nanos(), hex(&random));
+    format!("{secs:012}-{nanos:09}-{random}")
+}
+
 impl<N: Node> Limiter<N> {
     /// Writes down a change that stands, in the namespace of this limiter. That this fails is told in the log: the change stands
     /// all the same.
-    pub(super) async fn note(&self, mut entry: AuditEntry) {
-        entry.at = super::now();
+    pub(super) async fn note(&self, entry: AuditEntry) {
         let namespace = match entry.tenant {
             Some(tenant) => tenant.to_string(),
             None => SERVICE.to_owned(),
         };
-        // By the second, so that names are in the order of time.
-        let random: [u8; 8] = super::random();
-        let name = format!("{:012}-{}", entry.at.get(), hex(&random));
+        let name = name(since_epoch(), super::random());
         let what = Arc::clone(&entry.what);
         let content = Content::Audit(entry.into());
         if let Err(error) = self.node().set(&namespace, &name, content).await {
@@ -107,20 +111,11 @@ impl<N: Node> Limiter<N> {
 impl<N: Node> Caller<N> {
     /// Writes down a change that this caller has made and that stands, where this is a service for many.
     pub async fn note(&self, change: Change<'_>) {
-        if self.service.is_none() {
+        let Some(service) = &self.service else {
             return;
-        }
-        let entry = AuditEntry {
-            at: super::now(),
-            who: self.actor(),
-            what: change.what.into(),
-            tenant: self.limiter.tenancy().map(|tenancy| tenancy.id),
-            target: cut(change.target),
-            before: change.before.map(cut),
-            after: change.after.map(cut),
-            address: self.address,
-            node: self.node_name(),
         };
+        let tenant = self.limiter.tenancy().map(|tenancy| tenancy.id);
+        let entry = change.entry(self.actor(), tenant, self.address, &service.node);
         self.limiter.note(entry).await;
     }
 
@@ -168,5 +163,22 @@ impl<N: Node> Caller<N> {
         entries.sort_by(|(one, _), (other, _)| other.cmp(one));
         entries.truncate(count);
         Ok(entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_entries_are_in_the_order_of_time() {
+        let at = |millis: u64| Duration::from_millis(1_790_000_000_000 + millis);
+        let names: Vec<String> = (0..1_200)
+            .map(|millis| name(at(millis), [0xff; 8]))
+            .collect();
+        assert!(names.is_sorted_by(|one, other| one < other));
+        assert!(name(at(5), [0; 8]) < name(at(5), [1; 8]));
+        // Of the second before, as they were called once.
+        assert!(*"001789999999-ffffffffffffffff" < *names[0]);
     }
 }

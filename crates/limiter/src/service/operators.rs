@@ -5,7 +5,7 @@ use std::sync::Arc;
 use accounts::{Email, Role, TenantId, UnixSecs, User, UserId};
 use catalogue::{Changed, Content, Kind as Record, SERVICE};
 
-use super::people::{also, no_user};
+use super::users::{also, no_user};
 use super::{Caller, Change, NewLink};
 use crate::{Kind, Limiter, Node, Refusal};
 
@@ -23,12 +23,11 @@ pub struct Operator {
 /// The owner that a tenant was given.
 #[derive(Clone, Debug)]
 pub struct NewOwner {
-    /// Who.
-    pub id: UserId,
-    /// By which he sets a password. `None`: he has one.
-    pub link: Option<NewLink>,
-    /// Who has not confirmed it.
-    pub changed: Changed,
+    /// Who, if he is the owner now: the link is for setting a password. `None`: whoever has the address has a password; the link
+    /// is an invitation.
+    pub id: Option<UserId>,
+    /// For the owner.
+    pub link: NewLink,
 }
 
 /// What an operator does to a user.
@@ -105,15 +104,28 @@ impl<N: Node> Caller<N> {
         Ok(operators)
     }
 
-    /// Makes whoever has this address an operator, with a link by which he sets a password.
+    /// Makes whoever has this address an operator, with a link by which he sets a password. That somebody registered it proves
+    /// nothing: of an account which was there before nothing but the link opens it from now on. Of an operator it is a link and
+    /// no more.
     ///
     /// # Errors
     ///
-    /// [`Kind::Forbidden`], and when it could not be kept.
+    /// [`Kind::Forbidden`], and when it could not be kept. The account may be shut then until this is asked again.
     pub async fn make_operator(&self, email: &Email) -> Result<(UserId, NewLink), Refusal> {
         self.needs_operator()?;
         let service = self.of_service()?;
         let (id, _, mut changed) = self.limiter.user_called(email).await?;
+        let mut first: fn(&mut User) = |_| {};
+        if !self.limiter.is_operator(id) {
+            first = |user| user.shut(super::now());
+            // Before it may do anything; and once more with the link, since a teammate may make one in between.
+            let shut = |user: &mut User| {
+                first(user);
+                Ok(())
+            };
+            let (_, shut) = self.limiter.edit_user(id, shut).await?;
+            also(&mut changed, shut);
+        }
         let now = super::now();
         let edit = |known: Option<&Content>| {
             let since = match known {
@@ -126,7 +138,7 @@ impl<N: Node> Caller<N> {
         let node = self.limiter.node();
         let made = node.edit(Record::Operator, SERVICE, &name, edit).await?;
         also(&mut changed, made);
-        let mut link = self.limiter.reset_link(&service, id).await?;
+        let mut link = self.limiter.reset_link(&service, id, first).await?;
         also(&mut link.changed, changed);
         let change = Change::new("operator.make", &name).from_to(None, email.as_str());
         self.note(change).await;
@@ -165,7 +177,7 @@ impl<N: Node> Caller<N> {
         self.needs_operator()?;
         let service = self.of_service()?;
         let id = self.called(email)?;
-        let link = self.limiter.reset_link(&service, id).await?;
+        let link = self.limiter.reset_link(&service, id, |_| {}).await?;
         self.note(Change::new("user.reset-link", &id.to_string()))
             .await;
         Ok(link)
@@ -196,25 +208,28 @@ impl<N: Node> Caller<N> {
         Ok(changed)
     }
 
-    /// Gives a tenant an owner, by his address: one who is not known is made, with a link by which he sets a password.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::Forbidden`], and when it could not be kept.
-    pub async fn give_owner(&self, tenant: TenantId, email: &Email) -> Result<NewOwner, Refusal> {
-        self.needs_operator()?;
+    /// Gives a tenant an owner, by his address: one who has no password yet has the seat at once, with a link by which he sets
+    /// one. To whoever has a password the address proves nothing: he takes the seat by the link, as anybody could.
+    pub(super) async fn give_owner(
+        &self,
+        tenant: TenantId,
+        email: &Email,
+    ) -> Result<NewOwner, Refusal> {
         let service = self.of_service()?;
         let (id, user, mut changed) = self.limiter.user_called(email).await?;
+        if user.password.get().is_some() {
+            let what = (Role::Owner, Some(email.clone()));
+            let invite = self
+                .limiter
+                .make_invite(&service, tenant, what, self.name());
+            let (_, link) = invite.await?;
+            return Ok(NewOwner { id: None, link });
+        }
         let seated = self.limiter.seat(tenant, id, Role::Owner).await?;
         also(&mut changed, seated);
-        let link = match user.password.get() {
-            Some(_) => None,
-            None => Some(self.limiter.reset_link(&service, id).await?),
-        };
-        if let Some(link) = &link {
-            also(&mut changed, link.changed.clone());
-        }
-        Ok(NewOwner { id, link, changed })
+        let mut link = self.limiter.reset_link(&service, id, |_| {}).await?;
+        also(&mut link.changed, changed);
+        Ok(NewOwner { id: Some(id), link })
     }
 
     fn called(&self, email: &Email) -> Result<UserId, Refusal> {

@@ -3,22 +3,19 @@
 use std::sync::Arc;
 
 use accounts::{
-    Email, EmailClaim, Password, PasswordError, PasswordHash, Plans, RecoveryCode, ResetToken,
-    Status, TenantId, TenantName, User, UserId,
+    Actor, Email, Password, PasswordError, PasswordHash, RecoveryCode, ResetToken, Role, Status,
+    TenantId, TenantName, User, UserId,
 };
-use catalogue::{Changed, Content, Kind as Record, SERVICE};
+use catalogue::{Changed, Kind as Record, SERVICE};
 
 use super::attempts::Attempt;
-use super::{Begun, Change, Membership, Origin, Service, SignedIn, Signup};
+use super::session::not_valid;
+use super::users::{also, email_taken, read_email};
+use super::{Begun, Change, Membership, Origin, Service, SignedIn, Signup, TenantChange};
 use crate::{Kind, Limiter, Node, Refusal};
 
-/// What an address is to be.
-pub const EMAIL_ACCEPTED: &str = "an e-mail address of at most 254 bytes";
 /// What a password is to be.
 pub const PASSWORD_ACCEPTED: &str = "12 to 128 characters";
-
-/// Users who may have one address after a split, beside the one whose it is.
-const LOSERS_MAX: usize = 2;
 
 /// What people ask who have not logged in, or whoever asks for them.
 pub struct People<'a, N> {
@@ -87,7 +84,7 @@ impl<'a, N: Node> People<'a, N> {
         };
         let password = choose("password", password, &email, name)?;
         if let Joins::Invited(token) = &joins {
-            self.limiter.open_invite(token)?;
+            self.limiter.open_invite(token).await?;
         }
         self.limiter
             .count(&Attempt::to_sign_up(self.origin))
@@ -148,17 +145,35 @@ impl<'a, N: Node> People<'a, N> {
     ) -> Result<(Membership, Changed), Refusal> {
         let mut changed = self.limiter.claim(email, id).await?;
         let (membership, joined) = match joins {
-            Joins::New(name) => {
-                self.limiter
-                    .make_owned(&self.service.plans, name, id)
-                    .await?
-            }
+            Joins::New(name) => self.make_owned(name, id).await?,
             Joins::Invited(token) => self.limiter.use_invite(self.service, &token, id).await?,
         };
         also(&mut changed, joined);
         let what = "user.sign-up";
         self.note(id, membership.tenant, Change::new(what, &id.to_string()))
             .await;
+        Ok((membership, changed))
+    }
+
+    /// A tenant of this name, of which this user is the owner.
+    async fn make_owned(
+        &self,
+        name: TenantName,
+        owner: UserId,
+    ) -> Result<(Membership, Changed), Refusal> {
+        let limiter = self.limiter;
+        let made = limiter.make_tenant(name.clone(), TenantChange::default());
+        let made = made.await?;
+        let role = Role::Owner;
+        let seated = limiter.seat(made.id, owner, role).await;
+        let seated = limiter.keep_if_owned(&self.service.plans, made.id, seated);
+        let mut changed = seated.await?;
+        also(&mut changed, made.changed);
+        let membership = Membership {
+            tenant: made.id,
+            name,
+            role,
+        };
         Ok((membership, changed))
     }
 
@@ -173,12 +188,16 @@ impl<'a, N: Node> People<'a, N> {
         let email = read_email("email", email)?;
         let known = self.limiter.users_of(&email);
         let attempt = self.attempt(&email, &known);
-        self.limiter.count(&attempt).await?;
-        let verified = self.service.hashing.run(move || verify(known, &password));
-        let Some((id, user, renewed)) = verified.await? else {
-            return Err(wrong());
+        let verified = async {
+            let verified = self.service.hashing.run(move || verify(known, &password));
+            let (id, user, renewed) = verified.await?.ok_or_else(wrong)?;
+            // Who set another password meanwhile did so to keep this one out.
+            match self.limiter.user_of_epoch(id, user.epoch) {
+                Some(_) => Ok((id, user, renewed)),
+                None => Err(wrong()),
+            }
         };
-        self.limiter.forgive(&attempt).await;
+        let (id, user, renewed) = self.limiter.attempted(&attempt, verified).await?;
         if let Some(hash) = renewed {
             let outdated = user.password.clone();
             let renew = self.limiter.edit_user(id, |user| {
@@ -190,7 +209,7 @@ impl<'a, N: Node> People<'a, N> {
             // Next time, if not now.
             let _not_kept = renew.await;
         }
-        let user = self.limiter.user(id).unwrap_or(user);
+        // Of the user whose password it was: what has ended all sessions since has ended this one.
         let begun = self.limiter.begin(self.service, self.origin, (id, user));
         Ok(begun.await)
     }
@@ -209,11 +228,8 @@ impl<'a, N: Node> People<'a, N> {
         let password = choose("new", new, signed_in.user.email.get(), None)?;
         self.prove(signed_in, current).await?;
         let hash = self.hash(password).await?;
-        let edit = |user: &mut User| {
-            user.set_password(super::now(), hash);
-            Ok(())
-        };
-        let (user, changed) = self.limiter.edit_user(signed_in.id, edit).await?;
+        let edit = |user: &mut User| user.set_password(super::now(), hash);
+        let (user, changed) = self.edit_own(signed_in, edit).await?;
         self.note_own(signed_in.id, "user.password").await;
         let begun = self
             .limiter
@@ -236,16 +252,20 @@ impl<'a, N: Node> People<'a, N> {
         let email = read_email("email", email)?;
         self.prove(signed_in, password).await?;
         let id = signed_in.id;
+        // It tells whether another has the address, and is never given back.
+        let attempt = Attempt::to_change_email(id);
+        self.limiter.count(&attempt).await?;
+        let was_own = self.limiter.holder(&email) == Some(id);
         let mut changed = self.limiter.claim(&email, id).await?;
-        let before = signed_in.user.email.get().clone();
+        let mut before = email.clone();
         let edit = |user: &mut User| {
+            before = user.email.get().clone();
             user.email.set(super::now(), email.clone());
-            Ok(())
         };
-        match self.limiter.edit_user(id, edit).await {
+        match self.edit_own(signed_in, edit).await {
             Ok((_, kept)) => also(&mut changed, kept),
             Err(refusal) => {
-                if before != email {
+                if !was_own {
                     self.limiter.release(&email, id).await;
                 }
                 return Err(refusal);
@@ -273,11 +293,8 @@ impl<'a, N: Node> People<'a, N> {
         self.prove(signed_in, password).await?;
         let code = RecoveryCode::draw(&super::random());
         let hash = code.hash();
-        let edit = |user: &mut User| {
-            user.recovery.set(super::now(), Some(hash));
-            Ok(())
-        };
-        let (_, changed) = self.limiter.edit_user(signed_in.id, edit).await?;
+        let edit = |user: &mut User| user.recovery.set(super::now(), Some(hash));
+        let (_, changed) = self.edit_own(signed_in, edit).await?;
         self.note_own(signed_in.id, "user.recovery-code").await;
         Ok((code, changed))
     }
@@ -297,19 +314,20 @@ impl<'a, N: Node> People<'a, N> {
         let password = choose("password", password, &email, None)?;
         let known = self.limiter.users_of(&email);
         let attempt = self.attempt(&email, &known);
-        self.limiter.count(&attempt).await?;
-        let code = RecoveryCode::parse(code).ok_or_else(wrong)?;
-        let hash = code.hash();
-        let opens = |user: &User| {
-            let kept = user.recovery.get().as_ref();
-            kept.is_some_and(|kept| kept.matches(&hash)) && !user.is_disabled
+        let recovered = async {
+            let code = RecoveryCode::parse(code).ok_or_else(wrong)?;
+            let hash = code.hash();
+            let opens = |user: &User| {
+                let kept = user.recovery.get().as_ref();
+                kept.is_some_and(|kept| kept.matches(&hash)) && !user.is_disabled
+            };
+            let user = known.iter().find(|(_, user)| opens(user));
+            let (id, _) = *user.ok_or_else(wrong)?;
+            let new = self.hash(password).await?;
+            let check = |user: &User| opens(user).then_some(()).ok_or_else(wrong);
+            Ok((id, self.set_password(id, new, check).await?))
         };
-        let user = known.iter().find(|(_, user)| opens(user));
-        let (id, _) = *user.ok_or_else(wrong)?;
-        let new = self.hash(password).await?;
-        let check = |user: &User| opens(user).then_some(()).ok_or_else(wrong);
-        let recovered = self.set_password(id, new, check).await?;
-        self.limiter.forgive(&attempt).await;
+        let (id, recovered) = self.limiter.attempted(&attempt, recovered).await?;
         self.note_own(id, "user.recover").await;
         Ok(recovered)
     }
@@ -383,38 +401,79 @@ impl<'a, N: Node> People<'a, N> {
     /// # Errors
     ///
     /// [`Kind::WrongCredentials`]; [`Kind::LastOwner`] of a tenant that is not closed; [`Kind::TooManyAttempts`]; and when it
-    /// could not be kept.
+    /// could not be kept. Seats that were taken away by then stay so.
     pub async fn delete(&self, signed_in: &SignedIn, password: String) -> Result<Changed, Refusal> {
         self.prove(signed_in, password).await?;
         let id = signed_in.id;
-        for seat in self.limiter.memberships(id) {
-            self.limiter.check_owner_left(seat.tenant, id, None)?;
+        for (tenant, _) in self.limiter.seats_of(id) {
+            self.check_may_leave(tenant, id)?;
         }
+        self.still(signed_in)?;
         let mut changed = Changed::default();
         for (tenant, _) in self.limiter.seats_of(id) {
+            // Another owner may have gone while the seats before were taken away.
+            self.check_may_leave(tenant, id)?;
+            also(&mut changed, self.limiter.remove_seat(tenant, id).await?);
             self.note(id, tenant, Change::new("user.delete", &id.to_string()))
                 .await;
-            also(&mut changed, self.limiter.remove_seat(tenant, id).await?);
         }
+        let email = self.still(signed_in)?.email.get().clone();
         let node = self.limiter.node();
         let name = id.to_string();
         for kind in [Record::Operator, Record::User] {
             let removed = node.remove(kind, SERVICE, &name).await?;
             also(&mut changed, removed.unwrap_or_default());
         }
-        self.limiter.release(signed_in.user.email.get(), id).await;
+        self.limiter.release(&email, id).await;
         Ok(changed)
+    }
+
+    /// Refuses to leave a tenant without an owner, unless it is closed.
+    fn check_may_leave(&self, tenant: TenantId, id: UserId) -> Result<(), Refusal> {
+        let known = self.limiter.tenant(tenant);
+        match known.is_ok_and(|tenant| tenant.status == Status::Closed) {
+            true => Ok(()),
+            false => self.limiter.check_owner_left(tenant, id, None),
+        }
     }
 
     /// Refuses somebody who has logged in and does not know his password.
     async fn prove(&self, signed_in: &SignedIn, password: String) -> Result<(), Refusal> {
-        let known = vec![(signed_in.id, Arc::clone(&signed_in.user))];
+        let known = vec![(signed_in.id, self.still(signed_in)?)];
         let attempt = self.attempt(signed_in.user.email.get(), &known);
-        self.limiter.count(&attempt).await?;
-        let verified = self.service.hashing.run(move || verify(known, &password));
-        verified.await?.ok_or_else(wrong)?;
-        self.limiter.forgive(&attempt).await;
-        Ok(())
+        let verified = async {
+            let verified = self.service.hashing.run(move || verify(known, &password));
+            verified.await?.map(drop).ok_or_else(wrong)
+        };
+        self.limiter.attempted(&attempt, verified).await
+    }
+
+    /// Somebody who has logged in, as he is known now.
+    ///
+    /// # Errors
+    ///
+    /// All his sessions have ended since: whoever ended them meant this one too.
+    fn still(&self, signed_in: &SignedIn) -> Result<Arc<User>, Refusal> {
+        let user = self
+            .limiter
+            .user_of_epoch(signed_in.id, signed_in.user.epoch);
+        user.ok_or_else(not_valid)
+    }
+
+    /// Changes the account of somebody who has logged in, unless his sessions have ended since.
+    async fn edit_own(
+        &self,
+        signed_in: &SignedIn,
+        edit: impl FnOnce(&mut User) + Send,
+    ) -> Result<(Arc<User>, Changed), Refusal> {
+        let edit = |user: &mut User| {
+            if user.epoch != signed_in.user.epoch {
+                return Err(not_valid());
+            }
+            edit(user);
+            Ok(())
+        };
+        self.limiter.edit_user(signed_in.id, edit).await
     }
 
     /// An attempt to be one of these users, by a browser with which one of them has logged in before, or by a stranger.
@@ -447,7 +506,8 @@ impl<'a, N: Node> People<'a, N> {
     }
 
     async fn note(&self, id: UserId, tenant: TenantId, change: Change<'_>) {
-        let entry = change.by_user(id, tenant, self.origin.address, &self.service.node);
+        let address = self.origin.address;
+        let entry = change.entry(Actor::User(id), Some(tenant), address, &self.service.node);
         self.limiter.note(entry).await;
     }
 }
@@ -467,150 +527,6 @@ fn verify(
     let is_outdated = hash.is_some_and(PasswordHash::is_outdated);
     let renewed = is_outdated.then(|| PasswordHash::renewed(password, &super::random()));
     Some((id, user, renewed))
-}
-
-impl<N: Node> Limiter<N> {
-    /// What is known of a user.
-    #[must_use]
-    pub fn user(&self, id: UserId) -> Option<Arc<User>> {
-        let record = self.node().record(Record::User, SERVICE, &id.to_string())?;
-        record.user().cloned()
-    }
-
-    /// Who has an address.
-    #[must_use]
-    pub fn holder(&self, email: &Email) -> Option<UserId> {
-        let record = self.node().record(Record::Email, SERVICE, email.as_str())?;
-        record.email()?.holder()
-    }
-
-    /// Who registered this address: first whose it is, then those who lost it after a split.
-    fn users_of(&self, email: &Email) -> Vec<(UserId, Arc<User>)> {
-        let holder = self.holder(email);
-        let first = holder.and_then(|id| Some((id, self.user(id)?)));
-        let node = self.node();
-        let listed = node.records(Record::User, email.as_str(), None, LOSERS_MAX + 1);
-        let losers = listed.into_iter().filter_map(|(name, content)| {
-            let (id, user) = (name.parse().ok()?, content.user()?.clone());
-            (Some(id) != holder).then_some((id, user))
-        });
-        first.into_iter().chain(losers.take(LOSERS_MAX)).collect()
-    }
-
-    pub(super) async fn keep_user(&self, id: UserId, user: &Arc<User>) -> Result<Changed, Refusal> {
-        let content = Content::User(Arc::clone(user));
-        Ok(self.node().set(SERVICE, &id.to_string(), content).await?)
-    }
-
-    /// A user of whom nobody has heard is none again.
-    pub(super) async fn undo_user(&self, id: UserId, email: &Email) {
-        let node = self.node();
-        let removed = node.remove(Record::User, SERVICE, &id.to_string()).await;
-        if let Err(error) = removed {
-            tracing::warn!(%error, "what was made of a user who could not sign up is left");
-        }
-        self.release(email, id).await;
-    }
-
-    /// Changes a user as he stands now.
-    pub(super) async fn edit_user(
-        &self,
-        id: UserId,
-        edit: impl FnOnce(&mut User) -> Result<(), Refusal> + Send,
-    ) -> Result<(Arc<User>, Changed), Refusal> {
-        let mut kept = None;
-        let edit = |known: Option<&Content>| {
-            let known = known.and_then(Content::user).ok_or_else(no_user)?;
-            let mut user = User::clone(known);
-            edit(&mut user)?;
-            let user = Arc::new(user);
-            kept = Some(Arc::clone(&user));
-            Ok::<_, Refusal>(Content::User(user))
-        };
-        let (node, id) = (self.node(), id.to_string());
-        let changed = node.edit(Record::User, SERVICE, &id, edit).await?;
-        Ok((kept.expect("what was changed was edited"), changed))
-    }
-
-    /// Registers an address for a user.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::EmailTaken`], and when it could not be kept.
-    pub(super) async fn claim(&self, email: &Email, id: UserId) -> Result<Changed, Refusal> {
-        let now = super::now();
-        let edit = |known: Option<&Content>| {
-            let claim = match known.and_then(Content::email) {
-                Some(claim) => claim.claimed(now, id).ok_or_else(email_taken)?,
-                None => EmailClaim::new(now, id),
-            };
-            Ok::<_, Refusal>(Content::Email(claim))
-        };
-        let node = self.node();
-        node.edit(Record::Email, SERVICE, email.as_str(), edit)
-            .await
-    }
-
-    /// Lets go of an address that a user has. What is not kept leaves it to him: nobody else can register it then.
-    async fn release(&self, email: &Email, id: UserId) {
-        if self.holder(email) != Some(id) {
-            return;
-        }
-        let now = super::now();
-        let edit = |known: Option<&Content>| {
-            let known = known.and_then(Content::email).ok_or_else(no_user)?;
-            Ok::<_, Refusal>(Content::Email(known.released(now, id)))
-        };
-        let node = self.node();
-        let released = node.edit(Record::Email, SERVICE, email.as_str(), edit);
-        if let Err(error) = released.await {
-            tracing::warn!(%error, "an address could not be released");
-        }
-    }
-
-    /// A tenant of this name, with its owner.
-    async fn make_owned(
-        &self,
-        plans: &Plans,
-        name: TenantName,
-        owner: UserId,
-    ) -> Result<(Membership, Changed), Refusal> {
-        let made = self.make_tenant(name.clone(), Default::default()).await?;
-        let role = accounts::Role::Owner;
-        let seated = self.seat(made.id, owner, role).await;
-        let mut changed = match seated {
-            Ok(changed) => changed,
-            Err(refusal) => {
-                // Nobody can reach it.
-                let closed = super::TenantChange {
-                    status: Some(Status::Closed),
-                    ..Default::default()
-                };
-                let _not_kept = self.change_tenant(plans, made.id, closed).await;
-                return Err(refusal);
-            }
-        };
-        also(&mut changed, made.changed);
-        let membership = Membership {
-            tenant: made.id,
-            name,
-            role,
-        };
-        Ok((membership, changed))
-    }
-}
-
-/// Adds who has not confirmed another change of the same request.
-pub(super) fn also(changed: &mut Changed, other: Changed) {
-    changed.pending.extend(other.pending);
-    changed.pending.sort_unstable();
-    changed.pending.dedup();
-}
-
-pub(super) fn read_email(field: &'static str, given: &str) -> Result<Email, Refusal> {
-    given
-        .parse()
-        .map_err(|_| Refusal::field(field, given, EMAIL_ACCEPTED))
 }
 
 /// A password that may be chosen. What was given is never told.
@@ -637,12 +553,4 @@ fn wrong() -> Refusal {
 pub(super) fn link_used() -> Refusal {
     let detail = "this link was used, has expired or never was: ask for another";
     Refusal::new(Kind::LinkUsed, detail)
-}
-
-fn email_taken() -> Refusal {
-    Refusal::new(Kind::EmailTaken, "another user has this address").at("email")
-}
-
-pub(super) fn no_user() -> Refusal {
-    Refusal::new(Kind::NotFound, "there is no such user")
 }

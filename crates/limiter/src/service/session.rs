@@ -12,6 +12,9 @@ use coordinator::Readiness;
 use super::{Origin, Service};
 use crate::{Kind, Limiter, Node, Refusal};
 
+/// Most sessions of a user that go on and are listed: far more than anybody has browsers, and on every node some 20 KiB.
+const SESSIONS_MAX: usize = 100;
+
 /// Somebody who has logged in.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
@@ -102,9 +105,8 @@ impl<N: Node> Limiter<N> {
             });
         };
         let name = session.id().to_string();
-        let ended = self.node().record(Record::EndedSession, SERVICE, &name);
         session
-            .check(now, service.spans, &user, ended.is_some())
+            .check(now, service.spans, &user, self.has_ended(&name))
             .map_err(|_| not_valid())?;
         Ok(SignedIn {
             id,
@@ -131,6 +133,7 @@ impl<N: Node> Limiter<N> {
             // It is valid all the same, and missing in the list alone: the small side of a split lets people in.
             tracing::warn!(%error, "a session could not be listed");
         }
+        self.end_oldest(&session).await;
         Begun {
             cookie: service.keys.sign(&session),
             device: service.keys.sign_device(&device),
@@ -141,6 +144,45 @@ impl<N: Node> Limiter<N> {
                 session,
             },
         }
+    }
+
+    /// Ends what is beyond [`SESSIONS_MAX`] of the sessions of the user of this one, the oldest first.
+    async fn end_oldest(&self, newest: &Session) {
+        let (node, newest_name) = (self.node(), newest.id().to_string());
+        let records = node.records(
+            Record::Session,
+            &newest.user().to_string(),
+            None,
+            usize::MAX,
+        );
+        if records.len() <= SESSIONS_MAX {
+            return;
+        }
+        let known = records.into_iter().filter_map(|(name, content)| {
+            let known = content.session()?.clone();
+            let goes_on = known.epoch == newest.epoch() && !self.has_ended(&name);
+            Some((*name == *newest_name, goes_on, known.made_at, name, known))
+        });
+        let mut known: Vec<_> = known.collect();
+        known.sort_unstable_by(|one, other| other.cmp(one));
+        for (_, goes_on, _, name, known) in known.split_off(SESSIONS_MAX) {
+            if goes_on {
+                let ended = Content::EndedSession(known.ended());
+                if let Err(error) = node.set(SERVICE, &name, ended).await {
+                    // It stays in the list then, until the next login.
+                    tracing::warn!(%error, "the oldest session of a user could not be ended");
+                    return;
+                }
+            }
+            if let Err(error) = node.remove(Record::Session, SERVICE, &name).await {
+                tracing::warn!(%error, "a session that has ended could not be forgotten");
+            }
+        }
+    }
+
+    fn has_ended(&self, name: &str) -> bool {
+        let ended = self.node().record(Record::EndedSession, SERVICE, name);
+        ended.is_some()
     }
 
     /// Ends a session on every node.
@@ -154,7 +196,7 @@ impl<N: Node> Limiter<N> {
         Ok(self.node().set(SERVICE, &name, content).await?)
     }
 
-    /// The sessions of somebody that have not ended, the newest first.
+    /// The sessions of somebody that have not ended, the newest first: at most 100, and what is beyond that ends at the next login.
     #[must_use]
     pub fn sessions(&self, signed_in: &SignedIn) -> Vec<(SessionId, Arc<KnownSession>)> {
         let now = super::now();
@@ -164,11 +206,12 @@ impl<N: Node> Limiter<N> {
         let sessions = records.into_iter().filter_map(|(name, content)| {
             let known = content.session()?.clone();
             let goes_on = known.epoch == signed_in.user.epoch && now < known.over_at;
-            let is_ended = || node.record(Record::EndedSession, SERVICE, &name).is_some();
-            (goes_on && !is_ended()).then_some((name.parse().ok()?, known))
+            (goes_on && !self.has_ended(&name)).then_some((name.parse().ok()?, known))
         });
         let mut sessions: Vec<(SessionId, Arc<KnownSession>)> = sessions.collect();
         sessions.sort_by_key(|(_, known)| std::cmp::Reverse(known.made_at));
+        // After a split there may be more, until the next login.
+        sessions.truncate(SESSIONS_MAX);
         sessions
     }
 
@@ -189,7 +232,7 @@ impl<N: Node> Limiter<N> {
 }
 
 /// The same for every session that is none, or none any more.
-fn not_valid() -> Refusal {
+pub(super) fn not_valid() -> Refusal {
     let detail = "this session is not valid: log in again";
     Refusal::new(Kind::Unauthorized, detail).at("Cookie")
 }

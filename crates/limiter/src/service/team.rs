@@ -1,27 +1,16 @@
-//! Who belongs to a tenant: seats, invitations, and links for a teammate who has forgotten a password.
+//! Who belongs to a tenant: seats, and links for a teammate who has forgotten a password.
 
 use std::sync::Arc;
 
 use accounts::{
-    Act, Email, Invite, InviteId, InviteState, InviteToken, Link, ResetLink, ResetToken, Role,
-    Seat, Status, TenantId, UnixSecs, User, UserId, keeps_an_owner,
+    Act, Link, ResetLink, ResetToken, Role, Seat, Status, TenantId, UnixSecs, User, UserId,
+    keeps_an_owner,
 };
 use catalogue::{Changed, Content, Kind as Record, SERVICE};
 
-use super::people::{also, link_used, no_user};
-use super::{Caller, Change, Membership, Rights, Service, SignedIn};
+use super::users::{also, no_user};
+use super::{Caller, Change, Membership, NewLink, Rights, Service};
 use crate::{Kind, Limiter, Node, Refusal};
-
-/// A link that works once, shown to who made it and never again.
-#[derive(Clone, Debug)]
-pub struct NewLink {
-    /// Where it leads.
-    pub url: String,
-    /// It does not work from then on.
-    pub expires_at: UnixSecs,
-    /// Who has not confirmed it.
-    pub changed: Changed,
-}
 
 /// Somebody who belongs to a tenant.
 #[derive(Clone, Debug)]
@@ -37,7 +26,7 @@ pub struct Teammate {
 }
 
 /// The name of the record of a seat.
-fn seat_name(tenant: TenantId, user: UserId) -> String {
+pub(super) fn seat_name(tenant: TenantId, user: UserId) -> String {
     format!("{tenant}/{user}")
 }
 
@@ -78,7 +67,7 @@ impl<N: Node> Limiter<N> {
     }
 
     /// The seats of a tenant.
-    fn seats_in(&self, tenant: TenantId) -> Vec<(UserId, Role, UnixSecs)> {
+    pub(super) fn seats_in(&self, tenant: TenantId) -> Vec<(UserId, Role, UnixSecs)> {
         let node = self.node();
         let records = node.records(Record::Seat, &tenant.to_string(), None, usize::MAX);
         let seats = records.into_iter().filter_map(|(name, content)| {
@@ -96,16 +85,57 @@ impl<N: Node> Limiter<N> {
         user: UserId,
         role: Role,
     ) -> Result<Changed, Refusal> {
-        let name = seat_name(tenant, user);
         let now = super::now();
-        let edit = |known: Option<&Content>| {
-            let known = known.and_then(Content::seat);
+        let edit = |known: Option<Seat>| {
             let joined_at = known.map_or(now, |seat| seat.joined_at);
             let role = Some(role);
-            Ok::<_, Refusal>(Content::Seat(Seat { role, joined_at }))
+            Ok(Seat { role, joined_at })
+        };
+        self.edit_seat(tenant, user, edit).await
+    }
+
+    /// Gives a user who has this role another, unless it is another by now.
+    async fn change_seat(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        (before, after): (Role, Role),
+    ) -> Result<Changed, Refusal> {
+        let edit = |known: Option<Seat>| match known {
+            Some(seat) if seat.role == Some(before) => Ok(Seat {
+                role: Some(after),
+                ..seat
+            }),
+            _ => {
+                let detail = "somebody else has changed this role or taken it away meanwhile";
+                Err(Refusal::new(Kind::Conflict, detail).at("role"))
+            }
+        };
+        self.edit_seat(tenant, user, edit).await
+    }
+
+    /// A link that was made for who had less sets no password of who has more: whoever made it would have it all.
+    async fn edit_seat(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        edit: impl FnOnce(Option<Seat>) -> Result<Seat, Refusal> + Send,
+    ) -> Result<Changed, Refusal> {
+        let mut changed = self.close_reset_link(user).await?;
+        let name = seat_name(tenant, user);
+        let edit = |known: Option<&Content>| {
+            let seat = edit(known.and_then(Content::seat))?;
+            Ok::<_, Refusal>(Content::Seat(seat))
         };
         let node = self.node();
-        node.edit(Record::Seat, SERVICE, &name, edit).await
+        let kept = node.edit(Record::Seat, SERVICE, &name, edit).await?;
+        also(&mut changed, kept);
+        // One that was made in between. After this none is: see `teammate_reset_link`.
+        match self.close_reset_link(user).await {
+            Ok(closed) => also(&mut changed, closed),
+            Err(error) => tracing::warn!(%error, %user, "a link for a password is left open"),
+        }
+        Ok(changed)
     }
 
     pub(super) async fn remove_seat(
@@ -138,76 +168,13 @@ impl<N: Node> Limiter<N> {
         }
     }
 
-    /// Where the token of an invitation leads that may be used now.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::LinkUsed`] for one that was used or withdrawn, has expired or never was alike.
-    pub(super) fn open_invite(&self, token: &str) -> Result<(InviteToken, Arc<Invite>), Refusal> {
-        let token = InviteToken::parse(token).ok_or_else(link_used)?;
-        let name = token.of().to_string();
-        let record = self.node().record(Record::Invite, SERVICE, &name);
-        let invite = record.as_ref().and_then(Content::invite).cloned();
-        let invite = invite.filter(|invite| invite.is_opened_by(super::now(), &token));
-        let invite = invite.ok_or_else(link_used)?;
-        let tenant = self.tenant(invite.tenant).map_err(|_| link_used())?;
-        match tenant.status {
-            Status::Closed => Err(link_used()),
-            Status::Active | Status::Suspended => Ok((token, invite)),
-        }
-    }
-
-    /// Gives a user the seat to which a token leads, once.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::LinkUsed`]; [`Kind::Conflict`] for who belongs to the tenant already; [`Kind::PlanLimit`]; and when it could not be
-    /// kept.
-    pub(super) async fn use_invite(
-        &self,
-        service: &Service,
-        token: &str,
-        user: UserId,
-    ) -> Result<(Membership, Changed), Refusal> {
-        let (token, invite) = self.open_invite(token)?;
-        let id = invite.tenant;
-        let tenant = self.tenant(id)?;
-        if self.role(id, user).is_some() {
-            let detail = "this user belongs to the tenant already";
-            return Err(Refusal::new(Kind::Conflict, detail));
-        }
-        let plan = service.plans.of(tenant.plan.get().as_ref());
-        if plan.team as usize <= self.seats_in(id).len() {
-            return Err(Refusal::plan_limit("people", plan.team, plan));
-        }
-        let edit = |known: Option<&Content>| {
-            let now = super::now();
-            let known = known.and_then(Content::invite).ok_or_else(link_used)?;
-            // Somebody else may have been faster.
-            if !known.is_opened_by(now, &token) {
-                return Err(link_used());
-            }
-            let mut invite = Invite::clone(known);
-            invite.used = Some((now, user));
-            Ok(Content::Invite(invite.into()))
-        };
-        let name = token.of().to_string();
-        let node = self.node();
-        let mut changed = node.edit(Record::Invite, SERVICE, &name, edit).await?;
-        also(&mut changed, self.seat(id, user, invite.role).await?);
-        let membership = Membership {
-            tenant: id,
-            name: tenant.name.get().clone(),
-            role: invite.role,
-        };
-        Ok((membership, changed))
-    }
-
     /// Makes a link by which this user sets a password, once within the next hour. An earlier one does not work any more.
+    /// `first` is done to the user before.
     pub(super) async fn reset_link(
         &self,
         service: &Service,
         id: UserId,
+        first: fn(&mut User),
     ) -> Result<NewLink, Refusal> {
         let now = super::now();
         let token = ResetToken::draw(id, super::random());
@@ -216,6 +183,7 @@ impl<N: Node> Limiter<N> {
             expires_at: now + Link::RESET,
         };
         let edit = |user: &mut User| {
+            first(user);
             user.reset.set(now, ResetLink::Open(link));
             Ok(())
         };
@@ -251,137 +219,12 @@ impl<N: Node> Caller<N> {
         Ok(team)
     }
 
-    /// The invitations to the tenant that may be used, the newest first.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::team`].
-    pub fn invites(&self) -> Result<Vec<(InviteId, Arc<Invite>)>, Refusal> {
-        self.needs_act(Act::See)?;
-        let tenant = self.needs_tenant()?.to_string();
-        let now = super::now();
-        let node = self.limiter.node();
-        let records = node.records(Record::Invite, &tenant, None, usize::MAX);
-        let invites = records.into_iter().filter_map(|(name, content)| {
-            let invite = content.invite()?.clone();
-            let is_open = invite.state(now) == InviteState::Open;
-            is_open.then_some((name.parse().ok()?, invite))
-        });
-        let mut invites: Vec<_> = invites.collect();
-        invites
-            .sort_by_key(|(_, invite): &(InviteId, Arc<Invite>)| std::cmp::Reverse(invite.made_at));
-        Ok(invites)
-    }
-
-    /// Invites somebody to the tenant: whoever brings the link may join, once within seven days. An invitation takes one of the
-    /// seats that the plan has.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::Forbidden`] for a role that the caller may not give; [`Kind::PlanLimit`]; and when it could not be kept.
-    pub async fn invite(
-        &self,
-        email: Option<Email>,
-        role: Role,
-    ) -> Result<(InviteId, NewLink), Refusal> {
-        self.may_manage(role)?;
-        let tenant = self.needs_tenant()?;
-        let service = self.of_service()?;
-        if let Some(tenancy) = self.limiter.tenancy() {
-            let plan = tenancy.plan();
-            let taken = self.limiter.seats_in(tenant).len() + self.invites()?.len();
-            if plan.team as usize <= taken {
-                return Err(Refusal::plan_limit("people", plan.team, plan));
-            }
-        }
-        let now = super::now();
-        let id = InviteId::new(super::random());
-        let token = InviteToken::draw(id, super::random());
-        let link = Link {
-            secret: token.hash(),
-            expires_at: now + Link::INVITE,
-        };
-        let invite = Invite {
-            tenant,
-            role,
-            link,
-            email,
-            made_by: self.name(),
-            made_at: now,
-            used: None,
-            withdrawn_at: None,
-        };
-        let content = Content::Invite(invite.into());
-        let node = self.limiter.node();
-        let name = id.to_string();
-        let changed = node.set(SERVICE, &name, content).await?;
-        let change = Change::new("invite.make", &name).from_to(None, role.name());
-        self.note(change).await;
-        let link = NewLink {
-            url: format!("{}/invite/{}", service.public_url, token.reveal()),
-            expires_at: link.expires_at,
-            changed,
-        };
-        Ok((id, link))
-    }
-
-    /// Withdraws an invitation. Again: the same.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::NotFound`], also for one of another tenant; [`Kind::Forbidden`] for one to a role that the caller may not give;
-    /// and when it could not be kept.
-    pub async fn withdraw(&self, id: &str) -> Result<Changed, Refusal> {
-        self.needs_act(Act::ManageTeam)?;
-        let tenant = self.needs_tenant()?;
-        let none = || Refusal::new(Kind::NotFound, "there is no such invitation").at("id");
-        let id: InviteId = id.parse().map_err(|_| none())?;
-        let name = id.to_string();
-        let node = self.limiter.node();
-        let record = node.record(Record::Invite, SERVICE, &name);
-        let invite = record.as_ref().and_then(Content::invite);
-        let invite = invite.filter(|invite| invite.tenant == tenant);
-        let role = invite.ok_or_else(none)?.role;
-        self.may_manage(role)?;
-        let edit = |known: Option<&Content>| {
-            let known = known.and_then(Content::invite).ok_or_else(none)?;
-            let mut invite = Invite::clone(known);
-            invite.withdrawn_at.get_or_insert(super::now());
-            Ok::<_, Refusal>(Content::Invite(invite.into()))
-        };
-        let changed = node.edit(Record::Invite, SERVICE, &name, edit).await?;
-        let change = Change::new("invite.withdraw", &name).from_to(role.name(), None);
-        self.note(change).await;
-        Ok(changed)
-    }
-
-    /// Gives somebody who has logged in the seat to which a token leads, once.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::LinkUsed`]; [`Kind::Conflict`] for who belongs to the tenant already; [`Kind::PlanLimit`]; and when it could not be
-    /// kept.
-    pub async fn accept(
-        &self,
-        signed_in: &SignedIn,
-        token: &str,
-    ) -> Result<(Membership, Changed), Refusal> {
-        let service = self.of_service()?;
-        let used = self.limiter.use_invite(&service, token, signed_in.id);
-        let (membership, changed) = used.await?;
-        let id = signed_in.id.to_string();
-        let change = Change::new("team.join", &id).from_to(None, membership.role.name());
-        let entry = change.by_user(signed_in.id, membership.tenant, self.address, &service.node);
-        self.limiter.note(entry).await;
-        Ok((membership, changed))
-    }
-
     /// Gives somebody of the tenant another role.
     ///
     /// # Errors
     ///
-    /// [`Kind::NotFound`], [`Kind::Forbidden`] for a role that the caller may not take or give, [`Kind::LastOwner`], and when it
-    /// could not be kept.
+    /// [`Kind::NotFound`], [`Kind::Forbidden`] for a role that the caller may not take or give, [`Kind::LastOwner`],
+    /// [`Kind::Conflict`] where somebody else has changed it meanwhile, and when it could not be kept.
     pub async fn change_role(&self, id: &str, role: Role) -> Result<(Teammate, Changed), Refusal> {
         let mate = self.teammate(id)?;
         self.may_manage(mate.role)?;
@@ -389,7 +232,8 @@ impl<N: Node> Caller<N> {
         let tenant = self.needs_tenant()?;
         let limiter = &self.limiter;
         limiter.check_owner_left(tenant, mate.id, Some(role))?;
-        let changed = limiter.seat(tenant, mate.id, role).await?;
+        let roles = (mate.role, role);
+        let changed = limiter.change_seat(tenant, mate.id, roles).await?;
         let id = mate.id.to_string();
         let change = Change::new("team.role", &id).from_to(mate.role.name(), role.name());
         self.note(change).await;
@@ -400,7 +244,7 @@ impl<N: Node> Caller<N> {
     ///
     /// # Errors
     ///
-    /// As [`Self::change_role`].
+    /// As [`Self::change_role`], but for the conflict.
     pub async fn remove_teammate(&self, id: &str) -> Result<Changed, Refusal> {
         let mate = self.teammate(id)?;
         self.may_manage(mate.role)?;
@@ -422,6 +266,22 @@ impl<N: Node> Caller<N> {
     pub async fn teammate_reset_link(&self, id: &str) -> Result<NewLink, Refusal> {
         self.needs_act(Act::ManageTeam)?;
         let mate = self.teammate(id)?;
+        self.may_reset(&mate)?;
+        let service = self.of_service()?;
+        let link = self.limiter.reset_link(&service, mate.id, |_| {}).await?;
+        // What he has become meanwhile closed the links that there were, and not this one.
+        let is_still = self.teammate(id).and_then(|mate| self.may_reset(&mate));
+        if let Err(refusal) = is_still {
+            self.limiter.close_reset_link(mate.id).await?;
+            return Err(refusal);
+        }
+        let id = mate.id.to_string();
+        self.note(Change::new("team.reset-link", &id)).await;
+        Ok(link)
+    }
+
+    /// Refuses a caller who may not make a link by which this teammate sets a password.
+    fn may_reset(&self, mate: &Teammate) -> Result<(), Refusal> {
         let seats = self.limiter.seats_of(mate.id).len();
         let may = match self.rights {
             rights if rights.are_operators() => true,
@@ -430,28 +290,34 @@ impl<N: Node> Caller<N> {
             } => role.may_reset(mate.role, seats) && !self.limiter.is_operator(mate.id),
             _ => false,
         };
-        if !may {
-            let detail = "only an operator can make this link: ask an operator";
-            return Err(Refusal::new(Kind::Forbidden, detail).with("role", "operator"));
+        if may {
+            return Ok(());
         }
-        let service = self.of_service()?;
-        let link = self.limiter.reset_link(&service, mate.id).await?;
-        let id = mate.id.to_string();
-        self.note(Change::new("team.reset-link", &id)).await;
-        Ok(link)
+        let detail = "only an operator can make this link: ask an operator";
+        Err(Refusal::new(Kind::Forbidden, detail).with("role", "operator"))
     }
 
     /// Somebody of the tenant.
     fn teammate(&self, id: &str) -> Result<Teammate, Refusal> {
+        self.needs_act(Act::See)?;
         let none = || no_user().at("id");
+        let tenant = self.needs_tenant()?;
         let id: UserId = id.parse().map_err(|_| none())?;
-        let team = self.team()?.into_iter();
-        let mut team = team.filter(|mate| mate.id == id);
-        team.next().ok_or_else(none)
+        let node = self.limiter.node();
+        let record = node.record(Record::Seat, SERVICE, &seat_name(tenant, id));
+        let seat = record.as_ref().and_then(Content::seat).ok_or_else(none)?;
+        let role = seat.role.ok_or_else(none)?;
+        let user = self.limiter.user(id).ok_or_else(none)?;
+        Ok(Teammate {
+            id,
+            user,
+            role,
+            joined_at: seat.joined_at,
+        })
     }
 
     /// Refuses a caller who may not take or give this role.
-    fn may_manage(&self, role: Role) -> Result<(), Refusal> {
+    pub(super) fn may_manage(&self, role: Role) -> Result<(), Refusal> {
         self.needs_act(Act::ManageTeam)?;
         match self.rights {
             Rights::User {

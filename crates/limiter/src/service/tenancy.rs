@@ -9,11 +9,15 @@ use coordinator::Policy;
 use quota::Nanos;
 
 use super::Service;
-use super::ceiling::Ceiling;
+use super::ceiling::{Ceiling, SECOND};
 use super::gathered::{Gathered, Went};
 use super::usage::Day;
 use super::uses::Uses;
 use crate::{Kind, Refusal};
+
+/// Most requests of a tenant in a minute, on each node, that change or look through its limits, API keys and people: each
+/// change is written on all nodes, and each look walks through what others need as well.
+const MANAGEMENT_MAX: u32 = 600;
 
 /// What a node keeps of a tenant that it serves: its plan, and where its day stands.
 pub(crate) struct Tenancy {
@@ -22,6 +26,8 @@ pub(crate) struct Tenancy {
     /// As it was when a request of it came last.
     record: ArcSwap<Tenant>,
     ceiling: Ceiling,
+    /// Of what changes or looks through its limits, API keys and people.
+    management: Ceiling,
     pub(super) day: Day,
     pub(super) uses: Uses,
     pub(super) gathered: Gathered,
@@ -34,6 +40,7 @@ impl Tenancy {
             service,
             record: ArcSwap::new(record),
             ceiling: Ceiling::new(),
+            management: Ceiling::new(),
             day: Day::new(id),
             uses: Uses::default(),
             gathered: Gathered::default(),
@@ -67,12 +74,25 @@ impl Tenancy {
     /// Refuses what comes faster than the plan lets it come to this node.
     pub(super) fn check_ceiling(&self) -> Result<(), Refusal> {
         let per_second = self.plan().per_second;
-        if self.ceiling.passes(per_second) {
-            return Ok(());
+        match self.ceiling.passes(per_second, SECOND) {
+            true => Ok(()),
+            false => Err(too_fast(format!(
+                "more than {per_second} requests a second of this tenant came to this node; nothing was counted"
+            ))),
         }
-        let detail = format!(
-            "more than {per_second} requests a second of this tenant came to this node; nothing was counted"
-        );
-        Err(Refusal::new(Kind::TenantRate, detail).with_retry_after(Nanos::from_secs(1)))
     }
+
+    /// Refuses what manages the tenant faster than [`MANAGEMENT_MAX`].
+    pub(super) fn check_management(&self) -> Result<(), Refusal> {
+        match self.management.passes(MANAGEMENT_MAX, 60 * SECOND) {
+            true => Ok(()),
+            false => Err(too_fast(format!(
+                "more than {MANAGEMENT_MAX} requests a minute that manage this tenant came to this node; nothing was changed"
+            ))),
+        }
+    }
+}
+
+fn too_fast(detail: String) -> Refusal {
+    Refusal::new(Kind::TenantRate, detail).with_retry_after(Nanos::from_secs(1))
 }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use accounts::{Dated, PlanName, Plans, Status, Tenant, TenantId, TenantName};
+use accounts::{Dated, Email, PlanName, Plans, Status, Tenant, TenantId, TenantName};
 use catalogue::{Changed, Content, Kind as Record, SERVICE};
 
-use super::{Service, Tenancy};
+use super::users::also;
+use super::{Caller, Change, NewOwner, Service, Tenancy};
 use crate::limiter::Shared;
 use crate::{Kind, Limiter, Node, Refusal};
 
@@ -129,6 +130,25 @@ impl<N: Node> Limiter<N> {
         self.keep_tenant(id, edit).await
     }
 
+    /// What has become of giving an owner to a tenant that was just made. Without one it is closed: nobody has heard of it.
+    pub(super) async fn keep_if_owned<T>(
+        &self,
+        plans: &Plans,
+        id: TenantId,
+        owned: Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        if owned.is_err() {
+            let closed = TenantChange {
+                status: Some(Status::Closed),
+                ..TenantChange::default()
+            };
+            if let Err(error) = self.change_tenant(plans, id, closed).await {
+                tracing::warn!(%error, tenant = %id, "a tenant is left without an owner");
+            }
+        }
+        owned
+    }
+
     async fn keep_tenant(
         &self,
         id: TenantId,
@@ -178,6 +198,39 @@ impl<N: Node> Limiter<N> {
                 self.flush_usage(tenancy).await;
             }
         }
+    }
+}
+
+impl<N: Node> Caller<N> {
+    /// Makes a tenant, with an owner who has this address if one is named.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Forbidden`], and when it could not be kept. There is no such tenant then.
+    pub async fn make_tenant(
+        &self,
+        name: TenantName,
+        change: TenantChange,
+        owner: Option<&Email>,
+    ) -> Result<(Made, Option<NewOwner>), Refusal> {
+        self.needs_operator()?;
+        let service = self.of_service()?;
+        let limiter = &self.limiter;
+        let mut after = name.as_str().to_owned();
+        let mut made = limiter.make_tenant(name, change).await?;
+        let mut given = None;
+        if let Some(email) = owner {
+            let owner = self.give_owner(made.id, email).await;
+            let owner = limiter.keep_if_owned(&service.plans, made.id, owner);
+            let owner = owner.await?;
+            also(&mut made.changed, owner.link.changed.clone());
+            after = format!("{after}, of {email}");
+            given = Some(owner);
+        }
+        let id = made.id.to_string();
+        let change = Change::new("tenant.make", &id).from_to(None, &*after);
+        self.note(change).await;
+        Ok((made, given))
     }
 }
 

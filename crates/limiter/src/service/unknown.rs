@@ -39,7 +39,35 @@ impl Access {
     }
 }
 
+impl Access {
+    /// The same of the cookies of a session that was refused.
+    #[must_use]
+    pub fn unknown_session<N: Node>(
+        &self,
+        limiter: &Limiter<N>,
+        cookies: &[&str],
+    ) -> Option<Unknown> {
+        let keys = &self.service()?.keys;
+        let session = cookies.iter().find_map(|text| keys.read(text))?;
+        let Some(user) = limiter.user(session.user()) else {
+            let (kind, name) = (Record::User, session.user().to_string());
+            return Some(Unknown { kind, name });
+        };
+        // Registered with him: without it he would seem to have lost it to another.
+        let (kind, name) = (Record::Email, user.email.get().to_string());
+        let is_known = limiter.node().record(kind, SERVICE, &name).is_some();
+        (!is_known).then_some(Unknown { kind, name })
+    }
+}
+
 impl<N: Node> Limiter<N> {
+    /// Asks another member for a record, once, if this node does not know it.
+    pub(super) async fn learn(&self, kind: Record, name: &str) {
+        if self.node().record(kind, SERVICE, name).is_none() {
+            self.node().look_up(kind, SERVICE, name).await;
+        }
+    }
+
     /// Asks another member for it, and says whether this node knows it now. Takes 200 ms at most.
     pub async fn look_up(&self, unknown: &Unknown) -> bool {
         let Unknown { kind, name } = unknown;

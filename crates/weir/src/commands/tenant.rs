@@ -104,9 +104,8 @@ fn shown(api: &Api, answer: &Answer, expected: &[u16], as_json: bool) -> anyhow:
 /// The link of the owner alone on stdout, for scripts; the tenant on stderr.
 fn owned(api: &Api, answer: &Answer) -> anyhow::Result<Outcome> {
     let tenant = api.expect(answer, &[201])?;
-    let owner = &tenant["owner"];
     eprint!("{}", told(&json!([tenant])));
-    Ok(link::shown_once(answer, owner, &plain(&owner["email"])))
+    Ok(link::of_owner(answer, &tenant["owner"]))
 }
 
 fn told(tenants: &Value) -> String {
