@@ -1,0 +1,36 @@
+//! Real processes, started, asked, killed and counted: one program, since a program for each file takes longer to link than to run.
+
+mod bodies;
+mod calendar;
+mod command;
+mod compare;
+mod death;
+mod disks;
+mod errors;
+mod exactness;
+mod examples;
+mod formats;
+mod grpc;
+mod kept_counts;
+mod life;
+mod links;
+mod live;
+mod local;
+mod metrics;
+mod moves;
+mod named_hits;
+mod pages;
+mod partition;
+mod pause;
+mod people;
+mod proxies;
+mod quorum;
+mod raft;
+mod redis;
+mod reload;
+mod resp;
+mod rough;
+mod run_time_limits;
+mod skew;
+mod strangers;
+mod tenants;
