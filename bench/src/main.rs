@@ -12,17 +12,19 @@ mod wrk;
 use anyhow::{Context as _, Result, bail};
 
 use measures::{
-    forward, grpc, http as http_check, in_process, layer, resp, rough, strategies, takeover, upkeep,
+    forward, grpc, http as http_check, in_process, layer, resp, rough, service, strategies, takeover,
+    upkeep,
 };
 
 /// A measurement: its name, and what makes its table.
 type Measure = (&'static str, fn() -> Result<String>);
 
-const MEASURES: [Measure; 10] = [
+const MEASURES: [Measure; 11] = [
     ("http", http_check::measure),
     ("resp", resp::measure),
     ("grpc", grpc::measure),
     ("layer", layer::measure),
+    ("service", service::measure),
     ("in-process", in_process::measure),
     ("forward", forward::measure),
     ("upkeep", upkeep::measure),

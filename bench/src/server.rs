@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use accounts::OperatorToken;
 use anyhow::{Context as _, Result, bail, ensure};
 use rehearsal::{Client, Process, Ready, SHARDS, View, family, free_address};
 use rustix::process::Signal;
@@ -195,7 +196,23 @@ pub(crate) struct Nodes {
 /// The cookie of all clusters here: they are told apart by their folders.
 pub(crate) const COOKIE: &str = "a cookie for measuring, not for keeping secrets";
 
+/// What an operator of these clusters brings.
+pub(crate) fn operator() -> OperatorToken {
+    OperatorToken::derive(COOKIE.as_bytes())
+}
+
+/// The value of the header that brings a credential.
+pub(crate) fn bearer(credential: &str) -> String {
+    format!("Bearer {credential}")
+}
+
 impl Nodes {
+    /// Starts one node of a service for many, with this in its file.
+    pub(crate) fn service(more: &str) -> Result<Self> {
+        let service = "[service]\npublic_url = \"http://127.0.0.1:4000\"\nsignup = \"open\"\n";
+        Self::start_with(1, "fast", &format!("{service}{more}"))
+    }
+
     /// Starts `count` nodes and waits until each shard has its owner and its replicas.
     pub(crate) fn start(count: usize, ack: &str) -> Result<Self> {
         Self::start_with(count, ack, "")
@@ -231,6 +248,8 @@ impl Nodes {
             "127.0.0.1:0",
             "--redis",
             "127.0.0.1:0",
+            // What is made at run time goes with the nodes.
+            "--ephemeral",
             "--log",
             "json",
         ]);
@@ -267,7 +286,8 @@ impl Nodes {
         for node in &self.nodes {
             let mut client = open(node.address)?;
             until("the cluster has settled", || {
-                let cluster = client.request("GET", "/v1/cluster", &[], None)?;
+                let operator = [("Authorization", &*bearer(operator().reveal()))];
+                let cluster = client.request("GET", "/v1/cluster", &operator, None)?;
                 let view = View::read(&cluster.json()).context("a view")?;
                 let members = view.members.values();
                 let alive = members.filter(|member| member.status == "alive");

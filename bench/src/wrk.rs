@@ -38,16 +38,16 @@ pub(crate) fn write_requests(path: &Path, requests: impl Iterator<Item = Request
 }
 
 /// Loads the server from one thread with 64 connections, and checks that (nearly) all answers were 2xx if `admitted`,
-/// else (nearly) none.
+/// else (nearly) none. `credential`: what each request brings.
 pub(crate) fn run(
     server: &Server,
     requests: &Path,
     time: Duration,
-    admitted: Option<bool>,
+    (admitted, credential): (Option<bool>, Option<&str>),
 ) -> Result<Load> {
     let pids = server.pids();
     let before = machine::cpu_time(&pids)?;
-    let report = generate(server.address, requests, time)?;
+    let report = generate(server.address, requests, time, credential)?;
     let cpu = machine::cpu_time(&pids)? - before;
     let requests = report.requests as f64;
     let denied = report.denied as f64 / requests;
@@ -75,10 +75,18 @@ struct Report {
     errors: String,
 }
 
-fn generate(address: SocketAddr, requests: &Path, time: Duration) -> Result<Report> {
+fn generate(
+    address: SocketAddr,
+    requests: &Path,
+    time: Duration,
+    credential: Option<&str>,
+) -> Result<Report> {
     let time = format!("{}s", time.as_secs());
     let mut command = Command::new("wrk");
     command.args(["-t1", "-c64", "-d", &time, "-s", "bench/requests.lua"]);
+    if let Some(credential) = credential {
+        command.args(["-H", &format!("Authorization: Bearer {credential}")]);
+    }
     command
         .arg(format!("http://{address}"))
         .arg("--")

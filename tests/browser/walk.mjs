@@ -95,6 +95,10 @@ function expect(is, what) {
 async function walk(browser) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
+  page.on("dialog", (dialog) => {
+    wrong.push(`a dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
   page.on("pageerror", (error) => wrong.push(`a script failed: ${error}`));
   page.on("request", (request) => expect(request.url().startsWith(url), `asks elsewhere: ${request.url()}`));
   page.on("response", (response) => expect(response.status() < 500, `${response.status()} ${response.url()}`));
@@ -140,6 +144,38 @@ async function walk(browser) {
   const key = await page.textContent("#secret");
   await press("I have kept it");
   await look(page, "api-key");
+
+  // What people call things is shown as they wrote it, and runs nowhere.
+  const hostile = `<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202eabc`;
+  await page.goto(at("/api-keys"));
+  await page.fill("#name", hostile);
+  await press("Make the API key");
+  await press("I have kept it");
+  expect((await page.textContent("main")).includes(hostile), "the name of an API key is shown as it was written");
+  await look(page, "hostile-name");
+  await page.goto(at(`/limits/login?key=${encodeURIComponent(hostile + "k".repeat(900))}`));
+  expect((await page.textContent(".big")).startsWith("10 "), "a key of 1 KiB is looked up");
+  await look(page, "hostile-key");
+
+  // The same without scripts: a limit, an API key, a key looked up.
+  const still = await browser.newContext({ javaScriptEnabled: false, storageState: await context.storageState() });
+  const plain = await still.newPage();
+  await plain.goto(at("/limits"));
+  await plain.fill("#name", "plain");
+  await plain.fill("#limit", "3");
+  await plain.fill("#per", "1m");
+  await plain.click('main >> button:text-is("Make the limit")');
+  expect((await plain.textContent("h1")) === "plain", "a limit is made without scripts");
+  await plain.fill("#key", "bob");
+  await plain.click('main >> button:text-is("Look")');
+  expect((await plain.textContent(".big")).startsWith("3 "), "a key is looked up without scripts");
+  await plain.goto(at("/api-keys"));
+  await plain.fill("#name", "plain");
+  await plain.click('main >> button:text-is("Make the API key")');
+  expect((await plain.textContent("#secret")).startsWith("weir_key_"), "an API key is made without scripts");
+  await plain.goto(at("/usage"));
+  expect(await plain.isVisible(".bars"), "usage is drawn without scripts");
+  await still.close();
 
   // From outside, with what the page has shown; the last node that is asked is not the one that makes the pages.
   const check = (node) =>

@@ -53,6 +53,8 @@ pub(super) struct Contender<'a> {
     request: fn(&str, bool) -> Request,
     /// The share of answers that say "denied" tells whether it does what the case wants.
     status_tells: bool,
+    /// What each request brings.
+    credential: Option<String>,
     /// By case: thousand requests a second, and microseconds of CPU for each.
     results: Vec<(Rounds, Rounds)>,
 }
@@ -69,12 +71,21 @@ impl<'a> Contender<'a> {
             server,
             request,
             status_tells,
+            credential: None,
             results: vec![],
+        }
+    }
+
+    /// The same, with a credential in each request.
+    pub(super) fn with(self, credential: &str) -> Self {
+        Self {
+            credential: Some(credential.to_owned()),
+            ..self
         }
     }
 }
 
-fn weir_request(key: &str, admit: bool) -> Request {
+pub(super) fn weir_request(key: &str, admit: bool) -> Request {
     let limit = if admit { "admit" } else { "deny" };
     Request {
         method: "POST",
@@ -161,7 +172,13 @@ pub(super) fn load_in_turn(contenders: &mut [Contender<'_>]) -> Result<()> {
             });
             wrk::write_requests(&path, keys.map(|key| (contender.request)(&key, case.admit)))?;
             let mut warm_up = WARM_UP;
-            while wrk::run(contender.server, &path, warm_up, None)?.requests < case.keys as u64 {
+            while wrk::run(
+                contender.server,
+                &path,
+                warm_up,
+                (None, contender.credential.as_deref()),
+            )?
+            .requests < case.keys as u64 {
                 warm_up *= 2;
             }
             files.push(path);
@@ -170,7 +187,8 @@ pub(super) fn load_in_turn(contenders: &mut [Contender<'_>]) -> Result<()> {
         for _ in 0..ROUNDS {
             for (contender, file) in contenders.iter_mut().zip(&files) {
                 let expected = contender.status_tells.then_some(case.admit);
-                let load = wrk::run(contender.server, file, ROUND, expected)?;
+                let asked = (expected, contender.credential.as_deref());
+                let load = wrk::run(contender.server, file, ROUND, asked)?;
                 eprintln!(
                     "{}, {}: {:.0}/s, {:.2} µs",
                     contender.name, case.name, load.per_second, load.cpu_us

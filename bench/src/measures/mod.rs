@@ -7,6 +7,7 @@ pub(crate) mod in_process;
 pub(crate) mod layer;
 pub(crate) mod resp;
 pub(crate) mod rough;
+pub(crate) mod service;
 pub(crate) mod strategies;
 pub(crate) mod takeover;
 pub(crate) mod upkeep;
