@@ -190,7 +190,7 @@ fn pages_are_the_same_on_every_node() {
         assert!(page.body.contains("8 <small>of 10 left"), "{page:?}");
         let page = ada.page(node, &first);
         assert!(
-            page.body.contains("<p class=\"big\">2 "),
+            page.body.contains("<span data-requests>2</span>"),
             "the requests of the day: {page:?}"
         );
     }
