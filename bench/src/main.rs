@@ -12,8 +12,8 @@ mod wrk;
 use anyhow::{Context as _, Result, bail};
 
 use measures::{
-    forward, grpc, http as http_check, in_process, layer, resp, rough, service, strategies, takeover,
-    upkeep,
+    forward, grpc, http as http_check, in_process, layer, resp, rough, service, strategies,
+    takeover, upkeep,
 };
 
 /// A measurement: its name, and what makes its table.

@@ -178,7 +178,9 @@ pub(super) fn load_in_turn(contenders: &mut [Contender<'_>]) -> Result<()> {
                 warm_up,
                 (None, contender.credential.as_deref()),
             )?
-            .requests < case.keys as u64 {
+            .requests
+                < case.keys as u64
+            {
                 warm_up *= 2;
             }
             files.push(path);

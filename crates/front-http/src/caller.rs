@@ -57,10 +57,11 @@ impl Needs {
         )
     }
 
-    /// Whether it looks through or changes what a tenant has, rather than counting.
+    /// Whether it looks through or changes what a tenant has, rather than counting or telling what was counted: a page that shows how
+    /// things are asks for that again and again.
     const fn is_management(self) -> bool {
         match self {
-            Self::Scope(scope) => !matches!(scope, Scope::Check | Scope::Adjust),
+            Self::Scope(scope) => !matches!(scope, Scope::Check | Scope::Adjust | Scope::UsageRead),
             Self::Credential | Self::Act(_) => true,
             Self::Nothing
             | Self::Session
