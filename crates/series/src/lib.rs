@@ -3,7 +3,7 @@
 //!
 //! [`Counts`] are gathered while hits are decided, a [`Series`] is what became of them, and a [`Store`] holds those of a node
 //! within a bound. Only what happened is kept: a series of which nothing comes takes no more room, and no time. Nodes
-//! [tell](Told) each other, and what they tell is [joined](joined) by its time.
+//! tell each other ([`Told`]), and what they tell is [`joined`] by its time.
 
 mod counts;
 mod point;
