@@ -13,6 +13,7 @@ mod network;
 mod node;
 mod proxy;
 mod redis;
+mod service;
 mod wait;
 
 pub use self::account::account;

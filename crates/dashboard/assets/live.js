@@ -52,6 +52,8 @@ function showSample(area, sample) {
     const [allowed, denied] = sample.limits[place.dataset.rate] || [0, 0];
     place.textContent = `${allowed + denied}/s`;
   }
+  const whole = sample.from === sample.of;
+  say(area, whole ? `live, ${sample.of} of ${sample.of} nodes` : `live, without ${sample.missing.join(", ")}`);
   if (!sample.today) return;
   const { requests, cap } = sample.today;
   for (const place of document.querySelectorAll("[data-requests]")) {
@@ -62,8 +64,6 @@ function showSample(area, sample) {
   // What a newcomer is to do is done.
   const begin = document.querySelector("[data-until-first]");
   if (begin && requests > 0) begin.hidden = true;
-  const whole = sample.from === sample.of;
-  say(area, whole ? `live, ${sample.of} of ${sample.of} nodes` : `live, without ${sample.missing.join(", ")}`);
 }
 
 function say(area, text) {
@@ -120,14 +120,14 @@ function lead(base, on) {
   let pause = 500;
   let source = null;
   let timer = null;
-  const lost = async (state) => {
+  const lost = async (state, isRefused = false) => {
     source?.close();
     source = null;
-    on({ kind: "state", state });
-    const known = await fetch(`${base}/series`, { headers: { Accept: "application/json" } }).catch(() => null);
+    // Where a stream is refused, pictures are asked for in its place; else the next one begins with them.
+    on({ kind: isRefused ? "series" : "state", state });
+    const known = await fetch(`${base}/series`).catch(() => null);
     // Whoever may not see it any more is led to where he can log in.
     if (known && (known.redirected || known.status === 404)) return location.reload();
-    if (known?.ok) on({ kind: "series", state });
     timer = setTimeout(open, pause * (0.75 + Math.random() / 2));
     pause = Math.min(pause * 2, 5000);
   };
@@ -144,7 +144,7 @@ function lead(base, on) {
       // A browser gives up on what is no stream: there are too many already.
       const isRefused = source?.readyState === EventSource.CLOSED;
       if (isRefused) pause = 5000;
-      lost(isRefused ? "every 5 s" : "reconnecting");
+      lost(isRefused ? "every 5 s" : "reconnecting", isRefused);
     });
   };
   open();
@@ -209,7 +209,7 @@ function chart(base, place) {
   const load = async () => {
     const query = new URLSearchParams({ window: span });
     if (limit) query.set("limit", limit);
-    const answer = await fetch(`${base}/series?${query}`, { headers: { Accept: "application/json" } }).catch(() => null);
+    const answer = await fetch(`${base}/series?${query}`).catch(() => null);
     if (!answer?.ok || answer.redirected) return;
     const told = await answer.json();
     if (told.window !== span) return;

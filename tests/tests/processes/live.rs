@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use e2e::{Cluster, Node, eventually, weir};
+use e2e::{Cluster, Node, eventually};
 use serde_json::{Value, json};
 
 const CONFIG: &str = r#"
@@ -14,30 +14,6 @@ ack = "replicated"
 [service]
 public_url = "http://127.0.0.1:4000"
 "#;
-
-/// What a command of an operator prints of a node, if it succeeds.
-fn operator(cluster: &Cluster, node: &Node, arguments: &[&str]) -> Result<String, String> {
-    let url = format!("http://{}", node.http);
-    let common = ["--cookie", Cluster::COOKIE, "--url", &url];
-    let output = weir(cluster.home()).args(arguments).args(common).output();
-    let output = output.expect("running weir");
-    match output.status.success() {
-        true => Ok(String::from_utf8(output.stdout).expect("text")),
-        false => Err(format!("{arguments:?}: {output:?}")),
-    }
-}
-
-/// A tenant's API key that may do all that this needs.
-fn api_key(cluster: &Cluster) -> String {
-    let run = |arguments: &[&str]| operator(cluster, &cluster.nodes[0], arguments).unwrap();
-    let made: Value = serde_json::from_str(&run(&["tenant", "create", "Acme", "--json"])).unwrap();
-    let id = made["id"].as_str().expect("an id");
-    let mut create = vec!["key", "create", "--tenant", id, "--name", "edge"];
-    for scope in ["check", "limits.write", "usage.read"] {
-        create.extend(["--scope", scope]);
-    }
-    run(&create).trim().to_owned()
-}
 
 /// A stream of events, read line by line.
 struct Stream(BufReader<TcpStream>);
@@ -102,9 +78,11 @@ fn a_stream_tells_what_all_nodes_decide_until_its_own_stops() {
         started.unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
     }
     for node in &cluster.nodes {
-        eventually("nothing is wrong", || operator(&cluster, node, &["status"]));
+        eventually("nothing is wrong", || {
+            cluster.try_operator(node, &["status"])
+        });
     }
-    let key = api_key(&cluster);
+    let (_, key) = cluster.tenant("Acme", &["check", "limits.write", "usage.read"]);
     let bearer = format!("Bearer {key}");
     let ask = |node: &Node, method: &str, path: &str, body: Option<Value>| {
         let body = body.map(|body| body.to_string());

@@ -48,37 +48,6 @@ fn service() -> Cluster {
     cluster
 }
 
-/// What a command of an operator prints.
-fn operator(cluster: &Cluster, node: &Node, arguments: &[&str]) -> String {
-    let output = weir(cluster.home())
-        .args(arguments)
-        .args([
-            "--cookie",
-            Cluster::COOKIE,
-            "--url",
-            &format!("http://{}", node.http),
-        ])
-        .output()
-        .expect("running weir");
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// A tenant, and an API key of it with these scopes.
-fn tenant(cluster: &Cluster, name: &str, scopes: &[&str]) -> (String, String) {
-    let node = &cluster.nodes[0];
-    let made = operator(cluster, node, &["tenant", "create", name, "--json"]);
-    let made: Value = serde_json::from_str(&made).expect("JSON");
-    let id = made["id"].as_str().expect("an id").to_owned();
-    let scopes = scopes.iter().flat_map(|scope| ["--scope", scope]);
-    let create = ["key", "create", "--tenant", &id, "--name", "edge"];
-    let create: Vec<&str> = create.into_iter().chain(scopes).collect();
-    let key = operator(cluster, node, &create);
-    let key = key.strip_suffix('\n').expect("the API key and a newline");
-    assert_eq!(key.len(), 59, "{key:?}");
-    (id, key.to_owned())
-}
-
 /// One request with an API key.
 fn ask(client: &mut Client, key: &str, method: &str, path: &str, body: Option<Value>) -> Response {
     let bearer = format!("Bearer {key}");
@@ -117,8 +86,8 @@ fn problem(answer: &Response, status: u16, name: &str) -> Value {
 #[test]
 fn both_requests_of_the_seed_are_served_in_a_tenant_by_every_node() {
     let cluster = service();
-    let (_, ours) = tenant(&cluster, "Acme", &["check", "limits.write"]);
-    let (_, theirs) = tenant(&cluster, "Other", &["check", "limits.write"]);
+    let (_, ours) = cluster.tenant("Acme", &["check", "limits.write"]);
+    let (_, theirs) = cluster.tenant("Other", &["check", "limits.write"]);
     let mut clients: Vec<Client> = cluster.nodes.iter().map(Node::client).collect();
     let limit =
         json!({"key": "user123", "limit": 3, "interval": "1m", "algorithm": "token_bucket"});
@@ -157,7 +126,7 @@ fn both_requests_of_the_seed_are_served_in_a_tenant_by_every_node() {
 #[test]
 fn exactly_the_requests_of_a_plan_pass_also_when_a_node_is_killed() {
     let mut cluster = service();
-    let (id, key) = tenant(&cluster, "Acme", &["check", "limits.write", "usage.read"]);
+    let (id, key) = cluster.tenant("Acme", &["check", "limits.write", "usage.read"]);
     let mut client = cluster.nodes[0].client();
     set_limit(&mut client, &key, "wide", 100_000);
 
@@ -186,11 +155,7 @@ fn exactly_the_requests_of_a_plan_pass_also_when_a_node_is_killed() {
     assert_eq!(peek["remaining"], 100_000 - 500);
     let usage = ask(&mut client, &key, "GET", "/v1/usage", None).json();
     assert_eq!(usage["today"]["requests"], 500);
-    let usage = operator(
-        &cluster,
-        &cluster.nodes[1],
-        &["usage", "--tenant", &id, "--csv"],
-    );
+    let usage = cluster.operator(&cluster.nodes[1], &["usage", "--tenant", &id, "--csv"]);
     assert!(usage.ends_with(",500,0,false\n"), "{usage}");
 }
 
@@ -225,7 +190,7 @@ fn hammer(cluster: &Cluster, key: &str, checks: usize) -> Vec<u16> {
 #[test]
 fn a_revoked_api_key_is_refused_by_every_node_once_that_is_answered() {
     let cluster = service();
-    let (id, key) = tenant(&cluster, "Acme", &["check", "keys.read", "keys.write"]);
+    let (id, key) = cluster.tenant("Acme", &["check", "keys.read", "keys.write"]);
     let keys = ask(
         &mut cluster.nodes[0].client(),
         &key,
@@ -276,8 +241,7 @@ fn a_revoked_api_key_is_refused_by_every_node_once_that_is_answered() {
             assert!(detail.starts_with("this API key was revoked at "), "{told}");
         }
     }
-    operator(
-        &cluster,
+    cluster.operator(
         &cluster.nodes[2],
         &["key", "revoke", &first, "--tenant", &id],
     );
@@ -298,7 +262,7 @@ fn a_revoked_api_key_is_refused_by_every_node_once_that_is_answered() {
 #[test]
 fn an_api_key_is_taken_by_the_redis_protocol() {
     let cluster = service();
-    let (_, key) = tenant(&cluster, "Acme", &["check", "limits.write"]);
+    let (_, key) = cluster.tenant("Acme", &["check", "limits.write"]);
     let mut client = cluster.nodes[0].client();
     set_limit(&mut client, &key, "login", 2);
     assert_eq!(check(&mut client, &key, "login", "ada").status, 200);
@@ -327,21 +291,21 @@ fn an_api_key_is_taken_by_the_redis_protocol() {
 #[test]
 fn a_tenant_that_is_suspended_is_told_so_and_comes_back() {
     let cluster = service();
-    let (id, key) = tenant(&cluster, "Acme", &["check"]);
+    let (id, key) = cluster.tenant("Acme", &["check"]);
     let told = |node: &Node| check(&mut node.client(), &key, "none", "u");
-    operator(&cluster, &cluster.nodes[0], &["tenant", "suspend", &id]);
+    cluster.operator(&cluster.nodes[0], &["tenant", "suspend", &id]);
     for node in &cluster.nodes {
         problem(&told(node), 403, "tenant-suspended");
     }
-    operator(&cluster, &cluster.nodes[1], &["tenant", "resume", &id]);
+    cluster.operator(&cluster.nodes[1], &["tenant", "resume", &id]);
     for node in &cluster.nodes {
         problem(&told(node), 404, "unknown-limit");
     }
-    operator(&cluster, &cluster.nodes[2], &["tenant", "close", &id]);
+    cluster.operator(&cluster.nodes[2], &["tenant", "close", &id]);
     for node in &cluster.nodes {
         problem(&told(node), 401, "unauthorized");
     }
-    operator(&cluster, &cluster.nodes[0], &["tenant", "restore", &id]);
+    cluster.operator(&cluster.nodes[0], &["tenant", "restore", &id]);
     for node in &cluster.nodes {
         problem(&told(node), 404, "unknown-limit");
     }
@@ -352,8 +316,8 @@ fn a_tenant_that_is_suspended_is_told_so_and_comes_back() {
 fn without_the_right_credential_nothing_is_told() {
     let cluster = service();
     let node = &cluster.nodes[0];
-    let (_, ours) = tenant(&cluster, "Acme", &["check"]);
-    let (other, theirs) = tenant(&cluster, "Other", &["keys.read"]);
+    let (_, ours) = cluster.tenant("Acme", &["check"]);
+    let (other, theirs) = cluster.tenant("Other", &["keys.read"]);
     for path in [
         "/v1/limits",
         "/v1/api-keys",
@@ -393,7 +357,7 @@ fn without_the_right_credential_nothing_is_told() {
     problem(&node.get("/v1/tenant", &within), 403, "forbidden");
     let keys = ask(&mut client, &theirs, "GET", "/v1/api-keys", None).json();
     let id = keys["items"][0]["id"].as_str().expect("an id");
-    let (_, reads) = tenant(&cluster, "Third", &["keys.read"]);
+    let (_, reads) = cluster.tenant("Third", &["keys.read"]);
     let [there, nowhere] = [id, "key_000000000000"].map(|id| {
         let answer = ask(
             &mut client,
@@ -419,13 +383,13 @@ fn tenants_and_api_keys_outlive_all_nodes() {
         }
     };
     start(&mut cluster);
-    let (id, key) = tenant(&cluster, "Acme", &["check", "limits.write", "usage.read"]);
+    let (id, key) = cluster.tenant("Acme", &["check", "limits.write", "usage.read"]);
     let mut client = cluster.nodes[0].client();
     set_limit(&mut client, &key, "daily", 10);
     assert_eq!(check(&mut client, &key, "daily", "ada").status, 200);
     let list = ["key", "list", "--tenant", &id, "--json"];
     let last_used = |cluster: &Cluster| {
-        let keys = operator(cluster, &cluster.nodes[1], &list);
+        let keys = cluster.operator(&cluster.nodes[1], &list);
         let keys: Value = serde_json::from_str(&keys).expect("JSON");
         keys["items"][0]["last_used_at"].clone()
     };
@@ -460,13 +424,13 @@ fn tenants_and_api_keys_outlive_all_nodes() {
 #[test]
 fn an_export_brings_tenants_api_keys_and_limits_back() {
     let cluster = service();
-    let (_, key) = tenant(&cluster, "Acme", &["check", "limits.write"]);
-    let (other, revoked) = tenant(&cluster, "Other", &["check"]);
+    let (_, key) = cluster.tenant("Acme", &["check", "limits.write"]);
+    let (other, revoked) = cluster.tenant("Other", &["check"]);
     let mut client = cluster.nodes[0].client();
     set_limit(&mut client, &key, "daily", 10);
     let file = cluster.home().join("weir.jsonl");
     let path = file.display().to_string();
-    let exported = operator(&cluster, &cluster.nodes[1], &["service", "export", &path]);
+    let exported = cluster.operator(&cluster.nodes[1], &["service", "export", &path]);
     let lines = std::fs::read_to_string(&file).expect("the file");
     let records = lines.lines().count();
     assert_eq!(exported, format!("{records} records\n"));
@@ -484,12 +448,11 @@ fn an_export_brings_tenants_api_keys_and_limits_back() {
 
     // One that is revoked since the export stays so, whoever takes it in again.
     let of_other = format!("key_{}", &revoked[9..21]);
-    operator(
-        &cluster,
+    cluster.operator(
         &cluster.nodes[0],
         &["key", "revoke", &of_other, "--tenant", &other],
     );
-    let imported = operator(&cluster, &cluster.nodes[2], &["service", "import", &path]);
+    let imported = cluster.operator(&cluster.nodes[2], &["service", "import", &path]);
     assert_eq!(imported, format!("{records} records, 0 of them new\n"));
     for node in &cluster.nodes {
         let answer = check(&mut node.client(), &revoked, "daily", "ada");
@@ -497,7 +460,7 @@ fn an_export_brings_tenants_api_keys_and_limits_back() {
     }
 
     let new = service();
-    let imported = operator(&new, &new.nodes[0], &["service", "import", &path]);
+    let imported = new.operator(&new.nodes[0], &["service", "import", &path]);
     assert_eq!(
         imported,
         format!("{records} records, {records} of them new\n")
