@@ -18,6 +18,7 @@ use coordinator::{
 };
 use limiter::{Exported, Imported, NAMESPACE, Node, NotReloaded, Refusal};
 use quota::{Cost, Count, Nanos, Stamp, Taken, UnixNanos};
+use series::{Asked, Told};
 use tokio::sync::Barrier;
 
 /// The tenant that [`FakeNode::make_tenant`] makes, and its API key.
@@ -52,6 +53,8 @@ pub struct FakeNode {
     pub pending: Mutex<Vec<String>>,
     /// How long it has heard of no other member, as it says.
     pub silent: Mutex<Option<Nanos>>,
+    /// Other members, and what each tells of what it has decided, if it answers.
+    pub others: Mutex<BTreeMap<String, Option<Told>>>,
     /// When set, nothing can be changed.
     pub unchangeable: Mutex<Option<NotChanged>>,
     /// When set, the change after so many others cannot be made, and those after it can.
@@ -90,6 +93,7 @@ impl FakeNode {
             refunds_meet: Mutex::default(),
             pending: Mutex::default(),
             silent: Mutex::default(),
+            others: Mutex::default(),
             unchangeable: Mutex::default(),
             fails_after: Mutex::default(),
             meanwhile: Mutex::default(),
@@ -324,6 +328,16 @@ impl Node for FakeNode {
 
     fn silent(&self) -> Option<Nanos> {
         *self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn others(&self) -> Vec<String> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.keys().cloned().collect()
+    }
+
+    async fn ask_series(&self, name: &str, _: Asked) -> Option<Told> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.get(name)?.clone()
     }
 
     fn shards(&self) -> Shards {

@@ -132,8 +132,13 @@ pub trait Node: Coordinator {
         true
     }
 
-    /// Asks the member `name` what it has decided. `None`: it does not answer within half a second, or is of a version that does not
-    /// know.
+    /// Names of the other members, dead ones that were not forgotten among them.
+    fn others(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Asks the member `name` what it has decided. `None`: it is dead or does not answer within half a second, is of a version that
+    /// does not know, or this node asks too many already.
     fn ask_series(&self, _name: &str, _asked: Asked) -> impl Future<Output = Option<Told>> + Send {
         std::future::ready(None)
     }

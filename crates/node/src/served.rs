@@ -358,6 +358,10 @@ impl limiter::Node for Served {
         strategies.is_none_or(|strategies| strategies.may_run(strategy))
     }
 
+    fn others(&self) -> Vec<String> {
+        self.joined().map_or_else(Vec::new, Cluster::others)
+    }
+
     async fn ask_series(&self, name: &str, asked: Asked) -> Option<Told> {
         self.joined()?.ask_series(name, &asked).await
     }

@@ -36,6 +36,9 @@ const USES_EVERY: Duration = Duration::from_secs(60);
 /// So long after a second has begun, what was decided in the one before is taken in: clocks wake a little early now and then.
 const SECOND_IS_OVER: Duration = Duration::from_millis(10);
 
+/// So long after that it is told: nodes whose clocks are no further apart have taken the same second in.
+const GATHERED: Duration = Duration::from_millis(100);
+
 /// When within [`USES_EVERY`] the node of that name tells them: whoever is the first to tell a minute spares the others the write,
 /// and nodes that were started together would all be the first.
 fn within_uses(name: &str) -> Duration {
@@ -76,8 +79,8 @@ impl Tasks {
     /// Tells the others from time to time what the tenants of this node have used.
     pub(crate) fn look_after_usage(&mut self, limiter: Limiter<Served>) {
         self.usage = Some(limiter.clone());
-        let [of_keys, of_live] = [limiter.clone(), limiter.clone()];
-        let tell = move || {
+        let [of_keys, of_gather, of_live] = std::array::from_fn(|_| limiter.clone());
+        let flush = move || {
             let limiter = limiter.clone();
             async move {
                 loop {
@@ -96,18 +99,29 @@ impl Tasks {
                 }
             }
         };
-        let sample = move || {
-            let mut sampler = Sampler::new(of_live.clone());
+        let gather = move || {
+            let limiter = of_gather.clone();
             async move {
                 loop {
                     tokio::time::sleep(until_next_second()).await;
-                    sampler.sample().await;
+                    limiter.gather();
+                }
+            }
+        };
+        // By itself: whoever is asked may take longer than what was decided here may wait.
+        let tell = move || {
+            let mut sampler = Sampler::new(of_live.clone());
+            async move {
+                loop {
+                    tokio::time::sleep(until_next_second() + GATHERED).await;
+                    sampler.tell().await;
                 }
             }
         };
         self.metrics.scope(|| {
-            self.supervisor.run("live", sample);
-            self.supervisor.run("usage", tell);
+            self.supervisor.run("gather", gather);
+            self.supervisor.run("live", tell);
+            self.supervisor.run("usage", flush);
             self.supervisor.run("api-key-uses", tell_uses);
         });
     }

@@ -90,6 +90,12 @@ impl Counts {
         self.latency.add(micros, allowed.saturating_add(denied));
     }
 
+    /// Whether nothing was decided.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.allowed == 0 && self.denied == 0
+    }
+
     /// All of the others, too.
     pub fn add_all(&mut self, others: &Self) {
         self.allowed = self.allowed.saturating_add(others.allowed);

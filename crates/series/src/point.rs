@@ -17,9 +17,9 @@ pub struct Point {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Total {
     /// Decisions that allowed.
-    pub allowed: u32,
+    pub allowed: u64,
     /// Decisions that denied.
-    pub denied: u32,
+    pub denied: u64,
     /// What half of them took at most, in microseconds.
     pub p50_micros: u32,
     /// What 99 of a hundred of them took at most, in microseconds.
@@ -31,8 +31,8 @@ impl Total {
     #[must_use]
     pub fn of(counts: &Counts) -> Self {
         Self {
-            allowed: counts.allowed,
-            denied: counts.denied,
+            allowed: counts.allowed.into(),
+            denied: counts.denied.into(),
             p50_micros: counts.latency.percentile(50),
             p99_micros: counts.latency.percentile(99),
         }
@@ -41,7 +41,7 @@ impl Total {
     /// How many were decided.
     #[must_use]
     pub const fn decisions(&self) -> u64 {
-        self.allowed as u64 + self.denied as u64
+        self.allowed.saturating_add(self.denied)
     }
 
     /// With what another node has decided. Of two medians it is the one in between by how many each stands for; of two 99th
@@ -49,8 +49,9 @@ impl Total {
     #[must_use]
     pub fn with(self, other: Self) -> Self {
         let (mine, others) = (self.decisions(), other.decisions());
-        let p50 = |of: Self, decisions: u64| u64::from(of.p50_micros) * decisions;
-        let p50 = (p50(self, mine) + p50(other, others)).checked_div(mine + others);
+        let p50 = |of: Self, decisions: u64| u128::from(of.p50_micros) * u128::from(decisions);
+        let all = u128::from(mine) + u128::from(others);
+        let p50 = (p50(self, mine) + p50(other, others)).checked_div(all);
         Self {
             allowed: self.allowed.saturating_add(other.allowed),
             denied: self.denied.saturating_add(other.denied),
@@ -75,9 +76,11 @@ pub fn joined(nodes: impl IntoIterator<Item = Vec<Point>>) -> Vec<Point> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn total(allowed: u32, denied: u32, p50_micros: u32, p99_micros: u32) -> Total {
+    fn total(allowed: u64, denied: u64, p50_micros: u32, p99_micros: u32) -> Total {
         Total {
             allowed,
             denied,
@@ -106,6 +109,20 @@ mod tests {
                 point(12, total(1, 0, 5, 5)),
             ]
         );
+    }
+
+    proptest! {
+        /// Also what a peer makes up.
+        #[test]
+        fn a_mean_lies_between_what_it_is_of(one: [u32; 2], other: [u32; 2], counts: [u64; 4]) {
+            let [a, b, c, d] = counts;
+            let (one, other) = (total(a, b, one[0], one[1]), total(c, d, other[0], other[1]));
+            let both = one.with(other);
+            let (low, high) = (one.p50_micros.min(other.p50_micros), one.p50_micros.max(other.p50_micros));
+            let none = one.decisions() == 0 && other.decisions() == 0;
+            prop_assert!(none || (low..=high).contains(&both.p50_micros));
+            prop_assert_eq!(both, other.with(one));
+        }
     }
 
     #[test]

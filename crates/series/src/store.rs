@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::{Counts, LimitTotal, Point, Sample, Series, Total, Window};
 
-/// Points that a store holds, at most: 20 bytes each, 40 MB. Of 690 series of which something comes in every second of 35 days
-/// all of it; of series of which less comes, more of them.
-const POINTS_MAX: usize = 2_000_000;
+/// Points that a store holds, at most, of 2 880 that a series has of which something comes in every second of 35 days: so many
+/// of such, and more of those of which less comes. `cargo run --release -p series --example full` tells what a full store takes.
+const POINTS_MAX: usize = 350 * 2_880;
 
-/// Series that a store holds, at most. Each has a minute and an hour that are not over, 0.9 KB.
+/// Series that a store holds, at most. Each has a minute and an hour that are not over.
 const SERIES_MAX: usize = 20_000;
 
 /// Limits of a namespace that have series of their own, at most: more than a page shows.
@@ -34,6 +34,8 @@ pub struct Store {
 struct Namespace {
     all: Series,
     limits: HashMap<Arc<str>, Series>,
+    /// How many points they hold together.
+    points: usize,
 }
 
 impl Namespace {
@@ -41,23 +43,24 @@ impl Namespace {
         let mut all = others.clone();
         for (name, counts) in limits {
             all.add_all(&counts);
-            self.limits.entry(name).or_default().add(at, &counts);
+            let series = self.limits.entry(name).or_default();
+            self.points -= series.len();
+            series.add(at, &counts);
+            self.points += series.len();
         }
+        self.points -= self.all.len();
         self.all.add(at, &all);
+        self.points += self.all.len();
         while LIMITS_MAX < self.limits.len() {
             let silent = self.limits.iter().min_by_key(|(_, series)| series.last());
             let silent = silent.map(|(name, _)| Arc::clone(name));
-            silent.and_then(|name| self.limits.remove(&name));
+            let gone = silent.and_then(|name| self.limits.remove(&name));
+            self.points -= gone.map_or(0, |series| series.len());
         }
     }
 
     fn series(&self) -> usize {
         1 + self.limits.len()
-    }
-
-    fn points(&self) -> usize {
-        let of_limits: usize = self.limits.values().map(Series::len).sum();
-        self.all.len() + of_limits
     }
 
     fn limits(&self, total: impl Fn(&Series) -> Total) -> Vec<LimitTotal> {
@@ -93,10 +96,10 @@ impl Store {
         let of = self.namespaces.entry(Arc::clone(namespace)).or_default();
         // One that is new is not counted yet.
         let known = if of.all.is_empty() { 0 } else { of.series() };
-        self.points -= of.points();
+        self.points -= of.points;
         self.series -= known;
         of.add(at, limits, others);
-        self.points += of.points();
+        self.points += of.points;
         self.series += of.series();
         if self.points_max < self.points || self.series_max < self.series {
             self.make_room();
@@ -124,12 +127,7 @@ impl Store {
     #[must_use]
     pub fn limits(&self, namespace: &str, window: Window, now: u32) -> Vec<LimitTotal> {
         let of = self.namespaces.get(namespace);
-        let total = |series: &Series| {
-            let points = series.points(window, now);
-            let totals = points.into_iter().map(|point| point.total);
-            totals.fold(Total::default(), Total::with)
-        };
-        of.map_or_else(Vec::new, |of| of.limits(total))
+        of.map_or_else(Vec::new, |of| of.limits(|series| series.total(window, now)))
     }
 
     /// What was decided of a namespace in the seconds after `after`.
@@ -151,7 +149,7 @@ impl Store {
             if self.points <= points_left && self.series <= series_left {
                 break;
             }
-            self.points -= of.points();
+            self.points -= of.points;
             self.series -= of.series();
             gone.push(Arc::clone(name));
         }
@@ -180,7 +178,11 @@ mod tests {
 
     /// What it says of itself is what it holds.
     fn check(store: &Store) {
-        let points: usize = store.namespaces.values().map(Namespace::points).sum();
+        let points = |of: &Namespace| -> usize {
+            let of_limits: usize = of.limits.values().map(Series::len).sum();
+            of.all.len() + of_limits
+        };
+        let points: usize = store.namespaces.values().map(points).sum();
         let series: usize = store.namespaces.values().map(Namespace::series).sum();
         assert_eq!((store.points, store.series), (points, series));
     }
@@ -265,7 +267,7 @@ mod tests {
         );
         let all = store.points("tn", None, Window::FiveWeeks, 10_250);
         assert_eq!(
-            all.iter().map(|point| point.total.allowed).sum::<u32>(),
+            all.iter().map(|point| point.total.allowed).sum::<u64>(),
             150
         );
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::{Point, Total, Window};
 
 /// What one node asks another.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Asked {
     /// What was decided of these namespaces since then?
     Since {

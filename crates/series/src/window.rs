@@ -1,7 +1,7 @@
 //! How far back a picture goes, and how fine it is.
 
 /// How far back a picture goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Window {
     /// By the second.
     TenMinutes,

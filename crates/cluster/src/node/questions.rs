@@ -21,7 +21,7 @@ pub(super) enum Question {
     Sections { known: Vec<u64> },
     /// What lies in your catalogue at this place? For peers of protocol 5 and later.
     Record { place: String },
-    /// What have you decided? One that does not understand says nothing.
+    /// What have you decided? For peers of protocol 5 and later.
     Series { asked: Vec<u8> },
 }
 

@@ -41,7 +41,7 @@ struct WireSample {
 }
 
 /// [`Total`]: allowed, denied, half of them, 99 of a hundred.
-type WireTotal = (u32, u32, u32, u32);
+type WireTotal = (u64, u64, u32, u32);
 
 fn put_total(total: Total) -> WireTotal {
     let Total {

@@ -1,23 +1,21 @@
 //! `GET /v1/live` and `GET /v1/series`: what the limits of a tenant decide, second by second.
 
-use std::pin::Pin;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use accounts::Scope;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
-use http_body::Frame;
+use futures_util::stream::{self, StreamExt as _};
 use limiter::{Answered, LiveEvent, LiveSample, LiveStream, Node, Picture, Refusal, parameter};
 use serde_json::{Map, Value, json};
 use series::{LimitTotal, Point, Window};
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::app::{App, Shared};
 use crate::caller::{self, By, Needs};
@@ -34,9 +32,6 @@ const RETRY: &str = "retry: 500\n\n";
 /// A comment is sent so often, by which a proxy sees that the stream is in use; and who watches is looked at again.
 const BEAT: Duration = Duration::from_secs(15);
 
-/// Events that may wait for the connection.
-const WAITING_MAX: usize = 4;
-
 const WINDOWS_ACCEPTED: &str = "10m, 1h, 24h or 35d";
 
 /// A proxy that gathers answers would hold the events of a stream back.
@@ -48,13 +43,20 @@ pub(crate) async fn live<N: Node>(
     by: By<N>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let caller = by.caller(&app);
-    let stream = caller.stream()?;
-    let (parts, _) = request.into_parts();
-    let (events, waiting) = mpsc::channel(WAITING_MAX);
-    let cap = caller.limiter.day().map(|day| day.cap);
-    tokio::spawn(tell(app, parts, cap, stream, events));
-    let mut response = Response::new(Body::new(Events(waiting)));
+    let stream = by.caller(&app).stream()?;
+    let (asked, _) = request.into_parts();
+    let mut beat = interval_at(Instant::now() + BEAT, BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let watcher = Watcher {
+        app,
+        asked,
+        stream,
+        beat,
+    };
+    let retry = stream::once(async { RETRY.to_owned() });
+    let events = retry.chain(stream::unfold(Some(watcher), told_next));
+    let events = events.map(Ok::<_, Infallible>);
+    let mut response = Response::new(Body::from_stream(events));
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_TYPE, "text/event-stream"),
@@ -66,69 +68,48 @@ pub(crate) async fn live<N: Node>(
     Ok(response)
 }
 
-/// The body of a stream.
-struct Events(mpsc::Receiver<Bytes>);
-
-impl http_body::Body for Events {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let event = self.0.poll_recv(cx);
-        event.map(|event| event.map(|event| Ok(Frame::data(event))))
-    }
+/// Who watches, as long as he does.
+struct Watcher<N> {
+    app: Arc<App<N>>,
+    /// The request, by which is seen whether he still may.
+    asked: Parts,
+    stream: LiveStream,
+    beat: Interval,
 }
 
-/// Tells events until they end, the client has left, or it may not see them any more.
-async fn tell<N: Node>(
-    app: Arc<App<N>>,
-    asked: Parts,
-    cap: Option<u32>,
-    mut stream: LiveStream,
-    events: mpsc::Sender<Bytes>,
-) {
-    let mut beat = interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    beat.tick().await;
-    let mut text = RETRY.to_owned();
-    while events.send(text.into()).await.is_ok() {
-        let event = tokio::select! {
-            event = stream.next() => event,
-            _ = beat.tick() => {
-                if caller::admits(&app, NEEDS, &asked).is_err() {
-                    return;
-                }
-                text = ": here\n\n".to_owned();
-                continue;
-            }
-            () = events.closed() => return,
-        };
-        text = match event {
-            Some(LiveEvent::Sample(sample)) => told("sample", &sample_json(&sample, cap)),
-            Some(LiveEvent::Used(percent)) => {
-                told("notice", &json!({ "kind": "used", "percent": percent }))
-            }
-            Some(LiveEvent::Bye) | None => {
-                let _gone = events.send(told("bye", &json!({})).into()).await;
-                return;
-            }
-        };
-    }
+/// The next text of a stream, and who is told the one after. `None`: it ends, or he may not watch any more.
+async fn told_next<N: Node>(watcher: Option<Watcher<N>>) -> Option<(String, Option<Watcher<N>>)> {
+    let mut watcher = watcher?;
+    let event = tokio::select! {
+        event = watcher.stream.next() => event,
+        _ = watcher.beat.tick() => {
+            let Watcher { app, asked, .. } = &watcher;
+            caller::admits(app, NEEDS, asked).ok()?;
+            return Some((": here\n\n".to_owned(), Some(watcher)));
+        }
+    };
+    let (text, goes_on) = match event {
+        Some(LiveEvent::Sample(sample)) => (told("sample", &sample_json(&sample)), true),
+        Some(LiveEvent::Used(percent)) => {
+            let used = json!({ "kind": "used", "percent": percent });
+            (told("notice", &used), true)
+        }
+        Some(LiveEvent::Bye) | None => (told("bye", &json!({})), false),
+    };
+    Some((text, goes_on.then_some(watcher)))
 }
 
 fn told(event: &str, data: &Value) -> String {
     format!("event: {event}\ndata: {data}\n\n")
 }
 
-fn sample_json(sample: &LiveSample, cap: Option<u32>) -> Value {
+fn sample_json(sample: &LiveSample) -> Value {
     let LiveSample {
         at,
         all,
         limits,
         today,
+        cap,
         from,
     } = sample;
     let mut json = json!({
@@ -177,27 +158,28 @@ pub(crate) async fn series<N: Node>(
     let limit = parameter(query, "limit")?;
     let room = app.answers.room(ANSWER_BYTES)?;
     let picture = caller.limiter.picture(limit.as_deref(), window).await;
-    let json = picture_json(&picture, window, caller.last_second());
+    let json = picture_json(&picture, window);
     Ok(decided::json(room.keep(json.to_string())))
 }
 
 /// Columns, with a row for each step of the window: where nothing was decided, of zeros.
-fn picture_json(picture: &Picture, window: Window, now: u32) -> Value {
+fn picture_json(picture: &Picture, window: Window) -> Value {
     let Picture {
+        until,
         points,
         limits,
         from,
     } = picture;
-    let rows = rows(points, window, now);
-    let column = |of: fn(&Point) -> u32| -> Value { rows.iter().map(of).collect() };
+    let rows = rows(points, window, *until);
+    let column = |of: fn(&Point) -> u64| -> Value { rows.iter().map(of).collect() };
     let mut json = json!({
         "window": window.name(),
         "step": window.step(),
-        "at": column(|point| point.at),
+        "at": column(|point| point.at.into()),
         "allowed": column(|point| point.total.allowed),
         "denied": column(|point| point.total.denied),
-        "p50_us": column(|point| point.total.p50_micros),
-        "p99_us": column(|point| point.total.p99_micros),
+        "p50_us": column(|point| point.total.p50_micros.into()),
+        "p99_us": column(|point| point.total.p99_micros.into()),
         "limits": limits_json(limits),
     });
     put_answered(&mut json, from);
@@ -229,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    fn point(at: u32, allowed: u32) -> Point {
+    fn point(at: u32, allowed: u64) -> Point {
         let total = Total {
             allowed,
             ..Total::default()

@@ -8,6 +8,7 @@ use fake_node::{FakeNode, TENANT};
 use http_body_util::BodyExt as _;
 use limiter::{Node as _, Sampler};
 use serde_json::{Value, json};
+use series::{LimitTotal, Point, Sample, Told, Total};
 use tower::ServiceExt as _;
 
 use crate::client::{Front, Reply, request};
@@ -17,7 +18,7 @@ fn asked(path: &str, who: Who) -> Request<Body> {
     signed(request("GET", path, &[]), who)
 }
 
-async fn series(front: &Front, query: &str) -> Reply {
+async fn picture(front: &Front, query: &str) -> Reply {
     front
         .send(asked(&format!("/v1/series{query}"), Who::Tenant))
         .await
@@ -62,17 +63,17 @@ fn sum(json: &Value, column: &str) -> u64 {
 async fn a_picture_shows_what_was_decided() {
     let front = service(free(), Who::Tenant).await;
     hit(&front).await;
-    let before = series(&front, "").await.json();
+    let before = picture(&front, "").await.json();
     assert_eq!(sum(&before, "allowed"), 0, "that second is not over");
-    Sampler::new(front.limiter.clone()).sample().await;
+    front.limiter.gather();
     for (window, rows) in [("10m", 600), ("1h", 60), ("24h", 1_440), ("35d", 840)] {
-        let all = series(&front, &format!("?window={window}")).await.json();
+        let all = picture(&front, &format!("?window={window}")).await.json();
         assert_eq!((sum(&all, "allowed"), sum(&all, "denied")), (4, 2), "{all}");
         for column in ["at", "allowed", "denied", "p50_us", "p99_us"] {
             assert_eq!(all[column].as_array().unwrap().len(), rows, "{column}");
         }
         assert_eq!(all["limits"]["login"], json!([3, 2]), "{all}");
-        let one = series(&front, &format!("?limit=login&window={window}"))
+        let one = picture(&front, &format!("?limit=login&window={window}"))
             .await
             .json();
         assert_eq!((sum(&one, "allowed"), sum(&one, "denied")), (3, 2));
@@ -82,9 +83,9 @@ async fn a_picture_shows_what_was_decided() {
             (&json!(window), &json!([]))
         );
     }
-    let none = series(&front, "?limit=other").await.json();
+    let none = picture(&front, "?limit=other").await.json();
     assert_eq!((sum(&none, "allowed"), sum(&none, "denied")), (0, 0));
-    let wrong = series(&front, "?window=2h")
+    let wrong = picture(&front, "?window=2h")
         .await
         .problem(400, "invalid-request");
     assert_eq!(wrong["field"], "window");
@@ -115,6 +116,96 @@ async fn next(stream: &mut Response) -> Option<String> {
     Some(String::from_utf8(text).unwrap())
 }
 
+/// The next text of a stream, which is a sample.
+async fn sample(stream: &mut Response) -> Value {
+    let told = next(stream).await.unwrap();
+    let data = told.strip_prefix("event: sample\ndata: ").expect(&told);
+    serde_json::from_str(data.trim_end()).unwrap()
+}
+
+/// Another member has allowed and denied so many by the limit `login`.
+fn decided(allowed: u64, denied: u64) -> LimitTotal {
+    LimitTotal {
+        name: "login".into(),
+        total: Total {
+            allowed,
+            denied,
+            ..Total::default()
+        },
+    }
+}
+
+#[tokio::test]
+async fn what_all_nodes_have_decided_is_told_and_who_has_not_told() {
+    let front = service(free(), Who::Tenant).await;
+    let others = |told: Told| {
+        let mut others = front.node.others.lock().unwrap();
+        others.insert("berta".to_owned(), Some(told));
+        others.insert("carla".to_owned(), None);
+    };
+    let mut live = stream(&front, Who::Tenant).await;
+    next(&mut live).await;
+    hit(&front).await;
+    front.limiter.gather();
+    let limit = decided(70, 20);
+    let all = limit.total;
+    others(Told::Since {
+        until: 5,
+        samples: vec![Sample {
+            all,
+            limits: vec![limit.clone()],
+        }],
+    });
+    Sampler::new(front.limiter.clone()).tell().await;
+    let told = sample(&mut live).await;
+    assert_eq!(
+        (&told["allowed"], &told["denied"]),
+        (&json!(74), &json!(22))
+    );
+    assert_eq!(told["limits"]["login"], json!([73, 22]));
+    let who = json!({ "from": 2, "of": 3, "missing": ["carla"] });
+    for (field, value) in who.as_object().unwrap() {
+        assert_eq!(&told[field], value, "{field}");
+    }
+    let before = picture(&front, "?window=1h").await.json();
+    let minutes = before["at"].as_array().unwrap();
+    let at = minutes.last().unwrap().as_u64().unwrap() as u32;
+    others(Told::Points {
+        points: vec![Point { at, total: all }],
+        limits: vec![limit],
+    });
+    let told = picture(&front, "?window=24h").await.json();
+    assert_eq!((sum(&told, "allowed"), sum(&told, "denied")), (74, 22));
+    assert_eq!(told["limits"]["login"], json!([73, 22]));
+    for (field, value) in who.as_object().unwrap() {
+        assert_eq!(&told[field], value, "{field}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_tells_the_cap_as_it_is_now() {
+    let front = service(free(), Who::Tenant).await;
+    let mut live = stream(&front, Who::Tenant).await;
+    next(&mut live).await;
+    let mut sampler = Sampler::new(front.limiter.clone());
+    sampler.tell().await;
+    assert_eq!(sample(&mut live).await["today"]["cap"], 10_000);
+    let mut asked = request(
+        "PATCH",
+        &format!("/v1/tenants/{TENANT}"),
+        &[("content-type", "application/json")],
+    );
+    *asked.body_mut() = json!({ "requests_per_day": 20_000 }).to_string().into();
+    let mut operator = signed(asked, Who::Operator);
+    operator.headers_mut().remove("weir-tenant");
+    let changed = front.send(operator).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    // A request of the tenant comes by.
+    picture(&front, "").await;
+    sampler.tell().await;
+    assert_eq!(sample(&mut live).await["today"]["cap"], 20_000);
+}
+
 #[tokio::test]
 async fn a_stream_tells_each_second_and_that_it_ends() {
     let front = service(free(), Who::Tenant).await;
@@ -127,12 +218,11 @@ async fn a_stream_tells_each_second_and_that_it_ends() {
         assert_eq!(live.headers()[name], value);
     }
     assert_eq!(next(&mut live).await.as_deref(), Some("retry: 500\n\n"));
-    let mut sampler = Sampler::new(front.limiter.clone());
     hit(&front).await;
-    sampler.sample().await;
-    let told = next(&mut live).await.unwrap();
-    let data = told.strip_prefix("event: sample\ndata: ").expect(&told);
-    let sample: Value = serde_json::from_str(data.trim_end()).unwrap();
+    front.limiter.gather();
+    let mut sampler = Sampler::new(front.limiter.clone());
+    sampler.tell().await;
+    let sample = sample(&mut live).await;
     assert_eq!(
         (&sample["allowed"], &sample["denied"]),
         (&json!(4), &json!(2))
@@ -167,12 +257,7 @@ async fn the_fifth_stream_of_a_session_is_refused_until_one_has_ended() {
     let other = stream(&front, Who::Tenant).await;
     assert_eq!(other.status(), 200, "that one is of an API key");
     streams.pop();
-    // Its task hears of it when it is next run.
-    let mut again = stream(&front, Who::Owner).await;
-    while again.status() != 200 {
-        tokio::task::yield_now().await;
-        again = stream(&front, Who::Owner).await;
-    }
+    assert_eq!(stream(&front, Who::Owner).await.status(), 200);
 }
 
 /// What may not be seen any more is not told any more, though the stream began when it was allowed.

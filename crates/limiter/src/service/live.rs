@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use accounts::TenantId;
 use futures_util::future::join_all;
@@ -28,11 +29,36 @@ const WAITING_MAX: usize = 8;
 /// Limits that a sample and a picture tell of.
 const LIMITS_TOLD: usize = 20;
 
+/// Limits of a namespace that one node tells another of, when it tells of many: those that are the busiest of all are among the busiest of some. A
+/// thousand namespaces, with names of 64 bytes, come to some 3.4 MB, of the 4 MiB that an answer may have.
+const LIMITS_TOLD_TO_NODES: usize = 2 * LIMITS_TOLD;
+
+/// Pictures that are kept for those who ask for the same within a second. More are put together for each who asks.
+const PICTURES_MAX: usize = 1_000;
+
+/// How long whoever knows where days stand may take. Until then, and beyond, what was known last is told.
+const USAGE_WITHIN: Duration = Duration::from_millis(500);
+
+/// A clock that steps back by more seconds was set; by fewer it has drifted, and is waited for.
+const STEP_BACK_MAX: u32 = 10;
+
 /// What tenants see of their limits while they decide, on one node.
 #[derive(Default)]
 pub struct Live {
-    store: Mutex<Store>,
+    kept: Mutex<Kept>,
     streams: Mutex<Streams>,
+    /// Tenants whose limits have decided something since it was taken in.
+    touched: Mutex<Vec<TenantId>>,
+}
+
+/// What was decided, as far as it was taken in.
+#[derive(Default)]
+struct Kept {
+    store: Store,
+    /// The last second that was, whether or not anything was decided in it. Of it and those before nothing more comes.
+    until: u32,
+    /// What all have told by then, by what they were asked.
+    pictures: HashMap<Asked, Arc<Picture>>,
 }
 
 /// The streams of a node.
@@ -87,6 +113,8 @@ pub struct LiveSample {
     pub limits: Vec<LimitTotal>,
     /// Where the day stands. `None`: nobody who knows could be reached yet.
     pub today: Option<DayUsage>,
+    /// The most requests of the day. `None`: there is no cap.
+    pub cap: Option<u32>,
     /// Who has told of it.
     pub from: Answered,
 }
@@ -105,6 +133,8 @@ pub struct Answered {
 /// A picture of what was decided.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Picture {
+    /// The last second of it.
+    pub until: u32,
     /// Seconds, minutes or hours in which something was decided, in their order.
     pub points: Vec<Point>,
     /// The busiest limits in sum, the busiest first. Empty in a picture of one.
@@ -121,19 +151,19 @@ impl Live {
     /// What this node has decided, as it tells another.
     #[must_use]
     pub fn answer(&self, asked: &Asked) -> Told {
-        self.answer_at(last_second(), asked)
-    }
-
-    fn answer_at(&self, now: u32, asked: &Asked) -> Told {
-        let store = lock(&self.store);
+        let Kept { store, until, .. } = &*lock(&self.kept);
         match asked {
             Asked::Since { after, namespaces } => {
-                // Of a clock that was set back, nothing is told twice.
-                let after = after.unwrap_or(now.saturating_sub(1));
-                let samples = namespaces.iter();
-                let samples = samples.map(|namespace| store.since(namespace, after));
+                // What a clock that was set back since has told is told no more.
+                let known = after.filter(|after| after <= until);
+                let after = known.unwrap_or(until.saturating_sub(1));
+                let samples = namespaces.iter().map(|namespace| {
+                    let Sample { all, limits } = store.since(namespace, after);
+                    let limits = busiest(limits, LIMITS_TOLD_TO_NODES);
+                    Sample { all, limits }
+                });
                 Told::Since {
-                    until: now.max(after),
+                    until: *until,
                     samples: samples.collect(),
                 }
             }
@@ -142,13 +172,33 @@ impl Live {
                 limit,
                 window,
             } => Told::Points {
-                points: store.points(namespace, limit.as_deref(), *window, now),
+                points: store.points(namespace, limit.as_deref(), *window, *until),
                 limits: match limit {
-                    None => store.limits(namespace, *window, now),
+                    None => store.limits(namespace, *window, *until),
                     Some(_) => Vec::new(),
                 },
             },
         }
+    }
+
+    /// A limit of this tenant has decided something, the first since what it had decided was taken in.
+    pub(super) fn touched(&self, tenant: TenantId) {
+        lock(&self.touched).push(tenant);
+    }
+
+    /// Begins to take in what was decided in a second that is over by this clock. `None`: it was already, and goes with the next.
+    fn begin_second(&self, now: u32) -> Option<MutexGuard<'_, Kept>> {
+        let mut kept = lock(&self.kept);
+        if now <= kept.until && kept.until - now <= STEP_BACK_MAX {
+            return None;
+        }
+        if now < kept.until {
+            // The time that was drawn comes again.
+            kept.store = Store::default();
+        }
+        kept.until = now;
+        kept.pictures.clear();
+        Some(kept)
     }
 
     /// From now on there are no streams: this node stops.
@@ -167,14 +217,14 @@ impl Live {
     }
 
     /// Tells the streams of a tenant.
-    fn tell(&self, tenant: TenantId, sample: LiveSample, cap: Option<u32>) {
+    fn tell(&self, tenant: TenantId, sample: LiveSample) {
         let mut streams = lock(&self.streams);
         let Some(streamed) = streams.tenants.get_mut(&tenant) else {
             return;
         };
         let today = sample.today.or(streamed.day);
         let before = std::mem::replace(&mut streamed.day, today);
-        let used = newly_used(before, today, cap);
+        let used = newly_used(before, today, sample.cap);
         let sample = LiveEvent::Sample(Arc::new(LiveSample { today, ..sample }));
         for event in [Some(sample), used.map(LiveEvent::Used)]
             .into_iter()
@@ -303,12 +353,6 @@ impl Drop for Seat {
 }
 
 impl<N: Node> Caller<N> {
-    /// The last second that is over, since the epoch.
-    #[must_use]
-    pub fn last_second(&self) -> u32 {
-        last_second()
-    }
-
     /// A stream of what is decided in the tenant of the caller.
     ///
     /// # Errors
@@ -340,10 +384,8 @@ impl<N: Node> Sampler<N> {
         Self { limiter, told }
     }
 
-    /// Takes in what was decided in the second that is over, and tells those who watch. To be called when a second has begun.
-    pub async fn sample(&mut self) {
-        let at = last_second();
-        self.limiter.gather(at);
+    /// Tells those who watch what was decided since it was told last. To be called once a second.
+    pub async fn tell(&mut self) {
         let live = Arc::clone(self.limiter.live());
         let tenants = live.streamed();
         if tenants.is_empty() {
@@ -356,9 +398,8 @@ impl<N: Node> Sampler<N> {
             namespaces: namespaces.clone(),
         };
         let told = self.limiter.ask_members(asked);
-        let usage = tenants.iter().map(|id| self.limiter.usage_today(*id));
-        let (told, usage) = futures_util::future::join(told, join_all(usage)).await;
-        let (told, from) = told;
+        let usage = self.limiter.usage_today(&tenants);
+        let ((told, from), usage) = futures_util::future::join(told, usage).await;
         let mut sums = vec![Sample::default(); tenants.len()];
         for (member, told) in told {
             let Told::Since { until, samples } = told else {
@@ -369,26 +410,35 @@ impl<N: Node> Sampler<N> {
             }
             self.told.insert(member, until);
         }
+        let at = lock(&live.kept).until;
         for ((tenant, sum), today) in tenants.into_iter().zip(sums).zip(usage) {
             let sample = LiveSample {
                 at,
                 all: sum.all,
                 limits: busiest(sum.limits, LIMITS_TOLD),
                 today,
+                cap: self.limiter.cap_of(tenant),
                 from: from.clone(),
             };
-            live.tell(tenant, sample, self.limiter.cap_of(tenant));
+            live.tell(tenant, sample);
         }
     }
 }
 
 impl<N: Node> Limiter<N> {
     /// A picture of what was decided in a tenant, or by one limit of it.
-    pub async fn picture(&self, limit: Option<&str>, window: Window) -> Picture {
+    pub async fn picture(&self, limit: Option<&str>, window: Window) -> Arc<Picture> {
         let asked = Asked::Points {
-            namespace: self.namespace().into(),
-            limit: limit.map(Into::into),
+            namespace: Arc::clone(self.shared.namespace()),
+            limit: limit.map(Arc::from),
             window,
+        };
+        let until = {
+            let kept = lock(&self.live().kept);
+            if let Some(known) = kept.pictures.get(&asked) {
+                return Arc::clone(known);
+            }
+            kept.until
         };
         let (told, from) = self.ask_members(|_| asked.clone()).await;
         let (mut all, mut of_limits) = (Vec::new(), Vec::new());
@@ -398,44 +448,56 @@ impl<N: Node> Limiter<N> {
                 of_limits.extend(limits);
             }
         }
-        Picture {
+        let picture = Arc::new(Picture {
+            until,
             points: joined(all),
             limits: busiest(of_limits, LIMITS_TOLD),
             from,
+        });
+        let mut kept = lock(&self.live().kept);
+        if kept.until == until && kept.pictures.len() < PICTURES_MAX {
+            kept.pictures.insert(asked, Arc::clone(&picture));
         }
+        picture
     }
 
-    /// Takes in what the tenants' limits have decided on this node.
-    fn gather(&self, at: u32) {
-        for shared in self.shared.tenants.all() {
-            let tenancy = shared.tenancy.as_ref();
-            let open = tenancy.and_then(|tenancy| tenancy.gathered.take());
-            if let Some(open) = open {
-                let mut store = lock(&self.live().store);
-                store.add(shared.namespace(), at, open.limits, &open.others);
+    /// Takes in what the tenants' limits have decided on this node in the second that is over. To be called when one has begun.
+    pub fn gather(&self) {
+        self.gather_at(last_second());
+    }
+
+    fn gather_at(&self, now: u32) {
+        let Some(mut kept) = self.live().begin_second(now) else {
+            return;
+        };
+        let touched = std::mem::take(&mut *lock(&self.live().touched));
+        for shared in touched
+            .into_iter()
+            .filter_map(|id| self.shared.tenants.get(id))
+        {
+            if let Some(tenancy) = &shared.tenancy {
+                let decided = tenancy.gathered.take();
+                let namespace = shared.namespace();
+                kept.store
+                    .add(namespace, now, decided.limits, &decided.others);
             }
         }
     }
 
     /// What all members that answer tell, this node among them, and who has.
     async fn ask_members(&self, asked: impl Fn(&str) -> Asked) -> (Vec<(String, Told)>, Answered) {
-        let status = self.node().cluster();
-        let asks = status.members.iter().map(|member| {
-            let (name, asked) = (member.name.clone(), asked(&member.name));
-            let is_self = name == status.node;
-            async move {
-                let told = match is_self {
-                    true => Some(self.live().answer(&asked)),
-                    false => self.node().ask_series(&name, asked).await,
-                };
-                (name, told)
-            }
+        let others = self.node().others();
+        let asks = others.iter().map(|name| {
+            let asked = asked(name);
+            async move { (name.clone(), self.node().ask_series(name, asked).await) }
         });
+        // Nobody else has its name.
+        let own = (String::new(), self.live().answer(&asked("")));
         let mut answered = Answered {
-            of: status.members.len(),
+            of: 1 + others.len(),
             ..Answered::default()
         };
-        let mut all = Vec::new();
+        let mut all = vec![own];
         for (name, told) in join_all(asks).await {
             match told {
                 Some(told) => all.push((name, told)),
@@ -447,9 +509,15 @@ impl<N: Node> Limiter<N> {
         (all, answered)
     }
 
-    async fn usage_today(&self, tenant: TenantId) -> Option<DayUsage> {
-        let usage = self.usage(tenant, [super::today()]).await.ok()?;
-        usage.first().copied()
+    /// Where the day of each of these stands, of those of which whoever knows answers in time.
+    async fn usage_today(&self, tenants: &[TenantId]) -> Vec<Option<DayUsage>> {
+        let today = super::today();
+        let of: Vec<_> = tenants.iter().map(|id| (*id, today)).collect();
+        let usage = tokio::time::timeout(USAGE_WITHIN, self.days_used(&of)).await;
+        match usage {
+            Ok(usage) => usage.into_iter().map(Result::ok).collect(),
+            Err(_late) => vec![None; tenants.len()],
+        }
     }
 
     /// The most requests of a tenant's day, as far as it was served here.
@@ -504,31 +572,60 @@ mod tests {
         assert!(live.begin(TENANT, &session(1)).is_err());
     }
 
+    /// Takes in that three were allowed in this second.
+    fn gather(live: &Live, now: u32) {
+        let mut counts = Counts::default();
+        counts.add(3, 1, 10);
+        if let Some(mut kept) = live.begin_second(now) {
+            let limits = HashMap::from([("login".into(), counts)]);
+            kept.store
+                .add(&"tn".into(), now, limits, &Counts::default());
+        }
+    }
+
+    /// Until when a node tells, and how many it has allowed since then.
+    fn told(live: &Live, after: Option<u32>) -> (u32, u64) {
+        let namespaces = vec!["tn".into(), "other".into()];
+        match live.answer(&Asked::Since { after, namespaces }) {
+            Told::Since { until, samples } => {
+                assert_eq!(samples.len(), 2);
+                assert_eq!(samples[1], Sample::default());
+                (until, samples[0].all.allowed)
+            }
+            Told::Points { .. } => unreachable!("it was not asked for"),
+        }
+    }
+
     #[test]
     fn what_a_node_tells_of_seconds_it_tells_once() {
         let live = Live::default();
-        let mut counts = Counts::default();
-        counts.add(3, 1, 10);
-        let namespace: Arc<str> = "tn".into();
-        for at in 100..=103 {
-            let limits = HashMap::from([("login".into(), counts.clone())]);
-            lock(&live.store).add(&namespace, at, limits, &Counts::default());
+        for now in 100..=103 {
+            gather(&live, now);
         }
-        let asked = |after| Asked::Since {
-            after,
-            namespaces: vec![Arc::clone(&namespace), "other".into()],
-        };
-        let told = |after| match live.answer_at(103, &asked(after)) {
-            Told::Since { until, samples } => {
-                assert_eq!((until, samples.len()), (103, 2));
-                assert_eq!(samples[1], Sample::default());
-                samples[0].all.allowed
-            }
-            Told::Points { .. } => unreachable!("it was not asked for"),
-        };
-        assert_eq!(told(None), 3, "the last second alone");
-        assert_eq!(told(Some(100)), 9);
-        assert_eq!(told(Some(103)), 0);
+        assert_eq!(told(&live, None), (103, 3), "the last second alone");
+        assert_eq!(told(&live, Some(100)), (103, 9));
+        assert_eq!(told(&live, Some(103)), (103, 0));
+        // Whoever asks in the next second before it was taken in hears of it the next time.
+        gather(&live, 104);
+        assert_eq!(told(&live, Some(103)), (104, 3));
+    }
+
+    #[test]
+    fn a_clock_that_drifts_back_is_waited_for_and_one_that_was_set_begins_anew() {
+        let live = Live::default();
+        gather(&live, 1_000);
+        for now in [1_000, 999, 990] {
+            assert!(live.begin_second(now).is_none(), "{now}");
+        }
+        assert_eq!(told(&live, Some(999)), (1_000, 3));
+        gather(&live, 500);
+        assert_eq!(
+            told(&live, Some(1_000)),
+            (500, 3),
+            "what was told is no cursor any more"
+        );
+        gather(&live, 501);
+        assert_eq!(told(&live, Some(500)), (501, 3));
     }
 
     #[test]

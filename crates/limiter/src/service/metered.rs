@@ -27,15 +27,13 @@ impl<N: Node> Limiter<N> {
         let day = super::today();
         self.check_day(tenancy, day)?;
         let answer = self.decide(selected, key, cost).await?;
-        self.note_denial(tenancy, (selected.policy(), cost), &answer, began);
-        if !is_request(cost, &answer) {
-            return Ok(answer);
-        }
-        if let Err(Spent { refusal, .. }) = self.charge(tenancy, day, 1).await {
+        if is_request(cost, &answer)
+            && let Err(Spent { refusal, .. }) = self.charge(tenancy, day, 1).await
+        {
             self.give_back(&[selected.hit(key, cost)]).await;
             return Err(refusal);
         }
-        tenancy.note_request(selected.policy(), began);
+        self.note_decided(tenancy, began, [(selected.policy(), cost, &answer)]);
         Ok(answer)
     }
 
@@ -51,20 +49,18 @@ impl<N: Node> Limiter<N> {
     ) -> Result<Answer, Refusal> {
         let began = Instant::now();
         let answer = self.decide_once(selected, key, cost, name).await?;
-        self.note_denial(tenancy, (selected.policy(), cost), &answer, began);
-        if !is_request(cost, &answer) {
-            return Ok(answer);
+        if is_request(cost, &answer) {
+            let charged_as = charged_as(name, &selected.hit(key, cost));
+            let charged = self.charge_once(tenancy, super::today(), &charged_as);
+            if let Err(Spent { refusal, .. }) = charged.await {
+                // No client can call a refund so: it has a space.
+                let given_back = format!("{} back", name.as_str());
+                let refund = Once::Refund(selected.hit(key, cost));
+                let _lost = self.node().once(refund, &given_back).await;
+                return Err(refusal);
+            }
         }
-        let charged_as = charged_as(name, &selected.hit(key, cost));
-        let charged = self.charge_once(tenancy, super::today(), &charged_as);
-        if let Err(Spent { refusal, .. }) = charged.await {
-            // No client can call a refund so: it has a space.
-            let given_back = format!("{} back", name.as_str());
-            let refund = Once::Refund(selected.hit(key, cost));
-            let _lost = self.node().once(refund, &given_back).await;
-            return Err(refusal);
-        }
-        tenancy.note_request(selected.policy(), began);
+        self.note_decided(tenancy, began, [(selected.policy(), cost, &answer)]);
         Ok(answer)
     }
 
@@ -77,7 +73,7 @@ impl<N: Node> Limiter<N> {
         let began = Instant::now();
         let day = super::today();
         let mut answers = self.decide_hits(tenancy, day, hits).await;
-        let mut requests: Vec<usize> = self.admitted(tenancy, hits, &answers, began);
+        let mut requests = admitted(hits, &answers);
         while !requests.is_empty() {
             let asked = u32::try_from(requests.len()).unwrap_or(u32::MAX);
             let Err(Spent { left, refusal }) = self.charge(tenancy, day, asked).await else {
@@ -91,9 +87,7 @@ impl<N: Node> Limiter<N> {
                 answers[place] = Err(refusal.clone());
             }
         }
-        for place in requests {
-            tenancy.note_request(hits[place].policy, began);
-        }
+        self.note_answers(tenancy, began, hits, &answers);
         answers
     }
 
@@ -109,7 +103,7 @@ impl<N: Node> Limiter<N> {
             self.check_day(tenancy, day)?;
         }
         let answers = self.decide_all(hits).await;
-        let requests = self.admitted(tenancy, hits, &answers, began);
+        let requests = admitted(hits, &answers);
         if !requests.is_empty() {
             let asked = u32::try_from(requests.len()).unwrap_or(u32::MAX);
             if let Err(Spent { refusal, .. }) = self.charge(tenancy, day, asked).await {
@@ -118,9 +112,7 @@ impl<N: Node> Limiter<N> {
                 return Err(refusal);
             }
         }
-        for place in requests {
-            tenancy.note_request(hits[place].policy, began);
-        }
+        self.note_answers(tenancy, began, hits, &answers);
         Ok(answers)
     }
 
@@ -144,36 +136,39 @@ impl<N: Node> Limiter<N> {
         answers.collect()
     }
 
-    /// The places of those that were admitted; those that were denied are taken note of.
-    fn admitted(
+    fn note_answers(
         &self,
         tenancy: &Tenancy,
+        began: Instant,
         hits: &[Hit<'_>],
         answers: &[Result<Answer, Refusal>],
-        began: Instant,
-    ) -> Vec<usize> {
-        let answered = hits.iter().zip(answers).enumerate();
-        let requests = answered.filter_map(|(place, (hit, answer))| {
+    ) {
+        let answered = hits.iter().zip(answers).filter_map(|(hit, answer)| {
             let answer = answer.as_ref().ok()?;
-            self.note_denial(tenancy, (hit.policy, hit.cost), answer, began);
-            is_request(hit.cost, answer).then_some(place)
+            Some((hit.policy, hit.cost, answer))
         });
-        requests.collect()
+        self.note_decided(tenancy, began, answered);
     }
 
-    /// Takes note of what a limit denied that was asked then.
-    fn note_denial(
+    /// Takes note of what limits have decided that were asked then. What refuses for the day is no decision of theirs.
+    fn note_decided<'h>(
         &self,
         tenancy: &Tenancy,
-        (policy, cost): (&Policy, Cost),
-        answer: &Answer,
         began: Instant,
+        answered: impl IntoIterator<Item = (&'h Policy, Cost, &'h Answer)>,
     ) {
-        if let Verdict::Deny { .. } = answer.decision.verdict
-            && cost != Cost::PEEK
-        {
-            self.denied(tenancy, 1);
-            tenancy.gathered.add(&policy.name, Went::Denied, began);
+        let mut denied = 0;
+        let decided = answered.into_iter().filter_map(|(policy, cost, answer)| {
+            let went = went(cost, answer)?;
+            denied += u32::from(went == Went::Denied);
+            Some((&policy.name, went))
+        });
+        let micros = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
+        if tenancy.gathered.add(decided, micros) {
+            self.live().touched(tenancy.id);
+        }
+        if 0 < denied {
+            self.denied(tenancy, denied);
         }
     }
 
@@ -185,9 +180,31 @@ impl<N: Node> Limiter<N> {
     }
 }
 
+/// The places of those that were admitted.
+fn admitted(hits: &[Hit<'_>], answers: &[Result<Answer, Refusal>]) -> Vec<usize> {
+    let answered = hits.iter().zip(answers).enumerate();
+    let requests = answered.filter_map(|(place, (hit, answer))| {
+        let answer = answer.as_ref().ok()?;
+        is_request(hit.cost, answer).then_some(place)
+    });
+    requests.collect()
+}
+
+/// What a limit has decided. `None`: nothing was asked of it but how things stand, or its fail mode has answered.
+fn went(cost: Cost, answer: &Answer) -> Option<Went> {
+    if cost == Cost::PEEK || answer.by_fail_mode {
+        return None;
+    }
+    match answer.decision.verdict {
+        Verdict::Allow => Some(Went::Allowed),
+        Verdict::Deny { .. } => Some(Went::Denied),
+        Verdict::NeverConforms => None,
+    }
+}
+
 /// Whether a plan counts it: it was admitted, and somebody decided that.
 fn is_request(cost: Cost, answer: &Answer) -> bool {
-    cost != Cost::PEEK && answer.decision.is_allowed() && !answer.by_fail_mode
+    went(cost, answer) == Some(Went::Allowed)
 }
 
 /// By what name a named hit is a request of the day: one for all that tells it from others of that name. A name has no space,

@@ -1,16 +1,14 @@
 //! What a node keeps of a tenant that it serves.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use accounts::{Plan, Tenant, TenantId};
 use arc_swap::ArcSwap;
-use coordinator::Policy;
 use quota::Nanos;
 
 use super::Service;
 use super::ceiling::{Ceiling, SECOND};
-use super::gathered::{Gathered, Went};
+use super::gathered::Gathered;
 use super::usage::Day;
 use super::uses::Uses;
 use crate::{Kind, Refusal};
@@ -64,11 +62,6 @@ impl Tenancy {
     /// The most requests of a day. `None`: there is no cap.
     pub(super) fn cap(&self, day: u64) -> Option<u32> {
         self.record.load().cap(&self.service.plans, day)
-    }
-
-    /// One that was asked then was admitted, and is a request of the day.
-    pub(super) fn note_request(&self, policy: &Policy, began: Instant) {
-        self.gathered.add(&policy.name, Went::Allowed, began);
     }
 
     /// Refuses what comes faster than the plan lets it come to this node.

@@ -319,8 +319,17 @@ impl<N: Node> Limiter<N> {
         tenant: TenantId,
         days: impl IntoIterator<Item = u64>,
     ) -> Result<Vec<DayUsage>, Refusal> {
-        let days: Vec<u64> = days.into_iter().collect();
-        let keys: Vec<String> = days.iter().map(|day| key_of(tenant, *day)).collect();
+        let days: Vec<_> = days.into_iter().map(|day| (tenant, day)).collect();
+        let used = self.days_used(&days).await.into_iter();
+        Ok(used.collect::<Result<_, NoDecision>>()?)
+    }
+
+    /// What each of these tenants has used of a day, as far as somebody who knows could be reached.
+    pub(super) async fn days_used(
+        &self,
+        of: &[(TenantId, u64)],
+    ) -> Vec<Result<DayUsage, NoDecision>> {
+        let keys: Vec<String> = of.iter().map(|(id, day)| key_of(*id, *day)).collect();
         let policies = [REQUESTS, DENIED].map(widest);
         let hits = keys.iter().flat_map(|key| {
             policies.each_ref().map(|policy| Hit {
@@ -331,16 +340,16 @@ impl<N: Node> Limiter<N> {
         });
         let hits: Vec<_> = hits.collect();
         let told = self.node().hits(&hits).await;
-        let told: Result<Vec<Answer>, NoDecision> = told.into_iter().collect();
-        let told = told.map_err(Refusal::from)?;
-        let (pairs, _) = told.as_chunks::<2>();
-        let of_days = days.into_iter().zip(pairs);
-        let of_days = of_days.map(|(day, [requests, denied])| DayUsage {
-            day,
-            requests: used(requests),
-            denied: used(denied),
+        let mut told = told.into_iter();
+        let days = of.iter().map(|(_, day)| {
+            let [requests, denied] = [(), ()].map(|()| told.next().expect("each hit is answered"));
+            Ok(DayUsage {
+                day: *day,
+                requests: used(&requests?),
+                denied: used(&denied?),
+            })
         });
-        Ok(of_days.collect())
+        days.collect()
     }
 
     async fn requests_of(&self, tenant: TenantId, day: u64) -> Option<u32> {
