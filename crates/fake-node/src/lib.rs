@@ -448,6 +448,7 @@ impl Node for FakeNode {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Changed>, NotChanged> {
+        self.check_change()?;
         let place = place(kind, namespace, name);
         let mut made = locked(&self.made);
         self.happen_before(name, &mut made);

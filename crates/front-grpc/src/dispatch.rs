@@ -12,7 +12,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::R
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
-use limiter::{Access, Caller, Kind, Limiter, Node, Unknown};
+use limiter::{Access, Caller, Kind, Limiter, Node, Refusal};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -94,45 +94,29 @@ impl<N: Node> Dispatch<N> {
             return Ok(Box::pin(others.call(request)));
         }
         if !self.access.is_open() {
-            match caller(&self.access, &self.limiter, request.headers()) {
-                Ok(caller) => request.extensions_mut().insert(caller),
-                Err(refused) => {
-                    let Some(unknown) = self.unknown(request.headers()) else {
-                        return Err(refused);
-                    };
-                    return Ok(Box::pin(self.clone().look_up(unknown, refused, request)));
-                }
+            let credential = credential(request.headers());
+            match self.access.admit_at_once(&self.limiter, credential) {
+                Some(told) => request.extensions_mut().insert(may_check(told)?),
+                None => return Ok(Box::pin(self.clone().answer_asking(request))),
             };
         }
         Ok(self.rate_limit.clone().call(request))
     }
 
-    fn unknown(&self, metadata: &HeaderMap) -> Option<Unknown> {
-        self.access.unknown(&self.limiter, credential(metadata))
-    }
-
-    /// Answers a request that was refused, since this node did not know its credential, once another member was asked about it.
-    async fn look_up(
+    /// Answers a request once another member was asked about its credential, which this node does not know.
+    async fn answer_asking(
         self,
-        mut unknown: Unknown,
-        mut refused: Status,
         mut request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
-        // A refusal is counted: who is refused for what nobody knows is asked no second time.
-        while self.limiter.look_up(&unknown).await {
-            match caller(&self.access, &self.limiter, request.headers()) {
-                Ok(caller) => {
-                    request.extensions_mut().insert(caller);
-                    return self.rate_limit.clone().call(request).await;
-                }
-                Err(status) => refused = status,
+        let credential = credential(request.headers());
+        let told = self.access.admit_asking(&self.limiter, credential).await;
+        match may_check(told) {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                self.rate_limit.clone().call(request).await
             }
-            match self.unknown(request.headers()) {
-                Some(next) => unknown = next,
-                None => break,
-            }
+            Err(refused) => Ok(refused.into_http()),
         }
-        Ok(refused.into_http())
     }
 
     /// A place among the requests that are answered. `None`: all are taken.
@@ -201,14 +185,9 @@ impl Future for Answering {
     }
 }
 
-/// Whoever asks, by what the metadata brings.
-fn caller<N: Node>(
-    access: &Access,
-    limiter: &Limiter<N>,
-    metadata: &HeaderMap,
-) -> Result<Caller<N>, Status> {
-    let caller = access.admit(limiter, credential(metadata));
-    let caller = caller.and_then(|caller| {
+/// Whoever was admitted, if he may check, and no faster than his plan lets him.
+fn may_check<N: Node>(admitted: Result<Caller<N>, Refusal>) -> Result<Caller<N>, Status> {
+    let caller = admitted.and_then(|caller| {
         caller.needs(Scope::Check)?;
         caller.check_ceiling()?;
         Ok(caller)

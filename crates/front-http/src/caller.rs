@@ -13,9 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use limiter::{
-    Access, Caller, Identifier, Kind, Limiter, Node, Refusal, Service, SignedIn, Unknown,
-};
+use limiter::{Access, Caller, Identifier, Kind, Limiter, Node, Refusal, Service, SignedIn};
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -71,7 +69,8 @@ impl Needs {
         }
     }
 
-    /// Whether it may be written down who did it, and where from: that is told apart by headers, which a hit need not pay for.
+    /// Whether it is written down who changed something by it, and where from: that is told apart by headers, which a hit need
+    /// not pay for.
     const fn is_noted(self) -> bool {
         match self {
             Self::Scope(scope) => matches!(scope, Scope::LimitsWrite | Scope::KeysWrite),
@@ -192,39 +191,56 @@ pub(crate) async fn guard_path<N: Node>(
     response
 }
 
-/// Whether a request would be let through now, as it was once before.
+/// Whether whoever was let through once would be now: who he is and what he may do, not how fast he asks. It is no use of what
+/// he brings.
 pub(crate) fn admits<N: Node>(app: &App<N>, needs: Needs, request: &Parts) -> Result<(), Refusal> {
     let guard = app.guard(needs);
-    caller(&guard, request).map(drop)
-}
-
-/// Whoever brings it. What this node does not know of an API key or a session, another may.
-async fn admitted<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refusal> {
-    loop {
-        let refusal = match caller(guard, request) {
-            Ok(caller) => return Ok(caller),
-            Err(refusal) => refusal,
-        };
-        match unknown(guard, request, refusal.kind()) {
-            Some(unknown) if guard.limiter.look_up(&unknown).await => {}
-            _ => return Err(refusal),
-        }
-    }
-}
-
-/// What is to be looked up before a request is refused for this.
-fn unknown<N: Node>(guard: &Guard<N>, request: &Parts, refused: Kind) -> Option<Unknown> {
     let Guard {
         access, limiter, ..
+    } = &guard;
+    let known = match brought_by(&guard, &request.headers) {
+        Brought::Credential(given) => access.admit_again(limiter, given),
+        Brought::Session(cookies) => access.admit_session(limiter, &cookies),
+    };
+    may(&guard, request, known?).map(drop)
+}
+
+/// Whoever brings it, if he may do this, and does not come too fast. What this node does not know of an API key or a session,
+/// another may.
+async fn admitted<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refusal> {
+    let Guard {
+        access,
+        limiter,
+        identifier,
+        needs,
     } = guard;
-    let headers = &request.headers;
-    match (is_by_session(headers), refused) {
-        (false, Kind::Unauthorized) => access.unknown(limiter, bearer(headers)),
-        (true, Kind::Unauthorized | Kind::EmailConflict) => {
-            let cookies = brought(access.service()?, headers);
-            access.unknown_session(limiter, &cookies)
-        }
-        _ => None,
+    let known = match brought_by(guard, &request.headers) {
+        Brought::Credential(given) => access.admit_asking(limiter, given).await,
+        Brought::Session(cookies) => access.admit_session_asking(limiter, &cookies).await,
+    };
+    let mut caller = may(guard, request, known?)?;
+    check_pace(*needs, request, &caller)?;
+    if changes(request) && needs.is_noted() {
+        caller.address = Some(identifier.client(clues(request)));
+    }
+    Ok(caller)
+}
+
+/// What a request is known by.
+enum Brought<'a> {
+    Credential(Option<&'a [u8]>),
+    Session(Vec<&'a str>),
+}
+
+/// A header goes before a cookie.
+fn brought_by<'a, N>(guard: &Guard<N>, headers: &'a HeaderMap) -> Brought<'a> {
+    let cookies = match (guard.access.service(), is_by_session(headers)) {
+        (Some(service), true) => brought(service, headers),
+        _ => Vec::new(),
+    };
+    match cookies.is_empty() {
+        true => Brought::Credential(bearer(headers)),
+        false => Brought::Session(cookies),
     }
 }
 
@@ -233,15 +249,25 @@ fn is_by_session(headers: &HeaderMap) -> bool {
     !headers.contains_key(AUTHORIZATION)
 }
 
-fn caller<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refusal> {
+/// Whether a request is one that may change something.
+fn changes(request: &Parts) -> bool {
+    ![Method::GET, Method::HEAD].contains(&request.method)
+}
+
+/// Whoever is known, where he acts, if he may do this there.
+fn may<N: Node>(guard: &Guard<N>, request: &Parts, known: Caller<N>) -> Result<Caller<N>, Refusal> {
     let (access, needs) = (&guard.access, guard.needs);
-    let mut caller = known(guard, request)?;
-    caller = match named_tenant(&request.headers)? {
+    if let Some(signed_in) = &known.signed_in
+        && ![Needs::SessionInConflict, Needs::SessionIfAny].contains(&needs)
+    {
+        signed_in.check_conflict()?;
+    }
+    let caller = match named_tenant(&request.headers)? {
         // What is about an account is about it in every tenant.
-        _ if needs.is_of_account() => caller,
-        Some(tenant) => access.within(caller, &String::from_utf8_lossy(tenant.as_bytes()))?,
-        None if needs.is_in_tenant() => access.within_own(caller)?,
-        None => caller,
+        _ if needs.is_of_account() => known,
+        Some(tenant) => access.within(known, &String::from_utf8_lossy(tenant.as_bytes()))?,
+        None if needs.is_in_tenant() => access.within_own(known)?,
+        None => known,
     };
     match needs {
         Needs::Nothing | Needs::Credential | Needs::SessionIfAny => {}
@@ -250,19 +276,24 @@ fn caller<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refus
         Needs::Session | Needs::SessionInConflict => drop(caller.needs_session()?),
         Needs::Operator => caller.needs_operator()?,
     }
-    let changes = ![Method::GET, Method::HEAD].contains(&request.method);
     if let (Some(signed_in), Some(service)) = (&caller.signed_in, access.service())
-        && changes
+        && changes(request)
     {
         check_meant(service, signed_in, &request.headers)?;
     }
+    Ok(caller)
+}
+
+/// Refuses what comes faster than a node takes it from one tenant.
+fn check_pace<N>(needs: Needs, request: &Parts, caller: &Caller<N>) -> Result<(), Refusal> {
     if !needs.is_of_account() {
         caller.check_ceiling()?;
     }
-    if needs.is_management() {
-        caller.check_management()?;
+    match (needs.is_management(), changes(request)) {
+        (true, true) => caller.check_changes(),
+        (true, false) => caller.check_reads(),
+        (false, _) => Ok(()),
     }
-    Ok(caller)
 }
 
 /// The one tenant that the request names.
@@ -272,34 +303,6 @@ fn named_tenant(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
         (_, Some(_)) => Err(Refusal::invalid("Weir-Tenant is given twice").at("Weir-Tenant")),
         (tenant, None) => Ok(tenant),
     }
-}
-
-/// Whoever brings a credential, or the cookie of a session: a header goes before it.
-fn known<N: Node>(guard: &Guard<N>, request: &Parts) -> Result<Caller<N>, Refusal> {
-    let Guard {
-        access,
-        limiter,
-        identifier,
-        needs,
-    } = guard;
-    let headers = &request.headers;
-    let cookies = match (access.service(), is_by_session(headers)) {
-        (Some(service), true) => brought(service, headers),
-        _ => Vec::new(),
-    };
-    let mut caller = match cookies.is_empty() {
-        true => access.admit(limiter, bearer(headers))?,
-        false => access.admit_session(limiter, &cookies)?,
-    };
-    if needs.is_noted() {
-        caller.address = Some(identifier.client(clues(request)));
-    }
-    if let Some(signed_in) = &caller.signed_in
-        && ![Needs::SessionInConflict, Needs::SessionIfAny].contains(needs)
-    {
-        signed_in.check_conflict()?;
-    }
-    Ok(caller)
 }
 
 /// Refuses what changes something and is known by a cookie alone, which a browser sends also where another page asks it to.

@@ -19,6 +19,7 @@ use crate::body::{BATCH_BODY_MAX, BODY_MAX, read_json};
 use crate::caller::By;
 use crate::decided;
 use crate::explain::{Field, Kind, Shape, explain};
+use crate::idempotency::refuse_key;
 use crate::problem::Problem;
 use crate::rule::{RULE, RuleBody};
 
@@ -130,24 +131,11 @@ struct Asked<'a> {
 /// The header by which a client names a hit that it may ask again.
 const HIT_ID: &str = "Weir-Hit-Id";
 
-/// The header by which other services are asked for the answer that was given before. A hit that is counted
-/// twice, or something that is made twice, because it was taken for another wish would be worse than one that is refused.
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-
-/// Refuses a request with a key of its own. `instead` is what there is in place of it.
-pub(crate) fn refuse_key(headers: &HeaderMap, instead: &str) -> Result<(), Refusal> {
-    if !headers.contains_key(IDEMPOTENCY_KEY) {
-        return Ok(());
-    }
-    let detail = format!("a request has no key of its own yet; {instead}");
-    Err(Refusal::new(limiter::Kind::NotImplemented, detail).at(IDEMPOTENCY_KEY))
-}
-
 /// What the client calls its hit, if it does.
 fn hit_name(headers: &HeaderMap) -> Result<Option<HitName<'_>>, Refusal> {
     refuse_key(
         headers,
-        "Weir-Hit-Id names a hit, which then counts once; nothing was counted",
+        format_args!("{HIT_ID} names a hit, which then counts once; nothing was counted"),
     )?;
     let mut names = headers.get_all(HIT_ID).iter();
     let name = names

@@ -21,6 +21,7 @@ mod explain;
 mod front;
 mod gate;
 mod head;
+mod idempotency;
 mod key_limits;
 mod limits;
 mod memory;

@@ -122,7 +122,9 @@ const fn meaning(kind: Kind) -> (&'static str, &'static str) {
             "Wait until resets_at, or take a larger plan. The 429 of a limit has a decision as its body; this has a problem.",
         ),
         Kind::TenantRate => (
-            "More requests a second came to this node from the tenant than its plan lets, whatever they ask. Nothing was counted.",
+            "More requests a second came to this node from the tenant than its plan lets, whatever they ask; or more than 600 a \
+             minute that read what it has, such as limits, API keys and people, or more than 600 that change it. Nothing was \
+             counted or changed.",
             "Try again after Retry-After.",
         ),
         Kind::UnknownLimit => (
@@ -172,7 +174,8 @@ const fn meaning(kind: Kind) -> (&'static str, &'static str) {
         ),
         Kind::StaleConfiguration => (
             "The node has heard of no other member for longer than [service] stale_after: an API key may have been revoked \
-             meanwhile, or a user removed. Nothing was counted.",
+             meanwhile, or a user removed, operators too. The API token and the operator's token are taken all the same. Nothing was \
+             counted.",
             "Ask another node. If the others are gone for good, weir forget them.",
         ),
         Kind::Overloaded => (

@@ -22,8 +22,8 @@ use serde::{Deserialize, Deserializer};
 use crate::app::App;
 use crate::body::{BODY_MAX, read_json};
 use crate::caller::Needs;
-use crate::check::refuse_key;
 use crate::explain::{Shape, explain};
+use crate::idempotency::refuse_key;
 use crate::problem::{self, Problem};
 use crate::router::Endpoint;
 

@@ -1,6 +1,7 @@
 //! Many who share nothing: who a request is, by its credential, and what its tenant may use.
 
 mod access;
+mod admission;
 mod api_keys;
 mod attempts;
 mod audit;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use delta_crdt::ReplicaId;
 use membership::{Membership, Message, Settings, Status};
-use quota::KeyHasher;
+use quota::{BootNanos, KeyHasher};
 use store::Store;
 use supervisor::Supervisor;
 use tokio::net::TcpListener;
@@ -23,6 +23,7 @@ use super::disk::{self, Disk};
 use super::files::Files;
 use super::flush;
 use super::forward::Forwarder;
+use super::heard::LastHeard;
 use super::liveness::member_of;
 use super::lookups::Lookups;
 use super::memory::Memory;
@@ -235,6 +236,7 @@ impl Cluster {
             control: OnceLock::new(),
             announcement: Mutex::new(None),
             membership: Mutex::new(None),
+            heard: LastHeard::default(),
             view_changes: watch::Sender::new(()),
             pulse: Pulse::default(),
             supervisor,
@@ -306,7 +308,7 @@ impl Cluster {
         self.inner.transport.introduce(me);
         self.with_membership(|membership, _| self.dial(membership));
         self.keep_shards();
-        self.with_membership(|membership, now| membership.on_tick(now));
+        self.with_membership(|membership, now| self.tick(membership, now));
         self.run("heartbeats", Self::tick_forever);
         self.run("clock", Self::keep_time);
         self.run("flush", flush::flush_forever);
@@ -333,6 +335,11 @@ impl Cluster {
             .run(name, move || task(cluster.clone()));
     }
 
+    fn tick(&self, membership: &mut Membership, now: BootNanos) {
+        membership.on_tick(now);
+        self.inner.heard.publish(membership);
+    }
+
     async fn tick_forever(self) {
         let mut timer = tokio::time::interval(HEARTBEAT_TICK);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -345,7 +352,7 @@ impl Cluster {
                     membership.on_chair(chair);
                     membership.on_recalled(recalled);
                 }
-                membership.on_tick(now);
+                self.tick(membership, now);
             });
             self.watch_quorum();
             if ticked.is_some() {

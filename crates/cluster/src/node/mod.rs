@@ -14,6 +14,7 @@ mod disk;
 mod files;
 mod flush;
 mod forward;
+mod heard;
 mod hop;
 mod inbound;
 mod join;
@@ -66,6 +67,7 @@ use counts::Counts;
 use disk::Disk;
 use files::Files;
 use forward::Forwarder;
+use heard::LastHeard;
 use local::Local;
 use lookups::Lookups;
 use memory::Memory;
@@ -154,6 +156,7 @@ pub(crate) struct Inner {
     control: OnceLock<Control>,
     announcement: Mutex<Option<Announcement>>,
     membership: Mutex<Option<Membership>>,
+    heard: LastHeard,
     /// Wakes the keepers. Several changes at once wake them once.
     view_changes: watch::Sender<()>,
     pulse: Pulse,

@@ -95,18 +95,6 @@ impl Cluster {
         }
     }
 
-    /// How long this node has heard of no other member. `None`: there is no other that belongs.
-    #[must_use]
-    pub fn silent(&self) -> Option<Nanos> {
-        let silent = self.with_membership(|membership, now| {
-            let others = membership.roster().iter();
-            let others = others.filter(|member| member.belongs());
-            let silent = others.filter_map(|member| membership.silent_since(member.replica));
-            silent.map(|since| now - since).min()
-        });
-        silent.flatten()
-    }
-
     /// All shards as this node sees them. Looks at each, as [`status`](Self::status) does.
     #[must_use]
     pub fn shards(&self) -> Shards {

@@ -482,6 +482,11 @@ async fn a_limit_that_the_descriptor_brings_is_its_own() {
 
 /// With a tenant whose plan lets it ask so often a day.
 async fn serve_tenant(requests_per_day: u32) -> Server {
+    serve_tenant_until(None, requests_per_day).await
+}
+
+/// One that takes its API key until it has heard of nobody for so long.
+async fn serve_tenant_until(stale_after: Option<Nanos>, requests_per_day: u32) -> Server {
     let plans = Plans::default();
     let plan = Plan {
         requests_per_day: Some(requests_per_day),
@@ -489,7 +494,8 @@ async fn serve_tenant(requests_per_day: u32) -> Server {
     };
     let url = "https://weir.example.com".into();
     let plans = Plans::new(vec![plan]).unwrap();
-    let service = Service::new(b"the cookie of the tests", url, plans);
+    let mut service = Service::new(b"the cookie of the tests", url, plans);
+    service.stale_after = stale_after;
     let server = Server::start(GrpcConfig {
         access: Access::new(None, Some(service)),
         ..config(rules())
@@ -525,6 +531,27 @@ async fn a_credential_that_another_member_knows_is_asked_about() {
     server.node.leave_elsewhere();
     let status = ask().await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
+}
+
+/// Whatever it was refused for, another member was asked once more.
+#[tokio::test]
+async fn nobody_is_asked_about_a_credential_that_would_be_refused_all_the_same() {
+    let server = serve_tenant_until(Some(Nanos::from_secs(1)), 3).await;
+    server.node.leave_elsewhere();
+    *server.node.silent.lock().unwrap() = Some(Nanos::from_secs(1));
+    let mut request = Request::new(request("edge", &["ip=1"]));
+    let bearer = MetadataValue::try_from(format!("Bearer {API_KEY}")).unwrap();
+    request.metadata_mut().insert("authorization", bearer);
+    let mut client = server.client().await;
+    let status = client.should_rate_limit(request).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    let tenant = server
+        .node
+        .record(catalogue::Kind::Tenant, catalogue::SERVICE, TENANT);
+    let keys = server
+        .node
+        .count_records(catalogue::Kind::ApiKey, catalogue::SERVICE);
+    assert_eq!((tenant, keys), (None, 0));
 }
 
 /// It was counted before another member was asked, and again after that.

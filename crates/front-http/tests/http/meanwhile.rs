@@ -4,7 +4,9 @@ use std::sync::mpsc;
 
 use accounts::{Password, PasswordHash, Role, Seat, UnixSecs, User, UserId};
 use catalogue::{Content, Kind, SERVICE};
+use coordinator::{Coordinator as _, FailMode, Policy, Strategy};
 use limiter::{Node as _, Signup};
+use quota::{Algorithm, Cost, Limit, Nanos};
 use serde_json::{Value, json};
 use tokio::task::{JoinSet, spawn_blocking, yield_now};
 
@@ -184,17 +186,19 @@ fn what_a_full_queue_turns_away_is_no_attempt() {
             let router = front.router.clone();
             logins.spawn(async move { tower::ServiceExt::oneshot(router, asked).await.unwrap().status() });
         }
-        let is_full = || {
-            let counted = front.node.counted();
-            counted.iter().filter(|(limit, _)| limit == "@login-network").count() == 34
+        // Counted last by its account, each is in the queue once that is done.
+        let of_account = Policy {
+            namespace: SERVICE.into(),
+            name: "@login-account".into(),
+            limit: Limit::new(Algorithm::SlidingLog, 100, Nanos::from_secs(86_400)).unwrap(),
+            strategy: Strategy::Owner,
+            on_failure: FailMode::Deny,
         };
-        while !is_full() {
-            yield_now().await;
-        }
-        // The last of them has been counted by its account as well by then.
-        for _ in 0..100 {
-            yield_now().await;
-        }
+        let left = async || {
+            let peeked = front.node.hit(&of_account, "nobody@example.com", Cost::PEEK);
+            peeked.await.unwrap().decision.remaining
+        };
+        while left().await != 100 - 34 {}
         let overloaded = |reply: Reply| {
             reply.problem(503, "overloaded");
         };
@@ -335,4 +339,79 @@ async fn nothing_is_changed_where_nothing_can_be() {
     assert_eq!(reply.status.as_u16(), 503, "{}", reply.body);
     *front.node.unchangeable.lock().unwrap() = None;
     owner(&front, "ada@example.com", "").await;
+}
+
+/// A seat, that it is written down, that he is an operator, his address, himself.
+#[tokio::test]
+async fn whoever_could_not_be_deleted_is_told_what_is_gone_and_asks_again() {
+    for n in 0..=5 {
+        let front = people(Signup::Open, team(9));
+        let (ada, told) = owner(&front, "ada@example.com", "192.0.2.1").await;
+        let (bob, id) = invited(&front, &ada, "bob@example.com", "viewer", "198.51.100.1").await;
+        let delete = async || {
+            let body = json!({ "password": PASSWORD });
+            bob.ask(&front, "DELETE", "/v1/auth/user", body).await
+        };
+        let reply = failing(&front, n, delete()).await;
+        let is_deleted = [1, 5].contains(&n);
+        if !is_deleted {
+            let detail = reply.problem(503, "no-quorum")["detail"].to_string();
+            assert_eq!(detail.contains("nothing was changed"), n == 0, "{detail}");
+            assert_eq!(detail.contains("ask again"), n != 0, "{detail}");
+            let seat = format!("{}/{id}", told["tenant"]["id"].as_str().unwrap());
+            let seat = front.node.record(Kind::Seat, SERVICE, &seat);
+            assert_eq!(seat.is_some(), n == 0, "{n}");
+            // He has his address, and is in no conflict.
+            let mut later = Browser::at("203.0.113.1");
+            let login = later.log_in(&front, "bob@example.com", PASSWORD).await;
+            assert_eq!(login.status.as_u16(), 200, "{n}: {}", login.body);
+        }
+        let deleted = if is_deleted { reply } else { delete().await };
+        assert_eq!(deleted.status.as_u16(), 204, "{n}: {}", deleted.body);
+        check_nobody(&front, "bob@example.com");
+        owner(&front, "bob@example.com", "203.0.113.2").await;
+    }
+}
+
+/// The seat of a teammate, or that somebody is an operator; what is written down of it is not needed.
+#[tokio::test]
+async fn whoever_could_not_be_taken_away_stays_what_he_was() {
+    for n in 0..=1 {
+        let front = people(Signup::Open, team(9));
+        let (ada, told) = owner(&front, "ada@example.com", "192.0.2.1").await;
+        let (_, id) = invited(&front, &ada, "bob@example.com", "viewer", "198.51.100.1").await;
+        let root = json!({ "email": "root@example.com" });
+        operate(&front, "POST", "/v1/operators", root).await;
+        let operators = front.node.records(Kind::Operator, SERVICE, None, 9);
+        let [(root, _)] = &*operators else {
+            panic!("{operators:?}");
+        };
+        let seat = format!("{}/{id}", told["tenant"]["id"].as_str().unwrap());
+        let removals = [
+            (Kind::Seat, &*seat, format!("/v1/team/{id}")),
+            (Kind::Operator, root, format!("/v1/operators/{root}")),
+        ];
+        for (kind, name, path) in &removals {
+            let known = || front.node.record(*kind, SERVICE, name);
+            let before = known();
+            let remove = async || match kind {
+                Kind::Seat => ada.ask(&front, "DELETE", path, Value::Null).await,
+                _ => operate(&front, "DELETE", path, Value::Null).await,
+            };
+            *front.node.unchangeable.lock().unwrap() = Some(catalogue::NotChanged::NoQuorum);
+            remove().await.problem(503, "no-quorum");
+            *front.node.unchangeable.lock().unwrap() = None;
+            assert_eq!(known(), before, "{path}");
+            let mut reply = failing(&front, n, remove()).await;
+            if n == 0 {
+                let told = reply.problem(503, "no-quorum");
+                let detail = told["detail"].as_str().unwrap();
+                assert!(detail.starts_with("nothing was changed"), "{detail}");
+                assert_eq!(known(), before, "{path}");
+                reply = remove().await;
+            }
+            assert_eq!(reply.status.as_u16(), 204, "{path}: {}", reply.body);
+            assert_eq!(known(), None, "{path}");
+        }
+    }
 }

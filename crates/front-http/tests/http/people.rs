@@ -1,6 +1,8 @@
 //! People: signing up, logging in, sessions, teams and operators.
 
-use accounts::{EmailClaim, KnownSession, Plan, Role, Seat, UnixSecs, User, UserId};
+use accounts::{
+    EmailClaim, InviteId, InviteToken, KnownSession, Plan, Role, Seat, UnixSecs, User, UserId,
+};
 use catalogue::{Content, SERVICE};
 use limiter::{Node as _, Signup};
 use quota::Nanos;
@@ -1348,36 +1350,46 @@ async fn of_more_than_a_hundred_sessions_the_oldest_end() {
     assert_eq!(list(&ada).await.len(), 100, "it goes on");
 }
 
+/// Once both were counted together: whoever had an API key that reads kept its owner from revoking it.
 #[tokio::test]
-async fn a_tenant_is_managed_so_often_in_a_minute() {
+async fn a_tenant_is_looked_through_so_often_in_a_minute_and_changed_as_often() {
     let plan = Plan {
         per_second: 1_000_000,
         ..free()
     };
-    let front = people(Signup::Open, plan);
-    let (ada, told) = owner(&front, "ada@example.com", "").await;
-    let get = async |path: &str| ada.ask(&front, "GET", path, Value::Null).await;
-    let mut passed = 0;
-    let refused = loop {
-        let reply = get("/v1/team").await;
-        if reply.status.as_u16() != 200 {
-            break reply;
+    let reads = ("GET", "/v1/team", 200);
+    let changes = ("DELETE", "/v1/api-keys/key_0123456789abcdef", 404);
+    for (spent, other) in [(reads, changes), (changes, reads)] {
+        let front = people(Signup::Open, plan.clone());
+        let (ada, told) = owner(&front, "ada@example.com", "").await;
+        let ask = async |(method, path, _): (&str, &str, u16)| {
+            ada.ask(&front, method, path, Value::Null).await
+        };
+        let mut passed = 0;
+        let refused = loop {
+            let reply = ask(spent).await;
+            if reply.status.as_u16() != spent.2 {
+                break reply;
+            }
+            passed += 1;
+            assert!(passed < 10_000);
+        };
+        refused.problem(429, "tenant-rate");
+        assert_eq!(refused.header("retry-after"), "1");
+        assert!(600 <= passed, "{passed}");
+        assert_eq!(ask(other).await.status.as_u16(), other.2);
+        // What is counted has its own ceiling, what is one's own has none, and operators are not held to it.
+        let check = json!({ "limit": "none", "key": "a" });
+        let check = ada.ask(&front, "POST", "/v1/check", check).await;
+        check.problem(404, "unknown-limit");
+        let own = ask(("GET", "/v1/auth/session", 200)).await;
+        assert_eq!(own.status.as_u16(), 200);
+        let tenant = told["tenant"]["id"].as_str().unwrap();
+        let (method, path, status) = spent;
+        for _ in 0..3 {
+            let reply = operate_in(&front, Some(tenant), method, path, Value::Null).await;
+            assert_eq!(reply.status.as_u16(), status, "{}", reply.body);
         }
-        passed += 1;
-        assert!(passed < 10_000);
-    };
-    refused.problem(429, "tenant-rate");
-    assert_eq!(refused.header("retry-after"), "1");
-    assert!(600 <= passed, "{passed}");
-    // What is counted has its own ceiling, what is one's own has none, and operators are not held to it.
-    let check = json!({ "limit": "none", "key": "a" });
-    let check = ada.ask(&front, "POST", "/v1/check", check).await;
-    check.problem(404, "unknown-limit");
-    assert_eq!(get("/v1/auth/session").await.status.as_u16(), 200);
-    let tenant = told["tenant"]["id"].as_str().unwrap();
-    for _ in 0..3 {
-        let reply = operate_in(&front, Some(tenant), "GET", "/v1/team", Value::Null).await;
-        assert_eq!(reply.status.as_u16(), 200, "{}", reply.body);
     }
 }
 
@@ -1420,4 +1432,39 @@ async fn sessions_and_invitations_that_another_member_knows_are_looked_up() {
     let joined = joined.ask(&front, "POST", "/v1/auth/sign-up", body).await;
     assert_eq!(joined.status.as_u16(), 201, "{}", joined.body);
     assert_eq!(joined.json()["tenant"]["id"], told["tenant"]["id"]);
+}
+
+/// Each token that nobody had made was asked about before the attempt was counted: strangers used up what a node may ask.
+#[tokio::test]
+async fn nobody_is_asked_about_the_invitation_of_who_has_tried_too_often() {
+    let front = people(Signup::Open, team(9));
+    let (ada, _) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    let invite = json!({ "role": "viewer" });
+    let invite = ada.ask(&front, "POST", "/v1/team/invites", invite).await;
+    let token = token_of(&invite.json());
+    let id = InviteToken::parse(&token).unwrap().of();
+    let sign_up = async |peer: &'static str, token: &str| {
+        let body = json!({ "email": "bob@example.com", "password": PASSWORD, "invite": token });
+        let browser = Browser::at(peer);
+        browser.ask(&front, "POST", "/v1/auth/sign-up", body).await
+    };
+    let made_up = |id| InviteToken::draw(id, [7; 20]).reveal();
+    // What is known not to open anything is no attempt.
+    for _ in 0..6 {
+        let refused = sign_up("198.51.100.1", &made_up(id)).await;
+        refused.problem(410, "link-used");
+    }
+    front.node.leave_elsewhere();
+    for number in 0..5 {
+        let refused = sign_up("198.51.100.1", &made_up(InviteId::new([number; 10]))).await;
+        refused.problem(410, "link-used");
+    }
+    let sixth = sign_up("198.51.100.1", &token).await;
+    sixth.problem(429, "too-many-attempts");
+    let known = front
+        .node
+        .record(catalogue::Kind::Invite, SERVICE, &id.to_string());
+    assert_eq!(known, None, "it was looked up");
+    let joined = sign_up("203.0.113.1", &token).await;
+    assert_eq!(joined.status.as_u16(), 201, "{}", joined.body);
 }

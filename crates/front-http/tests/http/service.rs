@@ -13,7 +13,9 @@ use axum::http::{HeaderMap, Method, Request};
 use catalogue::{Content, SERVICE};
 use fake_node::{API_KEY, FakeNode, TENANT};
 use front_http::HttpConfig;
+use http_body_util::BodyExt as _;
 use limiter::{Access, Node as _, Service, Signup};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use crate::client::{Front, Reply, config, front_with, request};
 
@@ -252,6 +254,32 @@ async fn a_credential_that_another_member_knows_is_asked_about() {
     assert_eq!(status(&nobody).await, 401);
 }
 
+/// Each look that did not take it was counted: two of an API key that was taken at last, and one too many where nobody knew it.
+#[tokio::test]
+async fn an_api_key_is_counted_as_refused_once_others_were_asked() {
+    let front = service(free(), Who::Tenant).await;
+    let refusals = async || {
+        let recorder = DebuggingRecorder::new();
+        // What is asked is answered on this thread.
+        let _in_force = metrics::set_default_local_recorder(&recorder);
+        let asked = signed(request("GET", "/v1/tenant", &[]), Who::Tenant);
+        let status = front.send(asked).await.status.as_u16();
+        let counted = recorder.snapshotter().snapshot().into_vec().into_iter();
+        let refusals = counted.filter_map(|(key, _, _, value)| match value {
+            DebugValue::Counter(count) if key.key().name() == "weir_api_key_refusals_total" => {
+                Some(count)
+            }
+            _ => None,
+        });
+        (status, refusals.collect::<Vec<_>>())
+    };
+    front.node.leave_elsewhere();
+    assert_eq!(refusals().await, (200, vec![]));
+    front.node.leave_elsewhere();
+    front.node.leave_elsewhere();
+    assert_eq!(refusals().await, (401, vec![1]));
+}
+
 #[tokio::test]
 async fn records_are_given_away_in_pages_and_taken_in_again() {
     let front = service(free(), Who::Tenant).await;
@@ -333,6 +361,27 @@ async fn a_node_that_has_heard_of_nobody_for_too_long_takes_operators_alone() {
             }
         }
     }
+}
+
+/// A stream ended when its tenant asked a lot just then: it was held to the ceiling of those who come.
+#[tokio::test(start_paused = true)]
+async fn a_stream_goes_on_while_its_tenant_asks_too_fast() {
+    let plan = Plan {
+        per_second: 1,
+        ..free()
+    };
+    let front = service(plan, Who::Tenant).await;
+    let ask = || signed(request("GET", "/v1/live", &[]), Who::Tenant);
+    let live = tower::ServiceExt::oneshot(front.router.clone(), ask()).await;
+    let mut body = live.unwrap().into_body();
+    let mut next = async || {
+        let frame = body.frame().await.expect("it goes on").unwrap();
+        String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
+    };
+    assert!(next().await.starts_with("retry"));
+    // The ceiling is of a clock that does not stand still: spent within the second before the next beat.
+    while front.send(ask()).await.status != 429 {}
+    assert_eq!(next().await, ": here\n\n");
 }
 
 /// What `who` asks with this body, and these headers besides.

@@ -55,7 +55,8 @@ pub enum Kind {
     NoDecision,
     /// This node reaches no majority of its cluster, without which nothing is changed.
     NoQuorum,
-    /// This node has heard of nobody for longer than what it knows is taken for true.
+    /// This node has heard of nobody for longer than what it knows is taken for true, and takes the API token and the
+    /// operator's token alone.
     StaleConfiguration,
     /// Shed.
     Overloaded,

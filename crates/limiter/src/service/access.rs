@@ -5,13 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use accounts::{
-    Act, ApiKeyId, ApiKeyState, Credential, OperatorToken, Plans, Role, Scope, Scopes, SessionKeys,
-    SessionSpans, Status, TenantId, UserId, may,
+    Act, ApiKeyId, OperatorToken, Plans, Role, Scope, Scopes, SessionKeys, SessionSpans, Status,
+    TenantId, UserId, may,
 };
-use catalogue::{Content, Kind as Record, SERVICE};
-use metrics::counter;
 use quota::Nanos;
-use subtle::ConstantTimeEq as _;
 
 use super::Tenancy;
 use super::hashing::Hashing;
@@ -21,8 +18,8 @@ use crate::{Kind, Limiter, Node, Refusal};
 /// What a front wants to be shown. The default wants nothing, and lets everybody do everything. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Access {
-    api_token: Option<Arc<str>>,
-    service: Option<Arc<Service>>,
+    pub(super) api_token: Option<Arc<str>>,
+    pub(super) service: Option<Arc<Service>>,
 }
 
 /// What makes a cluster a service for many tenants, the same on every node.
@@ -40,7 +37,8 @@ pub struct Service {
     pub spans: SessionSpans,
     /// By what sessions are signed.
     pub keys: Arc<SessionKeys>,
-    /// A node that has heard of no other for so long takes nobody's credential but an operator's. `None`: however long.
+    /// A node that has heard of no other for so long takes the API token and the operator's token alone: API keys and sessions,
+    /// those of operators too, may have ended meanwhile. `None`: however long.
     pub stale_after: Option<Nanos>,
     /// What this node is called where it is written down who changed what.
     pub node: Arc<str>,
@@ -276,14 +274,23 @@ impl<N> Caller<N> {
         self.held().map_or(Ok(()), Tenancy::check_ceiling)
     }
 
-    /// Refuses what manages a tenant, as its limits, API keys and people, faster than this node does that for any. Operators are
-    /// not held to it.
+    /// Refuses what looks through a tenant, as its limits, API keys and people, faster than this node does that for any.
+    /// Operators are not held to it.
     ///
     /// # Errors
     ///
     /// [`Kind::TenantRate`].
-    pub fn check_management(&self) -> Result<(), Refusal> {
-        self.held().map_or(Ok(()), Tenancy::check_management)
+    pub fn check_reads(&self) -> Result<(), Refusal> {
+        self.held().map_or(Ok(()), Tenancy::check_reads)
+    }
+
+    /// The same of what changes a tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::TenantRate`].
+    pub fn check_changes(&self) -> Result<(), Refusal> {
+        self.held().map_or(Ok(()), Tenancy::check_changes)
     }
 
     /// The tenant to whose ceilings the caller is held.
@@ -358,69 +365,6 @@ impl Access {
         Refusal::new(Kind::Unauthorized, detail)
             .at("Authorization")
             .with_accepted(accepted)
-    }
-
-    /// Who brings this credential. `limiter` is that of the file's namespace.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::Unauthorized`], [`Kind::Forbidden`] where there is but one token and this is another,
-    /// [`Kind::TenantSuspended`].
-    pub fn admit<N: Node>(
-        &self,
-        limiter: &Limiter<N>,
-        credential: Option<&[u8]>,
-    ) -> Result<Caller<N>, Refusal> {
-        if self.is_open() {
-            return Ok(Caller::anybody(limiter.clone()));
-        }
-        let given = credential.ok_or_else(|| self.missing())?;
-        let operator = || Caller {
-            service: self.service.clone(),
-            ..Caller::anybody(limiter.clone())
-        };
-        let is_token = |token: &str| bool::from(token.as_bytes().ct_eq(given));
-        if self.api_token.as_deref().is_some_and(is_token) {
-            return Ok(operator());
-        }
-        let Some(service) = &self.service else {
-            let detail = "this is not the API token";
-            return Err(Refusal::new(Kind::Forbidden, detail).at("Authorization"));
-        };
-        let text = std::str::from_utf8(given).unwrap_or_default();
-        if service.operator.matches(text) {
-            return Ok(operator());
-        }
-        let credential = Credential::parse(text);
-        let credential = credential.ok_or_else(|| refused("malformed", not_valid()))?;
-        tenant_of(service, limiter, &credential)
-    }
-
-    /// Whoever has logged in, and brings one of these as the cookie of the session. `limiter` is that of the file's namespace.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::Unauthorized`], the same for every session that is not valid. [`Kind::NoDecision`] while the node joins.
-    pub fn admit_session<N: Node>(
-        &self,
-        limiter: &Limiter<N>,
-        cookies: &[&str],
-    ) -> Result<Caller<N>, Refusal> {
-        let service = self.service.as_ref().ok_or_else(|| self.missing())?;
-        check_is_fresh(service, limiter)?;
-        let signed_in = limiter.signed_in(service, cookies)?;
-        let rights = Rights::User {
-            id: signed_in.id,
-            role: None,
-            is_operator: limiter.is_operator(signed_in.id),
-        };
-        Ok(Caller {
-            limiter: limiter.clone(),
-            rights,
-            signed_in: Some(Arc::new(signed_in)),
-            address: None,
-            service: Some(Arc::clone(service)),
-        })
     }
 
     /// The caller in the namespace of a tenant that he names.
@@ -516,7 +460,7 @@ fn as_member<N: Node>(
     })
 }
 
-fn suspended() -> Refusal {
+pub(super) fn suspended() -> Refusal {
     let detail = "this tenant is suspended; nothing was counted";
     Refusal::new(Kind::TenantSuspended, detail)
 }
@@ -526,77 +470,6 @@ fn needs_role(role: Role) -> Refusal {
     Refusal::new(Kind::Forbidden, detail).with("role", role.name())
 }
 
-/// Whoever brings the credential of an API key.
-/// Refuses while what is known here may be long out of date: others may have revoked what is brought.
-fn check_is_fresh<N: Node>(service: &Service, limiter: &Limiter<N>) -> Result<(), Refusal> {
-    let Some(stale_after) = service.stale_after else {
-        return Ok(());
-    };
-    match limiter.node().silent() {
-        Some(silent) if stale_after <= silent => {
-            let detail = "this node has heard of no other member for longer than what it knows is taken for true; nothing was counted";
-            let refusal = Refusal::new(Kind::StaleConfiguration, detail);
-            Err(refusal.with_retry_after(Nanos::from_secs(1)))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn tenant_of<N: Node>(
-    service: &Arc<Service>,
-    limiter: &Limiter<N>,
-    credential: &Credential,
-) -> Result<Caller<N>, Refusal> {
-    check_is_fresh(service, limiter)?;
-    let id = credential.id();
-    let secret = credential.hash();
-    let record = limiter
-        .node()
-        .record(Record::ApiKey, SERVICE, &id.to_string());
-    let key = record.as_ref().and_then(Content::api_key);
-    let key = key.filter(|key| key.secret.matches(&secret));
-    let key = key.ok_or_else(|| refused("unknown", not_valid()))?;
-    let now = super::now();
-    match key.state(now) {
-        ApiKeyState::Valid => {}
-        ApiKeyState::Revoked(at) => {
-            let detail = format!("this API key was revoked at {at}");
-            return Err(refused("revoked", ended(detail)));
-        }
-        ApiKeyState::Expired(at) => {
-            let detail = format!("this API key expired at {at}");
-            return Err(refused("expired", ended(detail)));
-        }
-    }
-    let tenant = limiter.tenant(key.tenant);
-    let tenant = tenant.map_err(|_| refused("closed", not_valid()))?;
-    match tenant.status {
-        Status::Active => {}
-        Status::Suspended => return Err(refused("suspended", suspended())),
-        Status::Closed => return Err(refused("closed", not_valid())),
-    }
-    let limiter = limiter.in_tenant(service, key.tenant, &tenant);
-    if let Some(tenancy) = limiter.tenancy() {
-        tenancy.uses.note(now, id);
-    }
-    Ok(Caller {
-        limiter,
-        rights: Rights::ApiKey {
-            id,
-            scopes: key.scopes,
-        },
-        signed_in: None,
-        address: None,
-        service: Some(Arc::clone(service)),
-    })
-}
-
-/// Counts an API key that is not taken.
-fn refused(reason: &'static str, refusal: Refusal) -> Refusal {
-    counter!("weir_api_key_refusals_total", "reason" => reason).increment(1);
-    refusal
-}
-
 /// The namespace of the file is no tenant.
 fn no_tenant() -> Refusal {
     Refusal::missing("Weir-Tenant", TENANT_ACCEPTED)
@@ -604,14 +477,3 @@ fn no_tenant() -> Refusal {
 
 /// What names a tenant.
 const TENANT_ACCEPTED: &str = "the id of a tenant, such as tn_0123456789abcdef";
-
-/// The same for every credential that is none, so that nobody learns which there are.
-fn not_valid() -> Refusal {
-    ended("this API key is not valid".into())
-}
-
-fn ended(detail: String) -> Refusal {
-    Refusal::new(Kind::Unauthorized, detail)
-        .at("Authorization")
-        .with_invalid_token()
-}

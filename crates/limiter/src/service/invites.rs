@@ -26,6 +26,22 @@ pub struct NewLink {
 }
 
 impl<N: Node> Limiter<N> {
+    /// Refuses a token that opens nothing, as far as is known here. Nobody else is asked.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::LinkUsed`].
+    pub(super) fn check_invite(&self, token: &str) -> Result<(), Refusal> {
+        let token = InviteToken::parse(token).ok_or_else(link_used)?;
+        let name = token.of().to_string();
+        let record = self.node().record(Record::Invite, SERVICE, &name);
+        let known = record.as_ref().and_then(Content::invite);
+        match known.is_none_or(|invite| invite.is_opened_by(super::now(), &token)) {
+            true => Ok(()),
+            false => Err(link_used()),
+        }
+    }
+
     /// Where the token of an invitation leads that may be used now.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use accounts::{
     Actor, Email, Password, PasswordError, PasswordHash, RecoveryCode, ResetToken, Role, Status,
     TenantId, TenantName, User, UserId,
 };
-use catalogue::{Changed, Kind as Record, SERVICE};
+use catalogue::{Changed, Kind as Record, NotChanged, SERVICE};
 
 use super::attempts::Attempt;
 use super::session::not_valid;
@@ -84,11 +84,15 @@ impl<'a, N: Node> People<'a, N> {
         };
         let password = choose("password", password, &email, name)?;
         if let Joins::Invited(token) = &joins {
-            self.limiter.open_invite(token).await?;
+            self.limiter.check_invite(token)?;
         }
         self.limiter
             .count(&Attempt::to_sign_up(self.origin))
             .await?;
+        // Others are asked of what this node does not know, so often and no more: strangers would take that away from all.
+        if let Joins::Invited(token) = &joins {
+            self.limiter.open_invite(token).await?;
+        }
         if self.limiter.holder(&email).is_some() {
             return Err(email_taken());
         }
@@ -401,7 +405,7 @@ impl<'a, N: Node> People<'a, N> {
     /// # Errors
     ///
     /// [`Kind::WrongCredentials`]; [`Kind::LastOwner`] of a tenant that is not closed; [`Kind::TooManyAttempts`]; and when it
-    /// could not be kept. Seats that were taken away by then stay so.
+    /// could not be kept: he is there still, and may ask again. What was taken away by then stays so, as the refusal tells.
     pub async fn delete(&self, signed_in: &SignedIn, password: String) -> Result<Changed, Refusal> {
         self.prove(signed_in, password).await?;
         let id = signed_in.id;
@@ -410,21 +414,45 @@ impl<'a, N: Node> People<'a, N> {
         }
         self.still(signed_in)?;
         let mut changed = Changed::default();
+        let mut has_left = false;
         for (tenant, _) in self.limiter.seats_of(id) {
             // Another owner may have gone while the seats before were taken away.
             self.check_may_leave(tenant, id)?;
-            also(&mut changed, self.limiter.remove_seat(tenant, id).await?);
+            let removed = self.limiter.remove_seat(tenant, id).await;
+            also(
+                &mut changed,
+                removed.map_err(|it| not_deleted(it, has_left))?,
+            );
+            has_left = true;
             self.note(id, tenant, Change::new("user.delete", &id.to_string()))
                 .await;
         }
         let email = self.still(signed_in)?.email.get().clone();
-        let node = self.limiter.node();
-        let name = id.to_string();
-        for kind in [Record::Operator, Record::User] {
-            let removed = node.remove(kind, SERVICE, &name).await?;
-            also(&mut changed, removed.unwrap_or_default());
+        has_left |= self.limiter.is_operator(id);
+        let removed = self.remove_account(id, &email).await;
+        also(
+            &mut changed,
+            removed.map_err(|it| not_deleted(it, has_left))?,
+        );
+        Ok(changed)
+    }
+
+    /// Removes who has no seat any more. He keeps his address as long as he is there.
+    async fn remove_account(&self, id: UserId, email: &Email) -> Result<Changed, NotChanged> {
+        let (node, name) = (self.limiter.node(), id.to_string());
+        let removed = node.remove(Record::Operator, SERVICE, &name).await?;
+        let mut changed = removed.unwrap_or_default();
+        // Before he is gone: of who is not there any more nobody could ever register it.
+        also(&mut changed, self.limiter.give_up(email, id).await?);
+        match node.remove(Record::User, SERVICE, &name).await {
+            Ok(removed) => also(&mut changed, removed.unwrap_or_default()),
+            Err(error) => {
+                if let Err(error) = self.limiter.claim(email, id).await {
+                    tracing::warn!(%error, user = %id, "a user who could not be deleted has lost his address");
+                }
+                return Err(error);
+            }
         }
-        self.limiter.release(&email, id).await;
         Ok(changed)
     }
 
@@ -527,6 +555,18 @@ fn verify(
     let is_outdated = hash.is_some_and(PasswordHash::is_outdated);
     let renewed = is_outdated.then(|| PasswordHash::renewed(password, &super::random()));
     Some((id, user, renewed))
+}
+
+/// Why somebody was not deleted, who may have lost something by then.
+fn not_deleted(error: NotChanged, has_left: bool) -> Refusal {
+    let refusal = Refusal::from(error);
+    match has_left {
+        false => refusal,
+        true => refusal.told(format!(
+            "the user is still there, but has left tenants, or the operators: ask again to delete the rest; {}",
+            error.why()
+        )),
+    }
 }
 
 /// A password that may be chosen. What was given is never told.

@@ -6,7 +6,7 @@ use accounts::{
     Act, Link, ResetLink, ResetToken, Role, Seat, Status, TenantId, UnixSecs, User, UserId,
     keeps_an_owner,
 };
-use catalogue::{Changed, Content, Kind as Record, SERVICE};
+use catalogue::{Changed, Content, Kind as Record, NotChanged, SERVICE};
 
 use super::users::{also, no_user};
 use super::{Caller, Change, Membership, NewLink, Rights, Service};
@@ -142,7 +142,7 @@ impl<N: Node> Limiter<N> {
         &self,
         tenant: TenantId,
         user: UserId,
-    ) -> Result<Changed, Refusal> {
+    ) -> Result<Changed, NotChanged> {
         let name = seat_name(tenant, user);
         let removed = self.node().remove(Record::Seat, SERVICE, &name).await?;
         Ok(removed.unwrap_or_default())

@@ -13,8 +13,9 @@ use super::usage::Day;
 use super::uses::Uses;
 use crate::{Kind, Refusal};
 
-/// Most requests of a tenant in a minute, on each node, that change or look through its limits, API keys and people: each
-/// change is written on all nodes, and each look walks through what others need as well.
+/// Most requests of a tenant in a minute, on each node, that look through its limits, API keys and people, and as many that
+/// change them: each look walks through what others need as well, and each change is written on all nodes. They are counted
+/// apart, since whoever has an API key that reads could keep its owner from revoking it.
 const MANAGEMENT_MAX: u32 = 600;
 
 /// What a node keeps of a tenant that it serves: its plan, and where its day stands.
@@ -24,8 +25,10 @@ pub(crate) struct Tenancy {
     /// As it was when a request of it came last.
     record: ArcSwap<Tenant>,
     ceiling: Ceiling,
-    /// Of what changes or looks through its limits, API keys and people.
-    management: Ceiling,
+    /// Of what looks through its limits, API keys and people.
+    reads: Ceiling,
+    /// Of what changes them.
+    changes: Ceiling,
     pub(super) day: Day,
     pub(super) uses: Uses,
     pub(super) gathered: Gathered,
@@ -38,7 +41,8 @@ impl Tenancy {
             service,
             record: ArcSwap::new(record),
             ceiling: Ceiling::new(),
-            management: Ceiling::new(),
+            reads: Ceiling::new(),
+            changes: Ceiling::new(),
             day: Day::new(id),
             uses: Uses::default(),
             gathered: Gathered::default(),
@@ -75,12 +79,22 @@ impl Tenancy {
         }
     }
 
-    /// Refuses what manages the tenant faster than [`MANAGEMENT_MAX`].
-    pub(super) fn check_management(&self) -> Result<(), Refusal> {
-        match self.management.passes(MANAGEMENT_MAX, 60 * SECOND) {
+    /// Refuses what looks through the tenant faster than [`MANAGEMENT_MAX`].
+    pub(super) fn check_reads(&self) -> Result<(), Refusal> {
+        match self.reads.passes(MANAGEMENT_MAX, 60 * SECOND) {
             true => Ok(()),
             false => Err(too_fast(format!(
-                "more than {MANAGEMENT_MAX} requests a minute that manage this tenant came to this node; nothing was changed"
+                "more than {MANAGEMENT_MAX} requests a minute that look through this tenant came to this node; nothing was counted"
+            ))),
+        }
+    }
+
+    /// Refuses what changes the tenant faster than [`MANAGEMENT_MAX`].
+    pub(super) fn check_changes(&self) -> Result<(), Refusal> {
+        match self.changes.passes(MANAGEMENT_MAX, 60 * SECOND) {
+            true => Ok(()),
+            false => Err(too_fast(format!(
+                "more than {MANAGEMENT_MAX} requests a minute that change this tenant came to this node; nothing was changed"
             ))),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use accounts::{Email, EmailClaim, ResetLink, User, UserId};
-use catalogue::{Changed, Content, Kind as Record, SERVICE};
+use catalogue::{Changed, Content, Kind as Record, NotChanged, SERVICE};
 
 use crate::{Kind, Limiter, Node, Refusal};
 
@@ -116,19 +116,30 @@ impl<N: Node> Limiter<N> {
 
     /// Lets go of an address that a user has. What is not kept leaves it to him: nobody else can register it then.
     pub(super) async fn release(&self, email: &Email, id: UserId) {
+        if let Err(error) = self.give_up(email, id).await {
+            tracing::warn!(%error, "an address could not be released");
+        }
+    }
+
+    /// Lets go of an address, if a user has it.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be kept: he has it still.
+    pub(super) async fn give_up(&self, email: &Email, id: UserId) -> Result<Changed, NotChanged> {
         if self.holder(email) != Some(id) {
-            return;
+            return Ok(Changed::default());
         }
         let now = super::now();
         let edit = |known: Option<&Content>| {
-            let known = known.and_then(Content::email).ok_or_else(no_user)?;
-            Ok::<_, Refusal>(Content::Email(known.released(now, id)))
+            let nobody = EmailClaim::of_parts(0, now, None);
+            let known = known.and_then(Content::email);
+            let released = known.map_or(nobody, |claim| claim.released(now, id));
+            Ok::<_, NotChanged>(Content::Email(released))
         };
         let node = self.node();
-        let released = node.edit(Record::Email, SERVICE, email.as_str(), edit);
-        if let Err(error) = released.await {
-            tracing::warn!(%error, "an address could not be released");
-        }
+        node.edit(Record::Email, SERVICE, email.as_str(), edit)
+            .await
     }
 }
 

@@ -11,6 +11,7 @@ use limiter::{
     Access, ApiKeyChange, Caller, Front, HitName, Key, Kind, Limiter, NAMESPACE, Refusal, Rights,
     Service, TenantChange,
 };
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use quota::{Algorithm, Cost, Limit, Nanos};
 
 use crate::{Counting, key, limit, now};
@@ -614,4 +615,72 @@ fn what_a_credential_names_and_another_member_knows_is_looked_up() {
     assert_eq!(unknown(operator().reveal()), None);
     let open = Access::with_token("api token");
     assert_eq!(open.unknown(&world.limiter, Some(text.as_bytes())), None);
+}
+
+/// Once each look that did not take it was counted: one too many where nobody knew it, and two of one that was taken at last.
+#[test]
+fn what_comes_of_an_api_key_is_counted_once_others_were_asked() {
+    let world = World::new();
+    let (tenant, caller) = world.tenant("one");
+    let credential = world.api_key(&caller, Scopes::ALL);
+    let node = world.limiter.node();
+    for name in [tenant.to_string(), credential.id().to_string()] {
+        let mut made = node.made.lock().unwrap();
+        let place = made.keys().find(|(.., of)| *of == name).cloned();
+        let content = made.remove(&place.unwrap()).unwrap();
+        node.elsewhere.lock().unwrap().insert(name, content);
+    }
+    let admit = |text: &str| {
+        let given = Some(text.as_bytes());
+        let recorder = DebuggingRecorder::new();
+        let admitted = metrics::with_local_recorder(&recorder, || {
+            let at_once = world.access.admit_at_once(&world.limiter, given);
+            let asked = || now(world.access.admit_asking(&world.limiter, given));
+            at_once.unwrap_or_else(asked).map(|caller| caller.rights)
+        });
+        let counted = recorder.snapshotter().snapshot().into_vec().into_iter();
+        let refusals = counted.map(|(key, _, _, value)| {
+            let DebugValue::Counter(count) = value else {
+                panic!("{value:?}");
+            };
+            let reason = key.key().labels().next().map(|label| label.value());
+            (reason.unwrap_or_default().to_owned(), count)
+        });
+        (admitted, refusals.collect::<Vec<_>>())
+    };
+    let (admitted, refusals) = admit(&credential.reveal());
+    assert!(matches!(admitted, Ok(Rights::ApiKey { .. })));
+    assert_eq!(refusals, []);
+    let once = |reason: &str| [(reason.to_owned(), 1)];
+    let (admitted, refusals) = admit(&Credential::draw(&[7; 88]).reveal());
+    assert_eq!(admitted.unwrap_err().kind(), Kind::Unauthorized);
+    assert_eq!(refusals, once("unknown"));
+    now(caller.revoke_api_key(&credential.id().to_string())).unwrap();
+    let (admitted, refusals) = admit(&credential.reveal());
+    assert_eq!(admitted.unwrap_err().kind(), Kind::Unauthorized);
+    assert_eq!(refusals, once("revoked"));
+}
+
+/// A stream that goes on uses nothing, and one that ends is no refusal of somebody who came.
+#[test]
+fn another_look_at_who_was_admitted_is_neither_used_nor_counted() {
+    let world = World::new();
+    let (_, caller) = world.tenant("one");
+    let credential = world.api_key(&caller, Scopes::ALL);
+    let text = credential.reveal();
+    let again = || {
+        let again = world
+            .access
+            .admit_again(&world.limiter, Some(text.as_bytes()));
+        again.map(|caller| caller.rights)
+    };
+    assert!(again().is_ok());
+    now(world.limiter.tell_uses());
+    assert_eq!(uses(&caller), [None]);
+    now(caller.revoke_api_key(&credential.id().to_string())).unwrap();
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || {
+        assert_eq!(again().unwrap_err().kind(), Kind::Unauthorized);
+    });
+    assert_eq!(recorder.snapshotter().snapshot().into_vec().len(), 0);
 }

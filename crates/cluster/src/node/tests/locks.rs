@@ -78,6 +78,27 @@ async fn limits_are_looked_up_beside_each_other() {
     node.stop().await;
 }
 
+/// Once each hit by an API key took the lock of the membership machine, where a file says `stale_after`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_long_nobody_was_heard_of_is_told_without_the_lock_of_membership() {
+    let one = start("one", "heard", &[]).await;
+    assert_eq!(one.silent(), None, "alone");
+    let two = start("two", "heard", &[&one]).await;
+    until("the other is heard of", || one.silent().is_some()).await;
+    let (tells, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let one = &one;
+        let told = one.with_membership(|_, _| {
+            scope.spawn(move || tells.send(one.silent()).unwrap());
+            told.recv_timeout(PATIENCE)
+        });
+        assert!(matches!(told, Some(Ok(Some(_)))), "{told:?}");
+    });
+    two.stop().await;
+    until("the other has left", || one.silent().is_none()).await;
+    one.stop().await;
+}
+
 /// Once the catalogue was told of a new view under the lock of the membership machine: heartbeats waited for whoever worked
 /// with records.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
