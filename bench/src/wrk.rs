@@ -10,7 +10,7 @@ use std::{fs, str};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::machine;
-use crate::server::Server;
+use crate::server::{Server, bearer};
 
 /// What one run of 64 connections came to.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,19 @@ pub(crate) struct Request {
 
 /// Writes the requests where [`run`] reads them.
 pub(crate) fn write_requests(path: &Path, requests: impl Iterator<Item = Request>) -> Result<()> {
+    write_requests_of(None, path, requests)
+}
+
+/// The same requests, each with this credential.
+pub(crate) fn write_requests_of(
+    credential: Option<&str>,
+    path: &Path,
+    requests: impl Iterator<Item = Request>,
+) -> Result<()> {
     let mut lines = String::new();
+    if let Some(credential) = credential {
+        writeln!(lines, "Authorization: {}", bearer(credential))?;
+    }
     for Request { method, path, body } in requests {
         writeln!(lines, "{method} {path} {body}")?;
     }
@@ -38,16 +50,16 @@ pub(crate) fn write_requests(path: &Path, requests: impl Iterator<Item = Request
 }
 
 /// Loads the server from one thread with 64 connections, and checks that (nearly) all answers were 2xx if `admitted`,
-/// else (nearly) none. `credential`: what each request brings.
+/// else (nearly) none.
 pub(crate) fn run(
     server: &Server,
     requests: &Path,
     time: Duration,
-    (admitted, credential): (Option<bool>, Option<&str>),
+    admitted: Option<bool>,
 ) -> Result<Load> {
     let pids = server.pids();
     let before = machine::cpu_time(&pids)?;
-    let report = generate(server.address, requests, time, credential)?;
+    let report = generate(server.address, requests, time)?;
     let cpu = machine::cpu_time(&pids)? - before;
     let requests = report.requests as f64;
     let denied = report.denied as f64 / requests;
@@ -75,23 +87,15 @@ struct Report {
     errors: String,
 }
 
-fn generate(
-    address: SocketAddr,
-    requests: &Path,
-    time: Duration,
-    credential: Option<&str>,
-) -> Result<Report> {
+fn generate(address: SocketAddr, requests: &Path, time: Duration) -> Result<Report> {
     let time = format!("{}s", time.as_secs());
-    let mut command = Command::new("wrk");
-    command.args(["-t1", "-c64", "-d", &time, "-s", "bench/requests.lua"]);
-    if let Some(credential) = credential {
-        command.args(["-H", &format!("Authorization: Bearer {credential}")]);
-    }
-    command
+    let output = Command::new("wrk")
+        .args(["-t1", "-c64", "-d", &time, "-s", "bench/requests.lua"])
         .arg(format!("http://{address}"))
         .arg("--")
-        .arg(requests);
-    let output = command.output().context("starting wrk")?;
+        .arg(requests)
+        .output()
+        .context("starting wrk")?;
     let text = str::from_utf8(&output.stdout)?;
     ensure!(
         output.status.success(),

@@ -59,7 +59,7 @@ pub(crate) fn measure() -> Result<String> {
             let file = dir.path().join("requests");
             wrk::write_requests(&file, keys.iter().map(request))?;
             let before = crate::machine::cpu_time(&pids)?;
-            let load = wrk::run(asked, &file, ROUND, (Some(true), None))?;
+            let load = wrk::run(asked, &file, ROUND, Some(true))?;
             let cpu = crate::machine::cpu_time(&pids)? - before;
             result[2].push(load.per_second / 1e3);
             result[3].push(cpu.as_secs_f64() * 1e6 / (load.per_second * ROUND.as_secs_f64()));
@@ -76,7 +76,7 @@ pub(crate) fn measure() -> Result<String> {
                 }
             };
             wrk::write_requests(&file, keys.chunks(BATCH).map(batch))?;
-            let load = wrk::run(asked, &file, ROUND, (Some(true), None))?;
+            let load = wrk::run(asked, &file, ROUND, Some(true))?;
             result[4].push(load.per_second * BATCH as f64 / 1e3);
         }
     }

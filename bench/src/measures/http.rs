@@ -170,17 +170,10 @@ pub(super) fn load_in_turn(contenders: &mut [Contender<'_>]) -> Result<()> {
                     number * 7_919 % KEYS
                 })
             });
-            wrk::write_requests(&path, keys.map(|key| (contender.request)(&key, case.admit)))?;
+            let requests = keys.map(|key| (contender.request)(&key, case.admit));
+            wrk::write_requests_of(contender.credential.as_deref(), &path, requests)?;
             let mut warm_up = WARM_UP;
-            while wrk::run(
-                contender.server,
-                &path,
-                warm_up,
-                (None, contender.credential.as_deref()),
-            )?
-            .requests
-                < case.keys as u64
-            {
+            while wrk::run(contender.server, &path, warm_up, None)?.requests < case.keys as u64 {
                 warm_up *= 2;
             }
             files.push(path);
@@ -189,8 +182,7 @@ pub(super) fn load_in_turn(contenders: &mut [Contender<'_>]) -> Result<()> {
         for _ in 0..ROUNDS {
             for (contender, file) in contenders.iter_mut().zip(&files) {
                 let expected = contender.status_tells.then_some(case.admit);
-                let asked = (expected, contender.credential.as_deref());
-                let load = wrk::run(contender.server, file, ROUND, asked)?;
+                let load = wrk::run(contender.server, file, ROUND, expected)?;
                 eprintln!(
                     "{}, {}: {:.0}/s, {:.2} µs",
                     contender.name, case.name, load.per_second, load.cpu_us

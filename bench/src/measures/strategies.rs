@@ -80,7 +80,7 @@ pub(crate) fn measure() -> Result<String> {
             let file = dir.path().join("requests");
             wrk::write_requests(&file, keys.iter().map(request))?;
             let before = machine::cpu_time(&pids)?;
-            let load = wrk::run(asked, &file, ROUND, (Some(true), None))?;
+            let load = wrk::run(asked, &file, ROUND, Some(true))?;
             let cpu = machine::cpu_time(&pids)? - before;
             result[2].push(load.per_second / 1e3);
             result[3].push(load.cpu_us);

@@ -293,21 +293,22 @@ fn no_key_limit(key: &Key<'_>) -> Refusal {
 
 impl From<NotChanged> for Refusal {
     fn from(error: NotChanged) -> Self {
+        let detail = format!("nothing was changed: {error}");
         let (kind, seconds) = match error {
             NotChanged::NoRoom(ChangeError::Busy) => (Kind::Overloaded, 1),
             NotChanged::NoRoom(ChangeError::Full) => (Kind::Overloaded, 60),
             NotChanged::NoRoom(ChangeError::Address(_)) => {
-                return Self::new(Kind::InvalidRequest, error.to_string()).at("name");
+                return Self::new(Kind::InvalidRequest, detail).at("name");
             }
             NotChanged::NoRoom(ChangeError::Ahead) => {
-                return Self::new(Kind::InvalidRequest, error.to_string());
+                return Self::new(Kind::InvalidRequest, detail);
             }
             NotChanged::NoQuorum => (Kind::NoQuorum, 1),
             NotChanged::Joining => (Kind::NoDecision, 1),
             NotChanged::Older => (Kind::NoDecision, 60),
             NotChanged::Draining => (Kind::Draining, 1),
         };
-        Self::new(kind, error.to_string()).with_retry_after(Nanos::from_secs(seconds))
+        Self::new(kind, detail).with_retry_after(Nanos::from_secs(seconds))
     }
 }
 

@@ -41,6 +41,7 @@ gauge weir_keys_max The most keys that this node may hold.
 counter weir_layer_denials_total Requests that a layer in a program limited.
 counter weir_leases_lapsed_total Times that a lease had run out and a shard was claimed again.
 counter weir_limit_decisions_total What the fronts of this node were told of hits, by limit.
+gauge weir_live_streams Streams of GET /v1/live that this node serves.
 counter weir_local_heard_cells_total Keys of the strategy local heard from others.
 gauge weir_local_keys Keys held for the strategy local.
 histogram weir_local_overshoot_units Units by which a key of the strategy local was found beyond its limit.
@@ -108,7 +109,6 @@ gauge weir_under_replicated_shards Shards without an owner, or with fewer live c
 counter weir_unmeasured_keys_total Keys counted apart whose overshoot is not measured.
 counter weir_unreplicated_answers_total Hits admitted while there was no replica to tell.
 gauge weir_unsettled_shards Shards without an owner, or whose copies are on their way.
-gauge weir_live_streams Streams of GET /v1/live that this node serves.
 gauge weir_usage_backlog_requests Requests of tenants that were answered and are still to be counted.
 counter weir_usage_uncertain_requests_total Requests of tenants that may not have been counted.
 gauge weir_waiting_hits Hits of this node that wait for a forward, a claim or a replica.
@@ -135,4 +135,15 @@ pub(crate) fn describe() {
     }
     let (version, database) = (env!("CARGO_PKG_VERSION"), Zone::DATABASE);
     gauge!("weir_build_info", "version" => version, "tzdb" => database).set(1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_sorted_by_name() {
+        let names = FAMILIES.lines().map(|family| family.split(' ').nth(1));
+        assert!(names.is_sorted());
+    }
 }

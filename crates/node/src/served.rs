@@ -404,9 +404,10 @@ fn not_taken_in(number: usize, error: NotChanged, taken: usize, count: usize) ->
         0 => "none was".to_owned(),
         _ => format!("{taken} of {count} were, and stay; asking again is safe"),
     };
-    let why = error.why();
     Refusal::from(error)
-        .told(format!("record {number} was not taken in: {why}; {others}"))
+        .told(format!(
+            "record {number} was not taken in: {error}; {others}"
+        ))
         .at(format!("records[{number}]"))
 }
 

@@ -7,6 +7,7 @@ mod commands;
 mod compare;
 mod config;
 mod demo;
+mod draft;
 mod node;
 mod process;
 mod secret;

@@ -1,12 +1,13 @@
 //! Secrets: the cluster's cookie and the API's token. Never printed, not even for debugging.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::config::node::SecretSource;
+use crate::draft::Draft;
 
 /// Longest secret taken from a file: what is longer is the wrong file.
 const SECRET_BYTES_MAX: usize = 4_096;
@@ -105,30 +106,20 @@ fn is_open(path: &Path) -> Result<bool, SecretError> {
 
 /// Makes the file with a fresh secret; leaves one that exists alone.
 ///
-/// Written beside it first and then linked: nodes started at the same moment all end up with the secret of the one
-/// that was first, and none reads half a file.
+/// Drafted beside it: nodes started at the same moment all end up with the secret of the one that was first, and none reads half
+/// a file.
 fn make_unless_there(path: &Path) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }
     let secret = hex(&random()?);
-    let draft = path.with_extension(format!("{}.draft", hex(&random()?[..4])));
-    let written = write_draft(&draft, &secret).and_then(|()| fs::hard_link(&draft, path));
-    let removed = fs::remove_file(&draft);
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => removed,
+    let mut draft = Draft::begin(path.with_extension(format!("{}.draft", hex(&random()?[..4]))))?;
+    draft.write_line(&secret)?;
+    draft.sync()?;
+    match draft.name(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        named => named,
     }
-}
-
-fn write_draft(path: &Path, secret: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    writeln!(file, "{secret}")?;
-    file.sync_all()
 }
 
 fn random() -> io::Result<[u8; COOKIE_BYTES]> {

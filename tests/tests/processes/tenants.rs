@@ -487,4 +487,11 @@ fn an_export_brings_tenants_api_keys_and_limits_back() {
     assert!(refused(&["service", "import", &path]).contains("record 0 cannot be read"));
     std::fs::write(&file, "tenants\n").expect("writing");
     assert!(refused(&["service", "import", &path]).contains("line 1: no record of an export"));
+    // Of one that fails half-way stderr tells what became of the records before.
+    let exported = lines.lines().cycle().take(500).chain(["tenants"]);
+    let half_bad: String = exported.map(|line| format!("{line}\n")).collect();
+    std::fs::write(&file, half_bad).expect("writing");
+    let told = refused(&["service", "import", &path]);
+    assert!(told.starts_with("500 records, 0 of them new\n"), "{told}");
+    assert!(told.contains("line 501: no record of an export"), "{told}");
 }

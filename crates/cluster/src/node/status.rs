@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use coordinator::{ClusterStatus, Forgotten, Member, MemberStatus, Ownership, Policy, Shards};
 use delta_crdt::ReplicaId;
-use membership::Status as Liveness;
+use membership::{Status as Liveness, View};
 use quota::Nanos;
-use shard::{Role, ShardId};
+use shard::{Record, Role, ShardId};
 
 use super::Cluster;
 use super::WAITING_MAX;
@@ -31,15 +31,8 @@ impl Cluster {
             let seen = self.inner.slots.read(shard, |shard| {
                 keys += shard.cells().len();
                 lag = lag.max(shard.lag(now));
-                let record = shard.record()?;
-                let owner = world
-                    .view
-                    .contains(record.owner())
-                    .then_some(record.owner())?;
-                let copies = record
-                    .replicas()
-                    .filter(|&replica| world.view.contains(replica))
-                    .count();
+                let (owner, copies) = living(&world.view, shard.record()?);
+                let owner = owner?;
                 // An owner is sure of its copies only when it has opened, and they have confirmed.
                 let lacks = |wanted, members| {
                     copies < wanted
@@ -104,9 +97,7 @@ impl Cluster {
         for shard in (0..SHARDS).map(ShardId) {
             let seen = self.inner.slots.read(shard, |shard| {
                 let record = shard.record()?;
-                let is_live = |replica: &ReplicaId| world.view.contains(*replica);
-                let owner = Some(record.owner()).filter(is_live);
-                let copies = record.replicas().filter(is_live).count();
+                let (owner, copies) = living(&world.view, record);
                 Some((owner, u64::from(record.term.number), copies))
             });
             let (owner, term, copies) = seen.flatten().unwrap_or_default();
@@ -247,6 +238,13 @@ impl Cluster {
         });
         forgotten.unwrap_or(Forgotten::Unknown)
     }
+}
+
+/// Of whom a record names, those who live: its owner, and how many of its replicas.
+fn living(view: &View, record: &Record) -> (Option<ReplicaId>, usize) {
+    let is_live = |replica: &ReplicaId| view.contains(*replica);
+    let owner = Some(record.owner()).filter(is_live);
+    (owner, record.replicas().filter(is_live).count())
 }
 
 /// A member without evidence is held for dead. One that asks stands with those that leave for as long as it lives.

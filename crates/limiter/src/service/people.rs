@@ -563,8 +563,7 @@ fn not_deleted(error: NotChanged, has_left: bool) -> Refusal {
     match has_left {
         false => refusal,
         true => refusal.told(format!(
-            "the user is still there, but has left tenants, or the operators: ask again to delete the rest; {}",
-            error.why()
+            "the user is still there, but has left tenants, or the operators: ask again to delete the rest; {error}"
         )),
     }
 }
