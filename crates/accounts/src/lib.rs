@@ -8,6 +8,7 @@
 //! - A [`User`] is a person, found by an [`Email`] whose [claim](EmailClaim) says who has it. A [`Seat`] is a user's place in a
 //!   tenant, with a [`Role`] that says what the user [may] do there; an [`Invite`] is an offer of one.
 //! - A [`Session`] is a user who has logged in, signed by [`SessionKeys`] that every node has.
+//! - A [`MonthUsage`] is what a tenant has used on the days of a month.
 //! - An [`OperatorToken`] is what whoever can read the cookie of the cluster proves that with.
 //!
 //! Two versions of a value that did not see each other become one by its `meet`: the one that grants less, field by field.
@@ -32,6 +33,7 @@ mod seat;
 mod session;
 mod tenant;
 mod time;
+mod usage;
 mod user;
 
 pub use api_key::{ApiKey, ApiKeyId, ApiKeyState, Credential, Hint, NoApiKeyId, SecretHash};
@@ -55,4 +57,5 @@ pub use session::{
 };
 pub use tenant::{Dated, HeldCap, NAME_ACCEPTED, NoTenantName, Status, Tenant, TenantName};
 pub use time::{NoTime, UnixSecs};
+pub use usage::{DayTally, MonthUsage};
 pub use user::{ResetLink, User};

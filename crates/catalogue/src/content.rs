@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use accounts::{
-    ApiKey, AuditEntry, EmailClaim, EndedSession, Invite, KnownSession, Seat, Tenant, UnixSecs,
-    User,
+    ApiKey, AuditEntry, EmailClaim, EndedSession, Invite, KnownSession, MonthUsage, Seat, Tenant,
+    UnixSecs, User,
 };
 use coordinator::{FailMode, Strategy};
 use quota::{Algorithm, Limit};
@@ -40,6 +40,8 @@ pub enum Kind {
     /// What was changed, by whom: its name begins with the second. In the namespace of the tenant in which it was done, or in
     /// [`SERVICE`].
     Audit,
+    /// What a tenant has used in a month: its name is [`MonthUsage::name`]. In the namespace [`SERVICE`].
+    Usage,
 }
 
 /// The namespace of records that are found by an id alone, whosever they are.
@@ -56,7 +58,7 @@ pub enum Rule {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Limit,
         Self::KeyLimit,
         Self::Tenant,
@@ -69,6 +71,7 @@ impl Kind {
         Self::EndedSession,
         Self::Operator,
         Self::Audit,
+        Self::Usage,
     ];
 
     /// Its name in logs, metrics, and under the hash of an address: fixed.
@@ -87,6 +90,7 @@ impl Kind {
             Self::EndedSession => "ended_session",
             Self::Operator => "operator",
             Self::Audit => "audit",
+            Self::Usage => "usage",
         }
     }
 
@@ -106,6 +110,7 @@ impl Kind {
             Self::EndedSession => 9,
             Self::Operator => 10,
             Self::Audit => 11,
+            Self::Usage => 12,
         }
     }
 
@@ -129,7 +134,8 @@ impl Kind {
             | Self::Session
             | Self::EndedSession
             | Self::Operator
-            | Self::Audit => Rule::GrantsLess,
+            | Self::Audit
+            | Self::Usage => Rule::GrantsLess,
         }
     }
 
@@ -146,7 +152,8 @@ impl Kind {
             | Self::Invite
             | Self::Session
             | Self::EndedSession
-            | Self::Operator => SERVICE,
+            | Self::Operator
+            | Self::Usage => SERVICE,
         }
     }
 }
@@ -178,6 +185,8 @@ pub enum Content {
     Operator(UnixSecs),
     /// Of a [`Kind::Audit`].
     Audit(Arc<AuditEntry>),
+    /// Of a [`Kind::Usage`].
+    Usage(Arc<MonthUsage>),
 }
 
 impl Content {
@@ -197,6 +206,7 @@ impl Content {
             Self::EndedSession(_) => Kind::EndedSession,
             Self::Operator(_) => Kind::Operator,
             Self::Audit(_) => Kind::Audit,
+            Self::Usage(_) => Kind::Usage,
         }
     }
 
@@ -290,6 +300,15 @@ impl Content {
         }
     }
 
+    /// What was used in a month, if it is that.
+    #[must_use]
+    pub const fn usage(&self) -> Option<&Arc<MonthUsage>> {
+        match self {
+            Self::Usage(month) => Some(month),
+            _ => None,
+        }
+    }
+
     /// What two writes say together that did not see each other: a removal, or what grants no more than either. In any
     /// order and however often, it comes to the same. Of contents of [`Rule::GrantsLess`].
     pub(crate) fn together(one: Option<Self>, other: Option<Self>) -> Option<Self> {
@@ -304,6 +323,7 @@ impl Content {
                 Self::EndedSession(one.meet(&other))
             }
             (Self::Operator(one), Self::Operator(other)) => Self::Operator(one.min(other)),
+            (Self::Usage(one), Self::Usage(other)) => Self::Usage(one.meet(&other).into()),
             // Never edited, and under a name that nobody else draws.
             (Self::Session(one), Self::Session(other)) => Self::Session(one.min(other)),
             (Self::Audit(one), Self::Audit(other)) => match one.cells() <= other.cells() {
@@ -330,7 +350,8 @@ impl Content {
             | Self::Email(_)
             | Self::EndedSession(_)
             | Self::Operator(_)
-            | Self::Audit(_) => vec![Arc::clone(&address.namespace)],
+            | Self::Audit(_)
+            | Self::Usage(_) => vec![Arc::clone(&address.namespace)],
         }
     }
 
@@ -341,6 +362,7 @@ impl Content {
             Self::Session(session) => Some(session.over_at),
             Self::EndedSession(ended) => Some(ended.remember_until),
             Self::Audit(entry) => Some(entry.at + AuditEntry::KEPT),
+            Self::Usage(month) => Some(month.over_at()),
             _ => None,
         }
     }
@@ -365,6 +387,8 @@ impl Content {
                 128 + email.map_or(0, |email| email.as_str().len()) + invite.made_by.len()
             }
             Self::Session(session) => 96 + session.agent.len(),
+            // A day, and two numbers of five bytes at most.
+            Self::Usage(month) => 48 + 11 * month.days().len(),
             Self::Audit(entry) => {
                 let text = |text: &Option<Arc<str>>| text.as_deref().map_or(0, str::len);
                 let texts = entry.what.len() + entry.target.len() + entry.node.len();

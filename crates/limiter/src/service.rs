@@ -11,6 +11,7 @@ mod hashing;
 mod invites;
 mod live;
 mod metered;
+mod months;
 mod operators;
 mod people;
 mod session;

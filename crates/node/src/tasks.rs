@@ -30,7 +30,7 @@ pub(crate) struct Tasks {
 /// nobody reads twice in a second.
 const USAGE_EVERY: Duration = Duration::from_secs(5);
 
-/// When API keys were last used is told to the others so often: it is told to the minute.
+/// When API keys were last used, and what tenants have used, is told to the others so often: the first is told to the minute.
 const USES_EVERY: Duration = Duration::from_secs(60);
 
 /// So long after a second has begun, what was decided in the one before is taken in: clocks wake a little early now and then.
@@ -78,7 +78,7 @@ impl Tasks {
     /// Tells the others from time to time what the tenants of this node have used.
     pub(crate) fn look_after_usage(&mut self, limiter: Limiter<Served>) {
         self.usage = Some(limiter.clone());
-        let [of_keys, of_gather, of_live] = std::array::from_fn(|_| limiter.clone());
+        let [of_keys, of_months, of_gather, of_live] = std::array::from_fn(|_| limiter.clone());
         let flush = move || {
             let limiter = limiter.clone();
             async move {
@@ -94,6 +94,16 @@ impl Tasks {
                 tokio::time::sleep(within_uses(&limiter.node().me.name)).await;
                 loop {
                     limiter.tell_uses().await;
+                    tokio::time::sleep(USES_EVERY).await;
+                }
+            }
+        };
+        let keep = move || {
+            let limiter = of_months.clone();
+            async move {
+                tokio::time::sleep(within_uses(&limiter.node().me.name)).await;
+                loop {
+                    limiter.keep_usage().await;
                     tokio::time::sleep(USES_EVERY).await;
                 }
             }
@@ -122,6 +132,7 @@ impl Tasks {
             self.supervisor.run("live", tell);
             self.supervisor.run("usage", flush);
             self.supervisor.run("api-key-uses", tell_uses);
+            self.supervisor.run("usage-months", keep);
         });
     }
 
@@ -164,6 +175,7 @@ impl Tasks {
             // What is not told within it is told by nobody: it was answered, and is not billed.
             let tell = async {
                 limiter.flush_tenants().await;
+                limiter.keep_usage().await;
                 limiter.tell_uses().await;
             };
             let _late = tokio::time::timeout(USAGE_WITHIN, tell).await;

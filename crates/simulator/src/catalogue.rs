@@ -12,16 +12,19 @@
 //! | C5 | after the faults, all nodes have the same, and all are ready |
 //! | C6 | a tenant, a seat or an API key is never granted more than by any change that is there and that no other has seen |
 //! | C7 | an API key whose revocation was answered is revoked wherever the answer says and on every newcomer, and nowhere valid again |
+//! | C8 | what was used of a day is told as the largest that any change that is there has said, and never as less again |
 //!
 //! Limits of single keys stand for what is taken whole. Tenants, seats and API keys are rights: whoever edits one starts from what
 //! the node says of it, renames it, suspends, resumes, closes or restores a tenant, gives a seat another role or takes it away,
 //! and narrows, ends earlier or revokes an API key. The books note what each write grants by itself, and work out what must stand from those that no other has seen.
+//! What tenants have used only grows, by whichever node counts more of it.
 
 mod books;
 mod bug;
 mod look;
 mod rights;
 mod traffic;
+mod used;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,13 +55,15 @@ const TICK_EVERY: SimTime = 50 * MILLISECOND;
 const FAULT_EVERY: SimTime = 5 * SECOND;
 /// Half of them of limits.
 const CHANGES_PER_SECOND: u64 = 40;
-/// Names are numbers: first those of limits of single keys, then of tenants, of seats, and of API keys.
-const NAMES: usize = KEY_LIMITS + TENANTS + SEATS + API_KEYS;
+/// Names are numbers: first those of limits of single keys, then of tenants, of seats, of what is used, and of API keys.
+const NAMES: usize = KEY_LIMITS + TENANTS + SEATS + MONTHS + API_KEYS;
 const KEY_LIMITS: usize = 12;
 const TENANTS: usize = 6;
 const SEATS: usize = 2;
+const MONTHS: usize = 2;
 const FIRST_SEAT: usize = KEY_LIMITS + TENANTS;
-const FIRST_API_KEY: usize = FIRST_SEAT + SEATS;
+const FIRST_MONTH: usize = FIRST_SEAT + SEATS;
+const FIRST_API_KEY: usize = FIRST_MONTH + MONTHS;
 /// More than are made in the time.
 const API_KEYS: usize = 100;
 /// Of the limits, and of the API keys the newest, that are changed all the time.
@@ -304,7 +309,8 @@ fn kind(name: usize) -> Kind {
     match name {
         0..KEY_LIMITS => Kind::KeyLimit,
         KEY_LIMITS..FIRST_SEAT => Kind::Tenant,
-        FIRST_SEAT..FIRST_API_KEY => Kind::Seat,
+        FIRST_SEAT..FIRST_MONTH => Kind::Seat,
+        FIRST_MONTH..FIRST_API_KEY => Kind::Usage,
         _ => Kind::ApiKey,
     }
 }

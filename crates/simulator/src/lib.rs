@@ -73,7 +73,7 @@
 //!
 //! # The catalogue
 //!
-//! What people change at run time has a world of its own, promises C1 to C7, and bugs:
+//! What people change at run time has a world of its own, promises C1 to C8, and bugs:
 //!
 //! | bug of the catalogue | caught by | since |
 //! | --- | --- | --- |

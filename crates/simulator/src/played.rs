@@ -16,7 +16,7 @@ pub enum Played {
     Local,
     /// Nodes agree on every hit: R1 to R7.
     Raft,
-    /// No strategy: what people change is told to every node: C1 to C7.
+    /// No strategy: what people change is told to every node: C1 to C8.
     Catalogue,
     /// Each key has an owner, nobody dies, and links are rough: F1 to F4.
     Rough,

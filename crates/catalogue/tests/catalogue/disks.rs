@@ -138,7 +138,7 @@ fn what_was_kept_elsewhere_joins_what_is_there() {
         "00",
         "g0",
         &"0".repeat(33),
-        &format!("0c{}", "0".repeat(32)),
+        &format!("ff{}", "0".repeat(32)),
     ] {
         assert!(text.parse::<Place>().is_err(), "{text}");
     }

@@ -1,6 +1,8 @@
 //! Records join in any order, and of two writes in sequence the later stays.
 
-use accounts::{EmailClaim, Role, Seat, Status, Tenant, UnixSecs, User, UserId};
+use accounts::{
+    DayTally, EmailClaim, MonthUsage, Role, Seat, Status, Tenant, UnixSecs, User, UserId,
+};
 use catalogue::{Catalogue, Clock, Content, Kind, Message, Record, Rule, Urgency, Write};
 use delta_crdt::ReplicaId;
 use proptest::prelude::*;
@@ -38,6 +40,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
         Just(Kind::Email),
         Just(Kind::Seat),
         Just(Kind::Operator),
+        Just(Kind::Usage),
     ]
 }
 
@@ -69,6 +72,12 @@ fn content_of(kind: Kind, units: u32) -> Content {
             Content::Seat(Seat::new(at, role))
         }
         Kind::Operator => Content::Operator(at),
+        Kind::Usage => {
+            let (mut month, denied) = (MonthUsage::of_day(0), units % 3);
+            let requests = units;
+            month.raise((units % 2).into(), DayTally { requests, denied });
+            Content::Usage(month.into())
+        }
         _ => content(units),
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use accounts::{
-    ApiKey, ApiKeyId, Dated, EmailClaim, EndedSession, HeldCap, Hint, Scopes, SecretHash, Status,
-    Tenant, TenantId, UnixSecs, UserId,
+    ApiKey, ApiKeyId, Dated, DayTally, EmailClaim, EndedSession, HeldCap, Hint, MonthUsage, Scopes,
+    SecretHash, Status, Tenant, TenantId, UnixSecs, UserId,
 };
 use catalogue::{Content, Kind};
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,8 @@ enum WireAccount<'a> {
         #[serde(borrow)] WireTenant<'a>,
         WireDated<Option<(u64, Option<u32>)>>,
     ),
+    /// The first day of a month since the epoch, and of its days how many are between, what was admitted and what was denied.
+    Usage(u64, Vec<(u8, u32, u32)>),
 }
 
 /// Seconds since the epoch, and what was set then.
@@ -135,6 +137,11 @@ pub(super) fn put(out: &mut Writer<'_>, content: &Content) {
             let who = entry.who.to_string();
             out.item(&WireAccount::Audit(people::entry_told(entry, &who)));
         }
+        Content::Usage(month) => {
+            let days = month.days().iter();
+            let days = days.map(|(after, tally)| (*after, tally.requests, tally.denied));
+            out.item(&WireAccount::Usage(month.first_day(), days.collect()));
+        }
         Content::Limit(_) | Content::KeyLimit(_) => unreachable!("limits have a form of their own"),
     }
 }
@@ -173,6 +180,11 @@ pub(super) fn content(input: &mut Reader<'_>, kind: Kind) -> Result<Content, Wir
         })),
         WireAccount::Operator(since) => Some(Content::Operator(UnixSecs::new(since))),
         WireAccount::Audit(wire) => people::entry(&wire).map(|entry| Content::Audit(entry.into())),
+        WireAccount::Usage(first_day, days) => {
+            let tally = |(after, requests, denied)| (after, DayTally { requests, denied });
+            let days = days.into_iter().map(tally).collect();
+            MonthUsage::of_parts(first_day, days).map(|month| Content::Usage(month.into()))
+        }
     };
     content
         .filter(|content| content.kind() == kind)

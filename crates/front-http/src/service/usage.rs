@@ -19,8 +19,6 @@ const DAY_ACCEPTED: &str = "a day such as 2026-11-21, at most 400 days";
 const DAYS_MAX: u64 = 400;
 /// Days of who names none, today the last.
 const DAYS_DEFAULT: u64 = 30;
-/// Days for which there is a count: the window of one begins with its first request.
-const DAYS_COUNTED: u64 = 40;
 
 /// `GET /v1/usage`
 pub(crate) async fn usage<N: Node>(
@@ -41,12 +39,11 @@ pub(crate) async fn usage<N: Node>(
     }
     let room = app.answers.room(ANSWER_BYTES)?;
     let made = app.limiter.tenant(tenant)?.made_at.days();
-    let first = made.max(today.saturating_sub(DAYS_COUNTED - 1));
-    let counted = from.max(first)..=to.min(today);
-    let days = caller.limiter.usage(tenant, counted.chain([today])).await?;
+    let used = from.max(made)..=to.min(today);
+    let days = caller.limiter.usage(tenant, used.chain([today])).await?;
     let (now, days) = days.split_last().expect("today was asked for");
     if wants_csv(&headers) {
-        let mut response = Response::new(Body::from(room.keep(csv(days, today))));
+        let mut response = Response::new(Body::from(room.keep(csv(days))));
         let kind = HeaderValue::from_static("text/csv; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, kind);
         return Ok(response);
@@ -62,24 +59,24 @@ pub(crate) async fn usage<N: Node>(
             "remaining": cap.map(|cap| cap.saturating_sub(now.requests)),
             "resets_at": UnixSecs::of_day(today + 1).to_string(),
         },
-        "days": days.iter().map(|day| day_json(day, today)).collect::<Vec<_>>(),
+        "days": days.iter().map(day_json).collect::<Vec<_>>(),
     });
     Ok(decided::json(room.keep(json.to_string())))
 }
 
-fn day_json(day: &DayUsage, today: u64) -> Value {
+fn day_json(day: &DayUsage) -> Value {
     json!({
         "day": date(day.day),
         "requests": day.requests,
         "denied": day.denied,
-        "closed": day.day < today,
+        "closed": day.is_closed(),
     })
 }
 
-fn csv(days: &[DayUsage], today: u64) -> String {
+fn csv(days: &[DayUsage]) -> String {
     let mut csv = String::from("day,requests,denied,closed\r\n");
     for day in days {
-        let (date, closed) = (date(day.day), day.day < today);
+        let (date, closed) = (date(day.day), day.is_closed());
         csv += &format!("{date},{},{},{closed}\r\n", day.requests, day.denied);
     }
     csv

@@ -2,14 +2,14 @@
 //!
 //! The limit `@requests` in the namespace `@service`: the day stands in the key, and the window of 40 days begins with its first
 //! request. A cell of the calendar day would be gone at midnight with the last requests; this one can be read, and put right
-//! after a split, for as long as a plan's day matters. *Used* is what a peek under the widest limit leaves of it, so that it is
+//! after a split, for as long as a plan's day matters. What is kept beyond that is in `months.rs`. *Used* is what a peek under the widest limit leaves of it, so that it is
 //! told also where it is above the cap.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use accounts::{REQUESTS_PER_DAY_MAX, TenantId, UnixSecs};
+use accounts::{DayTally, REQUESTS_PER_DAY_MAX, TenantId, UnixSecs};
 use arc_swap::ArcSwap;
 use catalogue::SERVICE;
 use coordinator::{Answer, FailMode, Hit, NoDecision, Once, Policy, Strategy};
@@ -17,14 +17,24 @@ use metrics::{Counter, Gauge, counter, gauge};
 use quota::{Algorithm, Anchor, Cost, Limit, Nanos, Verdict};
 
 use super::Tenancy;
+use super::months::Unkept;
 use crate::{Kind, Limiter, Node, Refusal, Standing};
 
 /// What a day's requests are counted under, and what a day's denied requests are.
 const REQUESTS: &str = "@requests";
 const DENIED: &str = "@denied";
 
-/// Longer than anybody asks for what a day was.
-const REMEMBERED: Nanos = Nanos::from_secs(40 * 24 * 60 * 60);
+/// For how many days a day is counted, itself among them.
+const DAYS_COUNTED: u64 = 40;
+
+/// Longer than a plan's day matters.
+const REMEMBERED: Nanos = Nanos::from_secs(DAYS_COUNTED * DAY_SECS);
+
+const DAY_SECS: u64 = 24 * 60 * 60;
+
+/// Seconds into the next day until a day is [closed](DayUsage::is_closed): what was still to be counted at midnight is by then, of
+/// nodes that can be reached.
+const CLOSED_AFTER: u64 = 120;
 
 /// What clients see the plan's requests of a day called. A limit of that name makes it [`DAY_OF_PLAN`].
 const DAY: &str = "day";
@@ -45,6 +55,8 @@ pub(super) struct Day {
     backlog: Mutex<BTreeMap<u64, u32>>,
     /// What was denied and is still to be told to the others.
     denied: AtomicU32,
+    /// Days that have changed since they were kept for longer.
+    pub(super) unkept: Unkept,
     meters: Meters,
 }
 
@@ -62,6 +74,14 @@ pub struct DayUsage {
     pub requests: u32,
     /// Requests that a limit denied.
     pub denied: u32,
+}
+
+impl DayUsage {
+    /// Whether the day is over, and so long that what was asked in it is counted.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        UnixSecs::of_day(self.day + 1) + CLOSED_AFTER <= super::now()
+    }
 }
 
 /// Where the day stands, for the headers of an answer.
@@ -82,7 +102,7 @@ impl DayStanding {
         Standing {
             name: if other == DAY { DAY_OF_PLAN } else { DAY },
             limit: self.cap,
-            per_secs: Some(24 * 60 * 60),
+            per_secs: Some(DAY_SECS),
             burst: None,
             remaining: self.cap.saturating_sub(self.used),
             grows_after_secs: self.resets_in,
@@ -101,6 +121,7 @@ impl Day {
             used: AtomicU32::new(0),
             backlog: Mutex::default(),
             denied: AtomicU32::new(0),
+            unkept: Unkept::new([super::today() - 1, super::today()]),
             meters: Meters {
                 backlog: gauge!("weir_usage_backlog_requests"),
                 uncertain: counter!("weir_usage_uncertain_requests_total"),
@@ -232,6 +253,7 @@ impl<N: Node> Limiter<N> {
         (policy, requests): (&Policy, u32),
         told: Result<Answer, NoDecision>,
     ) -> Result<(), Spent> {
+        tenancy.day.unkept.note(day);
         match told {
             Ok(answer) if answer.decision.is_allowed() => {
                 let used = policy.limit.units() - answer.decision.remaining;
@@ -280,6 +302,7 @@ impl<N: Node> Limiter<N> {
         for (day, requests) in tenancy.day.take_backlog() {
             let (policy, key) = (widest(REQUESTS), key_of(tenancy.id, day));
             let told = self.node().hit(&policy, &key, Cost::new(requests)).await;
+            tenancy.day.unkept.note(day);
             if let Err(error) = told {
                 self.not_charged(tenancy, day, requests, error);
             }
@@ -291,6 +314,7 @@ impl<N: Node> Limiter<N> {
                 .node()
                 .hit(&widest(DENIED), &key.1, Cost::new(denied))
                 .await;
+            tenancy.day.unkept.note(key.0);
             if told.is_err_and(|error| error.is_uncounted()) {
                 self.denied(tenancy, denied);
             }
@@ -324,12 +348,16 @@ impl<N: Node> Limiter<N> {
         Ok(used.collect::<Result<_, NoDecision>>()?)
     }
 
-    /// What each of these tenants has used of a day, as far as somebody who knows could be reached.
+    /// What each of these tenants has used of a day, as far as somebody who knows could be reached: what is counted, and no less than
+    /// what is kept. Of a day that is not counted any more it is what is kept.
     pub(super) async fn days_used(
         &self,
         of: &[(TenantId, u64)],
     ) -> Vec<Result<DayUsage, NoDecision>> {
-        let keys: Vec<String> = of.iter().map(|(id, day)| key_of(*id, *day)).collect();
+        let counted_since = super::today() - (DAYS_COUNTED - 1);
+        let is_counted = |(_, day): &(TenantId, u64)| counted_since <= *day;
+        let counted = of.iter().filter(|of| is_counted(of));
+        let keys: Vec<String> = counted.map(|(id, day)| key_of(*id, *day)).collect();
         let policies = [REQUESTS, DENIED].map(widest);
         let hits = keys.iter().flat_map(|key| {
             policies.each_ref().map(|policy| Hit {
@@ -341,12 +369,21 @@ impl<N: Node> Limiter<N> {
         let hits: Vec<_> = hits.collect();
         let told = self.node().hits(&hits).await;
         let mut told = told.into_iter();
-        let days = of.iter().map(|(_, day)| {
-            let [requests, denied] = [(), ()].map(|()| told.next().expect("each hit is answered"));
+        let days = of.iter().map(|of @ (tenant, day)| {
+            let mut tally = self.kept(*tenant, *day);
+            if is_counted(of) {
+                let [requests, denied] =
+                    [(), ()].map(|()| told.next().expect("each hit is answered"));
+                tally = tally.max(DayTally {
+                    requests: used(&requests?),
+                    denied: used(&denied?),
+                });
+            }
+            let DayTally { requests, denied } = tally;
             Ok(DayUsage {
                 day: *day,
-                requests: used(&requests?),
-                denied: used(&denied?),
+                requests,
+                denied,
             })
         });
         days.collect()

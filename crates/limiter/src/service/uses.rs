@@ -70,8 +70,8 @@ impl Uses {
 }
 
 /// Why nothing was written.
-enum NotTold {
-    /// All know as much, or there is no such API key any more.
+pub(super) enum NotTold {
+    /// All know as much, or there is nothing any more of which to tell.
     Needless,
     /// It is to be told again.
     NotChanged,

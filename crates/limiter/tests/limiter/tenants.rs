@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use accounts::{
-    ApiKey, Credential, OperatorToken, Plan, Plans, Scope, Scopes, Status, Tenant, TenantId,
-    UnixSecs,
+    ApiKey, Credential, DayTally, MonthUsage, OperatorToken, Plan, Plans, Scope, Scopes, Status,
+    Tenant, TenantId, UnixSecs,
 };
-use catalogue::{Content, KeyLimit, NamedLimit};
+use catalogue::{Content, KeyLimit, NamedLimit, SERVICE};
 use limiter::{
     Access, ApiKeyChange, Caller, Front, HitName, Key, Kind, Limiter, NAMESPACE, Refusal, Rights,
     Service, TenantChange,
@@ -525,6 +525,89 @@ fn when_the_day_cannot_be_charged_the_limit_answers_and_it_is_charged_later() {
     assert_eq!(used(), 0);
     now(world.limiter.flush_tenants());
     assert_eq!(used(), 2);
+}
+
+/// What all nodes know was used on a day, beside whoever counts it.
+fn kept(world: &World, tenant: TenantId, day: u64) -> Option<DayTally> {
+    let made = world.limiter.node().made.lock().unwrap();
+    let name = MonthUsage::name(tenant, day);
+    let place = (catalogue::Kind::Usage, SERVICE.to_owned(), name);
+    Some(made.get(&place)?.usage()?.of(day))
+}
+
+#[test]
+fn what_was_used_outlives_whoever_counted_it() {
+    let world = World::new();
+    let (tenant, caller) = world.tenant("one");
+    let today = caller.today();
+    now(caller.limiter.set_limit("tight", named(2))).unwrap();
+    let _outcomes: Vec<_> = (0..3).map(|_| check(&caller, "tight")).collect();
+    now(world.limiter.flush_tenants());
+    now(world.limiter.keep_usage());
+    let used = DayTally {
+        requests: 2,
+        denied: 1,
+    };
+    assert_eq!(kept(&world, tenant, today), Some(used));
+
+    // Whoever has counted is lost, and what is counted since is less.
+    world.limiter.node().counts.lock().unwrap().clear();
+    assert_eq!(check(&caller, "tight"), Ok(true));
+    now(world.limiter.keep_usage());
+    assert_eq!(kept(&world, tenant, today), Some(used), "it is never less");
+    let told = now(world.limiter.usage(tenant, [today])).unwrap()[0];
+    assert_eq!((told.requests, told.denied), (2, 1));
+    assert_eq!(check(&caller, "tight"), Ok(true));
+    assert_eq!(check(&caller, "tight"), Ok(false));
+    now(caller.limiter.set_limit("wide", named(100))).unwrap();
+    assert_eq!(check(&caller, "wide"), Ok(true));
+    let told = now(world.limiter.usage(tenant, [today])).unwrap()[0];
+    assert_eq!(told.requests, 3, "what is counted has passed what is kept");
+}
+
+#[test]
+fn days_that_are_not_counted_any_more_are_told_as_they_were_kept() {
+    let world = World::new();
+    let (tenant, caller) = world.tenant("one");
+    let long_ago = caller.today() - 300;
+    let mut month = MonthUsage::of_day(long_ago);
+    let used = DayTally {
+        requests: 7,
+        denied: 3,
+    };
+    month.raise(long_ago, used);
+    let set = Content::Usage(month.into());
+    let name = MonthUsage::name(tenant, long_ago);
+    let mut made = world.limiter.node().made.lock().unwrap();
+    made.insert((catalogue::Kind::Usage, SERVICE.to_owned(), name), set);
+    drop(made);
+    let days = [long_ago, long_ago + 1, caller.today()];
+    let told = now(world.limiter.usage(tenant, days)).unwrap();
+    let told: Vec<_> = told
+        .iter()
+        .map(|it| (it.requests, it.is_closed()))
+        .collect();
+    assert_eq!(told, [(7, true), (0, true), (0, false)]);
+}
+
+#[test]
+fn what_could_not_be_kept_is_kept_later() {
+    let world = World::new();
+    let (tenant, caller) = world.tenant("one");
+    now(caller.limiter.set_limit("wide", named(100))).unwrap();
+    assert_eq!(check(&caller, "wide"), Ok(true));
+    caller.limiter.node().loses_days(true);
+    now(world.limiter.keep_usage());
+    assert_eq!(kept(&world, tenant, caller.today()), None);
+    caller.limiter.node().loses_days(false);
+    now(world.limiter.keep_usage());
+    let kept = kept(&world, tenant, caller.today());
+    assert_eq!(kept.map(|it| it.requests), Some(1));
+    // Nothing is asked where nothing has changed.
+    let asked = || world.limiter.node().asked.lock().unwrap().len();
+    let before = asked();
+    now(world.limiter.keep_usage());
+    assert_eq!(asked(), before);
 }
 
 /// What is known of when the API keys of a tenant were last used.

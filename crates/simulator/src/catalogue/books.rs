@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use accounts::DayTally;
 use catalogue::{ChangeId, Content, Record, Stamp};
 use delta_crdt::ReplicaId;
 
 use super::rights::{Granted, called_by};
-use super::{FIRST_API_KEY, NAMES, Node, SECOND, SimTime, World, address};
+use super::{FIRST_API_KEY, NAMES, Node, SECOND, SimTime, World, address, used};
 
 /// After a split, what each side did has come to the other within this time.
 const HEALED_AFTER: SimTime = 4 * SECOND;
@@ -21,6 +22,8 @@ struct Write {
     granted: Option<Granted>,
     /// The write that gave what it is about the name that it has. `None`: it has none.
     called_by: Option<usize>,
+    /// What it says was used. `None`: it is not about that.
+    used: Option<DayTally>,
     /// Who had it when it was answered. Empty: it was not.
     holders: Vec<ReplicaId>,
     /// Whom the answer named.
@@ -51,6 +54,7 @@ impl Books {
             seen,
             granted: content.and_then(Granted::of),
             called_by: content.and_then(called_by),
+            used: content.and_then(used::told),
             holders: Vec::new(),
             named: Vec::new(),
         });
@@ -77,6 +81,18 @@ impl Books {
         let is_seen = |write: &usize| known.iter().any(|&it| self.writes[it].seen.contains(write));
         let standing = known.iter().filter(|&write| !is_seen(write));
         standing.map(|&write| &self.writes[write]).collect()
+    }
+
+    /// C8 of what a node says, to which these writes have come.
+    fn miscounted(
+        &self,
+        content: &Content,
+        known: &BTreeSet<usize>,
+    ) -> Option<(&'static str, String)> {
+        let told = used::told(content)?;
+        let each = known.iter().filter_map(|&write| self.writes[write].used);
+        let largest = each.reduce(DayTally::max)?;
+        (told != largest).then(|| ("C8", format!("{told:?}, where {largest:?} was used")))
     }
 
     /// C3 and C6 of what a node says of rights, where these writes stand.
@@ -173,7 +189,7 @@ impl World {
         write.named = named.to_vec();
     }
 
-    /// C2 and C3, and of rights C6 and C7, of one record of one node.
+    /// C2 and C3, of rights C6 and C7, and C8, of one record of one node.
     pub(super) fn check_stands(&mut self, host: usize, name: usize) {
         let Some(node) = &self.nodes[host] else {
             return;
@@ -183,7 +199,10 @@ impl World {
         let standing = self.books.standing(&node.known[name]);
         let must_stand = standing.iter().map(|write| write.stamp).max();
         let content = record.and_then(Record::content);
-        let misstated = content.and_then(|content| self.books.misstated(content, &standing));
+        let misstated = content.and_then(|content| {
+            let miscounted = self.books.miscounted(content, &node.known[name]);
+            miscounted.or_else(|| self.books.misstated(content, &standing))
+        });
         if stands != must_stand {
             let story = format!(
                 "on node {host} the write {stands:?} stands of {name}, where {must_stand:?} must"

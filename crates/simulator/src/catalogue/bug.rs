@@ -25,11 +25,13 @@ pub enum CatalogueBug {
     RevocationsUnread,
     /// A write takes the place of one that came after its author had read.
     WritesOverUnread,
+    /// Of two numbers of what was used that did not see each other the newer stays.
+    NewerUsageStays,
 }
 
 impl CatalogueBug {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AnswersAtOnce,
         Self::ConfirmsUnread,
         Self::NeverAsks,
@@ -41,6 +43,7 @@ impl CatalogueBug {
         Self::NamesByWallClock,
         Self::RevocationsUnread,
         Self::WritesOverUnread,
+        Self::NewerUsageStays,
     ];
 
     /// The promise that must be seen broken.
@@ -54,6 +57,7 @@ impl CatalogueBug {
             Self::RemovalsUntold => "C5",
             Self::NewerRightsStay | Self::WritesOverUnread => "C6",
             Self::RevocationsUnread => "C7",
+            Self::NewerUsageStays => "C8",
         }
     }
 }

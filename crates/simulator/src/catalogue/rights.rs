@@ -220,7 +220,7 @@ impl Author<'_> {
 }
 
 impl Node {
-    /// What goes wrong with a record of rights on its way in, with these writes.
+    /// What goes wrong with a record of rights, or of what was used, on its way in, with these writes.
     pub(super) fn mistake(
         &mut self,
         bug: CatalogueBug,
@@ -231,9 +231,11 @@ impl Node {
         if kind(name) == Kind::KeyLimit {
             return;
         }
+        let is_usage = kind(name) == Kind::Usage;
         match bug {
-            CatalogueBug::NewerRightsStay => {
-                if let Some(mine) = self.record(name) {
+            CatalogueBug::NewerRightsStay | CatalogueBug::NewerUsageStays => {
+                let is_meant = is_usage == (bug == CatalogueBug::NewerUsageStays);
+                if is_meant && let Some(mine) = self.record(name) {
                     let mut newer = mine.clone();
                     newer.join(Kind::KeyLimit, told.clone());
                     *told = newer;

@@ -9,7 +9,8 @@ use rand::Rng;
 
 use super::{
     API_KEYS, CHANGES_PER_SECOND, CatalogueBug, EPOCH, Event, FIRST_API_KEY, KEY_LIMITS,
-    MILLISECOND, Node, OFTEN, PLAYED, SEATS, SECOND, TENANTS, World, address, content, kind, place,
+    MILLISECOND, MONTHS, Node, OFTEN, PLAYED, SEATS, SECOND, TENANTS, World, address, content,
+    kind, place,
 };
 
 impl World {
@@ -96,7 +97,7 @@ impl World {
                 true => self.rng.random_range(0..OFTEN),
                 false => self.rng.random_range(OFTEN..KEY_LIMITS),
             },
-            2 => KEY_LIMITS + self.rng.random_range(0..TENANTS + SEATS),
+            2 => KEY_LIMITS + self.rng.random_range(0..TENANTS + SEATS + MONTHS),
             _ if made == 0 || (made < API_KEYS && self.rng.random_bool(0.15)) => {
                 FIRST_API_KEY + made
             }
@@ -109,8 +110,12 @@ impl World {
 
     /// What somebody makes of it at this node, and the writes that whoever does had seen. `None`: nothing.
     fn edit(&mut self, host: usize, name: usize) -> Option<(Option<Content>, BTreeSet<usize>)> {
-        if kind(name) != Kind::KeyLimit {
-            let (content, seen) = self.edit_rights(host, name)?;
+        let edited = match kind(name) {
+            Kind::KeyLimit => None,
+            Kind::Usage => Some(self.edit_used(host, name)?),
+            _ => Some(self.edit_rights(host, name)?),
+        };
+        if let Some((content, seen)) = edited {
             return Some((Some(content), seen));
         }
         let units = self.rng.random_range(1..1_000);

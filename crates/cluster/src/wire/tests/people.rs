@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use ::accounts::{
-    Actor, AuditEntry, Dated, EmailClaim, EndedSession, Invite, KnownSession, Link, PasswordHash,
-    ResetLink, Role, Seat, SecretHash, TenantId, UnixSecs, User, UserId,
+    Actor, AuditEntry, Dated, DayTally, EmailClaim, EndedSession, Invite, KnownSession, Link,
+    MonthUsage, PasswordHash, ResetLink, Role, Seat, SecretHash, TenantId, UnixSecs, User, UserId,
 };
 use ::catalogue::{Address, Content, Kind, Record, SERVICE, Seen, Stamp, Write};
 use delta_crdt::ReplicaId;
@@ -28,6 +28,7 @@ pub(super) fn contents() -> impl Strategy<Value = (Kind, Vec<Option<Content>>)> 
         of(Kind::EndedSession, ended().boxed()),
         of(Kind::Operator, at().prop_map(Content::Operator).boxed()),
         of(Kind::Audit, entry().boxed()),
+        of(Kind::Usage, usage().boxed()),
     ]
 }
 
@@ -135,6 +136,19 @@ fn session() -> impl Strategy<Value = Content> {
 
 fn ended() -> impl Strategy<Value = Content> {
     at().prop_map(|remember_until| Content::EndedSession(EndedSession { remember_until }))
+}
+
+fn usage() -> impl Strategy<Value = Content> {
+    let days = vec((0..31_u64, any::<(u32, u32)>()), 0..31);
+    days.prop_map(|days| {
+        // The first of November 2026.
+        let first_day = 20_758;
+        let mut month = MonthUsage::of_day(first_day);
+        for (after, (requests, denied)) in days {
+            month.raise(first_day + after, DayTally { requests, denied });
+        }
+        Content::Usage(month.into())
+    })
 }
 
 fn entry() -> impl Strategy<Value = Content> {
