@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Instant;
 
 use series::Tops;
 
@@ -34,18 +33,6 @@ fn main() {
         println!(
             "{namespaces} namespaces, keys of {length} bytes: {:.0} MB",
             most - before
-        );
-    }
-    for (what, keys) in [("known", 100), ("new", 1_000_000)] {
-        let keys: Vec<_> = (0..1_000_000).map(|key| (key % keys).to_string()).collect();
-        let namespace: Arc<str> = "tn".into();
-        let began = Instant::now();
-        for key in &keys {
-            tops.deny(1_800_007_200, &namespace, &limit, key);
-        }
-        println!(
-            "{:.0} ns for a {what} key",
-            began.elapsed().as_secs_f64() * 1e3
         );
     }
 }

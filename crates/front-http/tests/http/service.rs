@@ -431,7 +431,6 @@ async fn what_a_later_version_serves_is_refused_by_its_name() {
         "GET /v1/billing",
         "POST /v1/billing/checkout",
         "POST /stripe/webhook",
-        "GET /v1/top?limit=login",
     ] {
         let refused = ask(&front, Who::Tenant, &[], line, "{}").await;
         refused.problem(501, "not-implemented");

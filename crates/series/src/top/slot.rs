@@ -113,7 +113,7 @@ impl Slot {
     /// that is new to a full table pays for it: a list in order would cost every denial.
     fn least(&self) -> Option<usize> {
         let is_full = KEYS_MAX <= self.counts.len();
-        let places = is_full.then(|| 0..self.counts.len())?;
+        let places = is_full.then_some(0..self.counts.len())?;
         places.min_by_key(|&place| self.counts[place].denied)
     }
 }
