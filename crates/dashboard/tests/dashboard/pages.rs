@@ -378,9 +378,14 @@ async fn the_most_denied_keys_of_a_limit_are_shown_as_they_are() {
         { "key": "k".repeat(1_024), "allowed": 0, "denied": 7, "error": 0 },
     ]);
     let told = json!({ "limit": "login", "keys": keys, "from": 2, "of": 3, "missing": ["c"] });
-    site.answers(Method::GET, "/v1/top?limit=login", 200, told);
+    site.answers(Method::GET, "/v1/top", 200, told);
     let page = site.get("/dashboard/tn_1/limits/login").await;
     page.shows("Most denied keys of the last hour");
+    let asked = site.all_asked().into_iter();
+    let mut asked = asked.filter(|asked| asked.path.starts_with("/v1/top"));
+    let asked = asked.next().expect("the API was asked");
+    assert_eq!(asked.path, "/v1/top?limit=login");
+    assert_eq!(asked.header("weir-tenant"), "tn_1");
     page.shows("<bdi>&#60;script&#62;alert(1)&#60;/script&#62;&#38;x=1</bdi>");
     page.shows("?key=%3Cscript%3Ealert%281%29%3C%2Fscript%3E%26x%3D1\"");
     page.shows("900 to 1\u{202f}200</td><td class=\"number\">3</td>");
@@ -388,12 +393,12 @@ async fn the_most_denied_keys_of_a_limit_are_shown_as_they_are() {
     page.shows("Told by 2 of 3 nodes.");
     page.shows("name=\"top_keys\" value=\"true\" checked");
     let none = json!({ "limit": "login", "keys": [], "from": 3, "of": 3, "missing": [] });
-    site.answers(Method::GET, "/v1/top?limit=login", 200, none);
+    site.answers(Method::GET, "/v1/top", 200, none);
     let page = site.get("/dashboard/tn_1/limits/login").await;
     page.shows("Nothing was denied.");
     // A page is worth showing without them.
     let away = json!({ "title": "Away", "status": 503, "detail": "away" });
-    site.answers(Method::GET, "/v1/top?limit=login", 503, away);
+    site.answers(Method::GET, "/v1/top", 503, away);
     let page = site.get("/dashboard/tn_1/limits/login").await;
     assert_eq!(page.status, StatusCode::OK);
     page.shows("They cannot be told now.");
@@ -405,7 +410,7 @@ async fn a_viewer_is_shown_the_most_denied_keys_and_led_nowhere() {
     site.answers(Method::GET, "/v1/limits/login", 200, telling());
     let keys = json!([{ "key": "ada", "allowed": 0, "denied": 7, "error": 0 }]);
     let told = json!({ "limit": "login", "keys": keys, "from": 3, "of": 3, "missing": [] });
-    site.answers(Method::GET, "/v1/top?limit=login", 200, told);
+    site.answers(Method::GET, "/v1/top", 200, told);
     let page = site.get("/dashboard/tn_1/limits/login").await;
     page.shows("<td><bdi>ada</bdi></td>");
     assert!(!page.text.contains("?key="), "{}", page.text);

@@ -192,13 +192,15 @@ pub(crate) async fn service(plan: Plan, who: Who) -> Front {
         Who::Checker => front.node.make_tenant([Scope::Check]),
         _ => front.node.make_tenant(Scope::ALL),
     }
-    for name in ["client", "login"] {
+    for (name, top_keys) in [("client", false), ("login", true)] {
         let mut asked = request(
             "PUT",
             &format!("/v1/limits/{name}"),
             &[("content-type", "application/json")],
         );
-        *asked.body_mut() = r#"{"algorithm":"gcra","limit":10,"per":"1m"}"#.into();
+        let limit =
+            format!(r#"{{"algorithm":"gcra","limit":10,"per":"1m","top_keys":{top_keys}}}"#);
+        *asked.body_mut() = limit.into();
         let made = front.send(signed(asked, Who::Operator)).await;
         assert_eq!(made.status.as_u16(), 201, "{}", made.body);
     }

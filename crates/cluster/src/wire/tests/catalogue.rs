@@ -331,9 +331,9 @@ fn a_limit_that_tells_its_top_keys_is_kept() {
     let address = Address::new(Kind::Limit, "tn".into(), "l".into()).unwrap();
     let stamp = Stamp::new(300, ReplicaId(7)).unwrap();
     let record = |top_keys| Record::new(content(top_keys), stamp, Seen::default());
-    let known = "0410 00 02 746e 01 6c ac02 07 00 01 03 00 05 ac02 05 00 00 01 01";
+    let known = "0410 00 02 746e 01 6c ac02 07 00 01 03 00 00 05 ac02 05 00 00 01 01";
     assert_kept(&address, &record(true), known);
-    let known = "0410 00 02 746e 01 6c ac02 07 00 01 02 00 05 ac02 05 00 00 01 01";
+    let known = "0410 00 02 746e 01 6c ac02 07 00 01 02 00 00 05 ac02 05 00 00 01 01";
     assert_kept(&address, &record(false), known);
 }
 
