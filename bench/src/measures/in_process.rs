@@ -185,6 +185,7 @@ pub(crate) fn policy() -> Result<Policy> {
         limit,
         strategy: Strategy::Owner,
         on_failure: FailMode::Deny,
+        top_keys: false,
     })
 }
 

@@ -409,6 +409,8 @@ pub struct NamedLimit {
     pub strategy: Strategy,
     /// What is answered when no decision can be had.
     pub on_failure: FailMode,
+    /// Whether it is told which keys it denies most.
+    pub top_keys: bool,
 }
 
 /// A limit for one key. It counts by the strategy `owner`, and fails closed.

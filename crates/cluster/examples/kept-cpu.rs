@@ -71,6 +71,7 @@ async fn cost(data_dir: Option<&Path>, keep: bool) -> Result<f64, Box<dyn Error>
         limit: limit.with_keep(keep),
         strategy: Strategy::Owner,
         on_failure: FailMode::Deny,
+        top_keys: false,
     };
     let hit = |number: u64| {
         let key = format!("u{number}");

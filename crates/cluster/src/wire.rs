@@ -33,7 +33,8 @@ pub use self::series::{decode_asked, decode_told, encode_asked, encode_told};
 pub use self::tallies::encode_told_split;
 
 /// The newest version of a frame, which is its first byte. A frame names the lowest version that can read it: version 4 is
-/// of those that say that something is kept, or is not, which no period tells, and of those with tenants and API keys. Of all
+/// of those that say that something is kept, or is not, which no period tells, of limits that tell their most denied keys, and of those
+/// with tenants and API keys. Of all
 /// others only those of [`Frame::Shards`] have changed, with version 2. (Protocol 3 adds [`Frame::Catalogue`], and protocol 4
 /// limits whose windows follow a calendar; they change none. Protocol 5 adds [`Frame::RelayNamed`], and tenants and API keys.)
 ///
@@ -73,6 +74,13 @@ pub const fn knows_catalogue(version: u16) -> bool {
 /// others are not sent any.
 #[must_use]
 pub const fn knows_accounts(version: u16) -> bool {
+    5 <= version
+}
+
+/// Whether a peer with which the protocol `version` was agreed on reads limits that tell which keys they deny most. As with
+/// [`knows_calendars`], others are not sent any: they serve no tenants, whose limits these are.
+#[must_use]
+pub const fn knows_top_keys(version: u16) -> bool {
     5 <= version
 }
 

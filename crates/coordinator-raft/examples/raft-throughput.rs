@@ -113,6 +113,7 @@ async fn measure(what: &str, nodes: &[Node], callers: usize, seconds: u64) {
         limit,
         strategy: Strategy::Raft,
         on_failure: FailMode::Deny,
+        top_keys: false,
     };
     let until = Instant::now() + Duration::from_secs(seconds);
     let began = Instant::now();

@@ -170,6 +170,7 @@ async fn hits_per_second(coordinator: &RedisCoordinator<Nobody>, callers: usize)
         limit: Limit::new(Algorithm::Gcra, UNITS, Nanos::from_millis(PERIOD_MS))?,
         strategy: Strategy::Redis,
         on_failure: FailMode::Deny,
+        top_keys: false,
     };
     let start = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();

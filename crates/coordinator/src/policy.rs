@@ -21,6 +21,8 @@ pub struct Policy {
     pub strategy: Strategy,
     /// What to answer when no decision can be had.
     pub on_failure: FailMode,
+    /// Whether it is told which keys it denies most. Of limits of tenants: of others nobody tells.
+    pub top_keys: bool,
 }
 
 /// One hit, borrowed from whoever asks: nothing is copied for it on the way to the counter.

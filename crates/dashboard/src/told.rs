@@ -118,6 +118,9 @@ pub(crate) struct Limit {
     pub(crate) on_failure: String,
     /// Whether its counts outlive all nodes. `None`: not a question for its strategy.
     pub(crate) keep: Option<bool>,
+    /// Whether it is told which keys it denies most.
+    #[serde(default)]
+    pub(crate) top_keys: bool,
 }
 
 impl Limit {
@@ -128,6 +131,50 @@ impl Limit {
             (Some(per), ..) => format!("{units} in {per}"),
             (None, Some(anchor), Some(zone)) => format!("{units} in each {anchor} of {zone}"),
             _ => units,
+        }
+    }
+}
+
+/// The keys that a limit denies most.
+#[derive(Deserialize)]
+pub(crate) struct MostDenied {
+    pub(crate) keys: Vec<TopKey>,
+    /// Nodes that have told, of all.
+    pub(crate) from: u64,
+    pub(crate) of: u64,
+}
+
+/// What a limit has decided of one key that it denies.
+#[derive(Deserialize)]
+pub(crate) struct TopKey {
+    pub(crate) key: String,
+    allowed: u64,
+    denied: u64,
+    error: u64,
+}
+
+/// Characters of a key that are shown: one may have a KiB, and twenty of them would be a page of their own.
+const SHOWN_MAX: usize = 80;
+
+impl TopKey {
+    /// What is shown of the key.
+    pub(crate) fn shown(&self) -> String {
+        match self.key.char_indices().nth(SHOWN_MAX) {
+            Some((end, _)) => format!("{}…", &self.key[..end]),
+            None => self.key.clone(),
+        }
+    }
+
+    pub(crate) fn admitted(&self) -> String {
+        grouped(self.allowed)
+    }
+
+    /// `1 200`, or where that may be too large the least and the most that it is.
+    pub(crate) fn turned_away(&self) -> String {
+        let most = grouped(self.denied);
+        match self.error {
+            0 => most,
+            error => format!("{} to {most}", grouped(self.denied.saturating_sub(error))),
         }
     }
 }
@@ -207,6 +254,23 @@ impl Decided {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_shown_in_so_many_letters_and_its_denials_within_their_bounds() {
+        let of = |key: &str, error| TopKey {
+            key: key.to_owned(),
+            allowed: 0,
+            denied: 1_200,
+            error,
+        };
+        assert_eq!(of("<b>", 0).shown(), "<b>");
+        assert_eq!(of("<b>", 0).turned_away(), grouped(1_200));
+        let least = format!("{} to {}", grouped(900), grouped(1_200));
+        assert_eq!(of("<b>", 300).turned_away(), least);
+        let long = "ä".repeat(1_000);
+        assert_eq!(of(&long, 0).shown(), format!("{}…", "ä".repeat(80)));
+        assert_eq!(of(&long[..160], 0).shown(), "ä".repeat(80));
+    }
 
     #[test]
     fn limits_are_told_by_what_they_denied() {

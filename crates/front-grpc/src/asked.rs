@@ -252,6 +252,7 @@ fn override_of(domain: &str, limit: &RateLimitOverride, index: usize) -> Result<
                     limit,
                     strategy: Strategy::Owner,
                     on_failure: FailMode::Deny,
+                    top_keys: false,
                 };
                 Bound::Limit(Selected::shown_as(policy, OVERRIDE))
             }

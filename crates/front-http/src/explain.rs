@@ -40,7 +40,7 @@ pub(crate) enum Kind {
 }
 
 /// Fields of a later version: who gives one is told so, and not that he has mistyped it.
-const LATER: [&str; 3] = ["all_or_nothing", "shadow", "top_keys"];
+const LATER: [&str; 2] = ["all_or_nothing", "shadow"];
 
 /// The problem with `body`, which the fast parser refused with `error`.
 pub(crate) fn explain(body: &[u8], shape: &Shape, error: &serde_json::Error) -> Refusal {

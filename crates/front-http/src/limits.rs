@@ -27,7 +27,7 @@ use crate::problem::Problem;
 const NAME_ACCEPTED: &str = "1 to 64 letters, digits, dots, dashes and underscores";
 const STRATEGY_ACCEPTED: &str = "owner, local, redis or raft";
 const ON_FAILURE_ACCEPTED: &str = "deny or allow; with the strategy redis, also owner";
-const KEEP_ACCEPTED: &str = "true or false";
+const FLAG_ACCEPTED: &str = "true or false";
 const KEEP_ELSEWHERE: &str =
     "false; true is for limits with the strategy owner: the others count elsewhere, or in memory";
 
@@ -52,6 +52,8 @@ struct Given {
     on_failure: Option<String>,
     #[serde(default)]
     keep: Option<bool>,
+    #[serde(default)]
+    top_keys: bool,
 }
 
 const GIVEN: Shape = Shape {
@@ -69,7 +71,13 @@ const GIVEN: Shape = Shape {
             name: "keep",
             required: false,
             kind: Kind::Flag,
-            accepted: KEEP_ACCEPTED,
+            accepted: FLAG_ACCEPTED,
+        },
+        Field {
+            name: "top_keys",
+            required: false,
+            kind: Kind::Flag,
+            accepted: FLAG_ACCEPTED,
         },
     ],
 };
@@ -109,7 +117,10 @@ pub(crate) async fn list<N: Node>(
         let of_file = limiter.limits().into_iter();
         limits.extend(of_file.map(|limit| of_file_json(limiter, &limit)));
     }
-    limits.extend(made.iter().map(|(name, limit)| made_json(name, limit)));
+    limits.extend(
+        made.iter()
+            .map(|(name, limit)| made_json(limiter, name, limit)),
+    );
     let json = json!({ "limits": limits, "next": next });
     Ok(decided::json(room.keep(json.to_string())))
 }
@@ -124,7 +135,7 @@ pub(crate) async fn get<N: Node>(
     let limiter = by.limiter(&app);
     let json = match limiter.named(&name) {
         Ok(limit) => of_file_json(limiter, &limit),
-        Err(_) => made_json(&name, &limiter.named_limit(&name)?),
+        Err(_) => made_json(limiter, &name, &limiter.named_limit(&name)?),
     };
     Ok(decided::json(json.to_string()))
 }
@@ -151,9 +162,9 @@ pub(crate) async fn put<N: Node>(
     let limit = given.limit()?;
     let caller = by.caller(&app);
     let before = caller.limiter.named_limit(&name).ok();
-    let before = before.map(|before| made_json(&name, &before).to_string());
+    let before = before.map(|before| made_json(&caller.limiter, &name, &before).to_string());
     let changed = caller.limiter.set_limit(&name, limit).await?;
-    let json = made_json(&name, &limit);
+    let json = made_json(&caller.limiter, &name, &limit);
     let after = json.to_string();
     let change = Change::new("limit.set", &name).from_to(before.as_deref(), &*after);
     caller.note_often(change).await;
@@ -168,7 +179,7 @@ pub(crate) async fn delete<N: Node>(
 ) -> Result<Response, Problem> {
     let (caller, name) = (by.caller(&app), name(&uri)?);
     let before = caller.limiter.named_limit(&name).ok();
-    let before = before.map(|before| made_json(&name, &before).to_string());
+    let before = before.map(|before| made_json(&caller.limiter, &name, &before).to_string());
     let changed = caller.limiter.remove_limit(&name).await?;
     let change = Change::new("limit.delete", &name).from_to(before.as_deref(), None);
     caller.note_often(change).await;
@@ -213,6 +224,7 @@ impl Given {
             as_token_bucket: self.algorithm == "token_bucket",
             strategy,
             on_failure,
+            top_keys: self.top_keys,
         })
     }
 }
@@ -241,15 +253,19 @@ fn of_file_json<N>(limiter: &Limiter<N>, limit: &Selected) -> Value {
 }
 
 /// A limit made at run time, as `[[limit]]` has it.
-fn made_json(name: &str, made: &NamedLimit) -> Value {
+fn made_json<N>(limiter: &Limiter<N>, name: &str, made: &NamedLimit) -> Value {
     let mut json = limit_json(&Policy {
         namespace: "".into(),
         name: name.into(),
         limit: made.limit,
         strategy: made.strategy,
         on_failure: made.on_failure,
+        top_keys: made.top_keys,
     });
     json["algorithm"] = made.algorithm().into();
+    if limiter.is_of_tenant() {
+        json["top_keys"] = made.top_keys.into();
+    }
     json
 }
 

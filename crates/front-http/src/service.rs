@@ -9,6 +9,7 @@ pub(crate) mod operators;
 pub(crate) mod records;
 pub(crate) mod team;
 pub(crate) mod tenants;
+pub(crate) mod top;
 pub(crate) mod usage;
 
 use accounts::{Act, Scope};
@@ -301,16 +302,16 @@ fn of_tenants<N: Node>() -> Vec<Endpoint<N>> {
         ),
         ("get", "/v1/live", live::NEEDS, routing::get(live::live)),
         ("get", "/v1/series", live::NEEDS, routing::get(live::series)),
+        ("get", "/v1/top", live::NEEDS, routing::get(top::top)),
     ]
 }
 
-/// What a later version serves: bills, and who is denied most.
-const LATER: [&str; 5] = [
+/// What a later version serves: bills.
+const LATER: [&str; 4] = [
     "/v1/billing",
     "/v1/billing/checkout",
     "/v1/billing/portal",
     "/stripe/webhook",
-    "/v1/top",
 ];
 
 /// Answers paths that nothing is served at, where there is a service.

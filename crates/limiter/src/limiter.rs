@@ -157,6 +157,12 @@ impl<N> Limiter<N> {
         &self.shared.namespace
     }
 
+    /// Whether it is of a tenant, and not of the file.
+    #[must_use]
+    pub fn is_of_tenant(&self) -> bool {
+        self.tenancy().is_some()
+    }
+
     pub(crate) fn tenancy(&self) -> Option<&Tenancy> {
         self.shared.tenancy.as_ref()
     }

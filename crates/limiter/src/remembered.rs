@@ -104,6 +104,7 @@ mod tests {
             limit: Limit::new(Algorithm::Gcra, *units, Nanos::from_secs(60)).unwrap(),
             strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
+            top_keys: false,
         };
         Selected::named(policy)
     }

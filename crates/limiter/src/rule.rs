@@ -53,6 +53,7 @@ impl Rule {
             limit,
             strategy: self.strategy,
             on_failure: self.on_failure,
+            top_keys: false,
         }
     }
 }

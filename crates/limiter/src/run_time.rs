@@ -8,7 +8,7 @@ use coordinator::{FailMode, Policy, Readiness, Strategy};
 use quota::{Limit, Nanos};
 
 use crate::remembered::{Remembered, WhenFull};
-use crate::{KEY_LIMITS, Key, Kind, Limiter, Node, Refusal, Selected};
+use crate::{Given, KEY_LIMITS, Key, Kind, Limiter, Node, Refusal, Selected};
 
 /// Limits made at run time that this node was asked for.
 pub(crate) struct Made {
@@ -37,8 +37,17 @@ impl Made {
         };
         let is_same = |known: &Selected| {
             let known = known.policy();
-            (known.limit, known.strategy, known.on_failure)
-                == (limit.limit, limit.strategy, limit.on_failure)
+            (
+                known.limit,
+                known.strategy,
+                known.on_failure,
+                known.top_keys,
+            ) == (
+                limit.limit,
+                limit.strategy,
+                limit.on_failure,
+                limit.top_keys,
+            )
         };
         if let Some(selected) = self.by_name.get(name).filter(is_same) {
             return Some(selected);
@@ -50,6 +59,7 @@ impl Made {
             limit: limit.limit,
             strategy: limit.strategy,
             on_failure: limit.on_failure,
+            top_keys: limit.top_keys,
         });
         Some(self.by_name.keep(name, selected))
     }
@@ -61,6 +71,7 @@ impl Made {
             limit,
             strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
+            top_keys: false,
         };
         self.of_keys
             .select(limit, |limit| Selected::shown_as(policy(limit), "key"))
@@ -145,6 +156,11 @@ impl<N: Node> Limiter<N> {
     /// and when it could not be changed. Nothing was changed then, on any node.
     pub async fn set_limit(&self, name: &str, limit: NamedLimit) -> Result<Changed, Refusal> {
         self.may_change(name)?;
+        if limit.top_keys && self.tenancy().is_none() {
+            let accepted = "false; true is for limits of tenants, of which /v1/top tells";
+            let given = Given::Literal("true".into());
+            return Err(Refusal::field("top_keys", given, accepted));
+        }
         if let Some(tenancy) = self.tenancy() {
             check_tenant_limit(&limit)?;
             let plan = tenancy.plan();
@@ -328,6 +344,7 @@ mod tests {
             as_token_bucket: false,
             strategy,
             on_failure: FailMode::Deny,
+            top_keys: false,
         })
     }
 
@@ -346,6 +363,11 @@ mod tests {
         assert!(is_one(&changed, &select(6, Strategy::Owner)));
         let local = select(6, Strategy::Local);
         assert_eq!(local.policy().strategy, Strategy::Local);
+        let telling = named(6, Strategy::Local).map(|limit| NamedLimit {
+            top_keys: true,
+            ..limit
+        });
+        assert!(made.select("login", telling).unwrap().policy().top_keys);
     }
 
     /// After 1 024 names, of limits that were long gone, none was remembered any more.

@@ -3,13 +3,15 @@
 //!
 //! [`Counts`] are gathered while hits are decided, a [`Series`] is what became of them, and a [`Store`] holds those of a node
 //! within a bound. Only what happened is kept: a series of which nothing comes takes no more room, and no time. Nodes
-//! tell each other ([`Told`]), and what they tell is [`joined`] by its time.
+//! tell each other ([`Told`]), and what they tell is [`joined`] by its time. Of limits that want it, [`Tops`] knows which keys are denied
+//! most.
 
 mod counts;
 mod point;
 mod series;
 mod store;
 mod told;
+mod top;
 mod window;
 
 pub use counts::{Counts, Latency};
@@ -17,4 +19,5 @@ pub use point::{Point, Total, joined};
 pub use series::Series;
 pub use store::{LIMITS_MAX, Store};
 pub use told::{Asked, LimitTotal, Sample, Told, busiest};
+pub use top::{TopKey, TopKeys, Tops};
 pub use window::Window;

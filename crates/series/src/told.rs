@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Point, Total, Window};
+use crate::{Point, TopKeys, Total, Window};
 
 /// What one node asks another.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -24,6 +24,13 @@ pub enum Asked {
         /// How far back.
         window: Window,
     },
+    /// Which keys has a limit denied most in the last hour?
+    Top {
+        /// Of which namespace.
+        namespace: Arc<str>,
+        /// Which limit.
+        limit: Arc<str>,
+    },
 }
 
 /// What it is told.
@@ -43,6 +50,8 @@ pub enum Told {
         /// What limits have decided in sum, in no order.
         limits: Vec<LimitTotal>,
     },
+    /// The keys that a limit has denied most.
+    Top(TopKeys),
 }
 
 /// What was decided of a namespace in a short while.

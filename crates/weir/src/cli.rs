@@ -432,6 +432,9 @@ pub(crate) struct SetArgs {
     /// Whether counts outlive all nodes, where these have a --data-dir [default: true from a period of an hour]
     #[arg(long, value_name = "BOOL")]
     pub(crate) keep: Option<bool>,
+    /// Whether GET /v1/top tells which keys it denies most; of limits of a tenant [default: false]
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) top_keys: Option<bool>,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
     #[command(flatten)]

@@ -34,3 +34,4 @@ mod run_time_limits;
 mod skew;
 mod strangers;
 mod tenants;
+mod top;

@@ -467,8 +467,12 @@ impl Cluster {
 fn is_read(version: u16, kind: Kind, content: Option<&Content>) -> bool {
     match (kind.rule(), content) {
         (Rule::GrantsLess, _) => wire::knows_accounts(version),
-        (Rule::Newer, Some(content)) if follows_calendar(content) => wire::knows_calendars(version),
-        (Rule::Newer, _) => true,
+        (Rule::Newer, Some(content)) => {
+            let tells_top_keys = content.named_limit().is_some_and(|named| named.top_keys);
+            (!follows_calendar(content) || wire::knows_calendars(version))
+                && (!tells_top_keys || wire::knows_top_keys(version))
+        }
+        (Rule::Newer, None) => true,
     }
 }
 

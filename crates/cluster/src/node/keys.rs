@@ -88,6 +88,7 @@ mod tests {
             limit: Limit::new(Algorithm::Gcra, 5, Nanos::from_secs(60)).expect("a limit"),
             strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
+            top_keys: false,
         }
     }
 

@@ -89,6 +89,7 @@ fn five() -> Policy {
         limit: Limit::new(Algorithm::Gcra, 5, Nanos::from_secs(3_600)).unwrap(),
         strategy: Strategy::Owner,
         on_failure: FailMode::Deny,
+        top_keys: false,
     }
 }
 

@@ -130,7 +130,9 @@ fn keeps_usually(record: &Record) -> bool {
 
 /// Whether every version has words for a record.
 pub(super) fn is_usual(address: &Address, record: &Record) -> bool {
-    address.kind.rule() == Rule::Newer && keeps_usually(record)
+    let named = record.content().and_then(Content::named_limit);
+    let tells_top_keys = named.is_some_and(|named| named.top_keys);
+    address.kind.rule() == Rule::Newer && keeps_usually(record) && !tells_top_keys
 }
 
 /// Whether a message tells of a record for which only the newest version has words.
@@ -300,6 +302,14 @@ enum WireContent {
         on_failure: WireFailMode,
         keep: bool,
     },
+    /// That tells which keys it denies most. For peers of protocol 5 and later: [`super::knows_top_keys`].
+    WithTopKeys {
+        limit: WireLimit,
+        as_token_bucket: bool,
+        strategy: WireStrategy,
+        on_failure: WireFailMode,
+        keep: bool,
+    },
 }
 
 impl WireContent {
@@ -307,6 +317,13 @@ impl WireContent {
     fn into_before(self) -> Self {
         match self {
             Self::UnusuallyKept {
+                limit,
+                as_token_bucket,
+                strategy,
+                on_failure,
+                keep: _,
+            }
+            | Self::WithTopKeys {
                 limit,
                 as_token_bucket,
                 strategy,
@@ -392,9 +409,17 @@ impl From<&Content> for WireContent {
                     as_token_bucket,
                     strategy,
                     on_failure,
+                    top_keys,
                 } = *named;
                 let (strategy, on_failure) = (strategy.into(), on_failure.into());
                 match limit.keeps_as_usual() {
+                    _ if top_keys => Self::WithTopKeys {
+                        limit: (&limit).into(),
+                        as_token_bucket,
+                        strategy,
+                        on_failure,
+                        keep: limit.keep(),
+                    },
                     true => Self::Limit {
                         limit: (&limit).into(),
                         as_token_bucket,
@@ -437,6 +462,20 @@ impl TryFrom<WireContent> for Content {
                 as_token_bucket,
                 strategy: strategy.into(),
                 on_failure: on_failure.into(),
+                top_keys: false,
+            }),
+            WireContent::WithTopKeys {
+                limit,
+                as_token_bucket,
+                strategy,
+                on_failure,
+                keep,
+            } => Self::Limit(NamedLimit {
+                limit: Limit::try_from(limit)?.with_keep(keep),
+                as_token_bucket,
+                strategy: strategy.into(),
+                on_failure: on_failure.into(),
+                top_keys: true,
             }),
             WireContent::UnusuallyKept {
                 limit,
@@ -454,6 +493,7 @@ impl TryFrom<WireContent> for Content {
                     as_token_bucket,
                     strategy: strategy.into(),
                     on_failure: on_failure.into(),
+                    top_keys: false,
                 })
             }
             WireContent::KeyLimit {

@@ -1,6 +1,6 @@
 //! What nodes tell each other of what they have decided, for those who watch.
 
-use ::series::{Asked, LimitTotal, Point, Sample, Told, Total, Window};
+use ::series::{Asked, LimitTotal, Point, Sample, Told, TopKey, TopKeys, Total, Window};
 use serde::{Deserialize, Serialize};
 
 use super::WireError;
@@ -18,6 +18,10 @@ enum WireAsked {
         /// Its name.
         window: String,
     },
+    Top {
+        namespace: String,
+        limit: String,
+    },
 }
 
 /// [`Told`]
@@ -31,7 +35,14 @@ enum WireTold {
         points: Vec<(u32, WireTotal)>,
         limits: Vec<(String, WireTotal)>,
     },
+    Top {
+        keys: Vec<WireTopKey>,
+        rest: u64,
+    },
 }
+
+/// [`TopKey`]: the key as clients gave it, allowed, denied, by how much that may be too large.
+type WireTopKey = (String, u64, u64, u64);
 
 /// [`Sample`]
 #[derive(Serialize, Deserialize)]
@@ -77,6 +88,25 @@ fn limits(limits: Vec<(String, WireTotal)>) -> Vec<LimitTotal> {
     limits.collect()
 }
 
+fn put_top_key(of: &TopKey) -> WireTopKey {
+    let TopKey {
+        key,
+        allowed,
+        denied,
+        error,
+    } = of;
+    (key.to_string(), *allowed, *denied, *error)
+}
+
+fn top_key((key, allowed, denied, error): WireTopKey) -> TopKey {
+    TopKey {
+        key: key.into(),
+        allowed,
+        denied,
+        error,
+    }
+}
+
 /// The form of a question.
 #[must_use]
 pub fn encode_asked(asked: &Asked) -> Vec<u8> {
@@ -93,6 +123,10 @@ pub fn encode_asked(asked: &Asked) -> Vec<u8> {
             namespace: namespace.to_string(),
             limit: limit.as_ref().map(ToString::to_string),
             window: window.name().to_owned(),
+        },
+        Asked::Top { namespace, limit } => WireAsked::Top {
+            namespace: namespace.to_string(),
+            limit: limit.to_string(),
         },
     };
     postcard::to_allocvec(&wire).expect("these values have a serial form")
@@ -121,6 +155,10 @@ pub fn decode_asked(bytes: &[u8]) -> Result<Asked, WireError> {
             limit: limit.map(Into::into),
             window: Window::of(&window).ok_or(WireError::Malformed { what: "a window" })?,
         },
+        WireAsked::Top { namespace, limit } => Asked::Top {
+            namespace: namespace.into(),
+            limit: limit.into(),
+        },
     })
 }
 
@@ -144,6 +182,10 @@ pub fn encode_told(told: &Told) -> Vec<u8> {
                 .map(|point| (point.at, put_total(point.total)))
                 .collect(),
             limits: put_limits(limits),
+        },
+        Told::Top(TopKeys { keys, rest }) => WireTold::Top {
+            keys: keys.iter().map(put_top_key).collect(),
+            rest: *rest,
         },
     };
     postcard::to_allocvec(&wire).expect("these values have a serial form")
@@ -182,6 +224,10 @@ pub fn decode_told(bytes: &[u8]) -> Result<Told, WireError> {
                 .collect(),
             limits: limits(of_limits),
         },
+        WireTold::Top { keys, rest } => Told::Top(TopKeys {
+            keys: keys.into_iter().map(top_key).collect(),
+            rest,
+        }),
     })
 }
 
@@ -214,7 +260,11 @@ mod tests {
             limit: (window == Window::Day).then(|| "login".into()),
             window,
         });
-        for asked in points.chain([since(None), since(Some(1_800_000_000))]) {
+        let top = Asked::Top {
+            namespace: "tn_a".into(),
+            limit: "login".into(),
+        };
+        for asked in points.chain([since(None), since(Some(1_800_000_000)), top]) {
             assert_eq!(decode_asked(&encode_asked(&asked)).unwrap(), asked);
         }
         assert!(decode_asked(&[]).is_err());
@@ -240,6 +290,16 @@ mod tests {
                 points: vec![point],
                 limits: vec![login()],
             },
+            Told::Top(TopKeys {
+                keys: vec![TopKey {
+                    key: "<b>\u{202e}".into(),
+                    allowed: 1,
+                    denied: u64::MAX,
+                    error: 300,
+                }],
+                rest: 7,
+            }),
+            Told::Top(TopKeys::default()),
         ] {
             assert_eq!(decode_told(&encode_told(&told)).unwrap(), told);
         }

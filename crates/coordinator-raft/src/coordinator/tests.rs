@@ -43,6 +43,7 @@ async fn a_task_that_panics_starts_again_and_hits_are_decided_as_before() {
         limit: Limit::new(Algorithm::FixedWindow, 100, Nanos::from_secs(3_600)).unwrap(),
         strategy: Strategy::Raft,
         on_failure: FailMode::Deny,
+        top_keys: false,
     };
     let mut left = 100;
     for task in [

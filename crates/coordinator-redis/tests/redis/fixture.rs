@@ -77,6 +77,7 @@ pub(crate) fn policy(algorithm: Algorithm, units: u32, period: Nanos) -> Policy 
         limit: Limit::new(algorithm, units, period).unwrap(),
         strategy: Strategy::Redis,
         on_failure: FailMode::Deny,
+        top_keys: false,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::api::{Ask, Problem};
 use crate::form::{Form, segment};
 use crate::frame::{Frame, page};
 use crate::respond::{Trouble, see_other};
-use crate::told::{Decided, Limit, Paged, Series};
+use crate::told::{Decided, Limit, MostDenied, Paged, Series};
 use crate::visit::Visit;
 use crate::words::span;
 
@@ -48,6 +48,8 @@ struct One {
     /// What was looked for, and what was found.
     key: String,
     looked: Option<Looked>,
+    /// `None`: it does not tell, or could not.
+    most_denied: Option<MostDenied>,
     id: String,
 }
 
@@ -61,6 +63,14 @@ impl One {
     fn burst(&self) -> String {
         let burst = self.limit.burst;
         burst.map_or_else(String::new, |burst| burst.to_string())
+    }
+
+    /// Whether the box is ticked. That of a form that was refused may be empty, which such a form does not say.
+    fn tells_top_keys(&self) -> bool {
+        match self.frame.form.some("algorithm") {
+            Some(_) => self.frame.form.has("top_keys", "true"),
+            None => self.limit.top_keys,
+        }
     }
 }
 
@@ -123,6 +133,7 @@ fn described(form: &Form) -> Value {
     set("strategy", &text);
     set("on_failure", &text);
     set("keep", &|given| Value::from(given == "true"));
+    set("top_keys", &|given| Value::from(given == "true"));
     limit.into()
 }
 
@@ -186,7 +197,11 @@ async fn show_one(
 ) -> Result<Response, Trouble> {
     let seat = visit.seat(&id).await?;
     let path = format!("/v1/limits/{}", segment(name));
-    let limit = visit.told_in(&id, &path).await?;
+    let limit: Limit = visit.told_in(&id, &path).await?;
+    let most_denied = match limit.top_keys {
+        true => most_denied(visit, &id, name).await,
+        false => None,
+    };
     let key = visit.form.exactly("key").to_owned();
     let mut looked = None;
     if !key.is_empty() && problem.is_none() {
@@ -200,9 +215,16 @@ async fn show_one(
         limit,
         key,
         looked,
+        most_denied,
         id,
     };
     Ok(page(&one.frame, &one))
+}
+
+/// The page is worth showing without them.
+async fn most_denied(visit: &Visit, id: &str, name: &str) -> Option<MostDenied> {
+    let path = format!("/v1/top?limit={}", segment(name));
+    visit.told_in(id, &path).await.ok()
 }
 
 /// Looks at a key. It costs nothing, and counts nothing.

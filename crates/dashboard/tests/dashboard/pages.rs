@@ -360,6 +360,85 @@ async fn a_key_is_looked_at_and_not_counted() {
     );
 }
 
+fn telling() -> Value {
+    let mut limit = limit("login");
+    limit["top_keys"] = true.into();
+    limit
+}
+
+#[tokio::test]
+async fn the_most_denied_keys_of_a_limit_are_shown_as_they_are() {
+    let site = a_tenants("developer");
+    let page = site.get("/dashboard/tn_1/limits/login").await;
+    assert!(!page.text.contains("Most denied"), "it does not tell them");
+    assert!(!page.text.contains(" checked"), "{}", page.text);
+    site.answers(Method::GET, "/v1/limits/login", 200, telling());
+    let keys = json!([
+        { "key": "<script>alert(1)</script>&x=1", "allowed": 3, "denied": 1_200, "error": 300 },
+        { "key": "k".repeat(1_024), "allowed": 0, "denied": 7, "error": 0 },
+    ]);
+    let told = json!({ "limit": "login", "keys": keys, "from": 2, "of": 3, "missing": ["c"] });
+    site.answers(Method::GET, "/v1/top", 200, told);
+    let page = site.get("/dashboard/tn_1/limits/login").await;
+    page.shows("Most denied keys of the last hour");
+    let asked = site.all_asked().into_iter();
+    let mut asked = asked.filter(|asked| asked.path.starts_with("/v1/top"));
+    let asked = asked.next().expect("the API was asked");
+    assert_eq!(asked.path, "/v1/top?limit=login");
+    assert_eq!(asked.header("weir-tenant"), "tn_1");
+    page.shows("<bdi>&#60;script&#62;alert(1)&#60;/script&#62;&#38;x=1</bdi>");
+    page.shows("?key=%3Cscript%3Ealert%281%29%3C%2Fscript%3E%26x%3D1\"");
+    page.shows("900 to 1\u{202f}200</td><td class=\"number\">3</td>");
+    page.shows(&format!("<bdi>{}…</bdi>", "k".repeat(80)));
+    page.shows("Told by 2 of 3 nodes.");
+    page.shows("name=\"top_keys\" value=\"true\" checked");
+    let none = json!({ "limit": "login", "keys": [], "from": 3, "of": 3, "missing": [] });
+    site.answers(Method::GET, "/v1/top", 200, none);
+    let page = site.get("/dashboard/tn_1/limits/login").await;
+    page.shows("Nothing was denied.");
+    // A page is worth showing without them.
+    let away = json!({ "title": "Away", "status": 503, "detail": "away" });
+    site.answers(Method::GET, "/v1/top", 503, away);
+    let page = site.get("/dashboard/tn_1/limits/login").await;
+    assert_eq!(page.status, StatusCode::OK);
+    page.shows("They cannot be told now.");
+}
+
+#[tokio::test]
+async fn a_viewer_is_shown_the_most_denied_keys_and_led_nowhere() {
+    let site = a_tenants("viewer");
+    site.answers(Method::GET, "/v1/limits/login", 200, telling());
+    let keys = json!([{ "key": "ada", "allowed": 0, "denied": 7, "error": 0 }]);
+    let told = json!({ "limit": "login", "keys": keys, "from": 3, "of": 3, "missing": [] });
+    site.answers(Method::GET, "/v1/top", 200, told);
+    let page = site.get("/dashboard/tn_1/limits/login").await;
+    page.shows("<td><bdi>ada</bdi></td>");
+    assert!(!page.text.contains("?key="), "{}", page.text);
+}
+
+#[tokio::test]
+async fn a_box_says_whether_a_limit_tells_its_keys() {
+    let site = a_tenants("owner");
+    site.answers(Method::PUT, "/v1/limits/login", 200, json!({}));
+    let form = "csrf=a-token&algorithm=gcra&limit=10&per=1m";
+    let path = "/dashboard/tn_1/limits/login";
+    for (ticked, said) in [("&top_keys=true", json!(true)), ("", Value::Null)] {
+        let form = format!("{form}{ticked}");
+        site.post(path, "session=s", &form).await.leads_to();
+        let asked = site.asked(&Method::PUT).expect("the API was asked");
+        assert_eq!(asked.body["top_keys"], said, "absent: false");
+    }
+    // A form that was refused shows what was ticked in it, not what is stored.
+    let refused = json!({ "title": "Invalid", "status": 400, "detail": "no", "field": "limit" });
+    site.answers(Method::PUT, "/v1/limits/login", 400, refused);
+    let ticked = format!("{form}&top_keys=true");
+    let page = site.post(path, "session=s", &ticked).await;
+    page.shows("name=\"top_keys\" value=\"true\" checked");
+    site.answers(Method::GET, "/v1/limits/login", 200, telling());
+    let page = site.post(path, "session=s", form).await;
+    page.shows("name=\"top_keys\" value=\"true\">");
+}
+
 #[tokio::test]
 async fn who_may_not_is_shown_no_form_and_led_to_no_refusal() {
     let site = a_tenants("viewer");

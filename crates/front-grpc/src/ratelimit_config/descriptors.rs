@@ -384,6 +384,7 @@ fn policy(domain: &str, entries: &[(String, String)], requests: u32, period: Nan
             .expect("the requests are in range, and a unit is a year at most"),
         strategy: Strategy::Owner,
         on_failure: FailMode::Deny,
+        top_keys: false,
     }
 }
 

@@ -91,6 +91,7 @@ pub(crate) fn policy(name: &str, limit: Limit) -> Policy {
         limit,
         strategy: Strategy::Owner,
         on_failure: FailMode::Deny,
+        top_keys: false,
     }
 }
 

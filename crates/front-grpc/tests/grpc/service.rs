@@ -300,6 +300,7 @@ async fn a_rule_is_held_to_the_limit_that_has_its_name_now() {
             as_token_bucket: false,
             strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
+            top_keys: false,
         };
         server.node.make("later", limit);
         let response = server.ask(request("edge", &["a=1"])).await.unwrap();
@@ -508,6 +509,7 @@ async fn serve_tenant_until(stale_after: Option<Nanos>, requests_per_day: u32) -
             as_token_bucket: false,
             strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
+            top_keys: false,
         };
         let limit = Content::Limit(limit);
         server.node.set(TENANT, name, limit).await.unwrap();

@@ -133,7 +133,7 @@ fn limits_json(limits: &[LimitTotal]) -> Value {
     Value::Object(limits.collect::<Map<_, _>>())
 }
 
-fn put_answered(json: &mut Value, answered: &Answered) {
+pub(super) fn put_answered(json: &mut Value, answered: &Answered) {
     let Answered { from, of, missing } = answered;
     json["from"] = (*from).into();
     json["of"] = (*of).into();

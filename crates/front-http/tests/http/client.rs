@@ -57,6 +57,7 @@ pub(crate) fn limits() -> HashMap<String, Policy> {
         } else {
             FailMode::Deny
         },
+        top_keys: false,
     };
     limits
         .into_iter()

@@ -21,3 +21,4 @@ mod schemas;
 mod server;
 mod service;
 mod token;
+mod top;

@@ -193,6 +193,7 @@ fn what_a_full_queue_turns_away_is_no_attempt() {
             limit: Limit::new(Algorithm::SlidingLog, 100, Nanos::from_secs(86_400)).unwrap(),
             strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
+            top_keys: false,
         };
         let left = async || {
             let peeked = front.node.hit(&of_account, "nobody@example.com", Cost::PEEK);

@@ -27,6 +27,7 @@ fn policy(name: &str, units: u32, on_failure: FailMode) -> Policy {
         limit: Limit::new(Algorithm::Gcra, units, Nanos::from_secs(60)).unwrap(),
         strategy: Strategy::Owner,
         on_failure,
+        top_keys: false,
     }
 }
 

@@ -30,6 +30,7 @@ impl Served {
             limit: Limit::new(Algorithm::Gcra, 100_000, Nanos::from_secs(60)).unwrap(),
             strategy: Strategy::Owner,
             on_failure: FailMode::Deny,
+            top_keys: false,
         };
         let node = Arc::new(FakeNode::new());
         let limiter = Limiter::new(Arc::clone(&node), "default".into(), [login], Front::Resp);

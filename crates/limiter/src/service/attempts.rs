@@ -111,6 +111,7 @@ fn counted((name, units, secs): Counted, key: String) -> (Policy, String) {
         strategy: Strategy::Owner,
         // Who cannot count does not let anybody guess.
         on_failure: FailMode::Deny,
+        top_keys: false,
     };
     (policy, key)
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use accounts::TenantId;
 use futures_util::future::join_all;
 use metrics::{Gauge, gauge};
-use series::{Asked, LimitTotal, Point, Sample, Store, Told, Total, Window, busiest, joined};
+use series::{Asked, LimitTotal, Point, Sample, Store, Told, Tops, Total, Window, busiest, joined};
 use tokio::sync::broadcast;
 
-use super::{Caller, DayUsage, Rights};
+use super::{Caller, DayUsage, MostDenied, Rights};
 use crate::{Kind, Limiter, Node, Refusal};
 
 /// Streams of one session, or of one API key, on a node.
@@ -34,7 +34,7 @@ const LIMITS_TOLD: usize = 20;
 const LIMITS_TOLD_TO_NODES: usize = 2 * LIMITS_TOLD;
 
 /// Pictures that are kept for those who ask for the same within a second. More are put together for each who asks.
-const PICTURES_MAX: usize = 1_000;
+pub(super) const PICTURES_MAX: usize = 1_000;
 
 /// How long whoever knows where days stand may take. Until then, and beyond, what was known last is told.
 const USAGE_WITHIN: Duration = Duration::from_millis(500);
@@ -45,20 +45,24 @@ const STEP_BACK_MAX: u32 = 10;
 /// What tenants see of their limits while they decide, on one node.
 #[derive(Default)]
 pub struct Live {
-    kept: Mutex<Kept>,
+    pub(super) kept: Mutex<Kept>,
     streams: Mutex<Streams>,
+    /// The keys that limits with `top_keys` deny most.
+    pub(super) tops: Mutex<Tops>,
     /// Tenants whose limits have decided something since it was taken in.
     touched: Mutex<Vec<TenantId>>,
 }
 
 /// What was decided, as far as it was taken in.
 #[derive(Default)]
-struct Kept {
+pub(super) struct Kept {
     store: Store,
     /// The last second that was, whether or not anything was decided in it. Of it and those before nothing more comes.
-    until: u32,
+    pub(super) until: u32,
     /// What all have told by then, by what they were asked.
     pictures: HashMap<Asked, Arc<Picture>>,
+    /// The same of the most denied keys.
+    pub(super) most_denied: HashMap<Asked, Arc<MostDenied>>,
 }
 
 /// The streams of a node.
@@ -143,7 +147,7 @@ pub struct Picture {
     pub from: Answered,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -151,9 +155,10 @@ impl Live {
     /// What this node has decided, as it tells another.
     #[must_use]
     pub fn answer(&self, asked: &Asked) -> Told {
-        let Kept { store, until, .. } = &*lock(&self.kept);
         match asked {
+            Asked::Top { namespace, limit } => Told::Top(self.top_keys(namespace, limit)),
             Asked::Since { after, namespaces } => {
+                let Kept { store, until, .. } = &*lock(&self.kept);
                 // What a clock that was set back since has told is told no more.
                 let known = after.filter(|after| after <= until);
                 let after = known.unwrap_or(until.saturating_sub(1));
@@ -171,13 +176,16 @@ impl Live {
                 namespace,
                 limit,
                 window,
-            } => Told::Points {
-                points: store.points(namespace, limit.as_deref(), *window, *until),
-                limits: match limit {
-                    None => store.limits(namespace, *window, *until),
-                    Some(_) => Vec::new(),
-                },
-            },
+            } => {
+                let Kept { store, until, .. } = &*lock(&self.kept);
+                Told::Points {
+                    points: store.points(namespace, limit.as_deref(), *window, *until),
+                    limits: match limit {
+                        None => store.limits(namespace, *window, *until),
+                        Some(_) => Vec::new(),
+                    },
+                }
+            }
         }
     }
 
@@ -198,6 +206,7 @@ impl Live {
         }
         kept.until = now;
         kept.pictures.clear();
+        kept.most_denied.clear();
         Some(kept)
     }
 
@@ -467,6 +476,7 @@ impl<N: Node> Limiter<N> {
     }
 
     fn gather_at(&self, now: u32) {
+        lock(&self.live().tops).on_second(now);
         let Some(mut kept) = self.live().begin_second(now) else {
             return;
         };
@@ -485,7 +495,10 @@ impl<N: Node> Limiter<N> {
     }
 
     /// What all members that answer tell, this node among them, and who has.
-    async fn ask_members(&self, asked: impl Fn(&str) -> Asked) -> (Vec<(String, Told)>, Answered) {
+    pub(super) async fn ask_members(
+        &self,
+        asked: impl Fn(&str) -> Asked,
+    ) -> (Vec<(String, Told)>, Answered) {
         let others = self.node().others();
         let asks = others.iter().map(|name| {
             let asked = asked(name);
@@ -592,7 +605,7 @@ mod tests {
                 assert_eq!(samples[1], Sample::default());
                 (until, samples[0].all.allowed)
             }
-            Told::Points { .. } => unreachable!("it was not asked for"),
+            Told::Points { .. } | Told::Top(_) => unreachable!("it was not asked for"),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use coordinator::{Answer, Hit, Once, Policy};
+use coordinator::{Answer, Hit, Once};
 use quota::{Cost, Verdict};
 
 use super::Tenancy;
@@ -33,7 +33,7 @@ impl<N: Node> Limiter<N> {
             self.give_back(&[selected.hit(key, cost)]).await;
             return Err(refusal);
         }
-        self.note_decided(tenancy, began, [(selected.policy(), cost, &answer)]);
+        self.note_decided(tenancy, began, [(selected.hit(key, cost), &answer)]);
         Ok(answer)
     }
 
@@ -60,7 +60,7 @@ impl<N: Node> Limiter<N> {
                 return Err(refusal);
             }
         }
-        self.note_decided(tenancy, began, [(selected.policy(), cost, &answer)]);
+        self.note_decided(tenancy, began, [(selected.hit(key, cost), &answer)]);
         Ok(answer)
     }
 
@@ -143,10 +143,8 @@ impl<N: Node> Limiter<N> {
         hits: &[Hit<'_>],
         answers: &[Result<Answer, Refusal>],
     ) {
-        let answered = hits.iter().zip(answers).filter_map(|(hit, answer)| {
-            let answer = answer.as_ref().ok()?;
-            Some((hit.policy, hit.cost, answer))
-        });
+        let answered = hits.iter().zip(answers);
+        let answered = answered.filter_map(|(hit, answer)| Some((*hit, answer.as_ref().ok()?)));
         self.note_decided(tenancy, began, answered);
     }
 
@@ -155,13 +153,17 @@ impl<N: Node> Limiter<N> {
         &self,
         tenancy: &Tenancy,
         began: Instant,
-        answered: impl IntoIterator<Item = (&'h Policy, Cost, &'h Answer)>,
+        answered: impl IntoIterator<Item = (Hit<'h>, &'h Answer), IntoIter: Clone>,
     ) {
+        let answered = answered.into_iter();
+        let by_key = answered.clone().filter(|(hit, _)| hit.policy.top_keys);
+        let by_key = by_key.filter_map(|(hit, answer)| Some((hit, went(hit.cost, answer)?)));
+        self.live().note_keys(self.shared.namespace(), by_key);
         let mut denied = 0;
-        let decided = answered.into_iter().filter_map(|(policy, cost, answer)| {
-            let went = went(cost, answer)?;
+        let decided = answered.filter_map(|(hit, answer)| {
+            let went = went(hit.cost, answer)?;
             denied += u32::from(went == Went::Denied);
-            Some((&policy.name, went))
+            Some((&hit.policy.name, went))
         });
         let micros = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
         if tenancy.gathered.add(decided, micros) {

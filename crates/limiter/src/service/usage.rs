@@ -192,6 +192,7 @@ fn policy(name: &str, units: u32) -> Policy {
         limit: limit.expect("40 days are a period").with_keep(true),
         strategy: Strategy::Owner,
         on_failure: FailMode::Deny,
+        top_keys: false,
     }
 }
 

@@ -220,6 +220,7 @@ fn policy(name: &str, on_failure: FailMode) -> Policy {
         limit: limit(3),
         strategy: Strategy::Owner,
         on_failure,
+        top_keys: false,
     }
 }
 
@@ -340,6 +341,7 @@ fn a_limit_made_at_run_time_is_found_as_it_is_now_and_the_files_stay() {
         as_token_bucket: false,
         strategy: Strategy::Local,
         on_failure: FailMode::Allow,
+        top_keys: false,
     };
     for units in [5, 5, 7] {
         now(limiter.set_limit("made", made(units))).unwrap();

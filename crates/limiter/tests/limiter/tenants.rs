@@ -94,6 +94,7 @@ fn named(units: u32) -> NamedLimit {
         as_token_bucket: false,
         strategy: coordinator::Strategy::Owner,
         on_failure: coordinator::FailMode::Deny,
+        top_keys: false,
     }
 }
 

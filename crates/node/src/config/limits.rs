@@ -13,6 +13,7 @@ use super::{NAME_ACCEPTED, NAMESPACE, valid_name};
 
 const ALGORITHMS: &str = quota::UnknownAlgorithm::ACCEPTED;
 const KEEP_ACCEPTED: &str = "false; true is for limits with strategy = \"owner\": redis keeps what it counts by itself, raft in [raft] data_dir, local in memory";
+const TOP_KEYS_ACCEPTED: &str = "false; true is for limits of tenants, which are made by PUT /v1/limits/NAME or weir limits set --tenant";
 /// As far as a limit's number goes. Single algorithms take less.
 const UNITS_MAX: u64 = Limit::UNITS_MAX as u64;
 
@@ -55,6 +56,7 @@ pub(crate) fn read(
         let strategy = read_strategy(&mut table, limit.as_ref(), has_redis, problems);
         let on_failure = read_on_failure(&mut table, strategy, problems);
         let limit = read_keep(&mut table, limit, strategy, problems);
+        refuse_top_keys(&mut table, problems);
         table.finish(problems);
         if let (Some(name), Some(limit), Some(strategy), Some(on_failure)) =
             (name, limit, strategy, on_failure)
@@ -65,6 +67,7 @@ pub(crate) fn read(
                 limit,
                 strategy,
                 on_failure,
+                top_keys: false,
             });
         }
     }
@@ -199,6 +202,14 @@ fn read_keep(
         return None;
     }
     limit.map(|limit| limit.with_keep(keep))
+}
+
+/// Tenants have no limits of the file, and of others nobody is told which keys they deny.
+fn refuse_top_keys(table: &mut Table<'_>, problems: &mut Problems) {
+    let place = table.place_of_key("top_keys");
+    if table.boolean("top_keys", problems) == Some(true) {
+        problems.add(&place, "found true", TOP_KEYS_ACCEPTED);
+    }
 }
 
 fn to_u32(given: Given<u64>) -> Given<u32> {

@@ -17,6 +17,7 @@ fn login(units: u32) -> Policy {
         limit: Limit::new(Algorithm::Gcra, units, Nanos::from_secs(3_600)).unwrap(),
         strategy: Strategy::Owner,
         on_failure: FailMode::Deny,
+        top_keys: false,
     }
 }
 

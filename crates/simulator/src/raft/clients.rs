@@ -48,6 +48,7 @@ pub fn policy(limit: Limit, on_failure: FailMode) -> Policy {
         limit,
         strategy: Strategy::Raft,
         on_failure,
+        top_keys: false,
     }
 }
 

@@ -63,8 +63,10 @@ fn body(args: &SetArgs) -> Value {
     if let Some(burst) = args.burst {
         body["burst"] = burst.into();
     }
-    if let Some(keep) = args.keep {
-        body["keep"] = keep.into();
+    for (name, flag) in [("keep", args.keep), ("top_keys", args.top_keys)] {
+        if let Some(flag) = flag {
+            body[name] = flag.into();
+        }
     }
     let texts = [
         ("per", &args.per),

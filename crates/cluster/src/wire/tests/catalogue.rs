@@ -187,12 +187,13 @@ fn named_limit() -> impl Strategy<Value = NamedLimit> {
         Just(FailMode::Owner)
     ];
     let strategy = prop::sample::select(Counting::ALL.to_vec());
-    (limit(), any::<bool>(), strategy, on_failure).prop_map(
-        |(limit, as_token_bucket, strategy, on_failure)| NamedLimit {
+    (limit(), any::<bool>(), strategy, on_failure, any::<bool>()).prop_map(
+        |(limit, as_token_bucket, strategy, on_failure, top_keys)| NamedLimit {
             limit,
             as_token_bucket,
             strategy,
             on_failure,
+            top_keys,
         },
     )
 }
@@ -220,6 +221,7 @@ fn what_catalogues_say() {
         as_token_bucket: false,
         strategy: Counting::Local,
         on_failure: FailMode::Allow,
+        top_keys: false,
     });
     let seen = Seen::of([stamp(1, 9)]);
     let records = vec![
@@ -311,6 +313,28 @@ fn a_record_that_is_kept() {
         decode_record(&bytes_of("0310 00")),
         Err(WireError::Version { given: 3 })
     );
+}
+
+/// Of the first form that has them, which says so in its first byte.
+#[test]
+fn a_limit_that_tells_its_top_keys_is_kept() {
+    let limit = Limit::new(Algorithm::Gcra, 5, Nanos::from_millis(300)).unwrap();
+    let content = |top_keys| {
+        Some(Content::Limit(NamedLimit {
+            limit: limit.with_keep(true),
+            as_token_bucket: false,
+            strategy: Counting::Owner,
+            on_failure: FailMode::Allow,
+            top_keys,
+        }))
+    };
+    let address = Address::new(Kind::Limit, "tn".into(), "l".into()).unwrap();
+    let stamp = Stamp::new(300, ReplicaId(7)).unwrap();
+    let record = |top_keys| Record::new(content(top_keys), stamp, Seen::default());
+    let known = "0410 00 02 746e 01 6c ac02 07 00 01 03 00 00 05 ac02 05 00 00 01 01";
+    assert_kept(&address, &record(true), known);
+    let known = "0410 00 02 746e 01 6c ac02 07 00 01 02 00 00 05 ac02 05 00 00 01 01";
+    assert_kept(&address, &record(false), known);
 }
 
 #[test]

@@ -207,6 +207,7 @@ fn a_limit_of_a_calendar() {
     );
     assert!(!knows_calendars(3) && knows_calendars(4));
     assert!(!knows_accounts(4) && knows_accounts(5));
+    assert!(!knows_top_keys(4) && knows_top_keys(5));
 }
 
 /// A newer database may have zones that this one has not: who else is in the frame is answered.

@@ -308,6 +308,12 @@ fn a_mistake_in_a_limit_is_refused_at_its_place() {
         ),
         (
             "\"1m\"",
+            "\"1m\"\ntop_keys = true",
+            "6: limit[0].top_keys",
+            "found true; accepted: false; true is for limits of tenants",
+        ),
+        (
+            "\"1m\"",
             "\"1m\"\nwindow = \"1m\"",
             "6: limit[0].window",
             "unknown key; accepted: name, algorithm",
