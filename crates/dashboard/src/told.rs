@@ -184,12 +184,14 @@ impl TopKey {
 pub(crate) struct Series {
     /// By limit: allowed, denied. The busiest ones.
     limits: BTreeMap<String, [u64; 2]>,
+    /// By the id of an API key: the same.
+    api_keys: BTreeMap<String, [u64; 2]>,
     /// Nodes that have told, of all.
     from: u64,
     of: u64,
 }
 
-/// What one limit has decided in a window.
+/// What one limit has decided in a window, or what was decided for one API key.
 pub(crate) struct Decided {
     pub(crate) name: String,
     allowed: u64,
@@ -212,24 +214,39 @@ impl Series {
         })
     }
 
-    fn all(&self) -> impl Iterator<Item = Decided> {
-        self.limits.keys().filter_map(|name| self.of(name))
-    }
-
     /// The busiest limits, the busiest first.
     pub(crate) fn busiest(&self) -> Vec<Decided> {
-        let mut all: Vec<_> = self.all().collect();
-        all.sort_by_key(|of| std::cmp::Reverse(of.allowed + of.denied));
-        all
+        busiest(&self.limits)
+    }
+
+    /// The busiest API keys, the busiest first.
+    pub(crate) fn busiest_keys(&self) -> Vec<Decided> {
+        busiest(&self.api_keys)
     }
 
     /// The five that have denied most.
     pub(crate) fn strictest(&self) -> Vec<Decided> {
-        let mut all: Vec<_> = self.all().filter(|of| 0 < of.denied).collect();
+        let mut all = by_name(&self.limits);
+        all.retain(|of| 0 < of.denied);
         all.sort_by_key(|of| std::cmp::Reverse(of.denied));
         all.truncate(5);
         all
     }
+}
+
+fn by_name(totals: &BTreeMap<String, [u64; 2]>) -> Vec<Decided> {
+    let decided = totals.iter().map(|(name, [allowed, denied])| Decided {
+        name: name.clone(),
+        allowed: *allowed,
+        denied: *denied,
+    });
+    decided.collect()
+}
+
+fn busiest(totals: &BTreeMap<String, [u64; 2]>) -> Vec<Decided> {
+    let mut all = by_name(totals);
+    all.sort_by_key(|of| std::cmp::Reverse(of.allowed + of.denied));
+    all
 }
 
 impl Decided {
@@ -274,7 +291,7 @@ mod tests {
 
     #[test]
     fn limits_are_told_by_what_they_denied() {
-        let series = r#"{"limits":{"a":[10,0],"b":[1,9],"c":[3000,1],"d":[0,3]},"from":2,"of":3}"#;
+        let series = r#"{"limits":{"a":[10,0],"b":[1,9],"c":[3000,1],"d":[0,3]},"api_keys":{"key_a":[1,0],"key_b":[2,3]},"from":2,"of":3}"#;
         let series: Series = serde_json::from_str(series).unwrap();
         assert!(series.is_partial());
         let names = |of: Vec<Decided>| of.into_iter().map(|of| of.name).collect::<Vec<_>>();

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use accounts::ApiKeyId;
 use arc_swap::ArcSwap;
 use coordinator::{Answer, Hit, NoDecision, Once, Policy};
 use quota::{Cost, Verdict};
@@ -33,6 +34,8 @@ pub struct Limiter<N> {
     pub(crate) shared: Arc<Shared<N>>,
     front: Front,
     meters: Arc<Meters>,
+    /// Which API key asks. `None`: nobody does by one.
+    by: Option<ApiKeyId>,
 }
 
 pub(crate) struct Shared<N> {
@@ -101,6 +104,7 @@ impl<N> Clone for Limiter<N> {
             shared: Arc::clone(&self.shared),
             front: self.front,
             meters: Arc::clone(&self.meters),
+            by: self.by,
         }
     }
 }
@@ -128,6 +132,7 @@ impl<N> Limiter<N> {
             shared: Arc::new(Shared::new(node, namespace, limits, None)),
             front,
             meters: Arc::new(Meters::new(front, None)),
+            by: None,
         }
     }
 
@@ -139,6 +144,7 @@ impl<N> Limiter<N> {
             shared: Arc::clone(&self.shared),
             front,
             meters: Arc::new(Meters::new(front, tracer)),
+            by: self.by,
         }
     }
 
@@ -148,7 +154,21 @@ impl<N> Limiter<N> {
             shared,
             front: self.front,
             meters: Arc::clone(&self.meters),
+            by: self.by,
         }
+    }
+
+    /// The same limiter, for whoever asks by this API key.
+    pub(crate) fn for_key(self, id: ApiKeyId) -> Self {
+        Self {
+            by: Some(id),
+            ..self
+        }
+    }
+
+    /// Which API key asks.
+    pub(crate) const fn by(&self) -> Option<ApiKeyId> {
+        self.by
     }
 
     /// Of rules given inline, and of what is made at run time: that of the file, or the id of a tenant.

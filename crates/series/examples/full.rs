@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 
-use series::{Counts, Store};
+use series::{Counts, Decided, Store};
 
 /// Of this process, in MB.
 fn resident() -> f64 {
@@ -28,12 +28,11 @@ fn main() {
                 let limits =
                     (0..limits).map(|limit| (format!("limit{limit}").into(), counts.clone()));
                 let limits: HashMap<_, _> = limits.collect();
-                store.add(
-                    &namespace,
-                    1_800_000_000 + second,
+                let decided = Decided {
                     limits,
-                    &Counts::default(),
-                );
+                    ..Decided::default()
+                };
+                store.add(&namespace, 1_800_000_000 + second, decided);
             }
             most = most.max(resident());
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::{Counts, LimitTotal, Point, Sample, Series, Total, Window};
+use crate::{Counts, NamedTotal, Point, Sample, Series, Total, Window};
 
 /// Points that a store holds, at most, of 2 880 that a series has of which something comes in every second of 35 days: so many
 /// of such, and more of those of which less comes. `cargo run --release -p series --example full` tells what a full store takes.
@@ -12,8 +12,8 @@ const POINTS_MAX: usize = 350 * 2_880;
 /// Series that a store holds, at most. Each has a minute and an hour that are not over.
 const SERIES_MAX: usize = 20_000;
 
-/// Limits of a namespace that have series of their own, at most: more than a page shows.
-pub const LIMITS_MAX: usize = 100;
+/// Limits of a namespace, and API keys, that have series of their own, at most: more of each than a page shows.
+pub const NAMES_MAX: usize = 100;
 
 /// What is left of what is too much, in tenths: so that room is not made for each one more.
 const LEFT: usize = 9;
@@ -29,46 +29,80 @@ pub struct Store {
     series_max: usize,
 }
 
+/// What was decided of a namespace in a second that is over.
+#[derive(Default, Debug)]
+pub struct Decided {
+    /// By limit.
+    pub limits: HashMap<Arc<str>, Counts>,
+    /// By limits that have no room among those.
+    pub others: Counts,
+    /// For API keys, by id: of what is above, as far as it was asked by them and they have room.
+    pub api_keys: HashMap<Arc<str>, Counts>,
+}
+
 /// What was decided of one namespace.
 #[derive(Default, Debug)]
 struct Namespace {
     all: Series,
-    limits: HashMap<Arc<str>, Series>,
+    limits: Names,
+    api_keys: Names,
     /// How many points they hold together.
     points: usize,
 }
 
-impl Namespace {
-    fn add(&mut self, at: u32, limits: HashMap<Arc<str>, Counts>, others: &Counts) {
-        let mut all = others.clone();
-        for (name, counts) in limits {
-            all.add_all(&counts);
-            let series = self.limits.entry(name).or_default();
-            self.points -= series.len();
-            series.add(at, &counts);
-            self.points += series.len();
-        }
-        self.points -= self.all.len();
-        self.all.add(at, &all);
-        self.points += self.all.len();
-        while LIMITS_MAX < self.limits.len() {
-            let silent = self.limits.iter().min_by_key(|(_, series)| series.last());
+/// Series by name.
+#[derive(Default, Debug)]
+struct Names(HashMap<Arc<str>, Series>);
+
+impl Names {
+    fn add(&mut self, at: u32, name: Arc<str>, counts: &Counts) {
+        self.0.entry(name).or_default().add(at, counts);
+    }
+
+    /// Lets go of those that have been silent for longest and are too many.
+    fn make_room(&mut self) {
+        while NAMES_MAX < self.0.len() {
+            let silent = self.0.iter().min_by_key(|(_, series)| series.last());
             let silent = silent.map(|(name, _)| Arc::clone(name));
-            let gone = silent.and_then(|name| self.limits.remove(&name));
-            self.points -= gone.map_or(0, |series| series.len());
+            silent.and_then(|name| self.0.remove(&name));
         }
     }
 
-    fn series(&self) -> usize {
-        1 + self.limits.len()
+    fn points(&self) -> usize {
+        self.0.values().map(Series::len).sum()
     }
 
-    fn limits(&self, total: impl Fn(&Series) -> Total) -> Vec<LimitTotal> {
-        let limits = self.limits.iter().map(|(name, series)| LimitTotal {
+    fn totals(&self, total: impl Fn(&Series) -> Total) -> Vec<NamedTotal> {
+        let totals = self.0.iter().map(|(name, series)| NamedTotal {
             name: Arc::clone(name),
             total: total(series),
         });
-        limits.filter(|limit| 0 < limit.total.decisions()).collect()
+        totals.filter(|of| 0 < of.total.decisions()).collect()
+    }
+}
+
+impl Namespace {
+    fn add(&mut self, at: u32, decided: Decided) {
+        let Decided {
+            limits,
+            others: mut all,
+            api_keys,
+        } = decided;
+        for (name, counts) in limits {
+            all.add_all(&counts);
+            self.limits.add(at, name, &counts);
+        }
+        for (id, counts) in api_keys {
+            self.api_keys.add(at, id, &counts);
+        }
+        self.all.add(at, &all);
+        self.limits.make_room();
+        self.api_keys.make_room();
+        self.points = self.all.len() + self.limits.points() + self.api_keys.points();
+    }
+
+    fn series(&self) -> usize {
+        1 + self.limits.0.len() + self.api_keys.0.len()
     }
 }
 
@@ -85,20 +119,14 @@ impl Default for Store {
 }
 
 impl Store {
-    /// This was decided of a namespace in the second `at`, which is over: by its limits, and `others` by those that have no room.
-    pub fn add(
-        &mut self,
-        namespace: &Arc<str>,
-        at: u32,
-        limits: HashMap<Arc<str>, Counts>,
-        others: &Counts,
-    ) {
+    /// This was decided of a namespace in the second `at`, which is over.
+    pub fn add(&mut self, namespace: &Arc<str>, at: u32, decided: Decided) {
         let of = self.namespaces.entry(Arc::clone(namespace)).or_default();
         // One that is new is not counted yet.
         let known = if of.all.is_empty() { 0 } else { of.series() };
         self.points -= of.points;
         self.series -= known;
-        of.add(at, limits, others);
+        of.add(at, decided);
         self.points += of.points;
         self.series += of.series();
         if self.points_max < self.points || self.series_max < self.series {
@@ -118,16 +146,23 @@ impl Store {
         let of = self.namespaces.get(namespace);
         let series = of.and_then(|of| match limit {
             None => Some(&of.all),
-            Some(limit) => of.limits.get(limit),
+            Some(limit) => of.limits.0.get(limit),
         });
         series.map_or_else(Vec::new, |series| series.points(window, now))
     }
 
-    /// What the limits of a namespace have decided in such a window, in no order.
+    /// What the limits of a namespace have decided in such a window, and what was decided for its API keys, each in no order.
     #[must_use]
-    pub fn limits(&self, namespace: &str, window: Window, now: u32) -> Vec<LimitTotal> {
+    pub fn by_name(
+        &self,
+        namespace: &str,
+        window: Window,
+        now: u32,
+    ) -> (Vec<NamedTotal>, Vec<NamedTotal>) {
+        let total = |series: &Series| series.total(window, now);
         let of = self.namespaces.get(namespace);
-        of.map_or_else(Vec::new, |of| of.limits(|series| series.total(window, now)))
+        let of = of.map(|of| (of.limits.totals(total), of.api_keys.totals(total)));
+        of.unwrap_or_default()
     }
 
     /// What was decided of a namespace in the seconds after `after`.
@@ -136,7 +171,7 @@ impl Store {
         let of = self.namespaces.get(namespace);
         of.map_or_else(Sample::default, |of| Sample {
             all: of.all.since(after),
-            limits: of.limits(|series| series.since(after)),
+            limits: of.limits.totals(|series| series.since(after)),
         })
     }
 
@@ -173,14 +208,18 @@ mod tests {
         let limits = limits
             .iter()
             .map(|(name, allowed)| ((*name).into(), counts(*allowed)));
-        store.add(&namespace.into(), at, limits.collect(), &Counts::default());
+        let decided = Decided {
+            limits: limits.collect(),
+            ..Decided::default()
+        };
+        store.add(&namespace.into(), at, decided);
     }
 
     /// What it says of itself is what it holds.
     fn check(store: &Store) {
         let points = |of: &Namespace| -> usize {
-            let of_limits: usize = of.limits.values().map(Series::len).sum();
-            of.all.len() + of_limits
+            let names = of.limits.0.values().chain(of.api_keys.0.values());
+            of.all.len() + names.map(Series::len).sum::<usize>()
         };
         let points: usize = store.namespaces.values().map(points).sum();
         let series: usize = store.namespaces.values().map(Namespace::series).sum();
@@ -191,7 +230,12 @@ mod tests {
     fn a_namespace_is_the_sum_of_its_limits_and_of_the_others() {
         let mut store = Store::default();
         let limits = HashMap::from([("a".into(), counts(2)), ("b".into(), counts(3))]);
-        store.add(&"tn".into(), 100, limits, &counts(4));
+        let decided = Decided {
+            limits,
+            others: counts(4),
+            api_keys: HashMap::from([("key_a".into(), counts(5))]),
+        };
+        store.add(&"tn".into(), 100, decided);
         let allowed = |limit| {
             store.points("tn", limit, Window::Hour, 100)[0]
                 .total
@@ -205,8 +249,12 @@ mod tests {
         assert_eq!((sample.all.allowed, sample.limits.len()), (9, 2));
         assert_eq!(store.since("tn", 100), Sample::default());
         assert_eq!(store.since("other", 0), Sample::default());
-        assert_eq!(store.limits("tn", Window::Day, 100).len(), 2);
-        assert_eq!(store.limits("tn", Window::TenMinutes, 701), []);
+        let (limits, api_keys) = store.by_name("tn", Window::Day, 100);
+        assert_eq!((limits.len(), api_keys.len()), (2, 1));
+        assert_eq!(api_keys[0].total.allowed, 5);
+        assert_eq!(store.points("tn", Some("key_a"), Window::Hour, 100), []);
+        let nothing = (Vec::new(), Vec::new());
+        assert_eq!(store.by_name("tn", Window::TenMinutes, 701), nothing);
         check(&store);
     }
 
@@ -258,8 +306,8 @@ mod tests {
             );
         }
         check(&store);
-        let names = store.limits("tn", Window::Hour, 10_250);
-        assert_eq!(names.len(), LIMITS_MAX);
+        let (names, _) = store.by_name("tn", Window::Hour, 10_250);
+        assert_eq!(names.len(), NAMES_MAX);
         assert!(
             names
                 .iter()

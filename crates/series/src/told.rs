@@ -48,7 +48,9 @@ pub enum Told {
         /// In the order of their time.
         points: Vec<Point>,
         /// What limits have decided in sum, in no order.
-        limits: Vec<LimitTotal>,
+        limits: Vec<NamedTotal>,
+        /// What was decided for API keys in sum, in no order.
+        api_keys: Vec<NamedTotal>,
     },
     /// The keys that a limit has denied most.
     Top(TopKeys),
@@ -60,15 +62,15 @@ pub struct Sample {
     /// Of all its limits.
     pub all: Total,
     /// Of those that have decided anything, in no order.
-    pub limits: Vec<LimitTotal>,
+    pub limits: Vec<NamedTotal>,
 }
 
-/// What one limit has decided.
+/// What was decided under one name: by a limit, or for an API key.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LimitTotal {
-    /// Its name.
+pub struct NamedTotal {
+    /// That of the limit, or the id of the API key.
     pub name: Arc<str>,
-    /// What it has decided.
+    /// What was decided.
     pub total: Total,
 }
 
@@ -80,17 +82,17 @@ impl Sample {
     }
 }
 
-/// As many limits as that: the busiest, each with what all nodes have told of it, the busiest first.
+/// As many limits, or API keys, as that: the busiest, each with what all nodes have told of it, the busiest first.
 #[must_use]
-pub fn busiest(limits: impl IntoIterator<Item = LimitTotal>, count: usize) -> Vec<LimitTotal> {
+pub fn busiest(limits: impl IntoIterator<Item = NamedTotal>, count: usize) -> Vec<NamedTotal> {
     let mut all: BTreeMap<Arc<str>, Total> = BTreeMap::new();
-    for LimitTotal { name, total } in limits {
+    for NamedTotal { name, total } in limits {
         let known = all.entry(name).or_default();
         *known = known.with(total);
     }
     let mut limits: Vec<_> = all
         .into_iter()
-        .map(|(name, total)| LimitTotal { name, total })
+        .map(|(name, total)| NamedTotal { name, total })
         .collect();
     limits.sort_by_key(|limit| std::cmp::Reverse(limit.total.decisions()));
     limits.truncate(count);
@@ -103,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_busiest_are_those_of_all_nodes() {
-        let limit = |name: &str, allowed| LimitTotal {
+        let limit = |name: &str, allowed| NamedTotal {
             name: name.into(),
             total: Total {
                 allowed,

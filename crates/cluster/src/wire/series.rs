@@ -1,6 +1,6 @@
 //! What nodes tell each other of what they have decided, for those who watch.
 
-use ::series::{Asked, LimitTotal, Point, Sample, Told, TopKey, TopKeys, Total, Window};
+use ::series::{Asked, NamedTotal, Point, Sample, Told, TopKey, TopKeys, Total, Window};
 use serde::{Deserialize, Serialize};
 
 use super::WireError;
@@ -34,6 +34,7 @@ enum WireTold {
     Points {
         points: Vec<(u32, WireTotal)>,
         limits: Vec<(String, WireTotal)>,
+        api_keys: Vec<(String, WireTotal)>,
     },
     Top {
         keys: Vec<WireTopKey>,
@@ -73,19 +74,19 @@ fn total((allowed, denied, p50_micros, p99_micros): WireTotal) -> Total {
     }
 }
 
-fn put_limits(limits: &[LimitTotal]) -> Vec<(String, WireTotal)> {
-    let limits = limits.iter();
-    limits
-        .map(|limit| (limit.name.to_string(), put_total(limit.total)))
+fn put_named(totals: &[NamedTotal]) -> Vec<(String, WireTotal)> {
+    let totals = totals.iter();
+    totals
+        .map(|of| (of.name.to_string(), put_total(of.total)))
         .collect()
 }
 
-fn limits(limits: Vec<(String, WireTotal)>) -> Vec<LimitTotal> {
-    let limits = limits.into_iter().map(|(name, of)| LimitTotal {
+fn named(totals: Vec<(String, WireTotal)>) -> Vec<NamedTotal> {
+    let totals = totals.into_iter().map(|(name, of)| NamedTotal {
         name: name.into(),
         total: total(of),
     });
-    limits.collect()
+    totals.collect()
 }
 
 fn put_top_key(of: &TopKey) -> WireTopKey {
@@ -172,16 +173,21 @@ pub fn encode_told(told: &Told) -> Vec<u8> {
                 .iter()
                 .map(|sample| WireSample {
                     all: put_total(sample.all),
-                    limits: put_limits(&sample.limits),
+                    limits: put_named(&sample.limits),
                 })
                 .collect(),
         },
-        Told::Points { points, limits } => WireTold::Points {
+        Told::Points {
+            points,
+            limits,
+            api_keys,
+        } => WireTold::Points {
             points: points
                 .iter()
                 .map(|point| (point.at, put_total(point.total)))
                 .collect(),
-            limits: put_limits(limits),
+            limits: put_named(limits),
+            api_keys: put_named(api_keys),
         },
         Told::Top(TopKeys { keys, rest }) => WireTold::Top {
             keys: keys.iter().map(put_top_key).collect(),
@@ -207,13 +213,14 @@ pub fn decode_told(bytes: &[u8]) -> Result<Told, WireError> {
                 .into_iter()
                 .map(|sample| Sample {
                     all: total(sample.all),
-                    limits: limits(sample.limits),
+                    limits: named(sample.limits),
                 })
                 .collect(),
         },
         WireTold::Points {
             points,
-            limits: of_limits,
+            limits,
+            api_keys,
         } => Told::Points {
             points: points
                 .into_iter()
@@ -222,7 +229,8 @@ pub fn decode_told(bytes: &[u8]) -> Result<Told, WireError> {
                     total: total(of),
                 })
                 .collect(),
-            limits: limits(of_limits),
+            limits: named(limits),
+            api_keys: named(api_keys),
         },
         WireTold::Top { keys, rest } => Told::Top(TopKeys {
             keys: keys.into_iter().map(top_key).collect(),
@@ -242,8 +250,8 @@ mod tests {
         p99_micros: u32::MAX,
     };
 
-    fn login() -> LimitTotal {
-        LimitTotal {
+    fn login() -> NamedTotal {
+        NamedTotal {
             name: "login".into(),
             total: TOTAL,
         }
@@ -289,6 +297,7 @@ mod tests {
             Told::Points {
                 points: vec![point],
                 limits: vec![login()],
+                api_keys: vec![login(), login()],
             },
             Told::Top(TopKeys {
                 keys: vec![TopKey {

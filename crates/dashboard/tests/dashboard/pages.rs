@@ -32,7 +32,7 @@ fn a_tenants(role: &str) -> Site {
         Method::GET,
         "/v1/series",
         200,
-        json!({ "limits": { "login": [90, 10] }, "from": 3, "of": 3 }),
+        json!({ "limits": { "login": [90, 10] }, "api_keys": { "key_3fK9mQ2bXw7L": [80, 7] }, "from": 3, "of": 3 }),
     );
     site.answers(
         Method::GET,
@@ -190,6 +190,8 @@ async fn pages_show_what_limits_have_decided() {
     page.shows("<td class=\"number\">90</td>");
     let page = site.get("/dashboard/tn_1/usage").await;
     page.shows("<h2>By limit</h2>");
+    page.shows("<h2>By API key</h2>");
+    page.shows("<td>key_3fK9mQ2bXw7L</td><td class=\"number\">80</td>");
 }
 
 #[tokio::test]

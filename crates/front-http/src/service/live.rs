@@ -14,7 +14,7 @@ use axum::response::Response;
 use futures_util::stream::{self, StreamExt as _};
 use limiter::{Answered, LiveEvent, LiveSample, LiveStream, Node, Picture, Refusal, parameter};
 use serde_json::{Map, Value, json};
-use series::{LimitTotal, Point, Window};
+use series::{NamedTotal, Point, Window};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::app::{App, Shared};
@@ -118,7 +118,7 @@ fn sample_json(sample: &LiveSample) -> Value {
         "denied": all.denied,
         "p50_us": all.p50_micros,
         "p99_us": all.p99_micros,
-        "limits": limits_json(limits),
+        "limits": by_name_json(limits),
         "today": today.map(|day| json!({ "requests": day.requests, "denied": day.denied, "cap": cap })),
     });
     put_answered(&mut json, from);
@@ -126,11 +126,11 @@ fn sample_json(sample: &LiveSample) -> Value {
 }
 
 /// `{"login":[120,3]}`: allowed and denied.
-fn limits_json(limits: &[LimitTotal]) -> Value {
-    let limits = limits
+fn by_name_json(totals: &[NamedTotal]) -> Value {
+    let totals = totals
         .iter()
-        .map(|LimitTotal { name, total }| (name.to_string(), json!([total.allowed, total.denied])));
-    Value::Object(limits.collect::<Map<_, _>>())
+        .map(|NamedTotal { name, total }| (name.to_string(), json!([total.allowed, total.denied])));
+    Value::Object(totals.collect::<Map<_, _>>())
 }
 
 pub(super) fn put_answered(json: &mut Value, answered: &Answered) {
@@ -168,6 +168,7 @@ fn picture_json(picture: &Picture, window: Window) -> Value {
         until,
         points,
         limits,
+        api_keys,
         from,
     } = picture;
     let rows = rows(points, window, *until);
@@ -180,7 +181,8 @@ fn picture_json(picture: &Picture, window: Window) -> Value {
         "denied": column(|point| point.total.denied),
         "p50_us": column(|point| point.total.p50_micros.into()),
         "p99_us": column(|point| point.total.p99_micros.into()),
-        "limits": limits_json(limits),
+        "limits": by_name_json(limits),
+        "api_keys": by_name_json(api_keys),
     });
     put_answered(&mut json, from);
     json

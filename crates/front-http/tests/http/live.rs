@@ -8,7 +8,7 @@ use fake_node::{FakeNode, TENANT};
 use http_body_util::BodyExt as _;
 use limiter::{Node as _, Sampler};
 use serde_json::{Value, json};
-use series::{LimitTotal, Point, Sample, Told, Total};
+use series::{NamedTotal, Point, Sample, Told, Total};
 use tower::ServiceExt as _;
 
 use crate::client::{Front, Reply, request};
@@ -124,8 +124,8 @@ async fn sample(stream: &mut Response) -> Value {
 }
 
 /// Another member has allowed and denied so many by the limit `login`.
-fn decided(allowed: u64, denied: u64) -> LimitTotal {
-    LimitTotal {
+fn decided(allowed: u64, denied: u64) -> NamedTotal {
+    NamedTotal {
         name: "login".into(),
         total: Total {
             allowed,
@@ -170,13 +170,20 @@ async fn what_all_nodes_have_decided_is_told_and_who_has_not_told() {
     let before = picture(&front, "?window=1h").await.json();
     let minutes = before["at"].as_array().unwrap();
     let at = minutes.last().unwrap().as_u64().unwrap() as u32;
+    let key = NamedTotal {
+        name: "key_3fK9mQ2bXw7L".into(),
+        total: all,
+    };
     others(Told::Points {
         points: vec![Point { at, total: all }],
         limits: vec![limit],
+        api_keys: vec![key],
     });
     let told = picture(&front, "?window=24h").await.json();
     assert_eq!((sum(&told, "allowed"), sum(&told, "denied")), (74, 22));
     assert_eq!(told["limits"]["login"], json!([73, 22]));
+    let of_key = &told["api_keys"]["key_3fK9mQ2bXw7L"];
+    assert_eq!(*of_key, json!([all.allowed, all.denied]));
     for (field, value) in who.as_object().unwrap() {
         assert_eq!(&told[field], value, "{field}");
     }

@@ -242,7 +242,7 @@ fn tenant_of<N: Node>(
         Status::Closed => return Err(refused("closed", not_valid())),
     }
     Ok(Caller {
-        limiter: limiter.in_tenant(service, key.tenant, &tenant),
+        limiter: limiter.in_tenant(service, key.tenant, &tenant).for_key(id),
         rights: Rights::ApiKey {
             id,
             scopes: key.scopes,

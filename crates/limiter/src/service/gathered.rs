@@ -1,27 +1,24 @@
 //! What the limits of a tenant have decided on this node in the second that is not over.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use series::{Counts, LIMITS_MAX};
+use accounts::ApiKeyId;
+use series::{Counts, Decided, NAMES_MAX};
 
 /// What the limits of a tenant have decided since it was [taken](Self::take) last.
 #[derive(Default)]
 pub(super) struct Gathered(Mutex<Open>);
 
-/// What was decided in a second.
-#[derive(Default)]
-pub(super) struct Decided {
-    /// By limit.
-    pub(super) limits: HashMap<Arc<str>, Counts>,
-    /// By limits beyond those that are told apart.
-    pub(super) others: Counts,
-}
-
 #[derive(Default)]
 struct Open {
     /// Those that have decided something in this second or the one before: the hits of a busy limit find a place.
-    decided: Decided,
+    limits: HashMap<Arc<str>, Counts>,
+    /// By limits beyond those that are told apart.
+    others: Counts,
+    /// For those that have asked in this second or the one before.
+    api_keys: HashMap<ApiKeyId, Counts>,
     /// Something was added since it was taken.
     is_touched: bool,
 }
@@ -34,31 +31,34 @@ pub(super) enum Went {
 }
 
 impl Gathered {
-    /// These limits have decided so, and each took as long. `true`: they are the first since it was taken.
+    /// These limits have decided so, for an API key if it was one that asked, and each took as long. `true`: they are the first since
+    /// it was taken.
     pub(super) fn add<'l>(
         &self,
         decided: impl IntoIterator<Item = (&'l Arc<str>, Went)>,
+        by: Option<ApiKeyId>,
         micros: u32,
     ) -> bool {
         let mut open = self.open();
         let Open {
-            decided: Decided { limits, others },
+            limits,
+            others,
+            api_keys,
             is_touched,
         } = &mut *open;
         let was_touched = *is_touched;
+        let mut of_key = by.and_then(|id| find(api_keys, &id));
         for (limit, went) in decided {
             *is_touched = true;
-            let has_room = limits.len() < LIMITS_MAX;
-            let counts = match limits.get_mut(limit) {
-                Some(known) => known,
-                None if has_room => limits.entry(Arc::clone(limit)).or_default(),
-                None => &mut *others,
-            };
             let (allowed, denied) = match went {
                 Went::Allowed => (1, 0),
                 Went::Denied => (0, 1),
             };
-            counts.add(allowed, denied, micros);
+            let of_limit = find(limits, limit).unwrap_or(&mut *others);
+            of_limit.add(allowed, denied, micros);
+            if let Some(of_key) = &mut of_key {
+                of_key.add(allowed, denied, micros);
+            }
         }
         *is_touched && !was_touched
     }
@@ -67,20 +67,42 @@ impl Gathered {
     pub(super) fn take(&self) -> Decided {
         let mut open = self.open();
         open.is_touched = false;
-        let Decided { limits, others } = &mut open.decided;
-        limits.retain(|_, counts| !counts.is_empty());
-        let taken = limits
-            .iter_mut()
-            .map(|(name, counts)| (Arc::clone(name), std::mem::take(counts)));
         Decided {
-            limits: taken.collect(),
-            others: std::mem::take(others),
+            limits: taken(&mut open.limits, Arc::clone),
+            others: std::mem::take(&mut open.others),
+            api_keys: taken(&mut open.api_keys, |id| id.to_string().into()),
         }
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The counts of one, if it has room.
+fn find<'c, K: Clone + Eq + Hash>(
+    counts: &'c mut HashMap<K, Counts>,
+    of: &K,
+) -> Option<&'c mut Counts> {
+    if !counts.contains_key(of) {
+        if NAMES_MAX <= counts.len() {
+            return None;
+        }
+        counts.insert(of.clone(), Counts::default());
+    }
+    counts.get_mut(of)
+}
+
+/// What has decided nothing since it was taken last makes room.
+fn taken<K: Eq + Hash>(
+    counts: &mut HashMap<K, Counts>,
+    name: impl Fn(&K) -> Arc<str>,
+) -> HashMap<Arc<str>, Counts> {
+    counts.retain(|_, counts| !counts.is_empty());
+    let taken = counts.iter_mut();
+    taken
+        .map(|(of, counts)| (name(of), std::mem::take(counts)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -99,10 +121,10 @@ mod tests {
         let gathered = Gathered::default();
         let names: Vec<Arc<str>> = (0..150).map(|number| number.to_string().into()).collect();
         let both = |name| [(name, Went::Allowed), (name, Went::Denied)];
-        assert!(gathered.add(names.iter().flat_map(both), 10));
+        assert!(gathered.add(names.iter().flat_map(both), None, 10));
         let decided = gathered.take();
         assert_eq!((decided.others.allowed, decided.others.denied), (50, 50));
-        assert_eq!(decided.limits.len(), LIMITS_MAX);
+        assert_eq!(decided.limits.len(), NAMES_MAX);
         assert_eq!(sums(&decided), (150, 150));
         assert_eq!(sums(&gathered.take()), (0, 0), "it was taken");
     }
@@ -111,13 +133,28 @@ mod tests {
     fn the_first_of_a_second_says_so_and_a_silent_limit_makes_room() {
         let gathered = Gathered::default();
         let [one, other]: [Arc<str>; 2] = ["one", "other"].map(Into::into);
-        assert!(!gathered.add([], 10), "nothing was decided");
-        assert!(gathered.add([(&one, Went::Allowed)], 10));
-        assert!(!gathered.add([(&one, Went::Allowed)], 10));
+        assert!(!gathered.add([], None, 10), "nothing was decided");
+        assert!(gathered.add([(&one, Went::Allowed)], None, 10));
+        assert!(!gathered.add([(&one, Went::Allowed)], None, 10));
         assert_eq!(sums(&gathered.take()), (2, 0));
-        assert!(gathered.add([(&other, Went::Denied)], 10));
+        assert!(gathered.add([(&other, Went::Denied)], None, 10));
         let decided = gathered.take();
         assert_eq!(sums(&decided), (0, 1));
         assert!(!decided.limits.contains_key(&one));
+    }
+
+    #[test]
+    fn what_an_api_key_has_asked_is_told_beside() {
+        let gathered = Gathered::default();
+        let key: ApiKeyId = "key_3fK9mQ2bXw7L".parse().unwrap();
+        let limit: Arc<str> = "login".into();
+        let decided = [(&limit, Went::Allowed), (&limit, Went::Denied)];
+        gathered.add(decided, Some(key), 10);
+        gathered.add([(&limit, Went::Allowed)], None, 10);
+        let told = gathered.take();
+        assert_eq!(sums(&told), (2, 1));
+        let of_key = &told.api_keys[&*key.to_string()];
+        assert_eq!((of_key.allowed, of_key.denied), (1, 1));
+        assert!(gathered.take().api_keys.is_empty());
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use accounts::TenantId;
 use futures_util::future::join_all;
 use metrics::{Gauge, gauge};
-use series::{Asked, LimitTotal, Point, Sample, Store, Told, Tops, Total, Window, busiest, joined};
+use series::{Asked, NamedTotal, Point, Sample, Store, Told, Tops, Total, Window, busiest, joined};
 use tokio::sync::broadcast;
 
 use super::{Caller, DayUsage, MostDenied, Rights};
@@ -28,6 +28,9 @@ const WAITING_MAX: usize = 8;
 
 /// Limits that a sample and a picture tell of.
 const LIMITS_TOLD: usize = 20;
+
+/// API keys that a picture tells of: of the usual plans all.
+const API_KEYS_TOLD: usize = 50;
 
 /// Limits of a namespace that one node tells another of, when it tells of many: those that are the busiest of all are among the busiest of some. A
 /// thousand namespaces, with names of 64 bytes, come to some 3.4 MB, of the 4 MiB that an answer may have.
@@ -114,7 +117,7 @@ pub struct LiveSample {
     /// What was decided.
     pub all: Total,
     /// The busiest limits, the busiest first.
-    pub limits: Vec<LimitTotal>,
+    pub limits: Vec<NamedTotal>,
     /// Where the day stands. `None`: nobody who knows could be reached yet.
     pub today: Option<DayUsage>,
     /// The most requests of the day. `None`: there is no cap.
@@ -142,7 +145,9 @@ pub struct Picture {
     /// Seconds, minutes or hours in which something was decided, in their order.
     pub points: Vec<Point>,
     /// The busiest limits in sum, the busiest first. Empty in a picture of one.
-    pub limits: Vec<LimitTotal>,
+    pub limits: Vec<NamedTotal>,
+    /// The busiest API keys in sum, by their ids. Empty in a picture of one limit.
+    pub api_keys: Vec<NamedTotal>,
     /// Who has told of it.
     pub from: Answered,
 }
@@ -178,12 +183,14 @@ impl Live {
                 window,
             } => {
                 let Kept { store, until, .. } = &*lock(&self.kept);
+                let (limits, api_keys) = match limit {
+                    None => store.by_name(namespace, *window, *until),
+                    Some(_) => Default::default(),
+                };
                 Told::Points {
                     points: store.points(namespace, limit.as_deref(), *window, *until),
-                    limits: match limit {
-                        None => store.limits(namespace, *window, *until),
-                        Some(_) => Vec::new(),
-                    },
+                    limits,
+                    api_keys,
                 }
             }
         }
@@ -450,17 +457,24 @@ impl<N: Node> Limiter<N> {
             kept.until
         };
         let (told, from) = self.ask_members(|_| asked.clone()).await;
-        let (mut all, mut of_limits) = (Vec::new(), Vec::new());
+        let (mut all, mut of_limits, mut of_keys) = (Vec::new(), Vec::new(), Vec::new());
         for (_, told) in told {
-            if let Told::Points { points, limits } = told {
+            if let Told::Points {
+                points,
+                limits,
+                api_keys,
+            } = told
+            {
                 all.push(points);
                 of_limits.extend(limits);
+                of_keys.extend(api_keys);
             }
         }
         let picture = Arc::new(Picture {
             until,
             points: joined(all),
             limits: busiest(of_limits, LIMITS_TOLD),
+            api_keys: busiest(of_keys, API_KEYS_TOLD),
             from,
         });
         let mut kept = lock(&self.live().kept);
@@ -488,8 +502,7 @@ impl<N: Node> Limiter<N> {
             if let Some(tenancy) = &shared.tenancy {
                 let decided = tenancy.gathered.take();
                 let namespace = shared.namespace();
-                kept.store
-                    .add(namespace, now, decided.limits, &decided.others);
+                kept.store.add(namespace, now, decided);
             }
         }
     }
@@ -591,8 +604,11 @@ mod tests {
         counts.add(3, 1, 10);
         if let Some(mut kept) = live.begin_second(now) {
             let limits = HashMap::from([("login".into(), counts)]);
-            kept.store
-                .add(&"tn".into(), now, limits, &Counts::default());
+            let decided = Decided {
+                limits,
+                ..Decided::default()
+            };
+            kept.store.add(&"tn".into(), now, decided);
         }
     }
 

@@ -166,7 +166,7 @@ impl<N: Node> Limiter<N> {
             Some((&hit.policy.name, went))
         });
         let micros = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
-        if tenancy.gathered.add(decided, micros) {
+        if tenancy.gathered.add(decided, self.by(), micros) {
             self.live().touched(tenancy.id);
         }
         if 0 < denied {
