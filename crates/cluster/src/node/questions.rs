@@ -17,7 +17,7 @@ pub(super) enum Question {
     Join { name: String },
     /// What does your file say of limits? The asker knows files with these sums. For peers of protocol 3 and later.
     File { known: Vec<u64> },
-    /// And of routes, rules and `[cluster]`? For peers of protocol 5 and later.
+    /// And of other sections, as routes, plans and `[cluster]`? For peers of protocol 5 and later.
     Sections { known: Vec<u64> },
     /// What lies in your catalogue at this place? For peers of protocol 5 and later.
     Record { place: String },
