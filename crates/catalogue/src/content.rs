@@ -304,8 +304,7 @@ impl Content {
                 Self::EndedSession(one.meet(&other))
             }
             (Self::Operator(one), Self::Operator(other)) => Self::Operator(one.min(other)),
-            // Never edited, and under a name that nobody else draws.
-            (Self::Session(one), Self::Session(other)) => Self::Session(one.min(other)),
+            (Self::Session(one), Self::Session(other)) => Self::Session(one.meet(&other).into()),
             (Self::Audit(one), Self::Audit(other)) => match one.cells() <= other.cells() {
                 true => Self::Audit(one),
                 false => Self::Audit(other),

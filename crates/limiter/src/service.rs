@@ -14,6 +14,7 @@ mod metered;
 mod operators;
 mod people;
 mod session;
+mod seen;
 mod team;
 mod tenancy;
 mod tenants;
@@ -40,6 +41,7 @@ pub use usage::{DayStanding, DayUsage};
 pub use users::{EMAIL_ACCEPTED, read_email};
 
 pub(crate) use tenancy::Tenancy;
+pub(crate) use seen::Seen;
 pub(crate) use tenants::Tenants;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -49,7 +49,7 @@ fn a_tenants(role: &str) -> Site {
     );
     site.answers(Method::GET, "/v1/api-keys/key_1", 200, key("edge"));
     site.answers(Method::GET, "/api/limits", 200, json!({ "items": [{ "key": "user123", "limit": 5, "interval": "1m", "algorithm": "gcra" }], "next": null }));
-    site.answers(Method::GET, "/v1/team", 200, json!({ "items": [{ "id": "us_1", "email": "ada@example.com", "role": role, "joined_at": "2026-11-01T00:00:00Z", "seen_at": null }], "invites": [] }));
+    site.answers(Method::GET, "/v1/team", 200, json!({ "items": [{ "id": "us_1", "email": "ada@example.com", "role": role, "joined_at": "2026-11-01T00:00:00Z", "seen_at": "2026-11-21T10:00:00Z" }], "invites": [] }));
     site.answers(
         Method::GET,
         "/v1/audit",

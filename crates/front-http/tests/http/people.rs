@@ -1081,6 +1081,93 @@ async fn what_was_changed_is_written_down_without_secrets() {
         (&json!("user123"), &Value::Null)
     );
     assert!(deleted["before"].as_str().unwrap().contains("\"limit\":5"));
+/// Told was of nobody when he was there last, since that stands in the cookies of people alone.
+#[tokio::test]
+async fn a_team_is_told_when_its_people_were_last_seen() {
+    let front = people(Signup::Open, team(9));
+    let (ada, _) = owner(&front, "ada@example.com", "").await;
+    let (bob, id) = invited(&front, &ada, "bob@example.com", "developer", "192.0.2.1").await;
+    let (_, joe) = invited(&front, &ada, "joe@example.com", "viewer", "198.51.100.1").await;
+    let now = || UnixSecs::new(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs());
+    // His sessions are forgotten, but for one that he has begun an hour ago, and not used since.
+    let forget = async |user: &str| {
+        let kind = catalogue::Kind::Session;
+        for (name, _) in front.node.records(kind, user, None, usize::MAX) {
+            front.node.remove(kind, SERVICE, &name).await.unwrap();
+        }
+    };
+    forget(&id).await;
+    forget(&joe).await;
+    let user: UserId = id.parse().unwrap();
+    let record = front.node.record(catalogue::Kind::User, SERVICE, &id);
+    let an_hour_ago = UnixSecs::new(now().get() - 3_600);
+    let session =
+        accounts::Session::new(an_hour_ago, user, record.unwrap().user().unwrap(), [7; 16]);
+    let known = KnownSession::new(&session, 86_400, None, "curl");
+    let name = session.id().to_string();
+    let set = front
+        .node
+        .set(SERVICE, &name, Content::Session(known.into()));
+    set.await.unwrap();
+
+    let seen = async |id: &str| {
+        let told = ada.ask(&front, "GET", "/v1/team", Value::Null).await.json();
+        let items = told["items"].as_array().unwrap().clone();
+        let mate = items.into_iter().find(|mate| mate["id"] == id).unwrap();
+        let seen = mate["seen_at"].as_str().map(str::to_owned);
+        seen.map(|seen| seen.parse::<UnixSecs>().unwrap())
+    };
+    assert_eq!(seen(&joe).await, None, "nothing is known of him");
+    assert_eq!(seen(&id).await, Some(an_hour_ago));
+    front.limiter.tell_seen().await;
+    assert_eq!(seen(&id).await, Some(an_hour_ago), "he was not there");
+
+    let keys = accounts::SessionKeys::derive(b"the cookie of the tests");
+    let bob = Browser {
+        session: Some(keys.sign(&session)),
+        csrf: None,
+        ..bob
+    };
+    let began = now();
+    let list = bob
+        .ask(&front, "GET", "/v1/auth/sessions", Value::Null)
+        .await;
+    assert_ne!(list.header("set-cookie"), "", "it is signed again");
+    assert_eq!(seen(&id).await, Some(an_hour_ago), "nobody was told yet");
+    front.limiter.tell_seen().await;
+    let told = seen(&id).await;
+    assert!(Some(began) <= told, "{told:?}");
+    let record = || {
+        front
+            .node
+            .record(catalogue::Kind::Session, SERVICE, &name)
+            .unwrap()
+    };
+    let written = record().session().unwrap().clone();
+    assert_eq!((written.made_at, &*written.agent), (an_hour_ago, "curl"));
+    // The same cookie again, as another tab brings it: all know enough.
+    bob.ask(&front, "GET", "/v1/auth/sessions", Value::Null)
+        .await;
+    front.limiter.tell_seen().await;
+    let after = record().session().unwrap().clone();
+    assert!(std::sync::Arc::ptr_eq(&written, &after));
+    let list = list.json();
+    assert_eq!(list["items"][0]["seen_at"], an_hour_ago.to_string());
+    let list = bob
+        .ask(&front, "GET", "/v1/auth/sessions", Value::Null)
+        .await;
+    assert_eq!(
+        list.json()["items"][0]["seen_at"],
+        told.unwrap().to_string()
+    );
+    // Whoever asks is there.
+    let me = ada
+        .ask(&front, "GET", "/v1/auth/session", Value::Null)
+        .await;
+    let me = me.json()["user"]["id"].as_str().unwrap().to_owned();
+    assert!(seen(&me).await.is_some());
+}
+
     // Of one second too, the newest stands first.
     let whats: Vec<_> = entries
         .iter()
