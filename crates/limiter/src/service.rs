@@ -11,10 +11,11 @@ mod hashing;
 mod invites;
 mod live;
 mod metered;
+mod opened;
 mod operators;
 mod people;
-mod session;
 mod seen;
+mod session;
 mod team;
 mod tenancy;
 mod tenants;
@@ -40,8 +41,8 @@ pub use unknown::Unknown;
 pub use usage::{DayStanding, DayUsage};
 pub use users::{EMAIL_ACCEPTED, read_email};
 
-pub(crate) use tenancy::Tenancy;
 pub(crate) use seen::Seen;
+pub(crate) use tenancy::Tenancy;
 pub(crate) use tenants::Tenants;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -196,6 +196,12 @@ impl Site {
             .iter()
             .rev()
             .find(|asked| asked.method == *method)
+    /// From now on.
+    pub(crate) fn forget_asked(&self) {
+        let mut canned = self.canned.lock().expect("no test panics here");
+        canned.asked.clear();
+    }
+
             .cloned()
     }
 

@@ -383,10 +383,9 @@ async fn who_may_not_is_shown_no_form_and_led_to_no_refusal() {
     assert_eq!(page.status, StatusCode::FORBIDDEN);
 }
 
-/// An operator may do it all by the API, in any tenant; here it would be done, and what it made never be shown.
 #[tokio::test]
 async fn nothing_is_done_in_a_tenant_of_others() {
-    let site = a_tenants("operator");
+    let site = a_tenants("owner");
     site.answers(
         Method::POST,
         "/v1/api-keys",
@@ -414,6 +413,76 @@ async fn whoever_is_to_choose_another_address_does_nothing_else_before() {
         json!({
             "user": { "id": "us_1", "email": "ada@example.com" },
             "tenants": [{ "id": "tn_1", "name": "Acme", "role": "owner" }],
+/// An operator without a seat saw 404 in place of every page of a tenant.
+#[tokio::test]
+async fn an_operator_opens_the_pages_of_a_tenant_of_others_and_is_told_so() {
+    const BANNER: &str = "as an operator, without a seat in it";
+    let site = a_tenants("owner");
+    let session = |is_operator: bool| {
+        json!({
+            "user": { "id": "us_9", "email": "op@example.com" },
+            "tenants": [{ "id": "tn_9", "name": "Own", "role": "owner" }],
+            "csrf": "a-token",
+            "operator": is_operator,
+        })
+    };
+    site.answers(Method::GET, "/v1/auth/session", 200, session(true));
+    for path in PAGES.iter().filter(|path| path.contains("/tn_1")) {
+        let page = site.get(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.text);
+        page.shows(BANNER);
+        page.shows("/dashboard/tenants/tn_1");
+        // What owners may.
+        page.shows("/dashboard/tn_1/api-keys");
+        page.shows("/dashboard/tn_1/audit");
+        // The first thing that is asked in the tenant is what its audit tells.
+        let asked = site.all_asked();
+        let mut within = asked
+            .iter()
+            .filter(|asked| asked.header("weir-tenant") == "tn_1");
+        let first = within.next().expect("it is asked in the tenant");
+        assert_eq!(first.path, "/v1/tenant", "{path}");
+        site.forget_asked();
+    }
+    site.answers(Method::POST, "/v1/team/invites", 201, json!({ "id": "inv_1", "url": "https://weir.example.com/invite/x", "expires_at": "2026-11-28T00:00:00Z" }));
+    let page = site
+        .post(
+            "/dashboard/tn_1/team/invites",
+            "session=s",
+            "csrf=a-token&role=viewer",
+        )
+        .await;
+    page.shows("https://weir.example.com/invite/x");
+    let asked = site.asked(&Method::POST).expect("the API was asked");
+    assert_eq!(asked.header("weir-tenant"), "tn_1");
+    // What is none is none for him as well, byte for byte.
+    let none = site.get("/dashboard/tn_0").await;
+    for (status, path) in [(404, "/dashboard/tn_3"), (400, "/dashboard/none/usage")] {
+        let problem = json!({ "status": status, "title": "x", "detail": "y" });
+        site.answers(Method::GET, "/v1/tenant", status, problem);
+        let page = site.get(path).await;
+        assert_eq!(
+            (page.status, &page.text),
+            (StatusCode::NOT_FOUND, &none.text),
+            "{path}"
+        );
+    }
+    // And for whoever is none any more, without a question.
+    site.answers(Method::GET, "/v1/tenant", 200, tenant("active"));
+    site.answers(Method::GET, "/v1/auth/session", 200, session(false));
+    site.forget_asked();
+    let page = site.get("/dashboard/tn_1").await;
+    assert_eq!(
+        (page.status, &page.text),
+        (StatusCode::NOT_FOUND, &none.text)
+    );
+    assert_eq!(site.all_asked().len(), 1);
+    // His own is no visit.
+    site.answers(Method::GET, "/v1/auth/session", 200, session(true));
+    let own = site.get("/dashboard/tn_9").await;
+    assert!(!own.text.contains(BANNER), "{}", own.text);
+}
+
             "csrf": "a-token",
             "email_conflict": true,
         }),

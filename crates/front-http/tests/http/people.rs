@@ -607,6 +607,66 @@ async fn operators_are_made_and_removed_by_operators() {
     assert_eq!(removed.status.as_u16(), 204);
 }
 
+/// Pages ask for the tenant first of all, so that its audit tells who has opened them.
+#[tokio::test]
+async fn that_an_operator_opens_a_tenant_stands_in_its_audit_once() {
+    let front = people(Signup::Open, team(3));
+    let (ada, told) = owner(&front, "ada@example.com", "").await;
+    let tenant = told["tenant"]["id"].as_str().unwrap().to_owned();
+    let email = json!({ "email": "op@example.com" });
+    let made = operate(&front, "POST", "/v1/operators", email).await;
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let mut op = by_link(&front, &made.json(), "192.0.2.7").await;
+    let opened = async || {
+        let audit = ada.ask(&front, "GET", "/v1/audit", Value::Null).await;
+        let items = audit.json()["items"].as_array().unwrap().clone();
+        let opened = items.into_iter().filter(|it| it["what"] == "tenant.open");
+        opened.collect::<Vec<_>>()
+    };
+    let open = async |browser: &Browser, status: u16| {
+        let browser = Browser {
+            tenant: Some(tenant.clone()),
+            ..browser.clone()
+        };
+        let reply = browser.ask(&front, "GET", "/v1/tenant", Value::Null).await;
+        assert_eq!(reply.status.as_u16(), status, "{}", reply.body);
+    };
+    // Who has a seat, an operator's token, and what operators are shown of all tenants, open nothing.
+    open(&ada, 200).await;
+    operate_in(&front, Some(&tenant), "GET", "/v1/tenant", Value::Null).await;
+    let path = format!("/v1/tenants/{tenant}");
+    let shown = op.ask(&front, "GET", &path, Value::Null).await;
+    assert_eq!(shown.status.as_u16(), 200);
+    assert_eq!(opened().await, Vec::<Value>::new());
+    for _ in 0..3 {
+        open(&op, 200).await;
+    }
+    let entries = opened().await;
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    let entry = &entries[0];
+    assert_eq!(
+        [&entry["who"], &entry["target"], &entry["address"]],
+        [&json!(id), &json!(tenant), &json!("192.0.2.7")]
+    );
+    // Once more with another session.
+    op.log_in(&front, "op@example.com", PASSWORD).await;
+    open(&op, 200).await;
+    assert_eq!(opened().await.len(), 2);
+    // With a seat it is his.
+    let invite = json!({ "role": "viewer" });
+    let invite = ada.ask(&front, "POST", "/v1/team/invites", invite).await;
+    let path = format!("/v1/invites/{}", token_of(&invite.json()));
+    let seat = op.ask(&front, "POST", &path, json!({})).await;
+    assert_eq!(seat.status.as_u16(), 200, "{}", seat.body);
+    op.log_in(&front, "op@example.com", PASSWORD).await;
+    open(&op, 200).await;
+    assert_eq!(opened().await.len(), 2);
+    // Nobody else opens what is not his.
+    let (bob, _) = owner(&front, "bob@example.com", "198.51.100.1").await;
+    open(&bob, 404).await;
+    assert_eq!(opened().await.len(), 2);
+}
+
 #[tokio::test]
 async fn an_invitation_gives_a_seat_once() {
     let front = people(Signup::Invited, team(3));
@@ -1021,66 +1081,6 @@ async fn sessions_are_listed_and_ended_one_by_one() {
     assert_eq!(list(&ada).await.len(), 1);
 }
 
-#[tokio::test]
-async fn what_was_changed_is_written_down_without_secrets() {
-    let front = people(Signup::Open, team(9));
-    let (ada, told) = owner(&front, "ada@example.com", "192.0.2.1").await;
-    let (_, id) = invited(&front, &ada, "bob@example.com", "admin", "198.51.100.1").await;
-    let path = format!("/v1/team/{id}");
-    ada.ask(&front, "PATCH", &path, json!({ "role": "viewer" }))
-        .await;
-    let key = ada
-        .ask(&front, "POST", "/v1/api-keys", json!({ "name": "edge" }))
-        .await;
-    let key = key.json();
-    let key_path = format!("/v1/api-keys/{}", key["id"].as_str().unwrap());
-    ada.ask(&front, "DELETE", &key_path, Value::Null).await;
-    let tenant = told["tenant"]["id"].as_str().unwrap();
-    let named = json!({ "name": "Bcme" });
-    operate_in(&front, Some(tenant), "PATCH", "/v1/tenant", named).await;
-    let limit = json!({ "algorithm": "gcra", "limit": 10, "per": "1m" });
-    ada.ask(&front, "PUT", "/v1/limits/login", limit).await;
-    ada.ask(&front, "DELETE", "/v1/limits/login", Value::Null)
-        .await;
-    let of_key = json!({ "key": "user123", "limit": 5, "interval": "1m", "algorithm": "gcra" });
-    ada.ask(&front, "POST", "/api/limits", of_key).await;
-    for path in ["/api/limits/user123", "/api/limits?key=user123"] {
-        ada.ask(&front, "DELETE", path, Value::Null).await;
-    }
-    let audit = ada.ask(&front, "GET", "/v1/audit", Value::Null).await;
-    let entries = audit.json()["items"].as_array().unwrap().clone();
-    let of = |what: &str| {
-        let found = entries.iter().find(|entry| entry["what"] == what);
-        found.unwrap_or_else(|| panic!("{what} is not in {}", audit.body))
-    };
-    let role = of("team.role");
-    assert_eq!(role["who"], told["user"]["id"]);
-    assert_eq!(
-        (&role["before"], &role["after"]),
-        (&json!("admin"), &json!("viewer"))
-    );
-    assert_eq!(
-        (&role["target"], &role["address"]),
-        (&json!(id), &json!("192.0.2.1"))
-    );
-    assert_eq!(of("tenant.change")["who"], "operator");
-    assert_eq!(of("api-key.make")["target"], key["id"]);
-    for what in [
-        "user.sign-up",
-        "invite.make",
-        "api-key.revoke",
-        "limit.set",
-        "limit.delete",
-        "key-limit.set",
-    ] {
-        of(what);
-    }
-    let deleted = of("key-limit.delete");
-    assert_eq!(
-        (&deleted["target"], &deleted["after"]),
-        (&json!("user123"), &Value::Null)
-    );
-    assert!(deleted["before"].as_str().unwrap().contains("\"limit\":5"));
 /// Told was of nobody when he was there last, since that stands in the cookies of people alone.
 #[tokio::test]
 async fn a_team_is_told_when_its_people_were_last_seen() {
@@ -1168,6 +1168,66 @@ async fn a_team_is_told_when_its_people_were_last_seen() {
     assert!(seen(&me).await.is_some());
 }
 
+#[tokio::test]
+async fn what_was_changed_is_written_down_without_secrets() {
+    let front = people(Signup::Open, team(9));
+    let (ada, told) = owner(&front, "ada@example.com", "192.0.2.1").await;
+    let (_, id) = invited(&front, &ada, "bob@example.com", "admin", "198.51.100.1").await;
+    let path = format!("/v1/team/{id}");
+    ada.ask(&front, "PATCH", &path, json!({ "role": "viewer" }))
+        .await;
+    let key = ada
+        .ask(&front, "POST", "/v1/api-keys", json!({ "name": "edge" }))
+        .await;
+    let key = key.json();
+    let key_path = format!("/v1/api-keys/{}", key["id"].as_str().unwrap());
+    ada.ask(&front, "DELETE", &key_path, Value::Null).await;
+    let tenant = told["tenant"]["id"].as_str().unwrap();
+    let named = json!({ "name": "Bcme" });
+    operate_in(&front, Some(tenant), "PATCH", "/v1/tenant", named).await;
+    let limit = json!({ "algorithm": "gcra", "limit": 10, "per": "1m" });
+    ada.ask(&front, "PUT", "/v1/limits/login", limit).await;
+    ada.ask(&front, "DELETE", "/v1/limits/login", Value::Null)
+        .await;
+    let of_key = json!({ "key": "user123", "limit": 5, "interval": "1m", "algorithm": "gcra" });
+    ada.ask(&front, "POST", "/api/limits", of_key).await;
+    for path in ["/api/limits/user123", "/api/limits?key=user123"] {
+        ada.ask(&front, "DELETE", path, Value::Null).await;
+    }
+    let audit = ada.ask(&front, "GET", "/v1/audit", Value::Null).await;
+    let entries = audit.json()["items"].as_array().unwrap().clone();
+    let of = |what: &str| {
+        let found = entries.iter().find(|entry| entry["what"] == what);
+        found.unwrap_or_else(|| panic!("{what} is not in {}", audit.body))
+    };
+    let role = of("team.role");
+    assert_eq!(role["who"], told["user"]["id"]);
+    assert_eq!(
+        (&role["before"], &role["after"]),
+        (&json!("admin"), &json!("viewer"))
+    );
+    assert_eq!(
+        (&role["target"], &role["address"]),
+        (&json!(id), &json!("192.0.2.1"))
+    );
+    assert_eq!(of("tenant.change")["who"], "operator");
+    assert_eq!(of("api-key.make")["target"], key["id"]);
+    for what in [
+        "user.sign-up",
+        "invite.make",
+        "api-key.revoke",
+        "limit.set",
+        "limit.delete",
+        "key-limit.set",
+    ] {
+        of(what);
+    }
+    let deleted = of("key-limit.delete");
+    assert_eq!(
+        (&deleted["target"], &deleted["after"]),
+        (&json!("user123"), &Value::Null)
+    );
+    assert!(deleted["before"].as_str().unwrap().contains("\"limit\":5"));
     // Of one second too, the newest stands first.
     let whats: Vec<_> = entries
         .iter()
