@@ -23,6 +23,8 @@ pub(super) enum Question {
     Record { place: String },
     /// What have you decided? For peers of protocol 5 and later.
     Series { asked: Vec<u8> },
+    /// Have you the asset that lies there, as `HASH/NAME`? For peers of protocol 5 and later.
+    Asset { path: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,6 +63,7 @@ impl GatewayHandler for Gatekeeper {
             }
             Some(Question::Record { place }) => return cluster.answer_lookup(&place),
             Some(Question::Series { asked }) => return cluster.answer_series(&asked),
+            Some(Question::Asset { path }) => return cluster.answer_asset(&path),
             None => {
                 tracing::warn!(peer = %from.name, "a question that is not understood");
                 return Vec::new();

@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::api::{Peer, Site};
+use crate::api::{OF_ANOTHER_VERSION, Peer, Site};
 
 fn usage() -> Value {
     json!({
@@ -122,7 +122,17 @@ async fn assets_are_kept_for_ever_under_their_hash() {
     assert_eq!(asset.status, StatusCode::OK);
     assert!(asset.header("cache-control").contains("immutable"));
     assert!(asset.header("content-type").starts_with("text/css"));
+    // A page that a node of another version made, while the cluster is upgraded.
+    let later = site.get("/assets/eZKjnWzeXgUOt4Rh/later.js").await;
+    assert_eq!(later.status, StatusCode::OK);
+    assert_eq!(later.text.as_bytes(), OF_ANOTHER_VERSION);
+    assert!(later.header("content-type").starts_with("text/javascript"));
+    assert!(later.header("cache-control").contains("immutable"));
     for path in [
+        // Whoever told that told something else.
+        "/assets/eZKjnWzeXgUOt4RH/later.js",
+        "/assets/eZKjnWzeXgUOt4Rh/later.html",
+        "/assets/eZKjnWzeXgUOt4Rh/other.js",
         "/assets/none/weir.css",
         &style.replace("weir.css", "passwd"),
     ] {
@@ -403,16 +413,6 @@ async fn nothing_is_done_in_a_tenant_of_others() {
     assert!(site.asked(&Method::POST).is_none());
 }
 
-#[tokio::test]
-async fn whoever_is_to_choose_another_address_does_nothing_else_before() {
-    let site = a_tenants("owner");
-    site.answers(
-        Method::GET,
-        "/v1/auth/session",
-        200,
-        json!({
-            "user": { "id": "us_1", "email": "ada@example.com" },
-            "tenants": [{ "id": "tn_1", "name": "Acme", "role": "owner" }],
 /// An operator without a seat saw 404 in place of every page of a tenant.
 #[tokio::test]
 async fn an_operator_opens_the_pages_of_a_tenant_of_others_and_is_told_so() {
@@ -483,6 +483,16 @@ async fn an_operator_opens_the_pages_of_a_tenant_of_others_and_is_told_so() {
     assert!(!own.text.contains(BANNER), "{}", own.text);
 }
 
+#[tokio::test]
+async fn whoever_is_to_choose_another_address_does_nothing_else_before() {
+    let site = a_tenants("owner");
+    site.answers(
+        Method::GET,
+        "/v1/auth/session",
+        200,
+        json!({
+            "user": { "id": "us_1", "email": "ada@example.com" },
+            "tenants": [{ "id": "tn_1", "name": "Acme", "role": "owner" }],
             "csrf": "a-token",
             "email_conflict": true,
         }),
