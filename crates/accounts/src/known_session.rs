@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::{EndedSession, Session, UnixSecs, UserId};
 
 /// A session that was begun, as its user sees it in a list. That it is [valid](Session::check) its cookie says, not this: it
-/// is written at login alone.
+/// is written at login, and now and then while it is used.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct KnownSession {
     /// Whose it is.
@@ -21,6 +21,8 @@ pub struct KnownSession {
     pub agent: Arc<str>,
     /// From then on it is over in any case, and forgotten.
     pub over_at: UnixSecs,
+    /// When it was last used, as far as all were told.
+    pub seen_at: UnixSecs,
 }
 
 impl KnownSession {
@@ -38,6 +40,18 @@ impl KnownSession {
             address,
             agent: agent[..end].into(),
             over_at: session.issued_at() + max,
+            seen_at: session.seen_at(),
+        }
+    }
+
+    /// What two writes say together that did not see each other: the later use. In any order and however often, it comes to the
+    /// same.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        // All else is written once. Should it differ all the same, every node keeps the same.
+        Self {
+            seen_at: self.seen_at.max(other.seen_at),
+            ..self.min(other).clone()
         }
     }
 
@@ -60,5 +74,29 @@ mod tests {
         let known = KnownSession::new(&session, 100, None, &format!("a{}", "\u{e9}".repeat(200)));
         assert_eq!(known.agent.len(), KnownSession::AGENT_MAX - 1);
         assert_eq!(known.over_at, UnixSecs::new(105));
+    }
+
+    #[test]
+    fn of_two_uses_the_later_stays() {
+        let user = User::new(UnixSecs::new(1), "a@b".parse().unwrap());
+        let session = Session::new(UnixSecs::new(5), UserId::new([1; 10]), &user, [2; 16]);
+        let known = |agent: &str, seen: u64| KnownSession {
+            seen_at: UnixSecs::new(seen),
+            ..KnownSession::new(&session, 100, None, agent)
+        };
+        let all: Vec<KnownSession> = ["a", "b"]
+            .into_iter()
+            .flat_map(|agent| [5, 7, 9].map(|seen| known(agent, seen)))
+            .collect();
+        assert_eq!(known("a", 5).meet(&known("a", 9)), known("a", 9));
+        for one in &all {
+            assert_eq!(one.meet(one), *one);
+            for other in &all {
+                assert_eq!(one.meet(other), other.meet(one));
+                for third in &all {
+                    assert_eq!(one.meet(other).meet(third), one.meet(&other.meet(third)));
+                }
+            }
+        }
     }
 }

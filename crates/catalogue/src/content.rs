@@ -324,8 +324,7 @@ impl Content {
             }
             (Self::Operator(one), Self::Operator(other)) => Self::Operator(one.min(other)),
             (Self::Usage(one), Self::Usage(other)) => Self::Usage(one.meet(&other).into()),
-            // Never edited, and under a name that nobody else draws.
-            (Self::Session(one), Self::Session(other)) => Self::Session(one.min(other)),
+            (Self::Session(one), Self::Session(other)) => Self::Session(one.meet(&other).into()),
             (Self::Audit(one), Self::Audit(other)) => match one.cells() <= other.cells() {
                 true => Self::Audit(one),
                 false => Self::Audit(other),

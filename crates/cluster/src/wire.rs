@@ -84,7 +84,7 @@ pub const fn knows_top_keys(version: u16) -> bool {
     5 <= version
 }
 
-/// Whether a peer with which the protocol `version` was agreed on tells what its file says of routes, rules and `[cluster]`.
+/// Whether a peer with which the protocol `version` was agreed on tells what its file says of other sections than limits.
 #[must_use]
 pub const fn knows_sections(version: u16) -> bool {
     5 <= version

@@ -72,7 +72,7 @@ pub struct ConfigDiffers {
     pub entries: Vec<DifferingEntry>,
 }
 
-/// A route, a rule or a key of `[cluster]` that files of nodes say differently.
+/// A route, a rule, a plan or a key of `[cluster]` or `[service]` that files of nodes say differently.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DifferingEntry {
     /// As a file has it: `[[route]]`.

@@ -122,10 +122,17 @@ impl Frame {
         self.reader.as_ref().map_or("", |reader| &reader.csrf)
     }
 
-    /// Whether the reader is an owner of the tenant, or one of these.
+    /// Whether the reader is an owner of the tenant, or one of these, or an operator, who may do what owners may.
     fn is_one_of(&self, roles: &[&str]) -> bool {
-        let role = self.tenant.as_ref().map(|tenant| tenant.role.as_str());
-        role.is_some_and(|role| role == "owner" || roles.contains(&role))
+        self.tenant.as_ref().is_some_and(|tenant| {
+            let role = &*tenant.role;
+            tenant.is_visit() || role == "owner" || roles.contains(&role)
+        })
+    }
+
+    /// Whether the reader looks at a tenant in which he has no seat.
+    pub(crate) fn is_visit(&self) -> bool {
+        self.tenant.as_ref().is_some_and(Membership::is_visit)
     }
 
     /// Whether the reader may change limits and API keys, and look up keys.

@@ -15,6 +15,8 @@ mod told;
 mod visit;
 mod words;
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use accounts::SessionKeys;
@@ -22,6 +24,8 @@ use axum::Router;
 use axum::http::Extensions;
 use axum::middleware;
 use axum::routing::{get, post};
+
+pub use assets::{Wanted, asset};
 
 /// What pages need to know of their service.
 #[derive(Clone, Debug)]
@@ -32,8 +36,37 @@ pub struct Settings {
     pub keys: Arc<SessionKeys>,
     /// Who may sign up, as the file has it: `closed`, `invited` or `open`.
     pub signup: &'static str,
+    /// Who is asked for what pages of another version need.
+    pub elsewhere: Elsewhere,
     /// Hands on from where a request came: what a front has noted of it, from the request for a page to what that asks.
     pub introduce: fn(&Extensions, &mut Extensions),
+}
+
+/// What other nodes may have: a page of theirs, made by another version, may come with assets that this one lacks.
+#[derive(Clone)]
+pub struct Elsewhere(Arc<dyn Fn(Wanted) -> Finding + Send + Sync>);
+
+/// The bytes of an asset, once somebody has told them. `None`: nobody has it.
+type Finding = Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>;
+
+impl Elsewhere {
+    /// Asks so.
+    pub fn new<F>(find: impl Fn(Wanted) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Option<Vec<u8>>> + Send + 'static,
+    {
+        Self(Arc::new(move |wanted| Box::pin(find(wanted))))
+    }
+
+    async fn find(&self, wanted: Wanted) -> Option<Vec<u8>> {
+        (self.0)(wanted).await
+    }
+}
+
+impl fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Elsewhere(..)")
+    }
 }
 
 /// What all pages share.

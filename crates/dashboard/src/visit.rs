@@ -62,12 +62,21 @@ pub(crate) struct Membership {
     pub(crate) role: String,
 }
 
-impl Reader {
-    /// The tenant of a page. One that the reader has no seat in is as if there were none.
-    fn tenant(&self, id: &str) -> Result<Membership, Trouble> {
-        let own = self.tenants.iter().find(|tenant| tenant.id == id);
-        own.cloned().ok_or_else(missing)
+/// What a reader is in a tenant in which he has no seat. No role of the API is called so.
+const OPERATOR: &str = "operator";
+
+impl Membership {
+    /// Whether it is a look at a tenant in which the reader has no seat.
+    pub(crate) fn is_visit(&self) -> bool {
+        self.role == OPERATOR
     }
+}
+
+/// A tenant as the API tells it.
+#[derive(Deserialize)]
+struct Opened {
+    id: String,
+    name: String,
 }
 
 /// A cookie that a browser has brought.
@@ -256,10 +265,35 @@ impl Visit {
         }
     }
 
-    /// Who reads a page of this tenant, and as what.
+    /// Who reads a page of this tenant, and as what. One that the reader has no seat in is as if there were none, but for
+    /// operators.
     pub(crate) async fn seat(&self, tenant: &str) -> Result<(Reader, Membership), Trouble> {
         let reader = self.reader().await?;
-        let seat = reader.tenant(tenant)?;
+        let own = reader.tenants.iter().find(|own| own.id == tenant);
+        let seat = match own.cloned() {
+            Some(own) => own,
+            None if reader.operator => self.opened(tenant).await?,
+            None => return Err(missing()),
+        };
         Ok((reader, seat))
+    }
+
+    /// A tenant that an operator opens: the API writes that into its audit.
+    async fn opened(&self, tenant: &str) -> Result<Membership, Trouble> {
+        let ask = Ask {
+            tenant: Some(tenant),
+            ..Ask::get("/v1/tenant")
+        };
+        match self.told::<Opened>(ask).await {
+            // It may have named none, as with what no header can hold.
+            Ok(Opened { id, name }) if id == tenant => Ok(Membership {
+                id,
+                name,
+                role: OPERATOR.to_owned(),
+            }),
+            Ok(_) => Err(missing()),
+            Err(problem) if [400, 404].contains(&problem.status) => Err(missing()),
+            Err(problem) => Err(problem.into()),
+        }
     }
 }

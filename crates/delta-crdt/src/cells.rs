@@ -8,7 +8,7 @@ use crate::digest::{Digest, slot_hash};
 use crate::expiry::Sweep;
 use crate::fold::{Folded, Writers, fold, whole_context};
 use crate::kept::Kept;
-use crate::store::Store;
+use crate::store::{KEY_BYTES, Store};
 use crate::term::{Dot, Term, stamp};
 use crate::version::{Added, SLOTS_MAX, Slot, Slots, Version};
 
@@ -170,6 +170,19 @@ impl Cells {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.store.held_bytes()
+    }
+
+    /// How many keys [`evict`](Self::evict) may let go. Costs nothing.
+    #[must_use]
+    pub fn evictable(&self) -> usize {
+        self.len() - self.store.spared()
+    }
+
+    /// The part of [`held_bytes`](Self::held_bytes) that those take; of the others what is beyond [`KEY_BYTES`](crate::KEY_BYTES) each
+    /// is counted, too. Costs nothing.
+    #[must_use]
+    pub fn evictable_bytes(&self) -> usize {
+        self.held_bytes() - self.store.spared() * KEY_BYTES
     }
 
     /// What is held, in short. Costs nothing, and differs with cells that have expired: see [`expire`](Self::expire).

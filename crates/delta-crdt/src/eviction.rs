@@ -66,7 +66,8 @@ impl Evicted {
 }
 
 impl Cells {
-    /// Evicts keys until at least `keys` of them and `bytes` of [`held_bytes`](Self::held_bytes) have gone; what they
+    /// Evicts keys until at least `keys` of them and `bytes` of [`evictable_bytes`](Self::evictable_bytes) have gone, or none
+    /// is left but [those that are spared](quota::KeyHash::is_spared), which never go; what they
     /// counted is forgotten here. Keys that have expired go as well, and are not told of.
     ///
     /// The key goes first of which the smallest part of its limit is spent, of two that are spent alike the one that is
@@ -74,13 +75,14 @@ impl Cells {
     /// more, each such part gives up an eighth at the most before the next has its turn. For a key that was
     /// not written here, but joined, the limit is not known: it counts as spent from 4 units on.
     pub fn evict(&mut self, now: UnixNanos, keys: usize, bytes: usize) -> Vec<Evicted> {
-        let (keys_before, bytes_before) = (self.len(), self.held_bytes());
-        let keys_after = keys_before.saturating_sub(keys);
-        let bytes_after = bytes_before.saturating_sub(bytes);
+        let keys_after = self.evictable().saturating_sub(keys);
+        let bytes_after = self.evictable_bytes().saturating_sub(bytes);
         let mut evicted = Vec::new();
-        while (keys_after < self.len() || bytes_after < self.held_bytes()) && !self.is_empty() {
-            let excess_keys = self.len().saturating_sub(keys_after);
-            let excess_bytes = self.held_bytes().saturating_sub(bytes_after);
+        while (keys_after < self.evictable() || bytes_after < self.evictable_bytes())
+            && 0 < self.evictable()
+        {
+            let excess_keys = self.evictable().saturating_sub(keys_after);
+            let excess_bytes = self.evictable_bytes().saturating_sub(bytes_after);
             let wanted = excess_keys.max(excess_bytes.div_ceil(KEY_BYTES));
             let mut going = self.losing_least(now, wanted);
             // Only as many as it takes: a log may be as large as thousands of other keys.
@@ -107,7 +109,8 @@ impl Cells {
         evicted
     }
 
-    /// The places of up to `wanted` keys among the next that are compared, those that lose least first. Not empty.
+    /// The places of up to `wanted` keys among the next that are compared, those that lose least first. Empty where all of
+    /// those are spared.
     fn losing_least(&mut self, now: UnixNanos, wanted: usize) -> Vec<(Loss, usize)> {
         let from = match self.sweep.eviction_cursor {
             cursor if cursor < self.len() => cursor,
@@ -115,6 +118,7 @@ impl Cells {
         };
         let through = self.len().min(from + COMPARED);
         let mut compared: Vec<(Loss, usize)> = (from..through)
+            .filter(|&place| !self.store.entry(place).key.is_spared())
             .map(|place| (self.store.loss(place, now), place))
             .collect();
         let most = wanted.min(compared.len().div_ceil(EVICTED_SHARE)).max(1);

@@ -69,6 +69,8 @@ pub(crate) struct Store {
     /// Bytes of logs and of what stands aside.
     heap: usize,
     asides: HashTable<Box<Aside>>,
+    /// Keys that are not evicted.
+    spared: usize,
 }
 
 impl Entry {
@@ -247,6 +249,7 @@ impl Store {
     pub(crate) fn insert(&mut self, key: KeyHash, count: Count, slot: Slot) -> usize {
         let place = self.entries.len();
         self.heap += count.heap_bytes();
+        self.spared += usize::from(key.is_spared());
         self.entries.push(Entry {
             key,
             count: Some(count),
@@ -303,6 +306,7 @@ impl Store {
     pub(crate) fn remove(&mut self, place: usize) {
         self.forget_aside(place);
         let removed = self.entries[place].key;
+        self.spared -= usize::from(removed.is_spared());
         self.heap -= self.entries[place].log_bytes();
         let entries = &self.entries;
         let hash_at = |place: usize| index_hash(entries[place].key);
@@ -362,6 +366,11 @@ impl Store {
             Some(Rest::Past { others, .. }) => with_own(others, own),
             Some(Rest::Siblings(cell)) => whole_context(cell).0,
         }
+    }
+
+    /// Keys that are not evicted.
+    pub(crate) fn spared(&self) -> usize {
+        self.spared
     }
 
     /// Bytes that the keys take, without the room for more.

@@ -115,6 +115,43 @@ fn spent_keys_that_were_copied_outlive_a_flood_too() {
     assert!((0..100).all(|user| owner.is_spent(after(1), key("user", user), &limit)));
 }
 
+/// A day's count would begin anew: more of them than a look compares, so that whole looks find nothing that may go.
+#[test]
+fn spared_keys_outlive_a_flood_of_keys_that_are_spent() {
+    const SPARED: u64 = 20_000;
+    let (day, one) = (
+        per_day(Algorithm::FixedWindow, 1_000_000),
+        per_day(Algorithm::Gcra, 1),
+    );
+    let spared = |number| key("tenant", number).spared();
+    let mut owner = Owner::new();
+    for number in 0..SPARED {
+        let _counted = owner.hit(START, spared(number), &day, 1);
+    }
+    for number in 0..5_000 {
+        let _counted = owner.hit(after(number), key("flood", number), &one, 1);
+        let excess = owner.cells.evictable().saturating_sub(100);
+        if 50 < excess {
+            assert_eq!(owner.cells.evict(after(number), excess, 0).len(), excess);
+        }
+    }
+    let is_whole = |cells: &Cells| (0..SPARED).all(|number| cells.contains(spared(number)));
+    assert!(is_whole(&owner.cells));
+    // Asked for more than there is, all others go and it ends.
+    let others = owner.cells.evictable();
+    assert_eq!(
+        owner.cells.evict(START, usize::MAX, usize::MAX).len(),
+        others
+    );
+    assert!(is_whole(&owner.cells));
+    let (left, bytes) = (owner.cells.len(), owner.cells.evictable_bytes());
+    assert_eq!((left as u64, bytes), (SPARED, 0));
+    // They end as others do, and leave nothing behind in the books.
+    let end = after(2 * 86_400_000);
+    assert_eq!(owner.cells.expire(end, usize::MAX) as u64, SPARED);
+    assert_eq!((owner.cells.evictable(), owner.cells.held_bytes()), (0, 0));
+}
+
 #[test]
 fn of_keys_that_are_spent_alike_those_go_that_are_full_again_first() {
     let limit = Limit::new(Algorithm::SlidingLog, 5, Nanos::from_secs(10)).unwrap();

@@ -186,6 +186,7 @@ pub(crate) async fn guard_path<N: Node>(
         && !response.headers().contains_key(SET_COOKIE)
         && let Some(cookie) = signed_in.seen_again(service)
     {
+        guard.limiter.note_seen(&signed_in);
         Cookies::of(service).set_session(&mut response, &cookie);
     }
     response

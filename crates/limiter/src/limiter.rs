@@ -15,7 +15,7 @@ use crate::by_limit::{ByLimit, OfLimit, Told};
 use crate::meter::Meters;
 use crate::rule::Rules;
 use crate::run_time::Made;
-use crate::service::{Live, Tenancy, Tenants};
+use crate::service::{Live, Seen, Tenancy, Tenants};
 use crate::traced;
 use crate::{
     BrowserId, Front, HitName, Key, Node, Recorder, Refusal, Requests, Rule, Selected, Who,
@@ -60,6 +60,8 @@ pub(crate) struct Shared<N> {
     pub(crate) tenants: Tenants<N>,
     /// What tenants see of it.
     live: Arc<Live>,
+    /// Sessions that were used. Empty for that of a tenant.
+    pub(crate) seen: Seen,
 }
 
 impl<N> Shared<N> {
@@ -77,6 +79,7 @@ impl<N> Shared<N> {
             tenancy,
             tenants: Tenants::default(),
             live: Arc::default(),
+            seen: Seen::default(),
         }
     }
 

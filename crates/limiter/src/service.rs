@@ -12,8 +12,10 @@ mod invites;
 mod live;
 mod metered;
 mod months;
+mod opened;
 mod operators;
 mod people;
+mod seen;
 mod session;
 mod team;
 mod tenancy;
@@ -42,6 +44,7 @@ pub use unknown::Unknown;
 pub use usage::{DayStanding, DayUsage};
 pub use users::{EMAIL_ACCEPTED, read_email};
 
+pub(crate) use seen::Seen;
 pub(crate) use tenancy::Tenancy;
 pub(crate) use tenants::Tenants;
 

@@ -16,7 +16,7 @@ gauge weir_catalogue_tombstones Removed records that are remembered, so that nob
 histogram weir_claim_seconds How long it took to claim a shard.
 gauge weir_clock_outvoted 1 while this node stands aside for its clock.
 gauge weir_clock_skew_seconds The cluster's median clock minus that of this node.
-gauge weir_config_differs Limits, routes, rules and keys of [cluster] that the files of members say differently.
+gauge weir_config_differs Limits, routes, rules, plans and keys of [cluster] and [service] that the files of members say differently.
 counter weir_control_busy_total Questions of the control plane refused, since too many are being answered.
 counter weir_control_full_total Words of the control plane not sent, since too many wait to be written.
 counter weir_counts_write_failures_total Times that the data directory took no counts.

@@ -185,10 +185,16 @@ impl Node {
             )?;
         }
         if let Some((listener, _)) = http {
+            let asked = Arc::clone(&served);
+            let elsewhere = dashboard::Elsewhere::new(move |wanted| {
+                let asked = Arc::clone(&asked);
+                async move { asked.look_up_asset(&wanted).await }
+            });
             let settings = access.service().map(|service| dashboard::Settings {
                 public_url: service.public_url.as_str().into(),
                 keys: Arc::clone(&service.keys),
                 signup: service.signup.name(),
+                elsewhere,
                 introduce: |of_page, asked| {
                     if let Some(peer) = of_page.get::<front_http::PeerAddr>() {
                         asked.insert(*peer);

@@ -87,6 +87,7 @@ impl Running {
                 .cluster
                 .answer_series_by(move |asked| live.answer(asked));
         }
+        started.cluster.answer_assets_by(dashboard::asset);
         self.life.send_replace(Life::Serves);
         let told_to = tokio::select! {
             told_to = told(self.told.clone()) => told_to,

@@ -105,6 +105,14 @@ impl Served {
         self.joined().map_or(0, Cluster::live_members)
     }
 
+    /// What a page of another version needs, if another member has it.
+    pub(crate) async fn look_up_asset(&self, wanted: &dashboard::Wanted) -> Option<Vec<u8>> {
+        let cluster = self.joined()?;
+        let is_it = |bytes: &[u8]| wanted.is(bytes);
+        let found = cluster.look_up_asset(&wanted.path(), is_it).await;
+        found.map(|bytes| bytes.to_vec())
+    }
+
     /// What the node has, once it has joined.
     pub(crate) fn started(&self) -> Option<&Started> {
         self.started.get()

@@ -30,7 +30,7 @@ pub(crate) struct Tasks {
 /// nobody reads twice in a second.
 const USAGE_EVERY: Duration = Duration::from_secs(5);
 
-/// When API keys were last used, and what tenants have used, is told to the others so often: the first is told to the minute.
+/// When API keys and sessions were last used, and what tenants have used, is told to the others so often: of API keys it is told to the minute.
 const USES_EVERY: Duration = Duration::from_secs(60);
 
 /// So long after a second has begun, what was decided in the one before is taken in: clocks wake a little early now and then.
@@ -94,6 +94,7 @@ impl Tasks {
                 tokio::time::sleep(within_uses(&limiter.node().me.name)).await;
                 loop {
                     limiter.tell_uses().await;
+                    limiter.tell_seen().await;
                     tokio::time::sleep(USES_EVERY).await;
                 }
             }
@@ -177,6 +178,7 @@ impl Tasks {
                 limiter.flush_tenants().await;
                 limiter.keep_usage().await;
                 limiter.tell_uses().await;
+                limiter.tell_seen().await;
             };
             let _late = tokio::time::timeout(USAGE_WITHIN, tell).await;
         }

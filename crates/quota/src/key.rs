@@ -17,6 +17,12 @@ pub struct KeyHash {
     low: u64,
 }
 
+/// The bits that say that a key is spared. In the key itself, so that every holder knows it, whatever became of the limit, and no
+/// message or file has to tell; 96 others are left to tell spared keys apart.
+///
+/// Not the lowest ten, which choose the shard, nor the highest four, which choose the bucket of a digest.
+const SPARED: u64 = 0xffff_ffff << 24;
+
 impl KeyHash {
     /// The key hash with these bits, as read from a peer.
     #[must_use]
@@ -31,6 +37,24 @@ impl KeyHash {
     #[must_use]
     pub const fn get(self) -> u128 {
         (self.high as u128) << 64 | self.low as u128
+    }
+
+    /// This key as one that is [spared](Self::is_spared). Never the same as before, but for one chance in 2^32.
+    ///
+    /// Every node must agree on which keys are: so do the bits.
+    #[must_use]
+    pub const fn spared(self) -> Self {
+        Self {
+            high: self.high,
+            low: self.low | SPARED,
+        }
+    }
+
+    /// Whether this key is kept where others are evicted for want of memory. Of keys that nobody [asked](Self::spared) to
+    /// spare, one in 2^32 is, which nobody without the secret can find.
+    #[must_use]
+    pub const fn is_spared(self) -> bool {
+        self.low & SPARED == SPARED
     }
 
     /// The shard of this key among `shards`, `0..shards`: the low 64 bits modulo `shards`.
@@ -202,6 +226,23 @@ mod tests {
                 let of_limit = KeyHasher::new([7; 16]).of_limit("default", limit);
                 assert_eq!(of_limit.hash(&key), expected, "{length} bytes");
             }
+        }
+    }
+
+    /// They spread over shards and buckets as others do, and stay apart.
+    #[test]
+    fn a_spared_key_has_its_shard_and_is_told_from_others() {
+        let hasher = KeyHasher::new([7; 16]);
+        let mut seen = std::collections::BTreeSet::new();
+        for number in 0..10_000 {
+            let key = hasher.hash("default", "login", &number.to_string());
+            assert!(!key.is_spared());
+            let spared = key.spared();
+            assert!(spared.is_spared());
+            assert_eq!(spared.spared(), spared);
+            assert_eq!(spared.shard(1024), key.shard(1024));
+            assert_eq!(spared.get() as u64 >> 60, key.get() as u64 >> 60);
+            assert!(seen.insert(spared));
         }
     }
 

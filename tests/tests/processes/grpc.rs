@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use e2e::{Envoy, Node, Options, envoy_get, eventually};
+use e2e::{Cluster, Envoy, Node, Options, Response, envoy_get, eventually};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
@@ -73,9 +73,27 @@ fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// Envoy with two listeners in front of one service: while the limits cannot be asked, `opens` lets pass and `closes` refuses.
-fn envoy_config(opens: SocketAddr, closes: SocketAddr, weir: SocketAddr) -> String {
+/// Envoy with two listeners in front of one service: while the limits cannot be asked, `opens` lets pass and `closes` refuses. It
+/// asks them with this API key, if there is one.
+fn envoy_config(
+    opens: SocketAddr,
+    closes: SocketAddr,
+    weir: SocketAddr,
+    api_key: Option<&str>,
+) -> String {
     let demo = fs::read_to_string(demo("envoy.yaml")).expect("the demo's configuration");
+    let demo = match api_key {
+        Some(key) => {
+            let begin = demo
+                .find("# initial_metadata")
+                .expect("how a token is brought");
+            let line = demo[begin..].lines().next().expect("a line");
+            let metadata = line.trim_start_matches("# ").replace("TOKEN", key);
+            assert!(metadata.contains(key), "{metadata}");
+            demo.replace(line, &metadata)
+        }
+        None => demo,
+    };
     // Of the demo, what differs is where everything is; a second front is added to it.
     let service = free_address().expect("a free port");
     let moved = demo
@@ -128,7 +146,7 @@ fn envoy_is_told_and_a_dead_limiter_is_as_its_failure_mode_says() {
     let mut node = home.node(&limits, any_port());
     let grpc = node.grpc.expect("it serves gRPC");
     let [opens, closes] = [(); 2].map(|()| free_address().expect("a free port"));
-    let config = home.write("envoy.yaml", &envoy_config(opens, closes, grpc));
+    let config = home.write("envoy.yaml", &envoy_config(opens, closes, grpc, None));
     let _envoy = Envoy::start(&config, opens);
 
     let ada = [("x-user", "ada")];
@@ -177,6 +195,63 @@ fn envoy_is_told_and_a_dead_limiter_is_as_its_failure_mode_says() {
         }
     });
     assert_eq!(node.counted("user", "bob"), 1);
+}
+
+/// One request with an API key.
+fn ask_with(node: &Node, key: &str, method: &str, path: &str, body: Option<&str>) -> Response {
+    let bearer = format!("Bearer {key}");
+    let headers = [("Authorization", &*bearer)];
+    let answer = node.client().request(method, path, &headers, body);
+    answer.expect("an answer")
+}
+
+/// By an API key in `initial_metadata`, as the demo says of a token: the rules are the file's, the limit and the day the tenant's.
+#[test]
+fn envoy_with_an_api_key_counts_in_its_tenant() {
+    let config = format!("[service]\npublic_url = \"http://127.0.0.1:4000\"\n{LIMITS}");
+    let mut cluster = Cluster::with_config(&config);
+    let started = cluster.try_start(
+        "oskar",
+        Cluster::COOKIE,
+        &["--ephemeral", "--grpc", "127.0.0.1:0"],
+    );
+    started.unwrap_or_else(|(status, log)| panic!("{status}:\n{log}"));
+    let (_, key) = cluster.tenant("Acme", &["check", "limits.write", "usage.read"]);
+    let node = &cluster.nodes[0];
+    let grpc = node.grpc.expect("it serves gRPC");
+    let limit = r#"{"algorithm":"fixed_window","anchor":"first_hit","limit":2,"per":"1h"}"#;
+    let set = ask_with(node, &key, "PUT", "/v1/limits/user", Some(limit));
+    assert_eq!(set.status, 201, "{set:?}");
+
+    let home = Home::new();
+    let [opens, closes] = [(); 2].map(|()| free_address().expect("a free port"));
+    let config = envoy_config(opens, closes, grpc, Some(&key));
+    let _envoy = Envoy::start(&home.write("known.yaml", &config), opens);
+    let ada = [("x-user", "ada")];
+    let first = envoy_get(closes, "/", &ada);
+    assert_eq!(first.status, 200, "{first:?}");
+    // The tenant's limit of that name, and not the file's of 3.
+    assert_eq!(first.header("x-ratelimit-remaining"), Some("1"));
+    assert_eq!(envoy_get(opens, "/", &ada).status, 200);
+    for listener in [opens, closes] {
+        let denied = envoy_get(listener, "/", &ada);
+        assert_eq!(denied.status, 429, "{denied:?}");
+    }
+    let check = r#"{"limit":"user","key":"ada"}"#;
+    let check = ask_with(node, &key, "POST", "/v1/check", Some(check));
+    assert_eq!(check.status, 429, "one count, whatever asks: {check:?}");
+    let usage = ask_with(node, &key, "GET", "/v1/usage", None).json();
+    assert_eq!(usage["today"]["requests"], 2, "{usage}");
+
+    // Well-formed, and of nobody.
+    let unknown = "weir_key_3fK9mQ2bXw7L8hTq0sVfYcRzE1uGnAaB6dJkP4iWoN5v1wtbid";
+    let [opens, closes] = [(); 2].map(|()| free_address().expect("a free port"));
+    let config = envoy_config(opens, closes, grpc, Some(unknown));
+    let _other = Envoy::start(&home.write("unknown.yaml", &config), opens);
+    assert_eq!(envoy_get(opens, "/", &ada).status, 200, "it fails open");
+    assert_eq!(envoy_get(closes, "/", &ada).status, 500, "it fails closed");
+    let usage = ask_with(node, &key, "GET", "/v1/usage", None).json();
+    assert_eq!(usage["today"]["requests"], 2, "{usage}");
 }
 
 /// What `demo/envoy` says at its top, at the ports that it names.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Barrier;
 use std::thread;
 
-use e2e::{Client, Cluster, Node, Response};
+use e2e::{Client, Cluster, Network, Node, Options, Response, address, eventually, view};
 use serde_json::{Value, json};
 
 const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
@@ -97,7 +97,11 @@ fn token_of(link: &Value) -> String {
 }
 
 fn sign_up(client: &mut Client, email: &str) -> Response {
-    let body = json!({ "email": email, "password": PASSWORD, "tenant": "Acme" });
+    sign_up_with(client, email, PASSWORD)
+}
+
+fn sign_up_with(client: &mut Client, email: &str, password: &str) -> Response {
+    let body = json!({ "email": email, "password": password, "tenant": "Acme" });
     let answer = post(client, "/v1/auth/sign-up", &body);
     assert_eq!(answer.status, 201, "{answer:?}");
     answer
@@ -306,5 +310,102 @@ fn no_secret_is_logged_or_written_to_a_disk() {
         for secret in &secrets {
             assert!(!has(bytes, secret), "{secret} is in {place}");
         }
+    }
+}
+
+/// Waits until these nodes hold the one of that name for dead.
+fn wait_until_dead(nodes: &[&Node], name: &str) {
+    for node in nodes {
+        eventually("the other side is held for dead", || {
+            let status = view(node).members[name].status.clone();
+            (status == "dead").then_some(()).ok_or(status)
+        });
+    }
+}
+
+/// What a login with this password is answered.
+fn login(node: &Node, email: &str, password: &str) -> (u16, Value, Response) {
+    let body = json!({ "email": email, "password": password });
+    let answer = post(&mut node.client(), "/v1/auth/login", &body);
+    (answer.status, answer.json(), answer)
+}
+
+/// Of two who registered one address on either side of a split the earlier has it, on whichever side that was: a later one could
+/// otherwise take an account over. The other keeps his password and may do nothing but choose another address. Needs root and `ip`.
+#[test]
+fn an_address_that_two_sides_gave_away_is_whose_had_it_first() {
+    const CUT_OFF: usize = 1;
+    const LATER: &str = "a staple of another kind";
+    let network = Network::new(NAMES.len());
+    let mut cluster = Cluster::with_config(CONFIG);
+    for (host, name) in NAMES.iter().enumerate() {
+        let options = Options {
+            args: vec!["--ephemeral".to_owned()],
+            host: Some((network.namespace(host), address(host))),
+            ..Options::new(name, Cluster::COOKIE)
+        };
+        let node = cluster.starting(options).ready();
+        let node = node.unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
+        cluster.nodes.push(node);
+    }
+    cluster.settle();
+    let [one, cut_off, other] = &cluster.nodes[..] else {
+        panic!("three nodes");
+    };
+    network.cut_off(CUT_OFF);
+    wait_until_dead(&[one, other], NAMES[CUT_OFF]);
+    for name in [NAMES[0], NAMES[2]] {
+        wait_until_dead(&[cut_off], name);
+    }
+    // The first to have it is once on the one side, and once on the other.
+    let mut users = Vec::new();
+    for (email, first, second) in [
+        ("ada@example.com", one, cut_off),
+        ("bob@example.com", cut_off, other),
+    ] {
+        let id = |answer: &Response| answer.json()["user"]["id"].clone();
+        let earlier = id(&sign_up(&mut first.client(), email));
+        let later = id(&sign_up_with(&mut second.client(), email, LATER));
+        assert_ne!(earlier, later);
+        users.push((email, earlier, later));
+    }
+    network.heal(CUT_OFF);
+    cluster.settle();
+    for (email, earlier, later) in &users {
+        for node in &cluster.nodes {
+            // What one side knows has to reach the other.
+            eventually("the address is whose had it first", || {
+                let (status, told, _) = login(node, email, LATER);
+                let is_told = status == 200 && told["email_conflict"] == true;
+                is_told.then_some(()).ok_or_else(|| told.to_string())
+            });
+            let (status, told, _) = login(node, email, PASSWORD);
+            assert_eq!((status, &told["user"]["id"]), (200, earlier), "{told}");
+            assert_eq!(told.get("email_conflict"), None, "{told}");
+            let (_, told, answer) = login(node, email, LATER);
+            assert_eq!(&told["user"]["id"], later, "{told}");
+            let session = Session::of(&answer);
+            let mut client = node.client();
+            let refused = session.ask(&mut client, "GET", "/v1/team", None);
+            assert_eq!(
+                (refused.status, &refused.json()["type"]),
+                (409, &json!("/problems/email-conflict")),
+                "{refused:?}"
+            );
+        }
+    }
+    // With another address all is well, everywhere.
+    let (email, _, later) = &users[0];
+    let (_, _, answer) = login(one, email, LATER);
+    let body = json!({ "password": LATER, "email": "eve@example.com" });
+    let chosen = Session::of(&answer).ask(&mut one.client(), "POST", "/v1/auth/email", Some(body));
+    assert_eq!(chosen.status, 204, "{chosen:?}");
+    for node in &cluster.nodes {
+        let (status, told, answer) = login(node, "eve@example.com", LATER);
+        assert_eq!((status, &told["user"]["id"]), (200, later), "{told}");
+        assert_eq!(told.get("email_conflict"), None, "{told}");
+        let team = Session::of(&answer).ask(&mut node.client(), "GET", "/v1/team", None);
+        assert_eq!(team.status, 200, "{team:?}");
+        assert_eq!(login(node, email, LATER).0, 401);
     }
 }

@@ -269,10 +269,7 @@ fn routes_and_settings_that_differ_are_found_out_as_limits_are() {
         ] {
             assert!(status.contains(line), "{status}");
         }
-        logged(
-            node,
-            "files of members differ in routes, rules or [cluster]",
-        );
+        logged(node, "files of members differ in routes");
         let json = stdout(&ask(&cluster, node, &["status", "--json"]));
         let json: Value = serde_json::from_str(&json).expect("JSON");
         let entries = &json["config_differs"]["entries"];
@@ -284,7 +281,10 @@ fn routes_and_settings_that_differ_are_found_out_as_limits_are() {
     reload(&cluster, "oskar2");
     all_say(&cluster, "0", 0);
     for node in &cluster.nodes {
-        logged(node, "say the same of routes, rules and [cluster] again");
+        logged(
+            node,
+            "say the same of routes, rules, plans, [cluster] and [service] again",
+        );
         let told = node
             .log()
             .matches("files of members differ in routes")

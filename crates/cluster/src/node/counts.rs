@@ -6,14 +6,16 @@
 
 mod log;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use delta_crdt::Cell;
 use kept_counts::{Kept, Rules, Shards, Writer};
 use membership::Member;
 use metrics::{Counter, counter};
-use quota::Now;
+use quota::{Count, KeyHash, Nanos, Now};
 use shard::{Shard, ShardId};
 use store::{Log, LogError, OpenError, Places};
 
@@ -63,11 +65,35 @@ pub(super) fn read(log: Log, places: &Places) -> Result<KeptCounts, OpenError> {
                 .push(wire::decode_kept(bytes).map_err(|error| corrupt(&error))?),
         }
     }
+    let before = spared_since(&kept.cells);
+    kept.cells.extend(before);
     Ok(KeptCounts {
         log: Some(log),
         bytes: length,
         kept,
     })
+}
+
+/// How long the day of a tenant is remembered, which is the period of its limit.
+const DAY_KEPT: Nanos = Nanos::from_secs(40 * 24 * 60 * 60);
+
+/// What an earlier version may have counted of the days of tenants, under the keys that they have been counted under since they are
+/// [spared](KeyHash::spared). By its period alone such a count cannot be told from one of somebody's own limit of 40 days: of that
+/// there is a copy then which nobody asks for, until it would have ended.
+fn spared_since(cells: &[(KeyHash, Cell)]) -> Vec<(KeyHash, Cell)> {
+    let known: HashSet<KeyHash> = cells.iter().map(|(key, _)| *key).collect();
+    let is_day = |cell: &Cell| {
+        cell.versions().iter().all(|version| match version.count() {
+            Count::FixedWindow(window) => window.period() == DAY_KEPT,
+            _ => false,
+        })
+    };
+    let before = cells
+        .iter()
+        .filter(|(key, cell)| !known.contains(&key.spared()) && is_day(cell));
+    before
+        .map(|(key, cell)| (key.spared(), cell.clone()))
+        .collect()
 }
 
 /// The log, and what is to be written to it.
@@ -224,4 +250,41 @@ fn note_failure(error: &LogError) {
         cause = cause.unwrap_or_default(),
         "the data directory takes no counts: they are counted and not kept, trying again"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use delta_crdt::{Cells, Dot, ReplicaId, Term};
+    use quota::{Algorithm, Cost, KeyHasher, Limit, UnixNanos};
+
+    use super::*;
+
+    #[test]
+    fn the_days_of_an_earlier_version_are_found_under_the_keys_of_this_one() {
+        let keys = KeyHasher::new([7; 16]);
+        let key = |name: &str| keys.hash("@service", "@requests", name);
+        let days = |days: u64| {
+            let period = Nanos::from_secs(days * 24 * 60 * 60);
+            Limit::new(Algorithm::FixedWindow, 9, period).unwrap()
+        };
+        let mut cells = Cells::new();
+        let term = Term {
+            number: 1,
+            replica: ReplicaId(1),
+        };
+        let now = UnixNanos::new(1_790_000_000_000_000_000);
+        for (number, (key, limit)) in (1..).zip([
+            (key("before"), days(40)),
+            (key("shorter"), days(39)),
+            (key("both"), days(40)),
+            (key("both").spared(), days(40)),
+            (key("since").spared(), days(40)),
+        ]) {
+            let dot = Dot::new(term, number);
+            let _counted = cells.hit(now, key, &limit, Cost::ONE, dot);
+        }
+        let kept: Vec<_> = cells.iter().collect();
+        let before = cells.get(key("before")).unwrap();
+        assert_eq!(spared_since(&kept), [(key("before").spared(), before)]);
+    }
 }

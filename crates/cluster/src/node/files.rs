@@ -1,7 +1,7 @@
 //! Whether the files of all members say the same, and if not, which of them, and of what.
 //!
-//! Each node asks every other once a second, on the control plane, naming sums of what it knows: of limits, and of routes, rules
-//! and `[cluster]`. Only where the other's file has a sum of its own is it told what that says, once; then each compares for
+//! Each node asks every other once a second, on the control plane, naming sums of what it knows: of limits, and of other
+//! sections, as routes, plans or `[cluster]`. Only where the other's file has a sum of its own is it told what that says, once; then each compares for
 //! itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -318,8 +318,7 @@ impl Compared {
 
 impl Cluster {
     /// What this node's file says, for members to compare: of limits by their names, and of other sections by section and name,
-    /// as `[[route]] /login`. Of a section that is not named by itself, as `[[route]]`, this node takes no part in comparing;
-    /// and in nothing without a limit.
+    /// as `[[route]] /login`. Of a section that is not named by itself, as `[[route]]`, this node takes no part in comparing.
     pub fn define(
         &self,
         limits: impl IntoIterator<Item = (Arc<str>, String)>,
@@ -327,10 +326,7 @@ impl Cluster {
     ) {
         let files = &self.inner.files;
         let limits = File::new(&self.inner.keys, limits.into_iter().collect());
-        let sections = match limits.entries.is_empty() {
-            true => File::default(),
-            false => File::new(&self.inner.keys, sections.into_iter().collect()),
-        };
+        let sections = File::new(&self.inner.keys, sections.into_iter().collect());
         files.limits.mine.store(Arc::new(limits));
         files.sections.mine.store(Arc::new(sections));
         files.has_changed.notify_one();
@@ -425,8 +421,8 @@ impl Cluster {
         say(
             differed(|it| &it.sections),
             &sections,
-            "files of members differ in routes, rules or [cluster], so that it depends on the node which limit holds and how",
-            "the files of all members say the same of routes, rules and [cluster] again",
+            "files of members differ in routes, rules, plans, [cluster] or [service], so that it depends on the node which limit holds, how, and what clients are told",
+            "the files of all members say the same of routes, rules, plans, [cluster] and [service] again",
         );
         if !(limits.is_empty() && sections.is_empty()) {
             *differs = Some(Differs {

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use super::assets::Assets;
 use super::calls::Calls;
 use super::catalogue::Records;
 use super::counts::Counts;
@@ -246,6 +247,7 @@ impl Cluster {
             files: Files::default(),
             lookups: Lookups::default(),
             series: Series::default(),
+            assets: Assets::default(),
             memory: Memory::new(config.max_keys, config.max_memory),
             metrics: NodeMetrics::new(),
             skew: Skew::new(config.shards.max_skew),

@@ -88,7 +88,7 @@ impl Kept {
         let slots = &self.cluster.inner.slots;
         excess.largest_first(self.shards().map(|shard| {
             let size = slots.read(shard, |shard| {
-                (shard.cells().len(), shard.cells().held_bytes())
+                (shard.cells().evictable(), shard.cells().evictable_bytes())
             });
             let (keys, bytes) = size.unwrap_or_default();
             (shard, keys, bytes)
@@ -115,15 +115,16 @@ impl Kept {
                 shard.on_tick(around);
                 // More while there are too many, so that floods of short-lived keys go by expiry.
                 let keys = shard.cells().len();
+                let evictable = shard.cells().evictable();
                 let floods = match &self.excess {
-                    Some(excess) if excess.room(keys, 0).keys < keys => keys / 16,
+                    Some(excess) if excess.room(evictable, 0).keys < evictable => keys / 16,
                     _ => 0,
                 };
                 shard.expire(around.now, 1 + keys / EXPIRY_SHARE + floods);
                 if let Some(excess) = &mut self.excess {
                     evicted += evict(shard, around.now, excess);
                 }
-                held.add(shard.cells().len(), shard.cells().held_bytes());
+                held.add(shard.cells().evictable(), shard.cells().evictable_bytes());
             });
         }
         if is_full {
@@ -154,12 +155,12 @@ impl Kept {
 
 /// Lets a shard give up its part of what is too much; how many keys that is.
 fn evict(shard: &mut Shard, now: Now, excess: &mut Excess) -> usize {
-    let (keys, bytes) = (shard.cells().len(), shard.cells().held_bytes());
+    let (keys, bytes) = (shard.cells().evictable(), shard.cells().evictable_bytes());
     let evicted = shard.evict(now, excess.room(keys, bytes));
     let gone = |before: usize, after: usize| before.saturating_sub(after);
     excess.give_up(
-        gone(keys, shard.cells().len()),
-        gone(bytes, shard.cells().held_bytes()),
+        gone(keys, shard.cells().evictable()),
+        gone(bytes, shard.cells().evictable_bytes()),
     );
     evicted.len()
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use ::catalogue::SERVICE;
 use coordinator::Policy;
 use quota::{KeyHash, KeyHasher, LimitHasher};
 use request::Subject;
@@ -17,6 +18,8 @@ struct Remembered {
     namespace: Arc<str>,
     name: Arc<str>,
     hasher: LimitHasher,
+    /// Its keys are not evicted.
+    is_spared: bool,
 }
 
 thread_local! {
@@ -24,7 +27,9 @@ thread_local! {
         const { RefCell::new([const { None }; REMEMBERED]) };
 }
 
-/// The hash of `key` as counted by the limit of `policy`, under the secret of `keys`.
+/// The hash of `key` as counted by the limit of `policy`, under the secret of `keys`: one that is spared where the cluster
+/// counts for itself, as the requests of a tenant's day. Every node must agree on it: a change here is a change of the peer
+/// protocol.
 #[inline]
 pub(super) fn hash(keys: &KeyHasher, policy: &Policy, key: &str) -> KeyHash {
     let remembered = LIMITS.try_with(|limits| {
@@ -32,15 +37,15 @@ pub(super) fn hash(keys: &KeyHasher, policy: &Policy, key: &str) -> KeyHash {
         // Names are 16 bytes apart at least.
         let place = (policy.name.as_ptr() as usize >> 4) % REMEMBERED;
         match &limits[place] {
-            Some(known) if known.is_of(keys, policy) => known.hasher.hash(key),
+            Some(known) if known.is_of(keys, policy) => known.hash(key),
             _ => {
                 let known = limits[place].insert(Remembered::new(keys, policy));
-                known.hasher.hash(key)
+                known.hash(key)
             }
         }
     });
     // A thread that ends has forgotten them already.
-    remembered.unwrap_or_else(|_| keys.hash(&policy.namespace, &policy.name, key))
+    remembered.unwrap_or_else(|_| Remembered::new(keys, policy).hash(key))
 }
 
 /// The id of a hit that its client calls `name`. Every node must agree on it: a change here is a change of the peer protocol.
@@ -62,6 +67,16 @@ impl Remembered {
             namespace: Arc::clone(&policy.namespace),
             name: Arc::clone(&policy.name),
             hasher: keys.of_limit(&policy.namespace, &policy.name),
+            is_spared: *policy.namespace == *SERVICE,
+        }
+    }
+
+    #[inline]
+    fn hash(&self, key: &str) -> KeyHash {
+        let hash = self.hasher.hash(key);
+        match self.is_spared {
+            true => hash.spared(),
+            false => hash,
         }
     }
 

@@ -19,7 +19,8 @@ pub(crate) enum Part {
 /// Most keepers.
 pub(crate) const KEEPERS_MAX: usize = 8;
 
-/// Keys, the bytes that they take, and in how many maps they are.
+/// Keys, the bytes that they take, and in how many maps they are. Those that are spared are counted by nobody here: they have
+/// room of their own.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Held {
     pub(crate) keys: u64,

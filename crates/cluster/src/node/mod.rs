@@ -4,6 +4,7 @@
 //! other nodes say comes in through `inbound`; `liveness` and the `keeper` actors drive the machines
 //! in between; `join` and `leave` are the two ends of a node's life.
 
+mod assets;
 mod calls;
 mod catalogue;
 mod coordinate;
@@ -61,6 +62,7 @@ pub use request::Acknowledge;
 pub use slots::SHARDS;
 
 use self::catalogue::Records;
+use assets::Assets;
 use calls::Calls;
 use copies::CopyWindows;
 use counts::Counts;
@@ -168,6 +170,7 @@ pub(crate) struct Inner {
     files: Files,
     lookups: Lookups,
     series: Series,
+    assets: Assets,
     memory: Memory,
     metrics: NodeMetrics,
     skew: Skew,

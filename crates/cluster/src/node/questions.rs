@@ -17,12 +17,14 @@ pub(super) enum Question {
     Join { name: String },
     /// What does your file say of limits? The asker knows files with these sums. For peers of protocol 3 and later.
     File { known: Vec<u64> },
-    /// And of routes, rules and `[cluster]`? For peers of protocol 5 and later.
+    /// And of other sections, as routes, plans and `[cluster]`? For peers of protocol 5 and later.
     Sections { known: Vec<u64> },
     /// What lies in your catalogue at this place? For peers of protocol 5 and later.
     Record { place: String },
     /// What have you decided? For peers of protocol 5 and later.
     Series { asked: Vec<u8> },
+    /// Have you the asset that lies there, as `HASH/NAME`? For peers of protocol 5 and later.
+    Asset { path: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,6 +63,7 @@ impl GatewayHandler for Gatekeeper {
             }
             Some(Question::Record { place }) => return cluster.answer_lookup(&place),
             Some(Question::Series { asked }) => return cluster.answer_series(&asked),
+            Some(Question::Asset { path }) => return cluster.answer_asset(&path),
             None => {
                 tracing::warn!(peer = %from.name, "a question that is not understood");
                 return Vec::new();

@@ -11,6 +11,7 @@ use shard::{Record, Role, ShardId};
 
 use super::Cluster;
 use super::WAITING_MAX;
+use super::keys;
 use super::slots::SHARDS;
 
 impl Cluster {
@@ -199,7 +200,7 @@ impl Cluster {
     /// Who decides for a key. `None`: nobody, as far as is known here.
     #[must_use]
     pub fn owner_of(&self, policy: &Policy, key: &str) -> Option<Ownership> {
-        let key = self.inner.keys.hash(&policy.namespace, &policy.name, key);
+        let key = keys::hash(&self.inner.keys, policy, key);
         let shard = key.shard(SHARDS);
         let record = self
             .inner

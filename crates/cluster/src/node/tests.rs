@@ -1,5 +1,6 @@
 //! Nodes in this process, seen from inside.
 
+mod assets;
 mod batches;
 mod catalogue;
 mod disk;

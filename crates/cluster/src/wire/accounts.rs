@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use accounts::{
-    ApiKey, ApiKeyId, Dated, DayTally, EmailClaim, EndedSession, HeldCap, Hint, MonthUsage, Scopes,
-    SecretHash, Status, Tenant, TenantId, UnixSecs, UserId,
+    ApiKey, ApiKeyId, Dated, DayTally, EmailClaim, EndedSession, HeldCap, Hint, KnownSession,
+    MonthUsage, Scopes, SecretHash, Status, Tenant, TenantId, UnixSecs, UserId,
 };
 use catalogue::{Content, Kind};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,8 @@ enum WireAccount<'a> {
     ),
     /// The first day of a month since the epoch, and of its days how many are between, what was admitted and what was denied.
     Usage(u64, Vec<(u8, u32, u32)>),
+    /// One that was used since it was begun, and when it was last.
+    SeenSession(#[serde(borrow)] WireKnownSession<'a>, u64),
 }
 
 /// Seconds since the epoch, and what was set then.
@@ -127,7 +129,11 @@ pub(super) fn put(out: &mut Writer<'_>, content: &Content) {
         })),
         Content::Invite(invite) => out.item(&WireAccount::Invite(people::invite_told(invite))),
         Content::Session(session) => {
-            out.item(&WireAccount::Session(people::session_told(session)));
+            let told = people::session_told(session);
+            out.item(&match session.seen_at == session.made_at {
+                true => WireAccount::Session(told),
+                false => WireAccount::SeenSession(told, session.seen_at.get()),
+            });
         }
         Content::EndedSession(ended) => {
             out.item(&WireAccount::EndedSession(ended.remember_until.get()));
@@ -175,6 +181,13 @@ pub(super) fn content(input: &mut Reader<'_>, kind: Kind) -> Result<Content, Wir
         WireAccount::Session(wire) => {
             people::session(&wire).map(|session| Content::Session(session.into()))
         }
+        WireAccount::SeenSession(wire, at) => people::session(&wire).map(|session| {
+            let session = KnownSession {
+                seen_at: UnixSecs::new(at),
+                ..session
+            };
+            Content::Session(session.into())
+        }),
         WireAccount::EndedSession(until) => Some(Content::EndedSession(EndedSession {
             remember_until: UnixSecs::new(until),
         })),

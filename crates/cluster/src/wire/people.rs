@@ -236,6 +236,8 @@ pub(super) fn session(wire: &WireKnownSession<'_>) -> Option<KnownSession> {
         address: wire.address.as_ref().map(address),
         agent: wire.agent.into(),
         over_at: UnixSecs::new(wire.over_at),
+        // Until it is said otherwise.
+        seen_at: UnixSecs::new(wire.made_at),
     })
 }
 

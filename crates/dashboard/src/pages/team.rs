@@ -22,11 +22,19 @@ struct Person {
     email: String,
     role: String,
     joined_at: String,
+    #[serde(default)]
+    seen_at: Option<String>,
 }
 
 impl Person {
     fn joined(&self) -> String {
         minute(&self.joined_at)
+    }
+
+    fn seen(&self) -> String {
+        self.seen_at
+            .as_deref()
+            .map_or_else(|| "not lately".to_owned(), minute)
     }
 }
 

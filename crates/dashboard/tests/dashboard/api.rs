@@ -1,6 +1,7 @@
 //! An API of canned answers, and a browser without scripts.
 
 use std::collections::HashMap;
+use std::future::ready;
 use std::sync::{Arc, Mutex};
 
 use accounts::SessionKeys;
@@ -11,13 +12,16 @@ use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use dashboard::{Settings, pages};
+use dashboard::{Elsewhere, Settings, pages};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 /// What a front notes of where a request came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Peer(pub(crate) u8);
+
+/// What another node has: `later.js`.
+pub(crate) const OF_ANOTHER_VERSION: &[u8] = b"export {}\n";
 
 /// What was asked of the API.
 #[derive(Clone, Debug)]
@@ -142,6 +146,10 @@ impl Site {
             public_url: "https://weir.example.com".into(),
             keys: SessionKeys::derive(b"wojtyra").into(),
             signup,
+            elsewhere: Elsewhere::new(|wanted| {
+                let bytes = OF_ANOTHER_VERSION.to_vec();
+                ready(wanted.path().ends_with("/later.js").then_some(bytes))
+            }),
             introduce: |of_page, asked| {
                 if let Some(peer) = of_page.get::<Peer>() {
                     asked.insert(*peer);
@@ -186,6 +194,12 @@ impl Site {
             .expect("no test panics here")
             .asked
             .clone()
+    }
+
+    /// From now on.
+    pub(crate) fn forget_asked(&self) {
+        let mut canned = self.canned.lock().expect("no test panics here");
+        canned.asked.clear();
     }
 
     /// What was asked last with this method.

@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::api::{Peer, Site};
+use crate::api::{OF_ANOTHER_VERSION, Peer, Site};
 
 fn usage() -> Value {
     json!({
@@ -49,7 +49,7 @@ fn a_tenants(role: &str) -> Site {
     );
     site.answers(Method::GET, "/v1/api-keys/key_1", 200, key("edge"));
     site.answers(Method::GET, "/api/limits", 200, json!({ "items": [{ "key": "user123", "limit": 5, "interval": "1m", "algorithm": "gcra" }], "next": null }));
-    site.answers(Method::GET, "/v1/team", 200, json!({ "items": [{ "id": "us_1", "email": "ada@example.com", "role": role, "joined_at": "2026-11-01T00:00:00Z", "seen_at": null }], "invites": [] }));
+    site.answers(Method::GET, "/v1/team", 200, json!({ "items": [{ "id": "us_1", "email": "ada@example.com", "role": role, "joined_at": "2026-11-01T00:00:00Z", "seen_at": "2026-11-21T10:00:00Z" }], "invites": [] }));
     site.answers(
         Method::GET,
         "/v1/audit",
@@ -122,7 +122,17 @@ async fn assets_are_kept_for_ever_under_their_hash() {
     assert_eq!(asset.status, StatusCode::OK);
     assert!(asset.header("cache-control").contains("immutable"));
     assert!(asset.header("content-type").starts_with("text/css"));
+    // A page that a node of another version made, while the cluster is upgraded.
+    let later = site.get("/assets/eZKjnWzeXgUOt4Rh/later.js").await;
+    assert_eq!(later.status, StatusCode::OK);
+    assert_eq!(later.text.as_bytes(), OF_ANOTHER_VERSION);
+    assert!(later.header("content-type").starts_with("text/javascript"));
+    assert!(later.header("cache-control").contains("immutable"));
     for path in [
+        // Whoever told that told something else.
+        "/assets/eZKjnWzeXgUOt4RH/later.js",
+        "/assets/eZKjnWzeXgUOt4Rh/later.html",
+        "/assets/eZKjnWzeXgUOt4Rh/other.js",
         "/assets/none/weir.css",
         &style.replace("weir.css", "passwd"),
     ] {
@@ -464,10 +474,9 @@ async fn who_may_not_is_shown_no_form_and_led_to_no_refusal() {
     assert_eq!(page.status, StatusCode::FORBIDDEN);
 }
 
-/// An operator may do it all by the API, in any tenant; here it would be done, and what it made never be shown.
 #[tokio::test]
 async fn nothing_is_done_in_a_tenant_of_others() {
-    let site = a_tenants("operator");
+    let site = a_tenants("owner");
     site.answers(
         Method::POST,
         "/v1/api-keys",
@@ -483,6 +492,76 @@ async fn nothing_is_done_in_a_tenant_of_others() {
         .await;
     assert_eq!(page.status, StatusCode::NOT_FOUND);
     assert!(site.asked(&Method::POST).is_none());
+}
+
+/// An operator without a seat saw 404 in place of every page of a tenant.
+#[tokio::test]
+async fn an_operator_opens_the_pages_of_a_tenant_of_others_and_is_told_so() {
+    const BANNER: &str = "as an operator, without a seat in it";
+    let site = a_tenants("owner");
+    let session = |is_operator: bool| {
+        json!({
+            "user": { "id": "us_9", "email": "op@example.com" },
+            "tenants": [{ "id": "tn_9", "name": "Own", "role": "owner" }],
+            "csrf": "a-token",
+            "operator": is_operator,
+        })
+    };
+    site.answers(Method::GET, "/v1/auth/session", 200, session(true));
+    for path in PAGES.iter().filter(|path| path.contains("/tn_1")) {
+        let page = site.get(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.text);
+        page.shows(BANNER);
+        page.shows("/dashboard/tenants/tn_1");
+        // What owners may.
+        page.shows("/dashboard/tn_1/api-keys");
+        page.shows("/dashboard/tn_1/audit");
+        // The first thing that is asked in the tenant is what its audit tells.
+        let asked = site.all_asked();
+        let mut within = asked
+            .iter()
+            .filter(|asked| asked.header("weir-tenant") == "tn_1");
+        let first = within.next().expect("it is asked in the tenant");
+        assert_eq!(first.path, "/v1/tenant", "{path}");
+        site.forget_asked();
+    }
+    site.answers(Method::POST, "/v1/team/invites", 201, json!({ "id": "inv_1", "url": "https://weir.example.com/invite/x", "expires_at": "2026-11-28T00:00:00Z" }));
+    let page = site
+        .post(
+            "/dashboard/tn_1/team/invites",
+            "session=s",
+            "csrf=a-token&role=viewer",
+        )
+        .await;
+    page.shows("https://weir.example.com/invite/x");
+    let asked = site.asked(&Method::POST).expect("the API was asked");
+    assert_eq!(asked.header("weir-tenant"), "tn_1");
+    // What is none is none for him as well, byte for byte.
+    let none = site.get("/dashboard/tn_0").await;
+    for (status, path) in [(404, "/dashboard/tn_3"), (400, "/dashboard/none/usage")] {
+        let problem = json!({ "status": status, "title": "x", "detail": "y" });
+        site.answers(Method::GET, "/v1/tenant", status, problem);
+        let page = site.get(path).await;
+        assert_eq!(
+            (page.status, &page.text),
+            (StatusCode::NOT_FOUND, &none.text),
+            "{path}"
+        );
+    }
+    // And for whoever is none any more, without a question.
+    site.answers(Method::GET, "/v1/tenant", 200, tenant("active"));
+    site.answers(Method::GET, "/v1/auth/session", 200, session(false));
+    site.forget_asked();
+    let page = site.get("/dashboard/tn_1").await;
+    assert_eq!(
+        (page.status, &page.text),
+        (StatusCode::NOT_FOUND, &none.text)
+    );
+    assert_eq!(site.all_asked().len(), 1);
+    // His own is no visit.
+    site.answers(Method::GET, "/v1/auth/session", 200, session(true));
+    let own = site.get("/dashboard/tn_9").await;
+    assert!(!own.text.contains(BANNER), "{}", own.text);
 }
 
 #[tokio::test]

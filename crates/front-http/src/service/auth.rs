@@ -469,11 +469,15 @@ pub(crate) fn membership_json(membership: &Membership) -> Value {
 fn known_session_json(signed_in: &SignedIn, id: SessionId, known: &KnownSession) -> Value {
     let current = &signed_in.session;
     let is_current = current.id() == id;
+    // What is kept of a session is a little behind what its cookie says.
+    let seen_at = match is_current {
+        true => known.seen_at.max(current.seen_at()),
+        false => known.seen_at,
+    };
     json!({
         "id": id.to_string(),
         "made_at": known.made_at.to_string(),
-        // Of the others nobody keeps it.
-        "seen_at": is_current.then(|| current.seen_at().to_string()),
+        "seen_at": seen_at.to_string(),
         "address": known.address.map(|address| address.to_string()),
         "agent": &*known.agent,
         "current": is_current,

@@ -188,7 +188,7 @@ fn teammate_json(mate: &Teammate) -> Value {
         "email": mate.user.email.get().as_str(),
         "role": mate.role.name(),
         "joined_at": mate.joined_at.to_string(),
-        "seen_at": null,
+        "seen_at": mate.seen_at.map(|at| at.to_string()),
     })
 }
 

@@ -267,11 +267,12 @@ pub(crate) async fn restore<N: Node>(
     changed_to(&app, &by.caller(&app), self::id(&id)?, change).await
 }
 
-/// `GET /v1/tenant`: that of the credential.
+/// `GET /v1/tenant`: that of the credential. An operator who has logged in opens it so, which its audit tells.
 pub(crate) async fn own<N: Node>(State(app): Shared<N>, by: By<N>) -> Result<Response, Problem> {
     let caller = by.caller(&app);
     let id = caller.needs_tenant()?;
     let tenant = app.limiter.tenant(id)?;
+    caller.note_opened().await;
     answer(&app, id, &tenant)
 }
 

@@ -607,6 +607,66 @@ async fn operators_are_made_and_removed_by_operators() {
     assert_eq!(removed.status.as_u16(), 204);
 }
 
+/// Pages ask for the tenant first of all, so that its audit tells who has opened them.
+#[tokio::test]
+async fn that_an_operator_opens_a_tenant_stands_in_its_audit_once() {
+    let front = people(Signup::Open, team(3));
+    let (ada, told) = owner(&front, "ada@example.com", "").await;
+    let tenant = told["tenant"]["id"].as_str().unwrap().to_owned();
+    let email = json!({ "email": "op@example.com" });
+    let made = operate(&front, "POST", "/v1/operators", email).await;
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let mut op = by_link(&front, &made.json(), "192.0.2.7").await;
+    let opened = async || {
+        let audit = ada.ask(&front, "GET", "/v1/audit", Value::Null).await;
+        let items = audit.json()["items"].as_array().unwrap().clone();
+        let opened = items.into_iter().filter(|it| it["what"] == "tenant.open");
+        opened.collect::<Vec<_>>()
+    };
+    let open = async |browser: &Browser, status: u16| {
+        let browser = Browser {
+            tenant: Some(tenant.clone()),
+            ..browser.clone()
+        };
+        let reply = browser.ask(&front, "GET", "/v1/tenant", Value::Null).await;
+        assert_eq!(reply.status.as_u16(), status, "{}", reply.body);
+    };
+    // Who has a seat, an operator's token, and what operators are shown of all tenants, open nothing.
+    open(&ada, 200).await;
+    operate_in(&front, Some(&tenant), "GET", "/v1/tenant", Value::Null).await;
+    let path = format!("/v1/tenants/{tenant}");
+    let shown = op.ask(&front, "GET", &path, Value::Null).await;
+    assert_eq!(shown.status.as_u16(), 200);
+    assert_eq!(opened().await, Vec::<Value>::new());
+    for _ in 0..3 {
+        open(&op, 200).await;
+    }
+    let entries = opened().await;
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    let entry = &entries[0];
+    assert_eq!(
+        [&entry["who"], &entry["target"], &entry["address"]],
+        [&json!(id), &json!(tenant), &json!("192.0.2.7")]
+    );
+    // Once more with another session.
+    op.log_in(&front, "op@example.com", PASSWORD).await;
+    open(&op, 200).await;
+    assert_eq!(opened().await.len(), 2);
+    // With a seat it is his.
+    let invite = json!({ "role": "viewer" });
+    let invite = ada.ask(&front, "POST", "/v1/team/invites", invite).await;
+    let path = format!("/v1/invites/{}", token_of(&invite.json()));
+    let seat = op.ask(&front, "POST", &path, json!({})).await;
+    assert_eq!(seat.status.as_u16(), 200, "{}", seat.body);
+    op.log_in(&front, "op@example.com", PASSWORD).await;
+    open(&op, 200).await;
+    assert_eq!(opened().await.len(), 2);
+    // Nobody else opens what is not his.
+    let (bob, _) = owner(&front, "bob@example.com", "198.51.100.1").await;
+    open(&bob, 404).await;
+    assert_eq!(opened().await.len(), 2);
+}
+
 #[tokio::test]
 async fn an_invitation_gives_a_seat_once() {
     let front = people(Signup::Invited, team(3));
@@ -1019,6 +1079,93 @@ async fn sessions_are_listed_and_ended_one_by_one() {
         .await
         .problem(401, "unauthorized");
     assert_eq!(list(&ada).await.len(), 1);
+}
+
+/// Told was of nobody when he was there last, since that stands in the cookies of people alone.
+#[tokio::test]
+async fn a_team_is_told_when_its_people_were_last_seen() {
+    let front = people(Signup::Open, team(9));
+    let (ada, _) = owner(&front, "ada@example.com", "").await;
+    let (bob, id) = invited(&front, &ada, "bob@example.com", "developer", "192.0.2.1").await;
+    let (_, joe) = invited(&front, &ada, "joe@example.com", "viewer", "198.51.100.1").await;
+    let now = || UnixSecs::new(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs());
+    // His sessions are forgotten, but for one that he has begun an hour ago, and not used since.
+    let forget = async |user: &str| {
+        let kind = catalogue::Kind::Session;
+        for (name, _) in front.node.records(kind, user, None, usize::MAX) {
+            front.node.remove(kind, SERVICE, &name).await.unwrap();
+        }
+    };
+    forget(&id).await;
+    forget(&joe).await;
+    let user: UserId = id.parse().unwrap();
+    let record = front.node.record(catalogue::Kind::User, SERVICE, &id);
+    let an_hour_ago = UnixSecs::new(now().get() - 3_600);
+    let session =
+        accounts::Session::new(an_hour_ago, user, record.unwrap().user().unwrap(), [7; 16]);
+    let known = KnownSession::new(&session, 86_400, None, "curl");
+    let name = session.id().to_string();
+    let set = front
+        .node
+        .set(SERVICE, &name, Content::Session(known.into()));
+    set.await.unwrap();
+
+    let seen = async |id: &str| {
+        let told = ada.ask(&front, "GET", "/v1/team", Value::Null).await.json();
+        let items = told["items"].as_array().unwrap().clone();
+        let mate = items.into_iter().find(|mate| mate["id"] == id).unwrap();
+        let seen = mate["seen_at"].as_str().map(str::to_owned);
+        seen.map(|seen| seen.parse::<UnixSecs>().unwrap())
+    };
+    assert_eq!(seen(&joe).await, None, "nothing is known of him");
+    assert_eq!(seen(&id).await, Some(an_hour_ago));
+    front.limiter.tell_seen().await;
+    assert_eq!(seen(&id).await, Some(an_hour_ago), "he was not there");
+
+    let keys = accounts::SessionKeys::derive(b"the cookie of the tests");
+    let bob = Browser {
+        session: Some(keys.sign(&session)),
+        csrf: None,
+        ..bob
+    };
+    let began = now();
+    let list = bob
+        .ask(&front, "GET", "/v1/auth/sessions", Value::Null)
+        .await;
+    assert_ne!(list.header("set-cookie"), "", "it is signed again");
+    assert_eq!(seen(&id).await, Some(an_hour_ago), "nobody was told yet");
+    front.limiter.tell_seen().await;
+    let told = seen(&id).await;
+    assert!(Some(began) <= told, "{told:?}");
+    let record = || {
+        front
+            .node
+            .record(catalogue::Kind::Session, SERVICE, &name)
+            .unwrap()
+    };
+    let written = record().session().unwrap().clone();
+    assert_eq!((written.made_at, &*written.agent), (an_hour_ago, "curl"));
+    // The same cookie again, as another tab brings it: all know enough.
+    bob.ask(&front, "GET", "/v1/auth/sessions", Value::Null)
+        .await;
+    front.limiter.tell_seen().await;
+    let after = record().session().unwrap().clone();
+    assert!(std::sync::Arc::ptr_eq(&written, &after));
+    let list = list.json();
+    assert_eq!(list["items"][0]["seen_at"], an_hour_ago.to_string());
+    let list = bob
+        .ask(&front, "GET", "/v1/auth/sessions", Value::Null)
+        .await;
+    assert_eq!(
+        list.json()["items"][0]["seen_at"],
+        told.unwrap().to_string()
+    );
+    // Whoever asks is there.
+    let me = ada
+        .ask(&front, "GET", "/v1/auth/session", Value::Null)
+        .await;
+    let me = me.json()["user"]["id"].as_str().unwrap().to_owned();
+    assert!(seen(&me).await.is_some());
 }
 
 #[tokio::test]

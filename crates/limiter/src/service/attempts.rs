@@ -4,7 +4,6 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use accounts::{Email, UserId};
-use catalogue::SERVICE;
 use coordinator::{FailMode, Hit, Policy, Strategy};
 use quota::{Algorithm, Cost, Limit, Nanos, Verdict};
 
@@ -60,6 +59,10 @@ const SIGN_UP: Counted = ("@sign-up", 5, HOUR);
 const SIGN_UP_OF_NETWORK: Counted = ("@sign-up-network", 20, DAY);
 const EMAIL: Counted = ("@email", 5, HOUR);
 
+/// Where attempts are counted: beside the cluster's own counts, which are never evicted. Strangers choose what is tried, and
+/// what was given back leaves something as well, so these have the room of other keys.
+const NAMESPACE: &str = "@attempts";
+
 /// An attempt that was counted, until it is known whether it has failed.
 pub(super) struct Attempt(Vec<(Policy, String)>);
 
@@ -105,7 +108,7 @@ impl Attempt {
 fn counted((name, units, secs): Counted, key: String) -> (Policy, String) {
     let limit = Limit::new(Algorithm::SlidingLog, units, Nanos::from_secs(secs));
     let policy = Policy {
-        namespace: SERVICE.into(),
+        namespace: NAMESPACE.into(),
         name: name.into(),
         limit: limit.expect("a log takes so few"),
         strategy: Strategy::Owner,

@@ -555,7 +555,7 @@ impl<N: Node> Limiter<N> {
 
 #[cfg(test)]
 mod tests {
-    use series::Counts;
+    use series::{Counts, Decided};
 
     use super::*;
 

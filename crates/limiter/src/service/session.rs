@@ -215,6 +215,16 @@ impl<N: Node> Limiter<N> {
         sessions
     }
 
+    /// When somebody was last seen, to a quarter of an hour. `None`: none of his sessions is remembered.
+    pub(super) fn seen_at(&self, user: UserId) -> Option<UnixSecs> {
+        let node = self.node();
+        let records = node.records(Record::Session, &user.to_string(), None, usize::MAX);
+        let seen = records
+            .iter()
+            .filter_map(|(_, content)| Some(content.session()?.seen_at));
+        seen.max()
+    }
+
     /// Ends one of the sessions of somebody.
     ///
     /// # Errors

@@ -23,6 +23,9 @@ pub struct Teammate {
     pub role: Role,
     /// Since when he belongs to it.
     pub joined_at: UnixSecs,
+    /// When he was last seen, in whichever tenant: to a quarter of an hour, and of the caller himself to five minutes. `None`: he
+    /// has not logged in for longer than a session may live.
+    pub seen_at: Option<UnixSecs>,
 }
 
 /// The name of the record of a seat.
@@ -212,6 +215,7 @@ impl<N: Node> Caller<N> {
                 user,
                 role,
                 joined_at,
+                seen_at: self.seen_at(id),
             })
         });
         let mut team: Vec<_> = team.collect();
@@ -313,7 +317,15 @@ impl<N: Node> Caller<N> {
             user,
             role,
             joined_at: seat.joined_at,
+            seen_at: self.seen_at(id),
         })
+    }
+
+    /// When somebody was last seen.
+    fn seen_at(&self, id: UserId) -> Option<UnixSecs> {
+        let by_himself = self.signed_in.as_ref().filter(|it| it.id == id);
+        let by_himself = by_himself.map(|it| it.session.seen_at());
+        self.limiter.seen_at(id).max(by_himself)
     }
 
     /// Refuses a caller who may not take or give this role.

@@ -9,6 +9,7 @@ use quota::Nanos;
 use super::Service;
 use super::ceiling::{Ceiling, SECOND};
 use super::gathered::Gathered;
+use super::opened::Opened;
 use super::usage::Day;
 use super::uses::Uses;
 use crate::{Kind, Refusal};
@@ -32,6 +33,7 @@ pub(crate) struct Tenancy {
     pub(super) day: Day,
     pub(super) uses: Uses,
     pub(super) gathered: Gathered,
+    pub(super) opened: Opened,
 }
 
 impl Tenancy {
@@ -46,6 +48,7 @@ impl Tenancy {
             day: Day::new(id),
             uses: Uses::default(),
             gathered: Gathered::default(),
+            opened: Opened::default(),
         }
     }
 

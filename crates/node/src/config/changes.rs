@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts::{Plan, SessionSpans};
 use coordinator::{FailMode, Policy, Strategy};
 use front_grpc::{Bound, Rule};
-use limiter::{AnchorWord, span};
+use limiter::{AnchorWord, Signup, span};
 use quota::{Algorithm, Nanos};
 use shard::Partition;
 
@@ -13,6 +14,7 @@ use super::Config;
 use super::cluster::{Ack, ClusterConfig, Network};
 use super::memory::MemoryMax;
 use super::routes::{Answer, Identify, Route};
+use super::service::ServiceConfig;
 
 /// One thing that a file says of a limit.
 struct Fact {
@@ -70,14 +72,20 @@ pub(crate) fn definition(policy: &Policy) -> String {
     })
 }
 
-/// What a file says of `[cluster]`, of routes and of rules, by section and name, for members to compare. Of a section that a
-/// node takes no part in, nothing; of one that it does, the section by itself as well. Keys of `[cluster]` that are as they
-/// are by default are left out, so that a version that knows more of them says the same of a file that does not use them.
+/// What a file says of `[cluster]`, of `[service]` and its plans, of routes and of rules, by section and name, for members to
+/// compare. Of a section that a node takes no part in, nothing; of one that it does, the section by itself as well: so a node
+/// that serves HTTP without a `[service]` differs from one that has it. Keys of `[cluster]` and `[service]` that are as they are
+/// by default are left out, so that a version that knows more of them says the same of a file that does not use them.
+///
+/// Nothing where the file has neither a limit nor a `[service]`: the node of a program that brings its own limits.
 pub(crate) fn sections(
     config: &Config,
     has_routes: bool,
     has_rules: bool,
 ) -> Vec<(Arc<str>, String)> {
+    if config.limits.is_empty() && config.service.is_none() {
+        return Vec::new();
+    }
     let entry = |section: &str, name: &str, says: String| {
         let name = format!("{section} {name}");
         (Arc::from(name.trim_end()), says)
@@ -87,6 +95,19 @@ pub(crate) fn sections(
     let defaults = settings(&ClusterConfig::usual());
     let set = keys.zip(defaults).filter(|(key, default)| key != default);
     sections.extend(set.map(|((name, says), _)| entry("[cluster]", name, says)));
+    if has_routes || config.service.is_some() {
+        sections.push(entry("[service]", "", String::new()));
+    }
+    if let Some(service) = &config.service {
+        let told = of_service(service).into_iter();
+        sections.extend(told.map(|(name, says)| entry("[service]", name, says)));
+        sections.push(entry("[[plan]]", "", String::new()));
+        let plans = service.plans.iter().enumerate();
+        sections.extend(plans.map(|(place, plan)| {
+            let says = of_plan(plan, place == 0);
+            entry("[[plan]]", plan.name.as_str(), says)
+        }));
+    }
     if has_routes {
         sections.push(entry("[[route]]", "", String::new()));
         let routes = config.routes.iter();
@@ -100,6 +121,68 @@ pub(crate) fn sections(
         config.grpc.rules.each(&mut show);
     }
     sections
+}
+
+/// The keys of `[service]` that decide what clients are told, as a file would have them, but for those that go without saying.
+fn of_service(service: &ServiceConfig) -> Vec<(&'static str, String)> {
+    let secs = |secs: u64| span::format(Nanos::from_secs(secs));
+    let ServiceConfig {
+        public_url,
+        plans: _,
+        signup,
+        spans: SessionSpans { idle, max },
+        stale_after,
+    } = service;
+    let default = SessionSpans::default();
+    let stale_after = stale_after.unwrap_or_default();
+    let keys = [
+        ("public_url", public_url.clone(), false),
+        (
+            "signup",
+            signup.name().to_owned(),
+            *signup == Signup::Closed,
+        ),
+        ("session_idle", secs(*idle), *idle == default.idle),
+        ("session_max", secs(*max), *max == default.max),
+        (
+            "stale_after",
+            secs(stale_after.as_secs()),
+            stale_after.is_zero(),
+        ),
+    ];
+    let told = keys.into_iter().filter(|(_, _, is_default)| !is_default);
+    told.map(|(name, says, _)| (name, says)).collect()
+}
+
+/// `10000 requests a day, 100 a second, 20 limits, 1000 key limits, 5 API keys, team of 3`.
+fn of_plan(plan: &Plan, is_first: bool) -> String {
+    let Plan {
+        name: _,
+        requests_per_day,
+        per_second,
+        limits,
+        key_limits,
+        api_keys,
+        team,
+        price,
+        metered_price,
+    } = plan;
+    let requests = requests_per_day.map_or_else(
+        || "requests a day set by an operator".to_owned(),
+        |requests| format!("{requests} requests a day"),
+    );
+    let mut says = format!(
+        "{requests}, {per_second} a second, {limits} limits, {key_limits} key limits, {api_keys} API keys, team of {team}"
+    );
+    for (what, price) in [("price", price), ("metered price", metered_price)] {
+        if let Some(price) = price {
+            says.push_str(&format!(", {what} {price}"));
+        }
+    }
+    if is_first {
+        says.push_str(", that of no subscription");
+    }
+    says
 }
 
 /// Every key of `[cluster]`, as a file would have it.
@@ -446,7 +529,7 @@ mod tests {
             told.sort();
             assert_eq!(told, expected);
         };
-        check("", false, false, &["[cluster]: "]);
+        check("", true, true, &[]);
         let text = format!(
             "[cluster]\nreplicas = 1\nmax_lag = \"250ms\"\nmax_memory = \"1GB\"\n\
              trusted_proxies = [\"10.0.0.0/8\"]\n{}\
@@ -468,7 +551,60 @@ mod tests {
             "[[rule]] edge: path = /b*, ip: limit login",
             "[[rule]]: ",
         ];
-        check(&text, true, true, &[&of_fronts[..], &of_cluster].concat());
+        let of_all = [&of_fronts[..], &of_cluster, &["[service]: "]].concat();
+        check(&text, true, true, &of_all);
+    }
+
+    /// A tenant's cap, and who may sign up, depended on the node that was asked, without a word.
+    #[test]
+    fn what_members_compare_of_a_service_is_its_plans_and_what_clients_are_told() {
+        let told = |text: &str| {
+            let told = sections(&config(text), true, false).into_iter();
+            let is_of_it =
+                |name: &str| name.starts_with("[service]") || name.starts_with("[[plan]]");
+            let told = told.filter(|(name, _)| is_of_it(name));
+            told.map(|(name, says)| format!("{name}: {says}"))
+                .collect::<Vec<_>>()
+        };
+        let usual = told("[service]\npublic_url = \"https://a\"");
+        assert_eq!(
+            usual[..4],
+            [
+                "[service]: ",
+                "[service] public_url: https://a",
+                "[[plan]]: ",
+                "[[plan]] free: 10000 requests a day, 100 a second, 20 limits, 1000 key limits, 5 API keys, team of 3, \
+                 that of no subscription",
+            ]
+        );
+        assert_eq!(usual.len(), 6, "{usual:?}");
+        let plan = |name: &str, rest: &str| {
+            format!(
+                "[[plan]]\nname = \"{name}\"\nper_second = 1\nlimits = 2\nkey_limits = 3\napi_keys = 4\nteam = 5\n{rest}\n"
+            )
+        };
+        let keys = "signup = \"open\"\nsession_idle = \"5m\"\nsession_max = \"1h\"\nstale_after = \"1m\"\n";
+        let prices = "price = \"p\"\nmetered_price = \"m\"";
+        let text = format!(
+            "[service]\npublic_url = \"https://a\"\n{keys}{}{}",
+            plan("one", ""),
+            plan("two", prices)
+        );
+        let says = "requests a day set by an operator, 1 a second, 2 limits, 3 key limits, 4 API keys, team of 5";
+        assert_eq!(
+            told(&text),
+            [
+                "[service]: ".to_owned(),
+                "[service] public_url: https://a".to_owned(),
+                "[service] signup: open".to_owned(),
+                "[service] session_idle: 5m".to_owned(),
+                "[service] session_max: 1h".to_owned(),
+                "[service] stale_after: 1m".to_owned(),
+                "[[plan]]: ".to_owned(),
+                format!("[[plan]] one: {says}, that of no subscription"),
+                format!("[[plan]] two: {says}, price p, metered price m"),
+            ]
+        );
     }
 
     #[test]

@@ -9,9 +9,9 @@ use crate::settings::Fault;
 /// What a node may keep of one shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Room {
-    /// Most keys.
+    /// Most keys, beside [those that are spared](KeyHash::is_spared).
     pub keys: usize,
-    /// Most bytes, as [`Cells::held_bytes`](delta_crdt::Cells::held_bytes) has them.
+    /// Most bytes, as [`Cells::evictable_bytes`](delta_crdt::Cells::evictable_bytes) has them.
     pub bytes: usize,
 }
 
@@ -58,7 +58,7 @@ impl Shard {
                 (lent, lent)
             }
         };
-        let (keys, bytes) = (self.cells.len(), self.cells.held_bytes());
+        let (keys, bytes) = (self.cells.evictable(), self.cells.evictable_bytes());
         if keys <= most.keys && bytes <= most.bytes {
             return Vec::new();
         }

@@ -39,6 +39,10 @@ impl World {
     pub(super) fn evicted(&mut self, host: usize, keys: &[KeyHash]) {
         self.evictions.last = self.now;
         for evicted in keys {
+            if evicted.is_spared() {
+                let story = format!("host {host} evicts {evicted}, which is to be spared");
+                self.oracle.report("memory", self.now, story);
+            }
             let Some(key) = self
                 .targets
                 .iter()

@@ -162,7 +162,7 @@ fn told(cluster: &Value) -> Facts {
     facts
 }
 
-/// Limits, routes, rules and keys of `[cluster]` in which files differ that are shown.
+/// Limits, routes, rules, plans and keys of `[cluster]` and `[service]` in which files differ that are shown.
 const DIFFERING_SHOWN: usize = 10;
 
 /// `login: gcra, limit 5, per 1m (oskar); not defined (oskar2)`, or `[cluster] replicas: 1 (oskar); not defined (oskar2)`.

@@ -76,6 +76,33 @@ fn of_sections_those_are_compared_that_speak_of_them() {
     );
 }
 
+/// A node of an earlier version says nothing of `[service]`; one that serves HTTP without it says so.
+#[test]
+fn a_node_without_a_service_differs_from_one_that_has_it() {
+    let serves = |url, free| {
+        file(&[
+            ("[service]", ""),
+            ("[service] public_url", url),
+            ("[[plan]]", ""),
+            ("[[plan]] free", free),
+        ])
+    };
+    let without = || file(&[("[cluster]", ""), ("[service]", "")]);
+    check_part(
+        Part::Sections,
+        &[
+            ("a", serves("https://a", "5")),
+            ("b", serves("https://a", "6")),
+            ("c", without()),
+            ("d", file(&[("[cluster]", "")])),
+        ],
+        &[
+            "[[plan]] free: a=5 b=6",
+            "[service] public_url: a+b=https://a c=nothing",
+        ],
+    );
+}
+
 #[test]
 fn what_was_not_told_of_a_long_file_differs_in_nothing() {
     let whole = file(&[("a", "1"), ("b", "2"), ("c", "3")]);

@@ -57,3 +57,47 @@ async fn spent_keys_outlive_a_flood_and_both_nodes_keep_the_same() {
     one.stop().await;
     two.stop().await;
 }
+
+/// What a tenant has used of its day was forgotten by a flood of other keys, and its cap began anew. Also where the owner of the day
+/// has gone, and who takes over has only copied it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_count_of_a_day_outlives_a_flood() {
+    let one = start_with_room("one", "days", &[], 64).await;
+    let two = start_with_room("two", "days", &[&one], 64).await;
+    until("both see both", || {
+        one.live_members() == 2 && two.live_members() == 2
+    })
+    .await;
+    let day = Policy {
+        namespace: ::catalogue::SERVICE.into(),
+        name: "@requests".into(),
+        limit: Limit::new(Algorithm::FixedWindow, 1_000, Nanos::from_secs(86_400)).unwrap(),
+        ..five()
+    };
+    let hit = async |node: &Cluster, policy: &Policy, key: &str, cost| {
+        let answer = node.hit(policy, key, Cost::new(cost)).await.unwrap();
+        answer.decision.remaining
+    };
+    // More of them than there is room for.
+    let tenants: Vec<String> = (0..100).map(|number| format!("tenant {number}")).collect();
+    for tenant in &tenants {
+        assert_eq!(hit(&one, &day, tenant, 1).await, 999);
+    }
+    // Each is as spent as can be, where a day is hardly.
+    for number in 0..2_000 {
+        let _left = hit(&one, &five(), &format!("flood {number}"), 5).await;
+    }
+    until("the flood is evicted", || {
+        let keys = [one.status().keys, two.status().keys];
+        keys.into_iter().all(|keys| keys <= tenants.len() + 64)
+    })
+    .await;
+    for tenant in &tenants {
+        assert_eq!(hit(&two, &day, tenant, 1).await, 998, "{tenant}");
+    }
+    one.stop().await;
+    for tenant in &tenants {
+        assert_eq!(hit(&two, &day, tenant, 1).await, 997, "{tenant}");
+    }
+    two.stop().await;
+}

@@ -120,8 +120,9 @@ fn session() -> impl Strategy<Value = Content> {
         option::of(any::<IpAddr>()),
         agent,
         at(),
+        option::of(at()),
     )
-        .prop_map(|(user, epoch, made_at, address, agent, over_at)| {
+        .prop_map(|(user, epoch, made_at, address, agent, over_at, seen_at)| {
             let session = KnownSession {
                 user,
                 epoch,
@@ -129,6 +130,7 @@ fn session() -> impl Strategy<Value = Content> {
                 address,
                 agent,
                 over_at,
+                seen_at: seen_at.unwrap_or(made_at),
             };
             Content::Session(session.into())
         })
