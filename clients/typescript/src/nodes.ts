@@ -1,7 +1,9 @@
 /** Asking one node after the other. */
-import type { Counted, WeirError } from "./errors.js";
+import type { WeirError } from "./errors.js";
 import { NoDecisionError } from "./errors.js";
 import { Health, order } from "./health.js";
+import { Connections } from "./http.js";
+import type { Lost } from "./http.js";
 import { Names } from "./names.js";
 import { HIT_ID, read, silent } from "./wire.js";
 import type { Question, Told } from "./wire.js";
@@ -25,24 +27,18 @@ const REPEATED_FOR_MS = 4_000;
 const PAUSE_FIRST_MS = 25;
 const PAUSE_MAX_MS = 400;
 
-/** An answer that was lost on its way, or never given. `counted` `"no"`: the node was not reached. */
-interface Lost {
-  readonly is: "lost";
-  readonly why: string;
-  readonly counted: Counted;
-}
-
 interface Node {
   /** `http://HOST:PORT` */
   readonly url: string;
   readonly health: Health;
 }
 
-/** The nodes that are asked: whose turn it is, and who has failed. Connections are those of `fetch`, which keeps them open. */
+/** The nodes that are asked: whose turn it is, and who has failed, and the connections to them. */
 export class Nodes {
   readonly #nodes: readonly Node[];
   readonly #bearer: string | undefined;
   readonly #names = new Names();
+  readonly #connections = new Connections();
   #turn = 0;
 
   constructor(urls: readonly string[], bearer: string | undefined) {
@@ -74,7 +70,8 @@ export class Nodes {
             // Under its name another node may have counted it.
             throw silent(`${node.url} takes no names of hits on this limit`, "unknown");
           }
-          told = await this.#askOne(node, question, name, deadline - performance.now());
+          // A moment at least: no timer takes less.
+          told = await this.#askOne(node, question, name, Math.max(deadline - performance.now(), 1));
         }
         let unknown: WeirError;
         switch (told.is) {
@@ -137,30 +134,22 @@ export class Nodes {
     patienceMs: number,
   ): Promise<Told<T> | Lost> {
     const headers: Record<string, string> = {};
-    if (question.body !== undefined) headers["Content-Type"] = "application/json";
+    const body = question.body === undefined ? undefined : JSON.stringify(question.body);
+    if (body !== undefined) {
+      headers["Content-Type"] = "application/json";
+      headers["Content-Length"] = String(Buffer.byteLength(body));
+    }
     if (this.#bearer !== undefined) headers["Authorization"] = this.#bearer;
     if (name !== undefined) headers[HIT_ID] = name;
-    const patience = new AbortController();
-    const timer = setTimeout(() => patience.abort(), patienceMs);
-    try {
-      const response = await fetch(node.url + question.path, {
-        method: question.method,
-        headers,
-        // No node sends elsewhere, and whoever does is to have no token.
-        redirect: "manual",
-        signal: patience.signal,
-        ...(question.body !== undefined && { body: JSON.stringify(question.body) }),
-      });
-      return read(question, response.status, response.headers, await response.text());
-    } catch (error) {
-      if (patience.signal.aborted) {
-        const why = `${node.url} did not answer within ${Math.ceil(patienceMs)} ms`;
-        return { is: "lost", why, counted: "unknown" };
-      }
-      return { is: "lost", why: `${node.url}: ${chain(error)}`, counted: wasSent(error) ? "unknown" : "no" };
-    } finally {
-      clearTimeout(timer);
-    }
+    const { method, path } = question;
+    const told = await this.#connections.exchange(new URL(node.url + path), { method, headers, body }, patienceMs);
+    if (told.is === "lost") return { ...told, why: `${node.url}: ${told.why}` };
+    return read(question, told.status, told.headers, told.text);
+  }
+
+  /** Closes the connections that wait for questions. */
+  close(): void {
+    this.#connections.close();
   }
 }
 
@@ -176,25 +165,4 @@ function asKnown(error: WeirError, isUnknown: boolean): WeirError {
     return new NoDecisionError(error.message, { problem, retryAfterMs, counted: isUnknown ? "unknown" : "no" });
   }
   return isUnknown ? silent(error.message, "unknown") : error;
-}
-
-/** Whether the request may have left. `fetch` tells only by the cause: connecting or finding the address failed, or not. */
-function wasSent(error: unknown): boolean {
-  const { syscall, code, errors, cause } = (error ?? {}) as {
-    syscall?: unknown;
-    code?: unknown;
-    errors?: unknown;
-    cause?: unknown;
-  };
-  // One for each address of a name.
-  if (Array.isArray(errors) && 0 < errors.length) return errors.some(wasSent);
-  if (syscall === "connect" || syscall === "getaddrinfo" || code === "UND_ERR_CONNECT_TIMEOUT") return false;
-  return cause === undefined ? true : wasSent(cause);
-}
-
-/** An error and everything it came from, in one line. */
-function chain(error: unknown): string {
-  const told: string[] = [];
-  for (let at = error; at instanceof Error; at = at.cause) told.push(at.message || String((at as { code?: unknown }).code));
-  return told.join(": ");
 }

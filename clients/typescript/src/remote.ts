@@ -110,6 +110,11 @@ export class Remote {
     }
   }
 
+  /** Closes the connections that wait for questions. They keep no program from ending. */
+  close(): void {
+    this.#nodes.close();
+  }
+
   get #asks(): { ask<T>(question: Question<T>): Promise<T> } {
     return { ask: (question) => this.#nodes.ask(question, this.#deadlineMs) };
   }

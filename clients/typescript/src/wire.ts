@@ -20,7 +20,7 @@ const SOON_MS = 1_000;
 /** Where no node answered. */
 const SILENT_RETRY_MS = 200;
 
-/** The header fields of an answer, by name in any case. */
+/** The header fields of an answer, by names in small letters. */
 export interface Fields {
   get(name: string): string | null;
 }
