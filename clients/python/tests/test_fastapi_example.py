@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from http.client import HTTPMessage
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -24,13 +23,13 @@ per = "1h"
 """
 
 
-def ask(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, HTTPMessage, str]:
+def ask(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, dict[str, str], str]:
     try:
         with urlopen(Request(url, headers=dict(headers or {}))) as answer:
-            return answer.status, answer.headers, answer.read().decode()
+            return answer.status, dict(answer.headers.items()), answer.read().decode()
     except HTTPError as error:
         with error:
-            return error.code, error.headers, ""
+            return error.code, dict(error.headers.items()), ""
 
 
 def test_the_example_lets_one_pass_tells_the_next_to_wait_and_nobody_when_no_node_is_left() -> None:
@@ -50,9 +49,9 @@ def test_the_example_lets_one_pass_tells_the_next_to_wait_and_nobody_when_no_nod
             url = next(found[1] for found in said if found)
             home = f"{url}/user_home"
             status, headers, body = ask(home, {"X-User-Id": "ada"})
-            assert (status, body, headers["X-RateLimit-Remaining"]) == (200, "Hello, ada", "0")
+            assert (status, body, headers["x-ratelimit-remaining"]) == (200, "Hello, ada", "0")
             status, headers, _ = ask(home, {"X-User-Id": "ada"})
-            assert status == 429 and re.fullmatch("[1-9][0-9]*", headers["Retry-After"])
+            assert status == 429 and re.fullmatch("[1-9][0-9]*", headers["retry-after"])
             assert ask(f"{home}?name=bob")[0] == 200
             assert ask(home)[0] == 401
             cluster.kill(0)
