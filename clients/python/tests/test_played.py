@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -148,6 +149,26 @@ def test_a_connection_that_was_closed_while_it_waited_is_not_asked(remote: Make,
     # Asked once more, it would not be the only one.
     assert limit.check()
     assert (node.asked, node.connections) == (2, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no process")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_shares_neither_names_nor_connections(played: Play) -> None:
+    node = played(admits)
+    with Remote(node.url) as weir:
+        key = weir.limit("login").key("u1")
+        assert key.check()
+        child = os.fork()
+        if child == 0:
+            passed = False
+            # Whatever comes of it, this is not another run of the tests.
+            try:
+                passed = key.check().allowed
+            finally:
+                os._exit(0 if passed else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert key.check()
+    assert (node.asked, node.connections, len(set(node.names))) == (3, 2, 3)
 
 
 def test_parts_of_a_key_are_joined_so_that_no_two_tuples_share_a_counter() -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import secrets
 from threading import Lock
 
+from ._fork import StartsAnew
+
 NAMELESS_MAX = 1_024
 """Most limits of which it is noted that their hits can have no names. Of more, each hit is asked twice."""
 
 
-class Names:
+class Names(StartsAnew):
     """Names hits: a number that nobody else has, and a count. Threads share it."""
 
-    def __init__(self) -> None:
+    def _start(self) -> None:
         self._origin = secrets.token_hex(16)
         self._lock = Lock()
         self._next = 0

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, Union
 from urllib.parse import urlsplit
 
 from ._errors import NoDecisionError, WeirError
+from ._fork import StartsAnew
 from ._health import Node, order
 from ._names import Names
 from ._wire import Answered, Elsewhere, Lost, Named, Nameless, Question, Refused, Strange, Told, Unknown, silent
@@ -55,7 +56,7 @@ class Pause:
 Effect = Union[Send, Pause]
 
 
-class Nodes:
+class Nodes(StartsAnew):
     """The nodes that are asked: whose turn it is, and who has failed. Threads share it."""
 
     def __init__(self, urls: str | Sequence[str], api_key: str | None, api_token: str | None, deadline: float) -> None:
@@ -67,6 +68,9 @@ class Nodes:
         self.bearer = _bearer(api_key, api_token)
         self._deadline = deadline
         self._names = Names()
+        super().__init__()
+
+    def _start(self) -> None:
         self._lock = Lock()
         self._turn = 0
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 from . import _questions as questions
 from ._answer import Answer, Outcome
 from ._errors import WeirError
+from ._fork import StartsAnew
 from ._health import Node
 from ._http import CONNECT, IDLE, IDLE_MAX, Broken, Reading, Response, request
 from ._key import Key, joined
@@ -210,13 +211,18 @@ class Asking:
         return questions.hit_json(self._target, self._key, self._cost)
 
 
-class _Pool:
+class _Pool(StartsAnew):
     """Connections that wait for questions. The one that waited least is taken first."""
 
     def __init__(self, ssl_context: ssl.SSLContext | None) -> None:
-        self._lock = Lock()
         self._idle: dict[str, list[tuple[float, socket.socket]]] = {}
         self._ssl = ssl_context
+        super().__init__()
+
+    def _start(self) -> None:
+        self._lock = Lock()
+        # In a forked process these are copies: the connections themselves stay open for the one they belong to.
+        self.close()
 
     def take(self, node: Node, patience: float) -> socket.socket:
         """A connection to `node`, which is opened if none waits. Raises `OSError` if it cannot be."""
