@@ -5,6 +5,7 @@
 
 mod bench;
 mod browse;
+mod clients;
 mod demo;
 mod steps;
 mod tally;
@@ -20,7 +21,7 @@ the project's own chores
 usage: cargo xtask COMMAND
 
   test [--quick] [STEP ...]  check everything, change nothing; stops at the first step that fails
-                             --quick  100 simulated clusters in place of 1000, and no end-to-end tests
+                             --quick  100 simulated clusters in place of 1000, and no clients or end-to-end tests
                              STEP     only these, by the names in the headings, such as: clippy tests
   fix                        repair what a machine can repair: formatting, clippy's suggestions
   bench [--now] [NAME ...]   measure beside peers, which it installs, and write the tables of bench/README.md

@@ -1,12 +1,15 @@
 //! The one command that checks everything and changes nothing.
 
+use std::env;
 use std::io::{BufRead, BufReader};
+use std::path::{self, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::clients;
 use crate::tally::Tally;
 use crate::tools::{self, cargo};
 
@@ -55,6 +58,11 @@ const STEPS: &[Step] = &[
         name: "simulation",
         slow: false,
         run: simulation,
+    },
+    Step {
+        name: "clients",
+        slow: true,
+        run: |_, tally| clients::clients(tally),
     },
     Step {
         name: "end-to-end",
@@ -299,8 +307,32 @@ fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
     must_counting(command, tally)
 }
 
+/// The program whose nodes the packages in `clients/` ask: that of `WEIR_BIN`, or what the tests are built with. With nextest that
+/// is the one of the unit tests, and nothing is built but for whoever takes this step alone.
+///
+/// # Errors
+///
+/// When it cannot be built.
+pub(crate) fn weir_binary() -> Result<PathBuf> {
+    if let Some(given) = env::var_os("WEIR_BIN") {
+        return path::absolute(given).context("finding WEIR_BIN");
+    }
+    let command = if tools::has_nextest() {
+        let mut command = nextest("all()");
+        command.arg("--no-run");
+        command
+    } else {
+        let build = ["build", "--locked", "--profile", "test"];
+        let mut command = cargo(build);
+        command.args(["--package", "weir"]);
+        command
+    };
+    must(command)?;
+    Ok(tools::target_dir().join("debug").join("weir"))
+}
+
 /// Runs `command` with its output passed through.
-fn must(mut command: Command) -> Result<()> {
+pub(crate) fn must(mut command: Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("starting {command:?}"))?;
@@ -314,7 +346,7 @@ fn must(mut command: Command) -> Result<()> {
 ///
 /// `cargo test` reports on stdout, `cargo nextest` on stderr: both are read, each by a thread of its own, since a
 /// full pipe would stop the runner.
-fn must_counting(mut command: Command, tally: &mut Tally) -> Result<()> {
+pub(crate) fn must_counting(mut command: Command, tally: &mut Tally) -> Result<()> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command
         .spawn()

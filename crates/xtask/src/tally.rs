@@ -8,20 +8,56 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Adds what `line` reports, if it is a summary: of `cargo nextest`, of `cargo test`, or a plain
-    /// `N passed, N failed` as the simulator prints it.
+    /// Adds what `line` reports, if it is a summary: of `cargo nextest`, of `cargo test`, of pytest, of `node --test`, or a
+    /// plain `N passed, N failed` as the simulator prints it.
     pub(crate) fn read(&mut self, line: &str) {
         let line = without_colour(line);
         let line = line.trim();
-        let is_summary =
-            line.starts_with("Summary [") || line.starts_with("test result:") || is_plain(line);
+        if let Some((what, count)) = of_node(line) {
+            match what {
+                "pass" => self.passed += count,
+                "fail" | "cancelled" => self.failed += count,
+                _ => {}
+            }
+            return;
+        }
+        let is_summary = line.starts_with("Summary [")
+            || line.starts_with("test result:")
+            || is_plain(line)
+            || is_of_pytest(line);
         if !is_summary {
             return;
         }
         self.passed += count_before(line, "passed");
-        self.failed +=
-            count_before(line, "failed") + count_before(line, "timed") + count_before(line, "exec");
+        let failed = ["failed", "timed", "exec", "error", "errors"];
+        self.failed += failed
+            .iter()
+            .map(|what| count_before(line, what))
+            .sum::<u64>();
     }
+}
+
+/// What one line of the summary of `node --test` counts: `ℹ pass 12`.
+fn of_node(line: &str) -> Option<(&str, u64)> {
+    let (what, count) = line.strip_prefix("ℹ ")?.split_once(' ')?;
+    Some((what, count.parse().ok()?))
+}
+
+/// `1 failed, 12 passed in 3.21s`, and longer ones with how many minutes that were.
+fn is_of_pytest(line: &str) -> bool {
+    let Some((counts, span)) = line.rsplit_once(" in ") else {
+        return false;
+    };
+    let is_count = |part: &str| {
+        let (count, what) = part.split_once(' ').unwrap_or_default();
+        count.parse::<u64>().is_ok() && !what.is_empty() && !what.contains(' ')
+    };
+    let seconds = span
+        .split(' ')
+        .next()
+        .and_then(|span| span.strip_suffix('s'));
+    seconds.is_some_and(|seconds| seconds.parse::<f64>().is_ok())
+        && counts.split(", ").all(is_count)
 }
 
 fn is_plain(line: &str) -> bool {
@@ -99,12 +135,23 @@ mod tests {
             2,
         );
         check("1000 passed, 0 failed", 1000, 0);
+        check("69 passed in 17.04s", 69, 0);
+        check(
+            "\u{1b}[31m1 failed, 58 passed, 2 errors in 92.66s (0:01:32)\u{1b}[0m",
+            58,
+            3,
+        );
+        check(
+            "ℹ tests 9\nℹ pass 6\nℹ fail 2\nℹ cancelled 1\nℹ skipped 0\nℹ duration_ms 7300.5",
+            6,
+            3,
+        );
     }
 
     #[test]
     fn other_lines_count_nothing() {
         check(
-            "test a_spent_burst_comes_back ... ok\n3 passed by\nseed 7 passed, 9 failed to matter",
+            "test a_spent_burst_comes_back ... ok\n3 passed by\n4 passed in time\nℹ pass\nseed 7 passed, 9 failed to matter",
             0,
             0,
         );
