@@ -279,11 +279,19 @@ fn seconds(headers: &HeaderMap, name: &str) -> Option<Duration> {
     text(headers, name).parse().ok().map(Duration::from_secs)
 }
 
-/// The number of a parameter. The name of the limit, which may hold anything, stands in quotes before all of them.
+/// The number of a parameter of the first item, which is the limit: the day of a tenant may stand behind it. The name of the limit,
+/// which may hold anything, stands in quotes before its parameters.
 fn parameter(value: &str, name: &str) -> Option<u64> {
-    let (_, parameters) = value.rsplit_once('"')?;
-    let mut parameters = parameters.split(';');
-    parameters.find_map(|parameter| {
+    let quoted = value.strip_prefix('"')?;
+    let mut is_escaped = false;
+    let end = quoted.find(|symbol| {
+        let ends = symbol == '"' && !is_escaped;
+        is_escaped = symbol == '\\' && !is_escaped;
+        ends
+    })?;
+    let behind = &quoted[end + 1..];
+    let item = behind.split(',').next().unwrap_or(behind);
+    item.split(';').find_map(|parameter| {
         let (key, number) = parameter.split_once('=')?;
         (key == name).then(|| number.parse().ok())?
     })
@@ -317,6 +325,23 @@ mod tests {
 
     fn key() -> Key<'static> {
         Key::new("u/1").unwrap()
+    }
+
+    /// Once the last quote of the header was looked for: behind a limit stood the day, and its 24 hours were taken for those of the limit.
+    #[test]
+    fn the_first_item_is_the_limit_whatever_it_is_called_and_whatever_stands_behind_it() {
+        let of = parameter;
+        let day = r#""login";q=3;w=3600;weir-burst=5, "day";q=10000;w=86400"#;
+        assert_eq!(
+            (of(day, "w"), of(day, "weir-burst")),
+            (Some(3_600), Some(5))
+        );
+        assert_eq!(of(r#""login";q=3, "day";q=9;w=86400"#, "w"), None);
+        let odd = r#""a\"w=1\\";q=3;w=60"#;
+        assert_eq!(of(odd, "w"), Some(60));
+        for none in ["", "login;w=60", "\"login", "\"login\\\";w=60"] {
+            assert_eq!(of(none, "w"), None, "{none}");
+        }
     }
 
     #[test]
