@@ -142,7 +142,7 @@ fn few_keys_are_counted_exactly_and_told_in_their_order() {
 #[test]
 fn what_was_allowed_is_told_of_keys_that_were_denied() {
     let mut tops = Tops::default();
-    let mut allow = |tops: &mut Tops, now, key| tops.allow(now, "tn", "login", key);
+    let allow = |tops: &mut Tops, now, key| tops.allow(now, "tn", "login", key);
     allow(&mut tops, START, "ada");
     deny(&mut tops, START, "login", "ada");
     allow(&mut tops, START + 1, "ada");
