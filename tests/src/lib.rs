@@ -6,6 +6,8 @@
 
 mod account;
 mod cluster;
+mod container;
+mod deployed;
 mod disk;
 mod envoy;
 mod load;
@@ -18,6 +20,8 @@ mod wait;
 
 pub use self::account::account;
 pub use self::cluster::{Cluster, view};
+pub use self::container::{Container, Image};
+pub use self::deployed::{Compose, Service, chart, document, project};
 pub use self::disk::SmallDisk;
 pub use self::envoy::{Envoy, get as envoy_get};
 pub use self::load::{Hit, Load, Outcome, Target, at_once, spend};

