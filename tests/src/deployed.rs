@@ -173,14 +173,28 @@ fn published(port: &str) -> (u16, u16) {
     )
 }
 
-fn text(value: &Value) -> String {
+/// What stands there.
+///
+/// # Panics
+///
+/// When it is no text.
+#[must_use]
+#[track_caller]
+pub fn text(value: &Value) -> String {
     value
         .as_str()
         .unwrap_or_else(|| panic!("{value} is no text"))
         .to_owned()
 }
 
-fn texts(value: &Value) -> Vec<String> {
+/// A list of them.
+///
+/// # Panics
+///
+/// When it is none.
+#[must_use]
+#[track_caller]
+pub fn texts(value: &Value) -> Vec<String> {
     let values = value
         .as_array()
         .unwrap_or_else(|| panic!("{value} is no list"));

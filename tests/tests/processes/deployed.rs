@@ -2,80 +2,16 @@
 //! an engine: what the image has in a folder, entered by `chroot` as its user, on a host of its own. Needs root.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use e2e::{
-    Compose, Container, DEADLINE, Image, Network, Node, Starting, address, chart, document,
-    eventually, project,
+    Client, Compose, Container, DEADLINE, Node, Site, Starting, address, chart, document,
+    eventually, project, text, texts,
 };
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// Where containers of a test live, each on a host of this number.
-struct Site {
-    image: Image,
-    home: TempDir,
-    network: Network,
-}
-
-impl Site {
-    fn new(hosts: usize, arguments: &[(&str, &str)]) -> Self {
-        Self {
-            image: Image::new(arguments),
-            home: TempDir::with_prefix("weir-e2e-deployed-").expect("a temporary folder"),
-            network: Network::new(hosts),
-        }
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.home.path().join(name);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("a new folder");
-        fs::write(&path, text).expect("writing a file");
-        path
-    }
-
-    fn volume(&self, name: &str, target: &str) -> PathBuf {
-        let folder = self.home.path().join("volumes").join(name);
-        self.image.make_volume(&folder, target);
-        folder
-    }
-
-    /// A container that finds `hosts` by name, with nothing mounted but its own volumes.
-    fn container(&self, host: usize, hosts: &str) -> Container<'_> {
-        let hosts = format!("127.0.0.1 localhost\n{hosts}");
-        let volumes = self.image.volumes.iter();
-        let volumes = volumes.map(|target| {
-            let name = format!("{host}{}", target.replace('/', "-"));
-            (self.volume(&name, target), target.clone(), true)
-        });
-        Container {
-            image: &self.image,
-            namespace: self.network.namespace(host),
-            hosts: self.file(&format!("hosts-{host}"), &hosts),
-            variables: Vec::new(),
-            mounts: volumes.collect(),
-        }
-    }
-
-    fn launch(&self, container: &Container<'_>, name: &str, arguments: &[String]) -> Starting {
-        Starting::of(self.home.path(), name, container.run(arguments))
-    }
-
-    /// The node of this host, once it is ready.
-    #[track_caller]
-    fn ready(&self, starting: Starting, host: usize) -> Node {
-        let mut node = starting
-            .ready()
-            .unwrap_or_else(|(status, log)| panic!("{status}:\n{log}"));
-        assert_eq!(node.http.port(), 4000, "what the image exposes");
-        node.http = format!("{}:4000", address(host))
-            .parse()
-            .expect("an address");
-        node
-    }
-}
 
 fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
@@ -195,156 +131,178 @@ fn the_compose_file_of_raft_is_three_nodes_that_agree() {
 #[test]
 fn the_chart_starts_pods() {
     // The nodes of `quorum-values.yaml` are five, which wait for each other.
-    for values in [
+    let values = [
         None,
         Some("fronts-values.yaml"),
         Some("service-values.yaml"),
         Some("trial-values.yaml"),
-    ] {
-        a_pod_of_the_chart_starts(values);
+    ];
+    let site = Site::new(values.len(), &[]);
+    let pods = values
+        .iter()
+        .enumerate()
+        .map(|(host, values)| Pod::new(&site, host, *values));
+    let pods: Vec<Pod> = pods.collect();
+    let launched: Vec<Starting> = pods
+        .iter()
+        .map(|pod| site.launch(&pod.container, &pod.name, &pod.arguments))
+        .collect();
+    let ready = launched.into_iter().enumerate();
+    let nodes: Vec<Node> = ready
+        .map(|(host, starting)| site.ready(starting, host))
+        .collect();
+    for ((pod, node), values) in pods.iter().zip(&nodes).zip(values) {
+        for (port, path) in &pod.probes {
+            let at = SocketAddr::new(node.http.ip(), *port);
+            assert_eq!(get(at, path), 200, "{values:?} {path}");
+        }
+        // Who has no token is not served, where the values say nothing else.
+        let expected = if values == Some("trial-values.yaml") {
+            200
+        } else {
+            401
+        };
+        assert_eq!(node.get("/v1/limits", &[]).status, expected, "{values:?}");
+    }
+    // The others' Service has other ports than its pods.
+    pods[0]
+        .container
+        .does(&[words("weir"), pods[0].test.clone()].concat())
+        .expect("helm test");
+    stopped(nodes);
+}
+
+/// What a kubelet makes of the first pod of the chart.
+struct Pod<'a> {
+    name: String,
+    container: Container<'a>,
+    arguments: Vec<String>,
+    /// Where it is asked whether it lives and is ready.
+    probes: Vec<(u16, String)>,
+    /// What the pod of `helm test` is told.
+    test: Vec<String>,
+}
+
+impl<'a> Pod<'a> {
+    #[track_caller]
+    fn new(site: &'a Site, host: usize, values: Option<&str>) -> Self {
+        let objects = chart(site.home(), values);
+        let of = |kind: &str| {
+            let found = objects.iter().find(|object| object["kind"] == kind);
+            found.unwrap_or_else(|| panic!("a {kind} of {values:?}"))
+        };
+        let set = of("StatefulSet");
+        let pod = &set["spec"]["template"]["spec"]["containers"][0];
+        let name = format!("{}-0", text(&set["metadata"]["name"]));
+        let hosts = format!(
+            "{0} {1}\n{0} edge-weir\n",
+            address(host),
+            text(&set["spec"]["serviceName"])
+        );
+        let mut container = site.container(host, &hosts);
+        let config = text(&of("ConfigMap")["data"]["weir.toml"]);
+        for mount in list(&pod["volumeMounts"]) {
+            let volume = text(&mount["name"]);
+            let (file, content) = match &*volume {
+                "config" => ("weir.toml", &*config),
+                "cookie" => ("cookie", "wojtyra"),
+                "token" => ("token", "secret"),
+                // Every container has them.
+                _ => continue,
+            };
+            let file = site.file(&format!("{host}/{volume}/{file}"), content);
+            let folder = file.parent().expect("a folder").to_owned();
+            container
+                .mounts
+                .push((folder, text(&mount["mountPath"]), false));
+        }
+        for variable in list(&pod["env"]) {
+            let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
+                Some("metadata.name") => name.clone(),
+                Some("status.podIP") => address(host),
+                Some(other) => panic!("{other}"),
+                None => text(&variable["value"]),
+            };
+            container.variables.push((text(&variable["name"]), value));
+        }
+        let probes = ["startupProbe", "livenessProbe", "readinessProbe"].map(|probe| {
+            let asks = &pod[probe]["httpGet"];
+            let port = list(&pod["ports"])
+                .iter()
+                .find(|port| port["name"] == asks["port"]);
+            let port = port
+                .and_then(|port| port["containerPort"].as_u64())
+                .expect("a port");
+            (u16::try_from(port).expect("a port"), text(&asks["path"]))
+        });
+        Self {
+            name,
+            container,
+            arguments: texts(&pod["args"]),
+            probes: probes.to_vec(),
+            test: texts(&of("Pod")["spec"]["containers"][0]["args"]),
+        }
     }
 }
 
+/// The status of one `GET`.
 #[track_caller]
-fn a_pod_of_the_chart_starts(values: Option<&str>) {
-    let site = Site::new(1, &[]);
-    let objects = chart(site.home.path(), values);
-    let of = |kind: &str| {
-        objects
-            .iter()
-            .find(|object| object["kind"] == kind)
-            .unwrap_or_else(|| panic!("a {kind}"))
-    };
-    let set = of("StatefulSet");
-    let spec = &set["spec"]["template"]["spec"];
-    let pod = &spec["containers"][0];
-    let (name, nodes) = (
-        format!("{}-0", set["metadata"]["name"].as_str().expect("a name")),
-        &set["spec"]["serviceName"],
-    );
-    let hosts = format!(
-        "{0} {1}\n{0} edge-weir\n",
-        address(0),
-        nodes.as_str().expect("a name")
-    );
-    let mut container = site.container(0, &hosts);
-    let config = of("ConfigMap")["data"]["weir.toml"]
-        .as_str()
-        .expect("a file");
-    let config = site.file("config/weir.toml", config);
-    let cookie = site.file("cookie/cookie", "wojtyra");
-    let token = site.file("token/token", "secret");
-    for mount in pod["volumeMounts"].as_array().expect("mounts") {
-        let at = mount["mountPath"].as_str().expect("a path").to_owned();
-        let from = match mount["name"].as_str() {
-            Some("config") => &config,
-            Some("cookie") => &cookie,
-            Some("token") => &token,
-            // Every container has them.
-            _ => continue,
-        };
-        container
-            .mounts
-            .push((from.parent().expect("a folder").to_owned(), at, false));
-    }
-    for variable in pod["env"].as_array().expect("variables") {
-        let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-            Some("metadata.name") => name.clone(),
-            Some("status.podIP") => address(0),
-            Some(other) => panic!("{other}"),
-            None => variable["value"].as_str().expect("a value").to_owned(),
-        };
-        container
-            .variables
-            .push((variable["name"].as_str().expect("a name").to_owned(), value));
-    }
-    let arguments: Vec<String> = pod["args"]
-        .as_array()
-        .expect("arguments")
-        .iter()
-        .map(|word| word.as_str().expect("a word").to_owned())
-        .collect();
-    let node = site.ready(site.launch(&container, &name, &arguments), 0);
+fn get(at: SocketAddr, path: &str) -> u16 {
+    let answer = Client::connect(at).and_then(|mut asking| asking.request("GET", path, &[], None));
+    answer
+        .unwrap_or_else(|error| panic!("{path} of {at}: {error}"))
+        .status
+}
 
-    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
-        let asks = &pod[probe]["httpGet"];
-        let ports = pod["ports"].as_array().expect("ports");
-        let port = ports
-            .iter()
-            .find(|port| port["name"] == asks["port"])
-            .expect("a port");
-        let at = format!("{}:{}", address(0), port["containerPort"])
-            .parse()
-            .expect("an address");
-        let path = asks["path"].as_str().expect("a path");
-        let answer = rehearsal::Client::connect(at)
-            .and_then(|mut asking| asking.request("GET", path, &[], None));
-        assert_eq!(answer.expect("an answer").status, 200, "{values:?} {probe}");
-    }
-    // Who has no token is not served, where the values say nothing else.
-    let expected = if values == Some("trial-values.yaml") {
-        200
-    } else {
-        401
-    };
-    assert_eq!(node.get("/v1/limits", &[]).status, expected, "{values:?}");
-    if values.is_none() {
-        let test: Vec<String> = of("Pod")["spec"]["containers"][0]["args"]
-            .as_array()
-            .expect("arguments")
-            .iter()
-            .map(|word| word.as_str().expect("a word").to_owned())
-            .collect();
-        container
-            .does(&[words("weir"), test].concat())
-            .expect("helm test");
-    }
-    stopped(vec![node]);
+fn list(value: &Value) -> &[Value] {
+    value
+        .as_array()
+        .unwrap_or_else(|| panic!("{value} is no list"))
 }
 
 #[test]
 fn fly_toml_starts_a_node() {
     let told = document(&project().join("deploy/fly.toml"));
-    let arguments = told["build"]["args"].as_object().expect("arguments");
+    let pairs = |value: &Value| -> Vec<(String, String)> {
+        let pairs = value.as_object().expect("a table").iter();
+        pairs
+            .map(|(name, value)| (name.clone(), text(value)))
+            .collect()
+    };
+    let arguments = pairs(&told["build"]["args"]);
     let arguments: Vec<(&str, &str)> = arguments
         .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str().expect("text")))
+        .map(|(name, value)| (&**name, &**value))
         .collect();
     let site = Site::new(1, &arguments);
-    let app = told["app"].as_str().expect("a name");
-    let mut container = site.container(0, &format!("::1 {app}.internal\n"));
-    let variables = told["env"].as_object().expect("variables").iter();
-    container.variables = variables
-        .map(|(name, value)| (name.clone(), value.as_str().expect("text").to_owned()))
-        .collect();
-    container.variables.extend([
-        ("FLY_PRIVATE_IP".to_owned(), "::1".to_owned()),
-        ("WEIR_NAME".to_owned(), "machine".to_owned()),
-    ]);
-    for file in told["files"].as_array().expect("files") {
+    let mut container = site.container(0, &format!("::1 {}.internal\n", text(&told["app"])));
+    container.variables = pairs(&told["env"]);
+    // The second is the name of its host.
+    for (name, value) in [("FLY_PRIVATE_IP", "::1"), ("WEIR_NAME", "machine")] {
+        container
+            .variables
+            .push((name.to_owned(), value.to_owned()));
+    }
+    for file in list(&told["files"]) {
         let from = match file["local_path"].as_str() {
             Some(path) => project().join(path),
-            None => site.file(file["secret_name"].as_str().expect("a secret"), "wojtyra"),
+            None => site.file(&text(&file["secret_name"]), "wojtyra"),
         };
-        container.mounts.push((
-            from,
-            file["guest_path"].as_str().expect("a path").to_owned(),
-            false,
-        ));
+        container
+            .mounts
+            .push((from, text(&file["guest_path"]), false));
     }
-    let command = words(told["processes"]["node"].as_str().expect("a command"));
+    let command = words(&text(&told["processes"]["node"]));
     let node = site.ready(site.launch(&container, "machine", &command), 0);
-    let check = told["http_service"]["checks"][0]["path"]
-        .as_str()
-        .expect("a path");
-    assert_eq!(node.get(check, &[]).status, 200);
-    let metrics = format!("{}:{}", address(0), told["metrics"]["port"])
-        .parse()
-        .expect("an address");
-    let path = told["metrics"]["path"].as_str().expect("a path");
-    let answer = rehearsal::Client::connect(metrics)
-        .and_then(|mut asking| asking.request("GET", path, &[], None));
-    assert_eq!(answer.expect("an answer").status, 200);
+    assert_eq!(
+        get(node.http, &text(&told["http_service"]["checks"][0]["path"])),
+        200
+    );
+    let port = told["metrics"]["port"]
+        .as_u64()
+        .and_then(|port| u16::try_from(port).ok());
+    let metrics = SocketAddr::new(node.http.ip(), port.expect("a port"));
+    assert_eq!(get(metrics, &text(&told["metrics"]["path"])), 200);
     stopped(vec![node]);
 }
 
