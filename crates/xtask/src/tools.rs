@@ -225,3 +225,30 @@ pub(crate) fn helm() -> Result<PathBuf> {
     }
     Ok(helm)
 }
+
+/// A program of a crate of this name and version: minutes to build, once.
+///
+/// # Errors
+///
+/// When it cannot be built.
+pub(crate) fn cargo_program((package, version): (&str, &str)) -> Result<PathBuf> {
+    let root = target_dir()
+        .join("tools")
+        .join(format!("{package}-{version}"));
+    let program = root.join("bin").join(package);
+    if !program.is_file() {
+        let mut install = cargo([
+            "install",
+            "--locked",
+            "--quiet",
+            package,
+            "--version",
+            version,
+        ]);
+        let status = install.arg("--root").arg(&root).status()?;
+        if !status.success() {
+            bail!("cargo install {package}: {status}");
+        }
+    }
+    Ok(program)
+}
