@@ -6,6 +6,8 @@
 
 mod account;
 mod cluster;
+mod container;
+mod deployed;
 mod disk;
 mod envoy;
 mod load;
@@ -14,10 +16,13 @@ mod node;
 mod proxy;
 mod redis;
 mod service;
+mod site;
 mod wait;
 
 pub use self::account::account;
 pub use self::cluster::{Cluster, view};
+pub use self::container::{Container, Image};
+pub use self::deployed::{Compose, Service, chart, document, project, text, texts};
 pub use self::disk::SmallDisk;
 pub use self::envoy::{Envoy, get as envoy_get};
 pub use self::load::{Hit, Load, Outcome, Target, at_once, spend};
@@ -25,5 +30,6 @@ pub use self::network::{Network, address};
 pub use self::node::{Node, Options, Starting, weir};
 pub use self::proxy::{App, Proxy, demo, python_program};
 pub use self::redis::Redis;
+pub use self::site::Site;
 pub use self::wait::{DEADLINE, eventually};
 pub use rehearsal::{Account, Client, MemberView, Response, View};

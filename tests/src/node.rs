@@ -95,7 +95,8 @@ pub fn weir(home: &Path) -> Command {
     command
 }
 
-fn program() -> OsString {
+/// The program under test.
+pub(crate) fn program() -> OsString {
     let program = std::env::var_os("WEIR_BIN").expect(
         "WEIR_BIN names the weir program to test; `cargo xtask test end-to-end` builds it and sets this",
     );
@@ -296,14 +297,24 @@ impl Starting {
                 .env("FAKETIME", off_by)
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
-        let (log, stderr) = new_log(home, &options.name);
+        Self::of(home, &options.name, command)
+    }
+
+    /// Starts a node by a command of the test's own. Its log is in `home`.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    #[must_use]
+    pub fn of(home: &Path, name: &str, mut command: Command) -> Self {
+        let (log, stderr) = new_log(home, name);
         command.stdout(Stdio::piped()).stderr(stderr);
         let mut child = rehearsal::Process::start(&mut command).expect("starting weir");
         let stdout = child.stdout().expect("stdout is piped");
         let process = Process {
             child,
             log,
-            name: options.name.clone(),
+            name: name.to_owned(),
         };
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {

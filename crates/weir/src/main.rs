@@ -11,6 +11,7 @@ mod draft;
 mod node;
 mod process;
 mod secret;
+mod service_manager;
 mod signals;
 mod stop;
 mod telemetry;
@@ -28,6 +29,7 @@ use self::api::ApiError;
 use self::cli::{Cli, Command};
 use self::commands::NotReloaded;
 use self::config::{Config, ConfigFile, Surroundings};
+use self::service_manager::ServiceManager;
 
 /// Gives free memory back to the system within a second, as `.cargo/config.toml` has it
 /// (`docs/decisions/0044-the-command-brings-an-allocator.md`).
@@ -88,7 +90,8 @@ fn start_node(args: &cli::NodeArgs) -> ExitCode {
     let neighbours = neighbours(&around);
     let started = Config::load(args, &around).and_then(|config| {
         let file = ConfigFile::of(args, surroundings, &config);
-        node::run(config, neighbours, file)
+        let manager = ServiceManager::at(std::env::var_os(service_manager::VARIABLE));
+        node::run(config, neighbours, file, &manager)
     });
     match started {
         Ok(()) => ExitCode::SUCCESS,

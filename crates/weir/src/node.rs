@@ -9,12 +9,14 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::config::{Config, ConfigFile};
 use crate::secret::Secret;
+use crate::service_manager::ServiceManager;
 use crate::signals::{Signals, Told};
 use crate::telemetry;
 
 /// Runs a node until it is told to stop and has drained.
 ///
 /// `neighbours`: below it, nodes of this host, user and cookie find each other. `file`: what is read again when it is told to.
+/// `manager` hears when it serves, and when it drains.
 ///
 /// # Errors
 ///
@@ -23,6 +25,7 @@ pub(crate) fn run(
     config: Config,
     neighbours: Option<PathBuf>,
     file: Option<ConfigFile>,
+    manager: &ServiceManager,
 ) -> anyhow::Result<()> {
     telemetry::start_logs(config.node.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -38,7 +41,7 @@ pub(crate) fn run(
         let _within = runtime.enter();
         open(config, neighbours, file)?
     };
-    let served = runtime.block_on(serve(node, signals));
+    let served = runtime.block_on(serve(node, signals, manager));
     // Not dropped, which would wait for work that nobody waits for any more.
     runtime.shutdown_background();
     served
@@ -112,23 +115,23 @@ fn open(
 }
 
 /// Joins, says so, and stops in order.
-async fn serve(node: Node, mut signals: Signals) -> anyhow::Result<()> {
+async fn serve(node: Node, mut signals: Signals, manager: &ServiceManager) -> anyhow::Result<()> {
     let joined = tokio::select! {
         joined = node.joined() => Some(joined),
         () = signals.stop() => None,
     };
     match joined {
         Some(joined) => joined?,
-        None => return stop(node, signals).await,
+        None => return stop(node, signals, manager).await,
     }
-    announce(&node)?;
+    announce(&node, manager)?;
     loop {
         let told = tokio::select! {
             told = signals.next() => told,
             failure = node.failed() => return Err(failure.into()),
         };
         match told {
-            Told::Stop => return stop(node, signals).await,
+            Told::Stop => return stop(node, signals, manager).await,
             Told::Reload => {
                 tracing::info!("SIGHUP, reading the file again");
                 let node = node.clone();
@@ -140,7 +143,8 @@ async fn serve(node: Node, mut signals: Signals) -> anyhow::Result<()> {
 }
 
 /// Stops in order, unless told again to stop.
-async fn stop(node: Node, mut signals: Signals) -> anyhow::Result<()> {
+async fn stop(node: Node, mut signals: Signals, manager: &ServiceManager) -> anyhow::Result<()> {
+    manager.is_stopping();
     let name = node.name().to_owned();
     tokio::select! {
         () = node.stop() => Ok(()),
@@ -152,7 +156,7 @@ async fn stop(node: Node, mut signals: Signals) -> anyhow::Result<()> {
 }
 
 /// Tells whoever started this node, who may be waiting for the line.
-fn announce(node: &Node) -> anyhow::Result<()> {
+fn announce(node: &Node, manager: &ServiceManager) -> anyhow::Result<()> {
     let (name, cluster, members) = (node.name(), node.cluster(), node.members());
     let http = node.http().context("a node of this command serves HTTP")?;
     let mut stdout = io::stdout().lock();
@@ -165,5 +169,7 @@ fn announce(node: &Node) -> anyhow::Result<()> {
     }
     writeln!(stdout, "{line}")
         .and_then(|()| stdout.flush())
-        .context("telling that the node is ready")
+        .context("telling that the node is ready")?;
+    manager.is_ready(&line);
+    Ok(())
 }

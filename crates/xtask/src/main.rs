@@ -7,6 +7,8 @@ mod bench;
 mod browse;
 mod clients;
 mod demo;
+mod deploy;
+mod package;
 mod steps;
 mod tally;
 mod tools;
@@ -29,6 +31,7 @@ usage: cargo xtask COMMAND
   browse                     walk through the pages in a real browser, which it installs, and leave pictures in target/pages
   demo ACTION DEMO           try a strategy on three nodes in the background: start, test, logs, health or stop, and
                              raft or redis; demo redis-keys
+  package [BINARY]           make a Debian package in target/package, of a binary that is there or of one that it builds, and try it, as root
   simulate [ARGS]            play simulated clusters; `cargo xtask simulate --help` says how
 ";
 
@@ -62,6 +65,8 @@ fn run(mut args: Vec<String>) -> Result<bool> {
         "fix" => bail!("fix takes no arguments, given: {}", args.join(" ")),
         "bench" => bench::bench(&args),
         "browse" => browse::browse(),
+        "package" if args.len() < 2 => package::package(args.first().map(String::as_str)),
+        "package" => bail!("package takes one binary, given: {}", args.join(" ")),
         "demo" => demo::demo(&args),
         "simulate" => Ok(tools::simulator().args(args).status()?.success()),
         _ => bail!("unknown command {command:?}\n\n{USAGE}"),

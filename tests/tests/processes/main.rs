@@ -5,6 +5,7 @@ mod calendar;
 mod command;
 mod compare;
 mod death;
+mod deployed;
 mod disks;
 mod errors;
 mod exactness;
