@@ -46,7 +46,9 @@ impl Cluster {
     /// Names of the other members, dead ones that were not forgotten among them.
     #[must_use]
     pub fn others(&self) -> Vec<String> {
-        self.peers().into_iter().map(|peer| peer.name).collect()
+        let others = self.peers().into_iter();
+        let others = others.filter(|peer| peer.replica != self.inner.me);
+        others.map(|peer| peer.name).collect()
     }
 
     /// Asks the member `name` what it has decided. `None`, mostly at once: it is dead or of a version that does not understand, or

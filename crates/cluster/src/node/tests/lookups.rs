@@ -20,6 +20,11 @@ async fn a_record_that_another_member_has_is_known_when_it_was_looked_up() {
     let anna = start("anna", cookie, &[]).await;
     let bert = start("bert", cookie, &[&anna]).await;
     until("both", || bert.peers().len() == 2).await;
+    // Each was among its own others, and missing in its own pictures.
+    assert_eq!(
+        (anna.others(), bert.others()),
+        (vec!["bert".to_owned()], vec!["anna".to_owned()])
+    );
     let limit = Limit::new(Algorithm::Gcra, 5, Nanos::from_secs(60)).unwrap();
     let content = Content::KeyLimit(KeyLimit {
         limit,
