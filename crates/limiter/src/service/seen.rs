@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use accounts::{KnownSession, SessionId, UnixSecs};
-use catalogue::{Content, Kind as Record, NotChanged, SERVICE};
+use catalogue::{Content, Kind as Record, SERVICE};
 use futures_util::future::join_all;
 
 use super::session::SignedIn;
+use super::uses::NotTold;
 use crate::{Limiter, Node};
 
 /// Sessions that wait to be told of: 400 KB. Of others it is told when they are used the next time.
@@ -43,20 +44,6 @@ impl Seen {
         if waiting.get(&id).is_some_and(|seen| *seen <= at) {
             waiting.remove(&id);
         }
-    }
-}
-
-/// Why nothing was written.
-enum NotTold {
-    /// All know of a use that is hardly older, or nothing is kept of the session any more.
-    Needless,
-    /// It is to be told again.
-    NotChanged,
-}
-
-impl From<NotChanged> for NotTold {
-    fn from(_: NotChanged) -> Self {
-        Self::NotChanged
     }
 }
 

@@ -71,7 +71,7 @@ impl Uses {
 
 /// Why nothing was written.
 pub(super) enum NotTold {
-    /// All know as much, or there is nothing any more of which to tell.
+    /// All know as much, or hardly less, or there is nothing any more of which to tell.
     Needless,
     /// It is to be told again.
     NotChanged,
