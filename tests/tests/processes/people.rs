@@ -4,8 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Barrier;
 use std::thread;
+use std::time::UNIX_EPOCH;
 
-use e2e::{Client, Cluster, Network, Node, Options, Response, address, eventually, view};
+use e2e::{Client, Cluster, Network, Node, Options, Response, address, eventually};
 use serde_json::{Value, json};
 
 const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
@@ -313,12 +314,23 @@ fn no_secret_is_logged_or_written_to_a_disk() {
     }
 }
 
-/// Waits until these nodes hold the one of that name for dead.
-fn wait_until_dead(nodes: &[&Node], name: &str) {
+/// The token by which a test is the operator of nodes that are no loopback hosts.
+const API_TOKEN: &str = "a-token-of-the-tests";
+
+/// Waits until each of these nodes says so of each of those names.
+#[track_caller]
+fn wait_until(nodes: &[&Node], status: &str, names: &[&str]) {
     for node in nodes {
-        eventually("the other side is held for dead", || {
-            let status = view(node).members[name].status.clone();
-            (status == "dead").then_some(()).ok_or(status)
+        eventually(&format!("{names:?} are {status}"), || {
+            let headers = [("Authorization", &*format!("Bearer {API_TOKEN}"))];
+            let told = node.ask("GET", "/v1/cluster", &headers, None).json();
+            let members = told["members"].as_array().cloned().unwrap_or_default();
+            let is_so = |name: &&str| {
+                let member = members.iter().find(|member| member["name"] == **name);
+                member.is_some_and(|member| member["status"] == status)
+            };
+            let are_so = names.iter().all(is_so);
+            are_so.then_some(()).ok_or_else(|| told.to_string())
         });
     }
 }
@@ -340,7 +352,9 @@ fn an_address_that_two_sides_gave_away_is_whose_had_it_first() {
     let mut cluster = Cluster::with_config(CONFIG);
     for (host, name) in NAMES.iter().enumerate() {
         let options = Options {
-            args: vec!["--ephemeral".to_owned()],
+            args: ["--ephemeral", "--api-token", API_TOKEN]
+                .map(str::to_owned)
+                .to_vec(),
             host: Some((network.namespace(host), address(host))),
             ..Options::new(name, Cluster::COOKIE)
         };
@@ -348,15 +362,13 @@ fn an_address_that_two_sides_gave_away_is_whose_had_it_first() {
         let node = node.unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
         cluster.nodes.push(node);
     }
-    cluster.settle();
     let [one, cut_off, other] = &cluster.nodes[..] else {
         panic!("three nodes");
     };
+    wait_until(&[one, cut_off, other], "alive", &NAMES);
     network.cut_off(CUT_OFF);
-    wait_until_dead(&[one, other], NAMES[CUT_OFF]);
-    for name in [NAMES[0], NAMES[2]] {
-        wait_until_dead(&[cut_off], name);
-    }
+    wait_until(&[one, other], "dead", &[NAMES[CUT_OFF]]);
+    wait_until(&[cut_off], "dead", &[NAMES[0], NAMES[2]]);
     // The first to have it is once on the one side, and once on the other.
     let mut users = Vec::new();
     for (email, first, second) in [
@@ -365,12 +377,19 @@ fn an_address_that_two_sides_gave_away_is_whose_had_it_first() {
     ] {
         let id = |answer: &Response| answer.json()["user"]["id"].clone();
         let earlier = id(&sign_up(&mut first.client(), email));
+        // Who had it first is told by the second.
+        let second_of = || UNIX_EPOCH.elapsed().expect("a clock past 1970").as_secs();
+        let registered = second_of();
+        eventually("a second is over", || match second_of() {
+            now if registered < now => Ok(()),
+            now => Err(now.to_string()),
+        });
         let later = id(&sign_up_with(&mut second.client(), email, LATER));
         assert_ne!(earlier, later);
         users.push((email, earlier, later));
     }
     network.heal(CUT_OFF);
-    cluster.settle();
+    wait_until(&[one, cut_off, other], "alive", &NAMES);
     for (email, earlier, later) in &users {
         for node in &cluster.nodes {
             // What one side knows has to reach the other.

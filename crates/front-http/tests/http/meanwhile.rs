@@ -188,7 +188,7 @@ fn what_a_full_queue_turns_away_is_no_attempt() {
         }
         // Counted last by its account, each is in the queue once that is done.
         let of_account = Policy {
-            namespace: SERVICE.into(),
+            namespace: "@attempts".into(),
             name: "@login-account".into(),
             limit: Limit::new(Algorithm::SlidingLog, 100, Nanos::from_secs(86_400)).unwrap(),
             strategy: Strategy::Owner,
