@@ -159,9 +159,11 @@ impl Reply {
             Done::Nothing | Done::Changed | Done::Elsewhen => decoded(&state),
             // From a clock that was ahead it is put where that limit's own script would.
             Done::Foreign => match decoded(&state) {
-                Ok(Some(window @ Count::FixedWindow(_)))
-                    if limit.algorithm() == Algorithm::FixedWindow =>
+                Ok(Some(Count::FixedWindow(window)))
+                    if limit.algorithm() == Algorithm::FixedWindow
+                        && now + window.period() < window.end() =>
                 {
+                    let window = Count::FixedWindow(window);
                     Ok(Some(window.no_later_than(limit, now, now, 1)))
                 }
                 _ => decoded_by(&state, now),

@@ -296,6 +296,24 @@ fn scripts_decide_as_the_pure_limit_does() {
     check(1_000, histories(0));
 }
 
+/// Once such a window ended with the one in which all others of the new limit do, hours too early.
+#[test]
+fn a_day_of_a_calendar_lasts_as_long_under_a_limit_of_24_hours() {
+    let day = Nanos::from_secs(24 * 60 * 60);
+    let anchored = Limit::new(Algorithm::FixedWindow, 1, day).unwrap();
+    let calendar = calendar(CalendarUnit::Day, "Australia/Lord_Howe");
+    let of_calendar = Limit::new(Algorithm::FixedWindow, 4, day).unwrap();
+    let of_calendar = of_calendar.with_anchor(calendar).unwrap();
+    // Midnight there, and 13:00 UTC.
+    let events = vec![
+        Event::Wait(17_999_876_543),
+        Event::Hit(1),
+        Event::Change(anchored),
+        Event::Hit(1),
+    ];
+    check(1, Just((of_calendar, events)));
+}
+
 #[test]
 fn changed_limits_keep_what_the_pure_limit_keeps() {
     check(500, histories(2));
