@@ -236,9 +236,14 @@ fn unit_tests(_: &Selection, tally: &mut Tally) -> Result<()> {
 /// Runs the tests of the workspace that `filter` names. All of it is built but for the examples, which have none and are known to
 /// compile, and in the same way for every filter: of two that follow each other the second builds nothing.
 fn nextest(filter: &str) -> Command {
-    let run = ["nextest", "run", "--no-fail-fast", "--locked"];
-    let mut command = cargo(run);
-    command.args(["--workspace", "--lib", "--bins", "--tests", "-E", filter]);
+    let mut command = nextest_of_all();
+    command.args(["--no-fail-fast", "-E", filter]);
+    command
+}
+
+fn nextest_of_all() -> Command {
+    let mut command = cargo(["nextest", "run", "--locked"]);
+    command.args(["--workspace", "--lib", "--bins", "--tests"]);
     command
 }
 
@@ -304,7 +309,7 @@ pub(crate) fn weir_binary() -> Result<PathBuf> {
         return path::absolute(given).context("finding WEIR_BIN");
     }
     let command = if tools::has_nextest() {
-        let mut command = nextest("all()");
+        let mut command = nextest_of_all();
         command.arg("--no-run");
         command
     } else {
