@@ -2,10 +2,53 @@
 
 use serde_json::Value;
 
+use rehearsal::Response;
+
 use crate::cluster::Cluster;
 use crate::node::{Node, weir};
+use crate::wait::eventually;
+
+impl Node {
+    /// What this node answers whoever brings an API key.
+    #[track_caller]
+    #[must_use]
+    pub fn ask_by(&self, api_key: &str, method: &str, path: &str, body: Option<Value>) -> Response {
+        let bearer = format!("Bearer {api_key}");
+        let body = body.map(|body| body.to_string());
+        self.ask(method, path, &[("Authorization", &bearer)], body.as_deref())
+    }
+}
 
 impl Cluster {
+    /// Nodes of a service, which forget all when they end, started with these arguments as well.
+    ///
+    /// # Panics
+    ///
+    /// If one ends before it is ready.
+    #[track_caller]
+    #[must_use]
+    pub fn service(config: &str, names: &[&str], arguments: &[&str]) -> Self {
+        let mut cluster = Self::with_config(config);
+        let arguments = [&["--ephemeral"], arguments].concat();
+        for name in names {
+            let started = cluster.try_start(name, Self::COOKIE, &arguments);
+            started.unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
+        }
+        cluster
+    }
+
+    /// Waits until each of them says that nothing is wrong.
+    ///
+    /// # Panics
+    ///
+    /// If one does not.
+    #[track_caller]
+    pub fn until_well(&self) {
+        for node in &self.nodes {
+            eventually("nothing is wrong", || self.try_operator(node, &["status"]));
+        }
+    }
+
     /// What a command of an operator prints of a node.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use e2e::{Cluster, Node, Options, Response, weir};
-use serde_json::{Value, json};
+use e2e::{Cluster, Options, weir};
+use serde_json::json;
 
 /// A data directory below `tests/data`, and what it was told when it was made.
 struct Earlier {
@@ -55,12 +55,6 @@ fn start(cluster: &mut Cluster, earlier: &Earlier) {
         .push(ready.unwrap_or_else(|(status, log)| panic!("{status}:\n{log}")));
 }
 
-fn ask(node: &Node, api_key: &str, method: &str, path: &str, body: Option<Value>) -> Response {
-    let bearer = format!("Bearer {api_key}");
-    let body = body.map(|body| body.to_string());
-    node.ask(method, path, &[("Authorization", &bearer)], body.as_deref())
-}
-
 /// What `weir check` says of three units more, of which seven are left.
 fn check_as_operator(cluster: &Cluster, limit: &str) -> String {
     let url = format!("http://{}", cluster.nodes[0].http);
@@ -83,17 +77,19 @@ fn a_node_goes_on_from_what_each_earlier_version_has_kept() {
             assert!(told.starts_with("allowed: 4 of 10 left"), "{limit}: {told}");
         }
         let key = earlier.api_key;
-        let used = ask(node, key, "GET", "/v1/usage", None).json();
+        let used = node.ask_by(key, "GET", "/v1/usage", None).json();
         assert_eq!(used["today"]["requests"], 2, "{used}");
         let check = json!({ "limit": "daily", "key": "ada" });
-        let answer = ask(node, key, "POST", "/v1/check", Some(check)).json();
+        let answer = node.ask_by(key, "POST", "/v1/check", Some(check)).json();
         assert_eq!(answer["remaining"], 5, "{answer}");
-        let answer = ask(node, key, "GET", "/api/check?key=user123", None).json();
+        let answer = node
+            .ask_by(key, "GET", "/api/check?key=user123", None)
+            .json();
         assert_eq!(answer["remaining"], 8, "{answer}");
         let removed = json!({ "limit": "gone", "key": "ada" });
-        let answer = ask(node, key, "POST", "/v1/check", Some(removed));
+        let answer = node.ask_by(key, "POST", "/v1/check", Some(removed));
         assert_eq!(answer.status, 404, "{answer:?}");
-        let answer = ask(node, earlier.revoked, "GET", "/api/check?key=user123", None);
+        let answer = node.ask_by(earlier.revoked, "GET", "/api/check?key=user123", None);
         assert_eq!(answer.status, 401, "{answer:?}");
     }
 }

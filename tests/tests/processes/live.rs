@@ -72,25 +72,11 @@ impl Stream {
 
 #[test]
 fn a_stream_tells_what_all_nodes_decide_until_its_own_stops() {
-    let mut cluster = Cluster::with_config(CONFIG);
-    for name in ["oskar", "oskar2", "oskar3"] {
-        let started = cluster.try_start(name, Cluster::COOKIE, &["--ephemeral"]);
-        started.unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
-    }
-    for node in &cluster.nodes {
-        eventually("nothing is wrong", || {
-            cluster.try_operator(node, &["status"])
-        });
-    }
+    let mut cluster = Cluster::service(CONFIG, &["oskar", "oskar2", "oskar3"], &[]);
+    cluster.until_well();
     let (_, key) = cluster.tenant("Acme", &["check", "limits.write", "usage.read"]);
-    let bearer = format!("Bearer {key}");
     let ask = |node: &Node, method: &str, path: &str, body: Option<Value>| {
-        let body = body.map(|body| body.to_string());
-        let headers = [("Authorization", &*bearer)];
-        let answer = node
-            .client()
-            .request(method, path, &headers, body.as_deref());
-        answer.expect("an answer")
+        node.ask_by(&key, method, path, body)
     };
     let limit =
         json!({ "algorithm": "fixed_window", "anchor": "first_hit", "limit": 6, "per": "1h" });

@@ -17,14 +17,7 @@ signup = "open"
 const PASSWORD: &str = "correct horse battery";
 
 fn service() -> Cluster {
-    let mut cluster = Cluster::with_config(CONFIG);
-    for name in NAMES {
-        let started = cluster.try_start(name, Cluster::COOKIE, &["--ephemeral"]);
-        if let Err((status, log)) = started {
-            panic!("{name}: {status}:\n{log}");
-        }
-    }
-    cluster
+    Cluster::service(CONFIG, &NAMES, &[])
 }
 
 /// What a browser keeps: it sends all of it to every node, which it takes for one behind a balancer.

@@ -34,18 +34,7 @@ per = "1h"
 
 /// Three nodes of a service.
 fn service() -> Cluster {
-    let mut cluster = Cluster::with_config(CONFIG);
-    for name in NAMES {
-        let started = cluster.try_start(
-            name,
-            Cluster::COOKIE,
-            &["--ephemeral", "--redis", "127.0.0.1:0"],
-        );
-        if let Err((status, log)) = started {
-            panic!("{name}: {status}:\n{log}");
-        }
-    }
-    cluster
+    Cluster::service(CONFIG, &NAMES, &["--redis", "127.0.0.1:0"])
 }
 
 /// One request with an API key.

@@ -13,17 +13,6 @@ ack = "replicated"
 public_url = "http://127.0.0.1:4000"
 "#;
 
-fn ask(node: &Node, key: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-    let bearer = format!("Bearer {key}");
-    let body = body.map(|body| body.to_string());
-    let headers = [("Authorization", &*bearer)];
-    let answer = node
-        .client()
-        .request(method, path, &headers, body.as_deref());
-    let answer = answer.expect("an answer");
-    (answer.status, answer.json())
-}
-
 /// What a node should tell, of denials by key.
 fn rows(denied: &BTreeMap<&str, u64>) -> Vec<(String, u64)> {
     let mut rows: Vec<_> = denied
@@ -35,8 +24,9 @@ fn rows(denied: &BTreeMap<&str, u64>) -> Vec<(String, u64)> {
 }
 
 fn told(node: &Node, key: &str) -> (Vec<(String, u64)>, Value) {
-    let (status, told) = ask(node, key, "GET", "/v1/top?limit=login", None);
-    assert_eq!(status, 200, "{told}");
+    let answer = node.ask_by(key, "GET", "/v1/top?limit=login", None);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told = answer.json();
     let keys = told["keys"].as_array().expect("keys").iter();
     let keys = keys.map(|of| {
         assert_eq!(of["error"], 0, "three keys are counted exactly: {told}");
@@ -51,37 +41,29 @@ fn told(node: &Node, key: &str) -> (Vec<(String, u64)>, Value) {
 
 #[test]
 fn what_each_node_denied_is_told_by_any_of_them() {
-    let mut cluster = Cluster::with_config(CONFIG);
-    for name in ["oskar", "oskar2", "oskar3"] {
-        let started = cluster.try_start(name, Cluster::COOKIE, &["--ephemeral"]);
-        started.unwrap_or_else(|(status, log)| panic!("{name}: {status}:\n{log}"));
-    }
-    for node in &cluster.nodes {
-        eventually("nothing is wrong", || {
-            cluster.try_operator(node, &["status"])
-        });
-    }
+    let mut cluster = Cluster::service(CONFIG, &["oskar", "oskar2", "oskar3"], &[]);
+    cluster.until_well();
     let (_, key) = cluster.tenant(
         "Acme",
         &["check", "limits.read", "limits.write", "usage.read"],
     );
     let limit = json!({ "algorithm": "fixed_window", "anchor": "first_hit", "limit": 2, "per": "1h", "top_keys": true });
-    let (status, made) = ask(
-        &cluster.nodes[0],
-        &key,
-        "PUT",
-        "/v1/limits/login",
-        Some(limit.clone()),
+    let made = cluster.nodes[0].ask_by(&key, "PUT", "/v1/limits/login", Some(limit.clone()));
+    assert_eq!(
+        (made.status, &made.json()["top_keys"]),
+        (201, &json!(true)),
+        "{made:?}"
     );
-    assert_eq!((status, &made["top_keys"]), (201, &json!(true)), "{made}");
-    let (_, read) = ask(&cluster.nodes[2], &key, "GET", "/v1/limits/login", None);
-    assert_eq!(read["top_keys"], true, "{read}");
+    let read = cluster.nodes[2].ask_by(&key, "GET", "/v1/limits/login", None);
+    assert_eq!(read.json()["top_keys"], true, "{read:?}");
 
     let mut denied: [BTreeMap<&str, u64>; 3] = Default::default();
     for (of, times) in [("eve", 5), ("<ada>", 14), ("bob", 8)] {
         for number in (0..3).cycle().take(times) {
             let hit = json!({ "limit": "login", "key": of });
-            let (status, _) = ask(&cluster.nodes[number], &key, "POST", "/v1/check", Some(hit));
+            let status = cluster.nodes[number]
+                .ask_by(&key, "POST", "/v1/check", Some(hit))
+                .status;
             assert!([200, 429].contains(&status), "{status}");
             *denied[number].entry(of).or_default() += u64::from(status == 429);
         }
@@ -120,14 +102,11 @@ fn what_each_node_denied_is_told_by_any_of_them() {
 
     let mut silent = limit;
     silent["top_keys"] = false.into();
-    let (status, set) = ask(
-        &cluster.nodes[0],
-        &key,
-        "PUT",
-        "/v1/limits/login",
-        Some(silent),
+    let set = cluster.nodes[0].ask_by(&key, "PUT", "/v1/limits/login", Some(silent));
+    assert_eq!(set.status, 200, "{set:?}");
+    let refused = cluster.nodes[1].ask_by(&key, "GET", "/v1/top?limit=login", None);
+    assert_eq!(
+        (refused.status, &refused.json()["field"]),
+        (400, &json!("limit"))
     );
-    assert_eq!(status, 200, "{set}");
-    let (status, refused) = ask(&cluster.nodes[1], &key, "GET", "/v1/top?limit=login", None);
-    assert_eq!((status, &refused["field"]), (400, &json!("limit")));
 }
