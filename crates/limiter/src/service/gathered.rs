@@ -47,18 +47,23 @@ impl Gathered {
             is_touched,
         } = &mut *open;
         let was_touched = *is_touched;
-        let mut of_key = by.and_then(|id| find(api_keys, &id));
+        let mut of_key = (0, 0);
         for (limit, went) in decided {
             *is_touched = true;
             let (allowed, denied) = match went {
                 Went::Allowed => (1, 0),
                 Went::Denied => (0, 1),
             };
-            let of_limit = find(limits, limit).unwrap_or(&mut *others);
-            of_limit.add(allowed, denied, micros);
-            if let Some(of_key) = &mut of_key {
-                of_key.add(allowed, denied, micros);
+            of_key = (of_key.0 + allowed, of_key.1 + denied);
+            if !count(limits, limit, (allowed, denied), micros) {
+                others.add(allowed, denied, micros);
             }
+        }
+        if let Some(id) = by
+            && of_key != (0, 0)
+        {
+            // One that has no room is told of by its limits alone.
+            let _has_room = count(api_keys, &id, of_key, micros);
         }
         *is_touched && !was_touched
     }
@@ -79,18 +84,21 @@ impl Gathered {
     }
 }
 
-/// The counts of one, if it has room.
-fn find<'c, K: Clone + Eq + Hash>(
-    counts: &'c mut HashMap<K, Counts>,
+/// Counts what was decided for one of these, by one look at the map where it is known. `false`: it has no room.
+fn count<K: Clone + Eq + Hash>(
+    counts: &mut HashMap<K, Counts>,
     of: &K,
-) -> Option<&'c mut Counts> {
-    if !counts.contains_key(of) {
-        if NAMES_MAX <= counts.len() {
-            return None;
-        }
-        counts.insert(of.clone(), Counts::default());
-    }
-    counts.get_mut(of)
+    (allowed, denied): (u32, u32),
+    micros: u32,
+) -> bool {
+    let has_room = counts.len() < NAMES_MAX;
+    let of = match counts.get_mut(of) {
+        Some(known) => known,
+        None if has_room => counts.entry(of.clone()).or_default(),
+        None => return false,
+    };
+    of.add(allowed, denied, micros);
+    true
 }
 
 /// What has decided nothing since it was taken last makes room.

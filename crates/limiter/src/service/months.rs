@@ -56,25 +56,22 @@ impl<N: Node> Limiter<N> {
     pub async fn keep_usage(&self) {
         let mut changed = Vec::new();
         for shared in self.shared.tenants.all() {
-            let days = shared.tenancy.as_ref().map(|it| it.day.unkept.take());
-            let days = days.into_iter().flatten();
-            changed.extend(days.map(|day| (shared.clone(), day)));
+            if let Some(tenancy) = &shared.tenancy {
+                let days = tenancy.day.unkept.take().into_iter();
+                changed.extend(days.map(|day| (tenancy.id, day)));
+            }
         }
         for some in changed.chunks(AT_ONCE) {
-            let tenancies = some
-                .iter()
-                .filter_map(|(shared, _)| shared.tenancy.as_ref());
-            let of: Vec<_> = tenancies
-                .zip(some)
-                .map(|(tenancy, (_, day))| (tenancy.id, *day))
-                .collect();
-            let used = self.days_used(&of).await.into_iter();
-            let kept = used.zip(&of).map(async |(used, (tenant, _))| match used {
+            let used = self.days_used(some).await.into_iter();
+            let kept = used.zip(some).map(async |(used, (tenant, _))| match used {
                 Ok(used) => self.keep_day(*tenant, used).await,
                 Err(_nobody_knows) => Err(NotTold::NotChanged),
             });
-            for (kept, (shared, day)) in join_all(kept).await.into_iter().zip(some) {
-                if let (Err(NotTold::NotChanged), Some(tenancy)) = (kept, &shared.tenancy) {
+            for (kept, (tenant, day)) in join_all(kept).await.into_iter().zip(some) {
+                if let Err(NotTold::NotChanged) = kept
+                    && let Some(shared) = self.shared.tenants.get(*tenant)
+                    && let Some(tenancy) = &shared.tenancy
+                {
                     tenancy.day.unkept.note(*day);
                 }
             }
