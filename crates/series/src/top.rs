@@ -22,7 +22,7 @@ const SLOT_SECS: u32 = 5 * 60;
 const SLOTS: u32 = 60 * 60 / SLOT_SECS;
 
 /// About how many bytes a node holds of all limits: some 470 whose slots are all full, of keys of 20 bytes, or 3 800 that deny
-/// ten keys in each. It comes to 73 MB of memory, as the series of a node do; to 121 MB where 67 000 namespaces deny a single key each
+/// ten keys in each. It comes to 80 MB of memory, as the series of a node do; to 89 MB where namespaces deny a single key each
 /// (`cargo run --release -p series --example full-top`).
 const BYTES_MAX: usize = 64 << 20;
 

@@ -81,7 +81,11 @@ const DAY_KEPT: Nanos = Nanos::from_secs(40 * 24 * 60 * 60);
 /// [spared](KeyHash::spared). By its period alone such a count cannot be told from one of somebody's own limit of 40 days: of that
 /// there is a copy then which nobody asks for, until it would have ended.
 fn spared_since(cells: &[(KeyHash, Cell)]) -> Vec<(KeyHash, Cell)> {
-    let known: HashSet<KeyHash> = cells.iter().map(|(key, _)| *key).collect();
+    let known: HashSet<KeyHash> = cells
+        .iter()
+        .map(|(key, _)| *key)
+        .filter(|key| key.is_spared())
+        .collect();
     let is_day = |cell: &Cell| {
         cell.versions().iter().all(|version| match version.count() {
             Count::FixedWindow(window) => window.period() == DAY_KEPT,

@@ -2,8 +2,8 @@
 //!
 //! The limit `@requests` in the namespace `@service`: the day stands in the key, and the window of 40 days begins with its first
 //! request. A cell of the calendar day would be gone at midnight with the last requests; this one can be read, and put right
-//! after a split, for as long as a plan's day matters. What is kept beyond that is in `months.rs`. *Used* is what a peek under the widest limit leaves of it, so that it is
-//! told also where it is above the cap.
+//! after a split, for as long as a plan's day matters. What is kept beyond that is in `months.rs`. *Used* is what a peek under
+//! the widest limit leaves of it, so that it is told also where it is above the cap.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -121,7 +121,7 @@ impl Day {
             used: AtomicU32::new(0),
             backlog: Mutex::default(),
             denied: AtomicU32::new(0),
-            unkept: Unkept::new([super::today() - 1, super::today()]),
+            unkept: Unkept::new([super::today().saturating_sub(1), super::today()]),
             meters: Meters {
                 backlog: gauge!("weir_usage_backlog_requests"),
                 uncertain: counter!("weir_usage_uncertain_requests_total"),
@@ -355,7 +355,7 @@ impl<N: Node> Limiter<N> {
         &self,
         of: &[(TenantId, u64)],
     ) -> Vec<Result<DayUsage, NoDecision>> {
-        let counted_since = super::today() - (DAYS_COUNTED - 1);
+        let counted_since = super::today().saturating_sub(DAYS_COUNTED - 1);
         let is_counted = |(_, day): &(TenantId, u64)| counted_since <= *day;
         let counted = of.iter().filter(|of| is_counted(of));
         let keys: Vec<String> = counted.map(|(id, day)| key_of(*id, *day)).collect();
