@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,33 +28,7 @@ from weir_client import (
 from .played import Played, Plays, loses_answers
 from .real import API_TOKEN, Cluster, tenant
 
-# Answers wait for a replica, so that what was counted is counted whoever dies; nothing comes back while the tests run.
-CONFIG = """
-[cluster]
-replicas = 1
-ack = "replicated"
-
-[[limit]]
-name = "login"
-algorithm = "sliding_log"
-limit = 3
-per = "1h"
-
-[[limit]]
-name = "many"
-algorithm = "fixed_window"
-anchor = "first_hit"
-limit = 100000
-per = "1h"
-
-[[limit]]
-name = "told"
-strategy = "local"
-algorithm = "fixed_window"
-anchor = "first_hit"
-limit = 100
-per = "1h"
-"""
+CONFIG = (Path(__file__).parents[2] / "tests" / "limits.toml").read_text()
 
 SERVICE = """
 [service]

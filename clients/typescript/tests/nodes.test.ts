@@ -1,5 +1,6 @@
 /** What a program is told by real nodes. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import {
   InvalidError,
@@ -14,33 +15,7 @@ import type { Outcome, WeirError } from "weir-client";
 import { losesAnswers, Played } from "./played.js";
 import { API_TOKEN, Cluster, tenant } from "./real.js";
 
-/** Answers wait for a replica, so that what was counted is counted whoever dies; nothing comes back while the tests run. */
-const CONFIG = `
-[cluster]
-replicas = 1
-ack = "replicated"
-
-[[limit]]
-name = "login"
-algorithm = "sliding_log"
-limit = 3
-per = "1h"
-
-[[limit]]
-name = "many"
-algorithm = "fixed_window"
-anchor = "first_hit"
-limit = 100000
-per = "1h"
-
-[[limit]]
-name = "told"
-strategy = "local"
-algorithm = "fixed_window"
-anchor = "first_hit"
-limit = 100
-per = "1h"
-`;
+const CONFIG = readFileSync(new URL("../../../tests/limits.toml", import.meta.url), "utf8");
 
 const SERVICE = `
 [service]
