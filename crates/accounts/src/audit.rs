@@ -16,30 +16,35 @@ pub enum Actor {
     User(UserId),
     /// Whoever has the credential of an API key.
     ApiKey(ApiKeyId),
+    /// What is known of the biller, such as a payment that came.
+    Biller,
 }
 
-/// `operator`, or the id.
+/// `operator`, `biller`, or the id.
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operator => f.write_str("operator"),
             Self::User(id) => id.fmt(f),
             Self::ApiKey(id) => id.fmt(f),
+            Self::Biller => f.write_str("biller"),
         }
     }
 }
 
 /// Nobody who does something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("not operator, and not the id of a user or an API key")]
+#[error("not operator or biller, and not the id of a user or an API key")]
 pub struct NoActor;
 
 impl FromStr for Actor {
     type Err = NoActor;
 
     fn from_str(text: &str) -> Result<Self, NoActor> {
-        if text == "operator" {
-            return Ok(Self::Operator);
+        match text {
+            "operator" => return Ok(Self::Operator),
+            "biller" => return Ok(Self::Biller),
+            _ => {}
         }
         let user = text.parse().map(Self::User);
         user.or_else(|_| text.parse().map(Self::ApiKey))
@@ -112,7 +117,8 @@ mod tests {
     fn who_is_read_as_it_is_told() {
         let user = UserId::new([1; 10]);
         let api_key = "key_3fK9mQ2bXw7L".parse().unwrap();
-        for who in [Actor::Operator, Actor::User(user), Actor::ApiKey(api_key)] {
+        let (user, api_key) = (Actor::User(user), Actor::ApiKey(api_key));
+        for who in [Actor::Operator, user, api_key, Actor::Biller] {
             assert_eq!(who.to_string().parse(), Ok(who));
         }
         for text in ["", "Operator", "us_", "key_", "tn_0000000000000000"] {

@@ -13,3 +13,24 @@ pub(crate) fn derive<const N: usize>(cookie: &[u8], label: &str) -> [u8; N] {
         .expect("so many bytes can be derived");
     bytes
 }
+
+/// What others may call the cluster that has this cookie, such as `3f9a01c25b7d6e84`: the same on every node, and it tells nothing
+/// about the cookie.
+#[must_use]
+pub fn cluster_name(cookie: &[u8]) -> String {
+    let bytes = derive::<8>(cookie, "weir cluster name 1");
+    format!("{:016x}", u64::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cookie_has_a_name_of_its_own() {
+        let name = cluster_name(b"wojtyra");
+        assert_eq!(name.len(), 16);
+        assert_eq!(cluster_name(b"wojtyra"), name);
+        assert_ne!(cluster_name(b"wojtyrb"), name);
+    }
+}

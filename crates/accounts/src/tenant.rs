@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::{PlanName, Plans, UnixSecs};
+use crate::{Plan, PlanName, Plans, UnixSecs};
 
 /// A value, and when it was set: of two that did not see each other the newer stays.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -121,8 +121,10 @@ impl fmt::Display for Status {
 pub struct Tenant {
     /// What people call it.
     pub name: Dated<TenantName>,
-    /// The plan that an operator gave it. `None`: that of no subscription.
+    /// The plan that an operator gave it. `None`: the one that it has bought.
     pub plan: Dated<Option<PlanName>>,
+    /// The plan that it has bought. `None`: that of no subscription. One that an operator gave it goes before.
+    pub bought: Dated<Option<PlanName>>,
     /// The requests of a day that an operator gave it. `None`: those of its plan.
     pub requests_per_day: Dated<Option<u32>>,
     /// What a smaller plan leaves of a day that began under a larger one.
@@ -149,6 +151,7 @@ impl Tenant {
         Self {
             name: Dated::new(now, name),
             plan: Dated::new(now, None),
+            bought: Dated::new(now, None),
             requests_per_day: Dated::new(now, None),
             held: Dated::new(now, None),
             status: Status::Active,
@@ -156,12 +159,17 @@ impl Tenant {
         }
     }
 
+    /// The plan that it has: the one that an operator gave it, else the one that it has bought, else the first.
+    #[must_use]
+    pub fn plan<'a>(&self, plans: &'a Plans) -> &'a Plan {
+        let given = self.plan.get().as_ref();
+        plans.of(given.or(self.bought.get().as_ref()))
+    }
+
     /// The most requests of a day. `None`: there is no cap.
     #[must_use]
     pub fn cap(&self, plans: &Plans, day: u64) -> Option<u32> {
-        let cap = plans
-            .of(self.plan.get().as_ref())
-            .cap(*self.requests_per_day.get());
+        let cap = self.plan(plans).cap(*self.requests_per_day.get());
         match self.held.get() {
             Some(held) if held.day == day => Some(cap?.max(held.requests_per_day?)),
             _ => cap,
@@ -170,12 +178,21 @@ impl Tenant {
 
     /// Gives it another plan. A larger one holds at once, and a smaller one from the next midnight (UTC) on.
     pub fn set_plan(&mut self, now: UnixSecs, plans: &Plans, plan: Option<PlanName>) {
+        self.change_plan(now, plans, |tenant| tenant.plan.set(now, plan));
+    }
+
+    /// It has bought another plan. A larger one holds at once, and a smaller one from the next midnight (UTC) on.
+    pub fn set_bought(&mut self, now: UnixSecs, plans: &Plans, plan: Option<PlanName>) {
+        if *self.bought.get() != plan {
+            self.change_plan(now, plans, |tenant| tenant.bought.set(now, plan));
+        }
+    }
+
+    fn change_plan(&mut self, now: UnixSecs, plans: &Plans, change: impl FnOnce(&mut Self)) {
         let day = now.days();
         let requests_per_day = self.cap(plans, day);
-        self.plan.set(now, plan);
-        let own = plans
-            .of(self.plan.get().as_ref())
-            .cap(*self.requests_per_day.get());
+        change(self);
+        let own = self.plan(plans).cap(*self.requests_per_day.get());
         let is_less = own.is_some_and(|own| requests_per_day.is_none_or(|before| own < before));
         let held = HeldCap {
             day,
@@ -196,6 +213,7 @@ impl Tenant {
         Self {
             name: self.name.newer(&other.name),
             plan: self.plan.newer(&other.plan),
+            bought: self.bought.newer(&other.bought),
             requests_per_day: self.requests_per_day.newer(&other.requests_per_day),
             held: self.held.newer(&other.held),
             status: self.status.max(other.status),
@@ -225,19 +243,23 @@ mod tests {
         });
         (
             dated(name),
+            dated(plan.clone()),
             dated(plan),
             dated(prop::option::of(1..3_u32)),
             dated(prop::option::of(held)),
             status,
         )
-            .prop_map(|(name, plan, requests_per_day, held, status)| Tenant {
-                name,
-                plan,
-                requests_per_day,
-                held,
-                status,
-                made_at: UnixSecs::new(1),
-            })
+            .prop_map(
+                |(name, plan, bought, requests_per_day, held, status)| Tenant {
+                    name,
+                    plan,
+                    bought,
+                    requests_per_day,
+                    held,
+                    status,
+                    made_at: UnixSecs::new(1),
+                },
+            )
     }
 
     proptest! {
@@ -287,6 +309,26 @@ mod tests {
             [Some(5); 2],
             "an operator's holds at once"
         );
+    }
+
+    #[test]
+    fn what_is_bought_holds_unless_an_operator_gave_another() {
+        let plans = Plans::default();
+        let mut tenant = Tenant::new(UnixSecs::new(0), "Acme".parse().unwrap());
+        let named = |name: &str| Some(name.parse().unwrap());
+        let has = |tenant: &Tenant| (tenant.plan(&plans).name.to_string(), tenant.cap(&plans, 0));
+        tenant.set_bought(UnixSecs::new(1), &plans, named("pro"));
+        assert_eq!(has(&tenant), ("pro".into(), Some(1_000_000)));
+        tenant.set_plan(UnixSecs::new(2), &plans, named("enterprise"));
+        assert_eq!(has(&tenant), ("enterprise".into(), None));
+        tenant.set_plan(UnixSecs::new(3), &plans, None);
+        assert_eq!(tenant.plan(&plans).name.as_str(), "pro");
+        tenant.set_bought(UnixSecs::new(4), &plans, None);
+        assert_eq!(has(&tenant), ("free".into(), None), "until midnight");
+        assert_eq!(tenant.cap(&plans, 1), Some(10_000));
+        let held = tenant.held.clone();
+        tenant.set_bought(UnixSecs::new(5), &plans, None);
+        assert_eq!(tenant.held, held, "nothing has changed");
     }
 
     #[test]

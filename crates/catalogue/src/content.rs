@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use accounts::{
-    ApiKey, AuditEntry, EmailClaim, EndedSession, Invite, KnownSession, MonthUsage, Seat, Tenant,
-    UnixSecs, User,
+    ApiKey, AuditEntry, EmailClaim, EndedSession, Invite, KnownSession, MeterEvent, MonthUsage,
+    Seat, Subscription, Tenant, UnixSecs, User,
 };
 use coordinator::{FailMode, Strategy};
 use quota::{Algorithm, Limit};
@@ -42,6 +42,12 @@ pub enum Kind {
     Audit,
     /// What a tenant has used in a month: its name is [`MonthUsage::name`]. In the namespace [`SERVICE`].
     Usage,
+    /// What the biller says of a tenant: its name is the id of the tenant. In the namespace [`SERVICE`], and listed there and in
+    /// that of the customer.
+    Subscription,
+    /// What the biller was told of a day of a tenant: its name is [`MeterEvent::name`]. In the namespace [`SERVICE`], and listed
+    /// in that of its tenant.
+    MeterEvent,
 }
 
 /// The namespace of records that are found by an id alone, whosever they are.
@@ -58,7 +64,7 @@ pub enum Rule {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Limit,
         Self::KeyLimit,
         Self::Tenant,
@@ -72,6 +78,8 @@ impl Kind {
         Self::Operator,
         Self::Audit,
         Self::Usage,
+        Self::Subscription,
+        Self::MeterEvent,
     ];
 
     /// Its name in logs, metrics, and under the hash of an address: fixed.
@@ -91,6 +99,8 @@ impl Kind {
             Self::Operator => "operator",
             Self::Audit => "audit",
             Self::Usage => "usage",
+            Self::Subscription => "subscription",
+            Self::MeterEvent => "meter_event",
         }
     }
 
@@ -111,6 +121,8 @@ impl Kind {
             Self::Operator => 10,
             Self::Audit => 11,
             Self::Usage => 12,
+            Self::Subscription => 13,
+            Self::MeterEvent => 14,
         }
     }
 
@@ -135,7 +147,9 @@ impl Kind {
             | Self::EndedSession
             | Self::Operator
             | Self::Audit
-            | Self::Usage => Rule::GrantsLess,
+            | Self::Usage
+            | Self::Subscription
+            | Self::MeterEvent => Rule::GrantsLess,
         }
     }
 
@@ -153,7 +167,9 @@ impl Kind {
             | Self::Session
             | Self::EndedSession
             | Self::Operator
-            | Self::Usage => SERVICE,
+            | Self::Usage
+            | Self::Subscription
+            | Self::MeterEvent => SERVICE,
         }
     }
 }
@@ -187,6 +203,10 @@ pub enum Content {
     Audit(Arc<AuditEntry>),
     /// Of a [`Kind::Usage`].
     Usage(Arc<MonthUsage>),
+    /// Of a [`Kind::Subscription`].
+    Subscription(Arc<Subscription>),
+    /// Of a [`Kind::MeterEvent`].
+    MeterEvent(MeterEvent),
 }
 
 impl Content {
@@ -207,6 +227,8 @@ impl Content {
             Self::Operator(_) => Kind::Operator,
             Self::Audit(_) => Kind::Audit,
             Self::Usage(_) => Kind::Usage,
+            Self::Subscription(_) => Kind::Subscription,
+            Self::MeterEvent(_) => Kind::MeterEvent,
         }
     }
 
@@ -309,6 +331,24 @@ impl Content {
         }
     }
 
+    /// What the biller says of a tenant, if it is that.
+    #[must_use]
+    pub const fn subscription(&self) -> Option<&Arc<Subscription>> {
+        match self {
+            Self::Subscription(subscription) => Some(subscription),
+            _ => None,
+        }
+    }
+
+    /// What the biller was told of a day, if it is that.
+    #[must_use]
+    pub const fn meter_event(&self) -> Option<MeterEvent> {
+        match self {
+            Self::MeterEvent(event) => Some(*event),
+            _ => None,
+        }
+    }
+
     /// What two writes say together that did not see each other: a removal, or what grants no more than either. In any
     /// order and however often, it comes to the same. Of contents of [`Rule::GrantsLess`].
     pub(crate) fn together(one: Option<Self>, other: Option<Self>) -> Option<Self> {
@@ -324,6 +364,10 @@ impl Content {
             }
             (Self::Operator(one), Self::Operator(other)) => Self::Operator(one.min(other)),
             (Self::Usage(one), Self::Usage(other)) => Self::Usage(one.meet(&other).into()),
+            (Self::Subscription(one), Self::Subscription(other)) => {
+                Self::Subscription(one.meet(&other).into())
+            }
+            (Self::MeterEvent(one), Self::MeterEvent(other)) => Self::MeterEvent(one.meet(&other)),
             (Self::Session(one), Self::Session(other)) => Self::Session(one.meet(&other).into()),
             (Self::Audit(one), Self::Audit(other)) => match one.cells() <= other.cells() {
                 true => Self::Audit(one),
@@ -343,6 +387,16 @@ impl Content {
             Self::Seat(_) => address.name.split('/').map(Arc::from).collect(),
             Self::Invite(invite) => vec![invite.tenant.to_string().into()],
             Self::Session(session) => vec![session.user.to_string().into()],
+            Self::Subscription(subscription) => {
+                let customer = subscription.customer.iter().map(Arc::clone);
+                std::iter::once(Arc::clone(&address.namespace))
+                    .chain(customer)
+                    .collect()
+            }
+            Self::MeterEvent(_) => {
+                let tenant = address.name.split('/').next();
+                tenant.map(Arc::from).into_iter().collect()
+            }
             Self::Limit(_)
             | Self::KeyLimit(_)
             | Self::Tenant(_)
@@ -362,6 +416,7 @@ impl Content {
             Self::EndedSession(ended) => Some(ended.remember_until),
             Self::Audit(entry) => Some(entry.at + AuditEntry::KEPT),
             Self::Usage(month) => Some(month.over_at()),
+            Self::MeterEvent(event) => Some(event.over_at()),
             _ => None,
         }
     }
@@ -371,8 +426,8 @@ impl Content {
         match self {
             // At most some 40 bytes with everything that belongs to it.
             Self::Limit(_) | Self::KeyLimit(_) => 64,
-            // Three names of bounded length, with their times.
-            Self::Tenant(tenant) => 96 + tenant.name.get().as_str().len(),
+            // Four names of bounded length, with their times.
+            Self::Tenant(tenant) => 144 + tenant.name.get().as_str().len(),
             Self::ApiKey(key) => 192 + key.name.get().len() + key.made_by.len(),
             // Four times and hashes, and a link.
             Self::User(user) => {
@@ -388,6 +443,20 @@ impl Content {
             Self::Session(session) => 96 + session.agent.len(),
             // A day, and two numbers of five bytes at most.
             Self::Usage(month) => 48 + 11 * month.days().len(),
+            Self::MeterEvent(_) => 64,
+            // Ids of the biller, four times, and what its subscriptions began with.
+            Self::Subscription(subscription) => {
+                let bought = subscription.bought.as_ref();
+                let price = bought.and_then(|bought| bought.price.as_deref());
+                let texts = [
+                    subscription.customer.as_deref(),
+                    bought.map(|bought| &*bought.id),
+                    price,
+                ];
+                let texts: usize = texts.into_iter().flatten().map(str::len).sum();
+                let bases = subscription.bases.keys().map(|id| id.len() + 24);
+                128 + texts + bases.sum::<usize>()
+            }
             Self::Audit(entry) => {
                 let text = |text: &Option<Arc<str>>| text.as_deref().map_or(0, str::len);
                 let texts = entry.what.len() + entry.target.len() + entry.node.len();

@@ -9,6 +9,7 @@
 //! the bytes at hand could fill: at most eleven times as much for what is inside of an item, and [`ITEMS_MAX`] items.
 
 mod accounts;
+mod billing;
 mod catalogue;
 mod cells;
 mod encoding;

@@ -18,12 +18,21 @@ use crate::frame::Looks;
 use crate::respond::trouble;
 
 /// What a page may load and do: nothing of anybody else, but for being led to where a plan is paid.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-    form-action 'self' https://checkout.stripe.com https://billing.stripe.com; frame-ancestors 'none'; base-uri 'none'; object-src 'none'; \
-    require-trusted-types-for 'script'";
+pub(crate) fn policy(biller: Option<&str>) -> HeaderValue {
+    let policy = |biller: &str| {
+        format!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+             form-action 'self' https://checkout.stripe.com https://billing.stripe.com{biller}; frame-ancestors 'none'; \
+             base-uri 'none'; object-src 'none'; require-trusted-types-for 'script'"
+        )
+    };
+    let biller = biller.map_or_else(String::new, |biller| format!(" {biller}"));
+    // An address that no header can hold is none that a form could lead to.
+    HeaderValue::try_from(policy(&biller))
+        .unwrap_or_else(|_| HeaderValue::try_from(policy("")).expect("it is of visible characters"))
+}
 
-const HEADERS: [(HeaderName, &str); 5] = [
-    (CONTENT_SECURITY_POLICY, POLICY),
+const HEADERS: [(HeaderName, &str); 4] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (REFERRER_POLICY, "no-referrer"),
     (
@@ -81,6 +90,7 @@ pub(crate) async fn around(
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    headers.insert(CONTENT_SECURITY_POLICY, app.policy.clone());
     if app.is_https() {
         let for_a_year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
         headers.insert(STRICT_TRANSPORT_SECURITY, for_a_year);

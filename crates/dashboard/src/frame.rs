@@ -145,6 +145,11 @@ impl Frame {
         self.is_one_of(&["admin"])
     }
 
+    /// Whether the reader may buy a plan, and see what was bought.
+    pub(crate) fn may_pay(&self) -> bool {
+        self.is_one_of(&[])
+    }
+
     /// What a field shows: what was typed in the form that was refused, else what is stored.
     pub(crate) fn typed(&self, field: &str, stored: impl ToString) -> String {
         match self.form.all(field) {

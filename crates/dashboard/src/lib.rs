@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use accounts::SessionKeys;
 use axum::Router;
-use axum::http::Extensions;
+use axum::http::{Extensions, HeaderValue};
 use axum::middleware;
 use axum::routing::{get, post};
 
@@ -36,6 +36,9 @@ pub struct Settings {
     pub keys: Arc<SessionKeys>,
     /// Who may sign up, as the file has it: `closed`, `invited` or `open`.
     pub signup: &'static str,
+    /// Where plans are paid, if that is not Stripe's own: the beginning of the addresses of its pages, such as
+    /// `http://127.0.0.1:12111`.
+    pub biller: Option<Arc<str>>,
     /// Who is asked for what pages of another version need.
     pub elsewhere: Elsewhere,
     /// Hands on from where a request came: what a front has noted of it, from the request for a page to what that asks.
@@ -73,6 +76,8 @@ impl fmt::Debug for Elsewhere {
 struct App {
     api: api::Api,
     settings: Settings,
+    /// What browsers may do with pages.
+    policy: HeaderValue,
 }
 
 impl App {
@@ -84,10 +89,12 @@ impl App {
 /// The pages, over what `api` answers. To be merged with it.
 pub fn pages(api: Router, settings: Settings) -> Router {
     use pages::{
-        account, api_keys, audit, cluster, entry, limits, live, overview, team, tenants, usage,
+        account, api_keys, audit, billing, cluster, entry, limits, live, overview, team, tenants,
+        usage,
     };
     let app = Arc::new(App {
         api: api::Api::new(api, settings.introduce),
+        policy: around::policy(settings.biller.as_deref()),
         settings,
     });
     Router::new()
@@ -162,7 +169,12 @@ pub fn pages(api: Router, settings: Settings) -> Router {
         .route("/dashboard/{tenant}/series", get(live::series))
         .route("/dashboard/{tenant}/usage", get(usage::usage))
         .route("/dashboard/{tenant}/usage.csv", get(usage::csv))
-        .route("/dashboard/{tenant}/billing", get(usage::billing))
+        .route("/dashboard/{tenant}/billing", get(billing::billing))
+        .route(
+            "/dashboard/{tenant}/billing/checkout",
+            post(billing::checkout),
+        )
+        .route("/dashboard/{tenant}/billing/portal", post(billing::portal))
         .route("/dashboard/{tenant}/team", get(team::team))
         .route("/dashboard/{tenant}/team/invites", post(team::invite))
         .route(

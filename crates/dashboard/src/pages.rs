@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod api_keys;
 pub(crate) mod audit;
+pub(crate) mod billing;
 pub(crate) mod cluster;
 pub(crate) mod entry;
 pub(crate) mod limits;

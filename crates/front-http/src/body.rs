@@ -60,7 +60,7 @@ impl From<Bytes> for Received {
 pub(crate) async fn read_json(
     memory: &Memory,
     headers: &HeaderMap,
-    mut body: Body,
+    body: Body,
     max: usize,
 ) -> Result<Received, Problem> {
     if !says_json(headers) {
@@ -74,6 +74,15 @@ pub(crate) async fn read_json(
             refusal,
         ));
     }
+    read(memory, body, max).await
+}
+
+/// The same of a body that is whatever it says.
+///
+/// # Errors
+///
+/// As of [`read_json`].
+pub(crate) async fn read(memory: &Memory, mut body: Body, max: usize) -> Result<Received, Problem> {
     if (max as u64) < body.size_hint().lower() {
         discard(&mut body).await;
         return Err(too_large(max).into());

@@ -75,7 +75,8 @@ pub(crate) const fn status(kind: Kind) -> StatusCode {
         | Kind::EmailTaken
         | Kind::EmailConflict
         | Kind::LastOwner
-        | Kind::PlanLimit => StatusCode::CONFLICT,
+        | Kind::PlanLimit
+        | Kind::BillingConflict => StatusCode::CONFLICT,
         Kind::LinkUsed => StatusCode::GONE,
         Kind::QuotaExceeded | Kind::TenantRate | Kind::TooManyAttempts => {
             StatusCode::TOO_MANY_REQUESTS
@@ -86,6 +87,7 @@ pub(crate) const fn status(kind: Kind) -> StatusCode {
         Kind::NoDecision
         | Kind::NoQuorum
         | Kind::StaleConfiguration
+        | Kind::BillingUnavailable
         | Kind::Overloaded
         | Kind::Draining => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -94,6 +94,10 @@ const fn meaning(kind: Kind) -> (&'static str, &'static str) {
             "A tenant keeps an owner, and this is its last one. Nothing was changed.",
             "Make somebody else an owner first.",
         ),
+        Kind::BillingConflict => (
+            "The tenant has a subscription already, or has none that could be changed. Nothing was changed.",
+            "Change a subscription on the page of the biller: POST /v1/billing/portal leads there.",
+        ),
         Kind::LinkUsed => (
             "The link was used, withdrawn or has expired, or there never was one: which it is, is not told. Nothing was changed.",
             "Ask whoever gave it to you for another.",
@@ -177,6 +181,11 @@ const fn meaning(kind: Kind) -> (&'static str, &'static str) {
              meanwhile, or a user removed, operators too. The API token and the operator's token are taken all the same. Nothing was \
              counted.",
             "Ask another node. If the others are gone for good, weir forget them.",
+        ),
+        Kind::BillingUnavailable => (
+            "The biller did not answer, or refused what it was asked. Plans, pages and checks go on without it. Nothing was bought or \
+             changed here.",
+            "Try again after Retry-After.",
         ),
         Kind::Overloaded => (
             "A queue or the memory for requests in flight was full, and this one was shed to keep the others going. \

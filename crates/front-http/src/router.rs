@@ -86,11 +86,8 @@ pub(crate) fn route<N: Node>(limiter: Limiter<N>, config: HttpConfig, room: Room
         let handler = named(protected(route), &route.path, &limiter);
         router = router.without_v07_checks().route(&path, handler);
     }
-    let router = match is_service {
-        true => router.fallback(service::not_found),
-        false => router.fallback(problem::not_found),
-    };
     let router = router
+        .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(app);
     let router = match access.is_open() || is_service {

@@ -3,6 +3,7 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod auth;
+pub(crate) mod billing;
 pub(crate) mod cookies;
 pub(crate) mod live;
 pub(crate) mod operators;
@@ -14,9 +15,9 @@ pub(crate) mod usage;
 
 use accounts::{Act, Scope};
 use axum::extract::Request;
-use axum::http::{Method, Uri};
+use axum::http::Method;
 use axum::routing;
-use limiter::{Node, Refusal};
+use limiter::Node;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
@@ -25,13 +26,14 @@ use crate::body::{BODY_MAX, read_json};
 use crate::caller::Needs;
 use crate::explain::{Shape, explain};
 use crate::idempotency::refuse_key;
-use crate::problem::{self, Problem};
+use crate::problem::Problem;
 use crate::router::Endpoint;
 
 /// What is served beside the rest of the API.
 pub(crate) fn endpoints<N: Node>() -> Vec<Endpoint<N>> {
     let mut endpoints = of_tenants();
     endpoints.extend(of_people());
+    endpoints.extend(of_billing());
     endpoints
 }
 
@@ -199,6 +201,55 @@ fn of_people<N: Node>() -> Vec<Endpoint<N>> {
     ]
 }
 
+fn of_billing<N: Node>() -> Vec<Endpoint<N>> {
+    let (operator, pays) = (Needs::Operator, Needs::Act(Act::ManageBilling));
+    vec![
+        ("get", "/v1/billing", pays, routing::get(billing::show)),
+        (
+            "post",
+            "/v1/billing/checkout",
+            pays,
+            routing::post(billing::checkout),
+        ),
+        (
+            "post",
+            "/v1/billing/portal",
+            pays,
+            routing::post(billing::portal),
+        ),
+        (
+            "post",
+            "/stripe/webhook",
+            Needs::Nothing,
+            routing::post(billing::webhook),
+        ),
+        (
+            "get",
+            "/v1/service/billing",
+            operator,
+            routing::get(billing::check),
+        ),
+        (
+            "post",
+            "/v1/service/billing",
+            operator,
+            routing::post(billing::set_up),
+        ),
+        (
+            "post",
+            "/v1/service/billing/sync",
+            operator,
+            routing::post(billing::sync),
+        ),
+        (
+            "get",
+            "/v1/service/billing/drift",
+            operator,
+            routing::get(billing::drift),
+        ),
+    ]
+}
+
 fn of_tenants<N: Node>() -> Vec<Endpoint<N>> {
     let operator = Needs::Operator;
     let (reads_keys, writes_keys) = (Scope::KeysRead, Scope::KeysWrite);
@@ -304,25 +355,6 @@ fn of_tenants<N: Node>() -> Vec<Endpoint<N>> {
         ("get", "/v1/series", live::NEEDS, routing::get(live::series)),
         ("get", "/v1/top", live::NEEDS, routing::get(top::top)),
     ]
-}
-
-/// What a later version serves: bills.
-const LATER: [&str; 4] = [
-    "/v1/billing",
-    "/v1/billing/checkout",
-    "/v1/billing/portal",
-    "/stripe/webhook",
-];
-
-/// Answers paths that nothing is served at, where there is a service.
-pub(crate) async fn not_found(uri: Uri) -> Problem {
-    if !LATER.contains(&uri.path()) {
-        return problem::not_found(uri).await;
-    }
-    let detail = "this version does not serve that; nothing was changed";
-    Refusal::new(limiter::Kind::NotImplemented, detail)
-        .with_given(uri.path())
-        .into()
 }
 
 /// Reads a body of this shape. None at all is an object without fields: to ask for nothing in particular needs none.

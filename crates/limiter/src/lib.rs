@@ -67,9 +67,10 @@ pub use requests::Requests;
 pub use rule::{Places, Rule, RuleText, accepted};
 pub use selected::Selected;
 pub use service::{
-    Access, Answered, ApiKeyChange, Begun, Caller, Change, DayStanding, DayUsage, EMAIL_ACCEPTED,
-    EXPIRES_ACCEPTED, Joins, Live, LiveEvent, LiveSample, LiveStream, Membership, MostDenied,
-    NewApiKey, NewLink, NewOwner, NewTenant, OVERLAP_ACCEPTED, OVERLAP_MAX, Operator, Origin,
-    PASSWORD_ACCEPTED, People, Picture, Recovered, Rights, Rotated, Sampler, Service, SignedIn,
-    SignedUp, Signup, Stamped, Teammate, TenantChange, Unknown, UserAct, read_email,
+    Access, Amounts, Answered, ApiKeyChange, Begun, Billing, BillingDuty, BillingStanding, Caller,
+    Change, DayStanding, DayUsage, Drift, EMAIL_ACCEPTED, EXPIRES_ACCEPTED, Handled, Joins, Live,
+    LiveEvent, LiveSample, LiveStream, Membership, MostDenied, NewApiKey, NewLink, NewOwner,
+    NewTenant, NotStripes, OVERLAP_ACCEPTED, OVERLAP_MAX, Operator, Origin, PASSWORD_ACCEPTED,
+    People, Picture, Recovered, Rights, Rotated, Sampler, Service, SetUp, SignedIn, SignedUp,
+    Signup, Stamped, Teammate, TenantChange, Unknown, UserAct, read_email,
 };

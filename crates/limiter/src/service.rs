@@ -5,6 +5,7 @@ mod admission;
 mod api_keys;
 mod attempts;
 mod audit;
+mod billing;
 mod ceiling;
 mod gathered;
 mod hashing;
@@ -32,6 +33,9 @@ pub use api_keys::{
 };
 pub use attempts::Origin;
 pub use audit::{Change, Stamped};
+pub use billing::{
+    Amounts, Billing, BillingDuty, BillingStanding, Drift, Handled, NotStripes, SetUp,
+};
 pub use invites::NewLink;
 pub use live::{Answered, Live, LiveEvent, LiveSample, LiveStream, Picture, Sampler};
 pub use operators::{NewOwner, Operator, UserAct};

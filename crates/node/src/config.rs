@@ -3,6 +3,7 @@
 //! Whoever holds a [`Config`] that was read holds one that was checked. What is wrong is reported all at once, each
 //! problem with its place, what was found there and what is accepted.
 
+pub mod billing;
 pub mod cluster;
 pub mod grpc;
 pub mod memory;
@@ -27,6 +28,7 @@ use coordinator::{Policy, Strategy};
 pub(crate) use limiter::NAMESPACE;
 use shard::Partition;
 
+use self::billing::BillingConfig;
 use self::cluster::ClusterConfig;
 use self::grpc::GrpcConfig;
 pub use self::problem::{Given, Problem, Problems};
@@ -56,8 +58,19 @@ pub struct Config {
     pub grpc: GrpcConfig,
     /// `[service]` and `[[plan]]`. `None`: it is no service for many.
     pub service: Option<ServiceConfig>,
+    /// `[billing]`. `None`: operators give plans.
+    pub billing: Option<BillingConfig>,
     /// `[telemetry]`. `None`: no request is recorded.
     pub telemetry: Option<TelemetryConfig>,
+}
+
+/// What takes the place of keys in the file. The default takes that of none.
+#[derive(Clone, Default, Debug)]
+pub struct Variables {
+    /// In place of the addresses in `[redis]`: that of [`redis::VARIABLE`].
+    pub redis_url: Option<String>,
+    /// In place of `[billing] secret_key_file`: that of [`billing::VARIABLE`].
+    pub stripe_key_file: Option<String>,
 }
 
 /// The file of a `weir node` that was given none: a good beginning of one's own.
@@ -79,6 +92,7 @@ impl Config {
             routes: Vec::new(),
             grpc: grpc::read(Vec::new(), None, &[], &mut Problems::default()),
             service: None,
+            billing: None,
             telemetry: None,
         }
     }
@@ -113,7 +127,7 @@ impl Config {
             return Err(problems);
         }
         let mut root = Table::root(source, parsed.get_ref());
-        let config = Self::read(&mut root, None, &mut problems);
+        let config = Self::read(&mut root, Variables::default(), &mut problems);
         root.finish(&mut problems);
         match problems.is_empty() {
             true => Ok(config),
@@ -123,8 +137,12 @@ impl Config {
 
     /// Reads these sections of a file. What is returned is complete only if there was no problem.
     ///
-    /// `redis_url`: what takes the place of the addresses in `[redis]`, where it comes from [`redis::VARIABLE`].
-    pub fn read(root: &mut Table<'_>, redis_url: Option<String>, problems: &mut Problems) -> Self {
+    /// `variables`: what takes the place of some of their keys.
+    pub fn read(root: &mut Table<'_>, variables: Variables, problems: &mut Problems) -> Self {
+        let Variables {
+            redis_url,
+            stripe_key_file,
+        } = variables;
         let cluster = cluster::read(root.table("cluster", problems), problems);
         let has_redis = root.has("redis") || redis_url.is_some();
         let tables = root.tables("limit", problems);
@@ -140,7 +158,8 @@ impl Config {
         let service = root.table("service", problems);
         let service = service::read(service, root.tables("plan", problems), problems);
         let telemetry = telemetry::read(root.table("telemetry", problems), problems);
-        root.not_yet("billing", problems);
+        let billing = root.table("billing", problems);
+        let billing = billing::read(billing, stripe_key_file, is_service, problems);
         Self {
             cluster,
             limits,
@@ -150,6 +169,7 @@ impl Config {
             routes,
             grpc,
             service,
+            billing,
             telemetry,
         }
     }

@@ -7,14 +7,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use billing::Stripe;
 use front_grpc::GrpcConfig;
 use front_http::{HttpConfig, Route, RouteAnswer};
 use ipnet::IpNet;
-use limiter::{Access, Identifier, Identity, Service};
+use limiter::{Access, Billing, Identifier, Identity, Service};
 use supervisor::Supervisor;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::config::billing::BillingConfig;
 use crate::config::routes::{Answer, Identify};
 use crate::metrics::Metrics;
 
@@ -151,9 +153,23 @@ pub(crate) fn access(
         (service.signup, service.spans) = (of_file.signup, of_file.spans);
         service.stale_after = of_file.stale_after.map(Into::into);
         service.node = node.into();
+        service.billing = config
+            .billing
+            .as_ref()
+            .map(|billing| self::billing(billing, cookie).into());
         service
     });
     Access::new(api_token, service)
+}
+
+fn billing(of_file: &BillingConfig, cookie: &str) -> Billing {
+    let stripe = Stripe::new(of_file.secret_key.clone(), &of_file.api_url);
+    let secrets = of_file.webhook_secrets.iter();
+    let mut billing = Billing::new(cookie.as_bytes(), stripe, of_file.meter.clone());
+    billing.webhook_secrets = secrets.map(|secret| secret.0.clone()).collect();
+    billing.grace = of_file.grace.as_secs();
+    billing.finalize_after = of_file.finalize_after.as_secs();
+    billing
 }
 
 /// What Envoy's rate limit service is told. `config` was checked.

@@ -146,7 +146,7 @@ impl Node {
             metrics: metrics.clone(),
         };
         if access.service().is_some() {
-            tasks.look_after_usage(limiter.clone());
+            tasks.look_after_usage(limiter.clone(), &access);
         }
         let redis_address = redis.as_ref().map(|&(_, address)| address);
         if let Some((listener, _)) = redis {
@@ -194,6 +194,7 @@ impl Node {
                 public_url: service.public_url.as_str().into(),
                 keys: Arc::clone(&service.keys),
                 signup: service.signup.name(),
+                biller: biller(service),
                 elsewhere,
                 introduce: |of_page, asked| {
                     if let Some(peer) = of_page.get::<front_http::PeerAddr>() {
@@ -399,6 +400,12 @@ impl Node {
         // An error means that its task has ended, too: with its runtime.
         let _ended = life.wait_for(|life| *life == Life::Ended).await;
     }
+}
+
+/// Where plans are paid, if Stripe is a stand-in.
+fn biller(service: &limiter::Service) -> Option<Arc<str>> {
+    let url = service.billing.as_ref()?.stripe.url();
+    (url != billing::API_URL).then(|| url.into())
 }
 
 #[cfg(test)]

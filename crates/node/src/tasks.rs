@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use limiter::{Limiter, Live, Sampler};
+use limiter::{Access, BillingDuty, Limiter, Live, Sampler};
 use otlp::Exporter;
 use quota::KeyHasher;
 use supervisor::Supervisor;
@@ -76,9 +76,10 @@ impl Tasks {
     }
 
     /// Tells the others from time to time what the tenants of this node have used.
-    pub(crate) fn look_after_usage(&mut self, limiter: Limiter<Served>) {
+    pub(crate) fn look_after_usage(&mut self, limiter: Limiter<Served>, access: &Access) {
         self.usage = Some(limiter.clone());
-        let [of_keys, of_months, of_gather, of_live] = std::array::from_fn(|_| limiter.clone());
+        let [of_keys, of_months, of_gather, of_live, of_billing] =
+            std::array::from_fn(|_| limiter.clone());
         let flush = move || {
             let limiter = limiter.clone();
             async move {
@@ -128,7 +129,23 @@ impl Tasks {
                 }
             }
         };
+        let access = access.clone();
+        let sells_plans = access
+            .service()
+            .is_some_and(|service| service.billing.is_some());
+        // A new one after a panic: what it remembers saves calls, and nothing else.
+        let bill = move || {
+            let duty = BillingDuty::new(of_billing.clone(), &access);
+            async move {
+                if let Some(duty) = duty {
+                    duty.run().await;
+                }
+            }
+        };
         self.metrics.scope(|| {
+            if sells_plans {
+                self.supervisor.run("billing", bill);
+            }
             self.supervisor.run("gather", gather);
             self.supervisor.run("live", tell);
             self.supervisor.run("usage", flush);

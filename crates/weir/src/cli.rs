@@ -10,7 +10,7 @@ use coordinator::{FailMode, Strategy};
 
 pub(crate) use people::{OperatorCommand, PersonArgs, UserCommand};
 pub(crate) use service::{
-    KeyCommand, Requests, ServiceCommand, TenantCommand, TenantSetArgs, UsageArgs,
+    BillingCommand, KeyCommand, Requests, ServiceCommand, TenantCommand, TenantSetArgs, UsageArgs,
 };
 
 /// A rate limiting service that needs no other server
@@ -66,6 +66,9 @@ pub(crate) enum Command {
     /// Let people of a service for many in again, or keep them out
     #[command(subcommand)]
     User(UserCommand),
+    /// Sell plans by Stripe: make what that needs, look at it, and hold its counts against those of here
+    #[command(subcommand)]
+    Billing(BillingCommand),
     /// Keep all that a service for many has in a file, and take it in again
     #[command(subcommand)]
     Service(ServiceCommand),

@@ -1,5 +1,6 @@
 //! The commands that answer at once: most ask a running node.
 
+mod billing;
 mod check;
 mod config;
 mod explain;
@@ -25,6 +26,7 @@ use serde_json::Value;
 
 use crate::api::Answer;
 
+pub(crate) use self::billing::billing;
 pub(crate) use self::check::check;
 pub(crate) use self::config::config;
 pub(crate) use self::explain::explain;

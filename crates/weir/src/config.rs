@@ -11,7 +11,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ::node::config::{self, EXAMPLE, Problems, Source, Table};
+use ::node::config::{self, EXAMPLE, Problems, Source, Table, Variables};
 use anyhow::Context;
 
 use self::node::NodeConfig;
@@ -136,8 +136,11 @@ impl Config {
             service,
             &mut problems,
         );
-        let redis_url = (around.variable)(config::redis::VARIABLE);
-        let shared = config::Config::read(&mut root, redis_url, &mut problems);
+        let variables = Variables {
+            redis_url: (around.variable)(config::redis::VARIABLE),
+            stripe_key_file: (around.variable)(config::billing::VARIABLE),
+        };
+        let shared = config::Config::read(&mut root, variables, &mut problems);
         root.finish(&mut problems);
         match node {
             Some(node) if problems.is_empty() => Ok(Self { node, shared }),

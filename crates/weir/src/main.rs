@@ -68,6 +68,7 @@ fn main() -> ExitCode {
         Command::Usage(args) => commands::usage(&args),
         Command::Operator(command) => commands::operator(&command),
         Command::User(command) => commands::user(&command),
+        Command::Billing(command) => commands::billing(&command),
         Command::Service(command) => commands::service(&command),
         Command::Forget(args) => commands::forget(&args).map_err(anyhow::Error::from),
         Command::Health(args) => commands::health(&args).map_err(anyhow::Error::from),

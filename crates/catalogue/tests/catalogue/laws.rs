@@ -1,7 +1,8 @@
 //! Records join in any order, and of two writes in sequence the later stays.
 
 use accounts::{
-    DayTally, EmailClaim, MonthUsage, Role, Seat, Status, Tenant, UnixSecs, User, UserId,
+    DayTally, EmailClaim, MeterEvent, MonthUsage, Role, Seat, Status, Subscription, Tenant,
+    UnixSecs, User, UserId,
 };
 use catalogue::{Catalogue, Clock, Content, Kind, Message, Record, Rule, Urgency, Write};
 use delta_crdt::ReplicaId;
@@ -41,6 +42,8 @@ fn kinds() -> impl Strategy<Value = Kind> {
         Just(Kind::Seat),
         Just(Kind::Operator),
         Just(Kind::Usage),
+        Just(Kind::Subscription),
+        Just(Kind::MeterEvent),
     ]
 }
 
@@ -78,6 +81,24 @@ fn content_of(kind: Kind, units: u32) -> Content {
             month.raise((units % 2).into(), DayTally { requests, denied });
             Content::Usage(month.into())
         }
+        Kind::Subscription => {
+            let subscription = Subscription {
+                asked_at: (units % 3).into(),
+                customer: Some(units.to_string().into()),
+                bought: None,
+                has_conflict: false,
+                bases: [].into(),
+            };
+            Content::Subscription(subscription.into())
+        }
+        Kind::MeterEvent => Content::MeterEvent(MeterEvent {
+            number: 1 + units % 3,
+            requests: units,
+            at,
+            made_at: at,
+            is_accepted: units.is_multiple_of(2),
+            was_told_twice: false,
+        }),
         _ => content(units),
     }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use accounts::{
     ApiKey, ApiKeyId, Dated, DayTally, EmailClaim, EndedSession, HeldCap, Hint, KnownSession,
-    MonthUsage, Scopes, SecretHash, Status, Tenant, TenantId, UnixSecs, UserId,
+    MonthUsage, PlanName, Scopes, SecretHash, Status, Tenant, TenantId, UnixSecs, UserId,
 };
 use catalogue::{Content, Kind};
 use serde::{Deserialize, Serialize};
 
 use super::WireError;
+use super::billing::{WireMeterEvent, WireSubscription};
 use super::encoding::{Reader, Writer};
 use super::people::{
     self, WireAuditEntry, WireInvite, WireKnownSession, WireRole, WireSeat, WireUser,
@@ -48,6 +49,15 @@ enum WireAccount<'a> {
     Usage(u64, Vec<(u8, u32, u32)>),
     /// One that was used since it was begun, and when it was last.
     SeenSession(#[serde(borrow)] WireKnownSession<'a>, u64),
+    /// One that has bought a plan: as a changed one, and the plan.
+    PayingTenant(
+        #[serde(borrow)] WireTenant<'a>,
+        WireDated<Option<(u64, Option<u32>)>>,
+        #[serde(borrow)] WireDated<Option<&'a str>>,
+    ),
+    #[serde(borrow)]
+    Subscription(WireSubscription<'a>),
+    MeterEvent(WireMeterEvent),
 }
 
 /// Seconds since the epoch, and what was set then.
@@ -99,12 +109,13 @@ pub(super) fn put(out: &mut Writer<'_>, content: &Content) {
         Content::Tenant(tenant) => {
             let (told, held) = (tenant_told(tenant), &tenant.held);
             let was_never_set = *held == Dated::new(tenant.made_at, None);
-            out.item(&match was_never_set {
-                true => WireAccount::Tenant(told),
-                false => {
-                    let cap = held.get().map(|held| (held.day, held.requests_per_day));
-                    WireAccount::ChangedTenant(told, (held.set_at().get(), cap))
-                }
+            let has_bought = tenant.bought != Dated::new(tenant.made_at, None);
+            let cap = held.get().map(|held| (held.day, held.requests_per_day));
+            let held = (held.set_at().get(), cap);
+            out.item(&match (was_never_set, has_bought) {
+                (true, false) => WireAccount::Tenant(told),
+                (false, false) => WireAccount::ChangedTenant(told, held),
+                (_, true) => WireAccount::PayingTenant(told, held, plan_told(&tenant.bought)),
             });
         }
         Content::ApiKey(key) => {
@@ -148,6 +159,14 @@ pub(super) fn put(out: &mut Writer<'_>, content: &Content) {
             let days = days.map(|(after, tally)| (*after, tally.requests, tally.denied));
             out.item(&WireAccount::Usage(month.first_day(), days.collect()));
         }
+        Content::Subscription(subscription) => {
+            out.item(&WireAccount::Subscription(WireSubscription::of(
+                subscription,
+            )));
+        }
+        Content::MeterEvent(event) => {
+            out.item(&WireAccount::MeterEvent(WireMeterEvent::from(*event)));
+        }
         Content::Limit(_) | Content::KeyLimit(_) => unreachable!("limits have a form of their own"),
     }
 }
@@ -158,12 +177,20 @@ pub(super) fn content(input: &mut Reader<'_>, kind: Kind) -> Result<Content, Wir
     let account = input.item::<WireAccount<'_>>("content")?;
     let content = match account {
         WireAccount::Tenant(wire) => {
-            let never = (wire.made_at, None);
-            tenant(&wire, never).map(|tenant| Content::Tenant(tenant.into()))
+            let (never, none) = ((wire.made_at, None), (wire.made_at, None));
+            tenant(&wire, never, none).map(|tenant| Content::Tenant(tenant.into()))
         }
         WireAccount::ChangedTenant(wire, held) => {
-            tenant(&wire, held).map(|tenant| Content::Tenant(tenant.into()))
+            let none = (wire.made_at, None);
+            tenant(&wire, held, none).map(|tenant| Content::Tenant(tenant.into()))
         }
+        WireAccount::PayingTenant(wire, held, bought) => {
+            tenant(&wire, held, bought).map(|tenant| Content::Tenant(tenant.into()))
+        }
+        WireAccount::Subscription(wire) => wire
+            .subscription()
+            .map(|subscription| Content::Subscription(subscription.into())),
+        WireAccount::MeterEvent(wire) => Some(Content::MeterEvent(wire.into())),
         WireAccount::ApiKey(wire) => api_key(&wire, None).map(|key| Content::ApiKey(key.into())),
         WireAccount::UsedApiKey(wire, at) => {
             api_key(&wire, Some(UnixSecs::new(at))).map(|key| Content::ApiKey(key.into()))
@@ -207,7 +234,7 @@ pub(super) fn content(input: &mut Reader<'_>, kind: Kind) -> Result<Content, Wir
 fn tenant_told(tenant: &Tenant) -> WireTenant<'_> {
     WireTenant {
         name: told(&tenant.name, |name| name.as_str()),
-        plan: told(&tenant.plan, |plan| plan.as_ref().map(|plan| plan.as_str())),
+        plan: plan_told(&tenant.plan),
         requests_per_day: told(&tenant.requests_per_day, |requests| *requests),
         status: match tenant.status {
             Status::Active => WireStatus::Active,
@@ -218,15 +245,24 @@ fn tenant_told(tenant: &Tenant) -> WireTenant<'_> {
     }
 }
 
-fn tenant(wire: &WireTenant<'_>, held: WireDated<Option<(u64, Option<u32>)>>) -> Option<Tenant> {
-    let (_, plan) = wire.plan;
-    let plan = match plan {
-        Some(name) => Some(name.parse().ok()?),
-        None => None,
-    };
+fn plan_told(plan: &Dated<Option<PlanName>>) -> WireDated<Option<&str>> {
+    told(plan, |plan| plan.as_ref().map(PlanName::as_str))
+}
+
+fn plan((set_at, name): WireDated<Option<&str>>) -> Option<Dated<Option<PlanName>>> {
+    let plan = name.map(str::parse).transpose().ok()?;
+    Some(dated(set_at, plan))
+}
+
+fn tenant(
+    wire: &WireTenant<'_>,
+    held: WireDated<Option<(u64, Option<u32>)>>,
+    bought: WireDated<Option<&str>>,
+) -> Option<Tenant> {
     Some(Tenant {
         name: dated(wire.name.0, wire.name.1.parse().ok()?),
-        plan: dated(wire.plan.0, plan),
+        plan: plan(wire.plan)?,
+        bought: plan(bought)?,
         requests_per_day: dated(wire.requests_per_day.0, wire.requests_per_day.1),
         held: dated(
             held.0,

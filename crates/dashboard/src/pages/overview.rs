@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde::de::IgnoredAny;
 
 use crate::frame::{Frame, page};
+use crate::pages::billing;
 use crate::respond::{Trouble, see_other};
 use crate::told::{Limit, Paged, Series, Tenant, Usage};
 use crate::visit::Visit;
@@ -21,6 +22,8 @@ struct Overview {
     series: Series,
     has_more: bool,
     has_api_key: bool,
+    /// What an owner has to see to.
+    notices: Vec<String>,
     public_url: String,
     id: String,
 }
@@ -65,7 +68,11 @@ pub(crate) async fn overview(Path(id): Path<String>, visit: Visit) -> Result<Res
         }
         false => true,
     };
+    // Whoever cannot be asked for it now is by the page of the plan.
+    let bought = billing::bought(&visit, &frame, &id, "").await;
+    let bought = bought.ok().flatten();
     let overview = Overview {
+        notices: bought.map_or_else(Vec::new, |bought| bought.notices()),
         frame,
         tenant,
         usage,

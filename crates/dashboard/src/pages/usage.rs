@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use crate::api::Ask;
 use crate::frame::{Frame, page};
 use crate::respond::Trouble;
-use crate::told::{Day, Series, Tenant, Today, Usage};
+use crate::told::{Day, Series, Today, Usage};
 use crate::visit::Visit;
 use crate::words::{grouped, now};
 
@@ -130,40 +130,6 @@ pub(crate) async fn csv(Path(id): Path<String>, visit: Visit) -> Result<Response
     let file = HeaderValue::from_static("attachment; filename=\"usage.csv\"");
     headers.insert(CONTENT_DISPOSITION, file);
     Ok(response)
-}
-
-#[derive(Template)]
-#[template(path = "billing.html")]
-struct Billing {
-    frame: Frame,
-    tenant: Tenant,
-}
-
-impl Billing {
-    /// What the plan allows, a row each.
-    fn rows(&self) -> [(&'static str, String); 6] {
-        let plan = &self.tenant.plan;
-        let number =
-            |number: Option<u64>| number.map_or_else(|| "as many as come".to_owned(), grouped);
-        [
-            ("Requests a day", number(plan.requests_per_day)),
-            ("Requests a second, on each node", number(plan.per_second)),
-            ("Limits", number(plan.limits)),
-            ("Limits of single keys", number(plan.key_limits)),
-            ("API keys", number(plan.api_keys)),
-            ("People", number(plan.team)),
-        ]
-    }
-}
-
-/// `GET /dashboard/{tenant}/billing`
-pub(crate) async fn billing(Path(id): Path<String>, visit: Visit) -> Result<Response, Trouble> {
-    let seat = visit.seat(&id).await?;
-    let billing = Billing {
-        frame: Frame::in_tenant(&visit, seat, "billing", "Plan"),
-        tenant: visit.told_in(&id, "/v1/tenant").await?,
-    };
-    Ok(page(&billing.frame, &billing))
 }
 
 #[cfg(test)]

@@ -146,6 +146,7 @@ impl Site {
             public_url: "https://weir.example.com".into(),
             keys: SessionKeys::derive(b"wojtyra").into(),
             signup,
+            biller: None,
             elsewhere: Elsewhere::new(|wanted| {
                 let bytes = OF_ANOTHER_VERSION.to_vec();
                 ready(wanted.path().ends_with("/later.js").then_some(bytes))

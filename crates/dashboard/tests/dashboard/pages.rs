@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::api::{OF_ANOTHER_VERSION, Peer, Site};
+use crate::api::{Asked, OF_ANOTHER_VERSION, Peer, Site};
 
 fn usage() -> Value {
     json!({
@@ -62,7 +62,115 @@ fn a_tenants(role: &str) -> Site {
         200,
         json!({ "items": [] }),
     );
+    site.answers(Method::GET, "/v1/billing", 200, billing(Value::Null));
+    let for_sale = json!([
+        { "name": "free", "requests_per_day": 10_000, "for_sale": false },
+        { "name": "pro", "requests_per_day": 1_000_000, "for_sale": true },
+    ]);
+    site.answers(Method::GET, "/v1/plans", 200, json!({ "items": for_sale }));
     site
+}
+
+fn billing(status: Value) -> Value {
+    json!({
+        "plan": "free", "given": false, "portal": !status.is_null(), "status": status, "period_end": "2026-12-01T00:00:00Z",
+        "ends_at": null, "past_due_since": null, "grace_until": null, "conflict": false,
+    })
+}
+
+/// Plans could be seen and not bought.
+#[tokio::test]
+async fn an_owner_is_led_to_where_a_plan_is_paid_and_back() {
+    let site = a_tenants("owner");
+    let path = "/dashboard/tn_1/billing";
+    let page = site.get(path).await;
+    assert!(
+        page.text.contains("Buy pro") && !page.text.contains("Buy free"),
+        "{}",
+        page.text
+    );
+    assert!(
+        !page.text.contains("billing/portal"),
+        "nothing was bought yet"
+    );
+
+    let url = "https://checkout.stripe.com/c/1";
+    let led = json!({ "url": url, "expires_at": "2026-11-21T10:30:00Z" });
+    site.answers(Method::POST, "/v1/billing/checkout", 201, led);
+    let form = "csrf=a-token&plan=pro";
+    let answer = site
+        .post("/dashboard/tn_1/billing/checkout", "session=s", form)
+        .await;
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (StatusCode::SEE_OTHER, url)
+    );
+    let asked = site.asked(&Method::POST).unwrap();
+    assert_eq!(asked.body, json!({ "plan": "pro" }));
+    assert_eq!(asked.headers["x-csrf-token"], "a-token");
+
+    let back = site.get("/dashboard/tn_1/billing?session=cs_1").await;
+    assert!(back.text.contains("not known here yet"), "{}", back.text);
+    let is_asked = |asked: &Asked| asked.path == "/v1/billing?session=cs_1";
+    assert!(
+        site.all_asked().iter().any(is_asked),
+        "Stripe is asked when somebody comes back"
+    );
+
+    site.answers(Method::GET, "/v1/billing", 200, billing("active".into()));
+    let page = site.get("/dashboard/tn_1/billing?session=cs_1").await;
+    assert!(page.text.contains("Paid until 2026-12-01"), "{}", page.text);
+    assert!(!page.text.contains("Buy pro") && page.text.contains("billing/portal"));
+
+    let conflict =
+        json!({ "status": 409, "title": "Conflict", "detail": "this tenant has a subscription" });
+    site.answers(Method::POST, "/v1/billing/checkout", 409, conflict);
+    let refused = site
+        .post("/dashboard/tn_1/billing/checkout", "session=s", form)
+        .await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.text.contains("this tenant has a subscription"));
+}
+
+#[tokio::test]
+async fn a_plan_that_cannot_be_bought_is_an_operators_and_stripe_away_is_told() {
+    let site = a_tenants("owner");
+    let path = "/dashboard/tn_1/billing";
+    let none = json!({ "status": 501, "title": "No", "detail": "sells no plans" });
+    site.answers(Method::GET, "/v1/billing", 501, none);
+    let page = site.get(path).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("ask them for another one") && !page.text.contains("Buy"));
+
+    let away = json!({ "status": 503, "title": "Away", "detail": "the biller does not answer" });
+    site.answers(Method::GET, "/v1/billing", 503, away);
+    assert!(
+        site.get(path)
+            .await
+            .text
+            .contains("the biller does not answer")
+    );
+
+    let site = a_tenants("admin");
+    let page = site.get(path).await;
+    assert!(page.text.contains("Owners of this tenant") && !page.text.contains("Buy"));
+}
+
+#[tokio::test]
+async fn a_late_payment_is_told_on_the_overview() {
+    let site = a_tenants("owner");
+    let mut late = billing("past_due".into());
+    late["past_due_since"] = "2026-11-20T00:00:00Z".into();
+    late["grace_until"] = "2026-11-27T00:00:00Z".into();
+    site.answers(Method::GET, "/v1/billing", 200, late);
+    for path in ["/dashboard/tn_1", "/dashboard/tn_1/billing"] {
+        let page = site.get(path).await;
+        assert!(
+            page.text.contains("A payment is late since 2026-11-20"),
+            "{path}: {}",
+            page.text
+        );
+    }
 }
 
 fn key(name: &str) -> Value {

@@ -131,6 +131,7 @@ impl Given {
                 .transpose()?,
             requests_per_day: self.requests_per_day.map(requests).transpose()?,
             status: self.status.as_deref().map(status).transpose()?,
+            ..TenantChange::default()
         })
     }
 }
@@ -352,7 +353,7 @@ fn made_json(service: &Service, made: &NewTenant) -> Value {
 }
 
 fn tenant_json(service: &Service, id: TenantId, tenant: &Tenant) -> Value {
-    let plan = service.plans.of(tenant.plan.get().as_ref());
+    let plan = tenant.plan(&service.plans);
     json!({
         "id": id.to_string(),
         "name": tenant.name.get().as_str(),

@@ -29,14 +29,8 @@ pub(crate) async fn usage<N: Node>(
 ) -> Result<Response, Problem> {
     let caller = by.caller(&app);
     let tenant = caller.needs_tenant()?;
-    let query = uri.query().unwrap_or_default();
     let today = caller.today();
-    let to = day(query, "to")?.unwrap_or(today);
-    let from = day(query, "from")?.unwrap_or_else(|| to.saturating_sub(DAYS_DEFAULT - 1));
-    if to < from || DAYS_MAX <= to - from {
-        let given = parameter(query, "from")?.unwrap_or_default().into_owned();
-        return Err(Refusal::field("from", given, DAY_ACCEPTED).into());
-    }
+    let (from, to) = days(&uri, today)?;
     let room = app.answers.room(ANSWER_BYTES)?;
     let made = app.limiter.tenant(tenant)?.made_at.days();
     let used = from.max(made)..=to.min(today);
@@ -62,6 +56,18 @@ pub(crate) async fn usage<N: Node>(
         "days": days.iter().map(day_json).collect::<Vec<_>>(),
     });
     Ok(decided::json(room.keep(json.to_string())))
+}
+
+/// The days of the parameters `from` and `to`, since the epoch.
+pub(super) fn days(uri: &Uri, today: u64) -> Result<(u64, u64), Refusal> {
+    let query = uri.query().unwrap_or_default();
+    let to = day(query, "to")?.unwrap_or(today);
+    let from = day(query, "from")?.unwrap_or_else(|| to.saturating_sub(DAYS_DEFAULT - 1));
+    if to < from || DAYS_MAX <= to - from {
+        let given = parameter(query, "from")?.unwrap_or_default().into_owned();
+        return Err(Refusal::field("from", given, DAY_ACCEPTED));
+    }
+    Ok((from, to))
 }
 
 fn day_json(day: &DayUsage) -> Value {
@@ -101,6 +107,6 @@ fn day(query: &str, name: &'static str) -> Result<Option<u64>, Refusal> {
         .ok_or_else(|| Refusal::field(name, &*given, DAY_ACCEPTED))
 }
 
-fn date(day: u64) -> String {
+pub(super) fn date(day: u64) -> String {
     UnixSecs::of_day(day).date()
 }

@@ -37,6 +37,8 @@ pub enum Kind {
     LastOwner,
     /// The plan has no room for another.
     PlanLimit,
+    /// The tenant has bought something already, or has nothing that could be changed.
+    BillingConflict,
     /// The link was used or has expired, or never was.
     LinkUsed,
     /// More than is read, or asked at once.
@@ -58,6 +60,8 @@ pub enum Kind {
     /// This node has heard of nobody for longer than what it knows is taken for true, and takes the API token and the
     /// operator's token alone.
     StaleConfiguration,
+    /// The biller does not answer, or refuses.
+    BillingUnavailable,
     /// Shed.
     Overloaded,
     /// The node is stopping.
@@ -66,7 +70,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::WrongCredentials,
@@ -84,6 +88,7 @@ impl Kind {
         Self::EmailConflict,
         Self::LastOwner,
         Self::PlanLimit,
+        Self::BillingConflict,
         Self::LinkUsed,
         Self::TooLarge,
         Self::NeverConforms,
@@ -94,6 +99,7 @@ impl Kind {
         Self::NoDecision,
         Self::NoQuorum,
         Self::StaleConfiguration,
+        Self::BillingUnavailable,
         Self::Overloaded,
         Self::Draining,
     ];
@@ -126,6 +132,10 @@ impl Kind {
                 "Another user has your address: choose another first",
             ),
             Self::LastOwner => ("last-owner", "A tenant keeps an owner"),
+            Self::BillingConflict => (
+                "billing-conflict",
+                "What was bought before does not allow this",
+            ),
             Self::LinkUsed => ("link-used", "This link does not work any more"),
             Self::PlanLimit => ("plan-limit", "The plan has no room for another"),
             Self::TooLarge => ("too-large", "The request is too large"),
@@ -152,6 +162,7 @@ impl Kind {
                 "stale-configuration",
                 "This node has heard of no other for too long",
             ),
+            Self::BillingUnavailable => ("billing-unavailable", "The biller does not answer"),
             Self::Overloaded => ("overloaded", "Too much is waiting already"),
             Self::Draining => ("draining", "This node is stopping"),
         }

@@ -11,6 +11,7 @@ use accounts::{
 use quota::Nanos;
 
 use super::Tenancy;
+use super::billing::Billing;
 use super::hashing::Hashing;
 use super::session::SignedIn;
 use crate::{Kind, Limiter, Node, Refusal};
@@ -40,6 +41,8 @@ pub struct Service {
     /// A node that has heard of no other for so long takes the API token and the operator's token alone: API keys and sessions,
     /// those of operators too, may have ended meanwhile. `None`: however long.
     pub stale_after: Option<Nanos>,
+    /// How plans are sold. `None`: operators give them.
+    pub billing: Option<Arc<Billing>>,
     /// What this node is called where it is written down who changed what.
     pub node: Arc<str>,
     pub(super) hashing: Hashing,
@@ -84,6 +87,7 @@ impl Service {
             spans: SessionSpans::default(),
             keys: Arc::new(SessionKeys::derive(cookie)),
             stale_after: None,
+            billing: None,
             node: "".into(),
             hashing: Hashing::new(),
         }

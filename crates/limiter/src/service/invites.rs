@@ -93,7 +93,7 @@ impl<N: Node> Limiter<N> {
             let detail = "this user belongs to the tenant already";
             return Err(Refusal::new(Kind::Conflict, detail));
         }
-        let plan = service.plans.of(tenant.plan.get().as_ref());
+        let plan = tenant.plan(&service.plans);
         if plan.team as usize <= self.seats_in(id).len() {
             return Err(Refusal::plan_limit("people", plan.team, plan));
         }

@@ -61,9 +61,7 @@ impl Tenancy {
 
     /// What it may use.
     pub(crate) fn plan(&self) -> &Plan {
-        self.service
-            .plans
-            .of(self.record.load().plan.get().as_ref())
+        self.record.load().plan(&self.service.plans)
     }
 
     /// The most requests of a day. `None`: there is no cap.

@@ -56,6 +56,8 @@ pub struct TenantChange {
     pub name: Option<TenantName>,
     /// Another plan; `None` within: that of no subscription.
     pub plan: Option<Option<PlanName>>,
+    /// Another plan that was bought; `None` within: nothing was.
+    pub bought: Option<Option<PlanName>>,
     /// Another cap; `None` within: that of the plan.
     pub requests_per_day: Option<Option<u32>>,
     /// Another status.
@@ -239,6 +241,7 @@ fn changed(mut tenant: Tenant, plans: &Plans, change: TenantChange) -> Tenant {
     let TenantChange {
         name,
         plan,
+        bought,
         requests_per_day,
         status,
     } = change;
@@ -247,6 +250,9 @@ fn changed(mut tenant: Tenant, plans: &Plans, change: TenantChange) -> Tenant {
     }
     if let Some(plan) = plan {
         tenant.set_plan(now, plans, plan);
+    }
+    if let Some(bought) = bought {
+        tenant.set_bought(now, plans, bought);
     }
     if let Some(requests) = requests_per_day {
         tenant.set_requests_per_day(now, requests);

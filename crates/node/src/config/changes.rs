@@ -11,6 +11,7 @@ use quota::{Algorithm, Nanos};
 use shard::Partition;
 
 use super::Config;
+use super::billing::BillingConfig;
 use super::cluster::{Ack, ClusterConfig, Network};
 use super::memory::MemoryMax;
 use super::routes::{Answer, Identify, Route};
@@ -72,7 +73,7 @@ pub(crate) fn definition(policy: &Policy) -> String {
     })
 }
 
-/// What a file says of `[cluster]`, of `[service]` and its plans, of routes and of rules, by section and name, for members to
+/// What a file says of `[cluster]`, of `[service]`, its plans and their `[billing]`, of routes and of rules, by section and name, for members to
 /// compare. Of a section that a node takes no part in, nothing; of one that it does, the section by itself as well: so a node
 /// that serves HTTP without a `[service]` differs from one that has it. Keys of `[cluster]` and `[service]` that are as they are
 /// by default are left out, so that a version that knows more of them says the same of a file that does not use them.
@@ -101,6 +102,10 @@ pub(crate) fn sections(
     if let Some(service) = &config.service {
         let told = of_service(service).into_iter();
         sections.extend(told.map(|(name, says)| entry("[service]", name, says)));
+        if let Some(billing) = &config.billing {
+            let told = of_billing(billing).into_iter();
+            sections.extend(told.map(|(name, says)| entry("[billing]", name, says)));
+        }
         sections.push(entry("[[plan]]", "", String::new()));
         let plans = service.plans.iter().enumerate();
         sections.extend(plans.map(|(place, plan)| {
@@ -121,6 +126,19 @@ pub(crate) fn sections(
         config.grpc.rules.each(&mut show);
     }
     sections
+}
+
+/// What of `[billing]` decides what a tenant has and pays. Secrets may differ for as long as one takes the place of another.
+fn of_billing(billing: &BillingConfig) -> [(&'static str, String); 5] {
+    let secs = |span: Duration| span::format(Nanos::from_secs(span.as_secs()));
+    let is_live = billing.secret_key.is_live();
+    [
+        ("mode", if is_live { "live" } else { "test" }.to_owned()),
+        ("api_url", billing.api_url.clone()),
+        ("meter", billing.meter.clone()),
+        ("grace", secs(billing.grace)),
+        ("finalize_after", secs(billing.finalize_after)),
+    ]
 }
 
 /// The keys of `[service]` that decide what clients are told, as a file would have them, but for those that go without saying.
@@ -400,6 +418,7 @@ pub(crate) fn needing_a_restart(
         ("redis", runs(Strategy::Redis) && old.redis != new.redis),
         ("raft", runs(Strategy::Raft) && old.raft != new.raft),
         ("service", old.service != new.service),
+        ("billing", old.billing != new.billing),
         ("telemetry", old.telemetry != new.telemetry),
     ];
     let differs = differs.into_iter().filter(|(_, differs)| *differs);

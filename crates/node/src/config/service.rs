@@ -112,7 +112,7 @@ fn read_url(table: &mut Table<'_>, problems: &mut Problems) -> Option<String> {
 }
 
 /// Without a slash at the end.
-fn url(text: &str) -> Option<String> {
+pub(super) fn url(text: &str) -> Option<String> {
     let uri: Uri = text.parse().ok()?;
     let host = uri.host()?;
     let is_loopback = match host.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {

@@ -197,6 +197,58 @@ pub(crate) struct UsageArgs {
 
 #[derive(Subcommand, Debug)]
 #[command(
+    after_help = "Examples:\n  weir billing setup --currency eur --price weir_pro_monthly=2900 > stripe-webhook\n  weir billing check\n  weir billing sync --tenant tn_0123456789abcdef\n  weir billing audit --from 2026-11-01"
+)]
+pub(crate) enum BillingCommand {
+    /// Make at Stripe what the plans of the file need; what is there is left as it is
+    ///
+    /// What signs the events of a webhook that is made now is alone on stdout: it goes into a file of [billing]
+    /// webhook_secret_files, and is never shown again.
+    Setup {
+        /// Currency of prices that have to be made: three letters, such as eur
+        #[arg(long)]
+        currency: Option<String>,
+        /// What a price costs that has to be made, by its lookup key, in the smallest unit; may be repeated
+        #[arg(long, value_name = "KEY=AMOUNT", value_parser = price)]
+        price: Vec<(String, String)>,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Look whether Stripe has what the plans need; exit 1 if something is missing
+    Check {
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Ask Stripe what tenants have bought and tell it what they have used, without waiting for the hour
+    Sync {
+        /// Whose [default: all]
+        #[arg(long, value_name = "ID")]
+        tenant: Option<String>,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Show days of which Stripe has counted something else than was used; exit 1 if there are any
+    Audit {
+        /// The first day [default: 29 days before the last]
+        #[arg(long, value_name = "DAY")]
+        from: Option<String>,
+        /// The last day [default: today, UTC]
+        #[arg(long, value_name = "DAY")]
+        to: Option<String>,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+}
+
+fn price(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, amount) =
+        parts.ok_or("the lookup key of a price, = and an amount, such as weir_pro_monthly=2900")?;
+    Ok((key.to_owned(), amount.to_owned()))
+}
+
+#[derive(Subcommand, Debug)]
+#[command(
     after_help = "Examples:\n  weir service export weir.jsonl\n  weir service import weir.jsonl --url http://127.0.0.1:4001"
 )]
 pub(crate) enum ServiceCommand {

@@ -14,12 +14,7 @@ use crate::cli::UsageArgs;
 /// When the node cannot be asked, has no such tenant, or takes the days for none.
 pub(crate) fn usage(args: &UsageArgs) -> anyhow::Result<Outcome> {
     let api = Api::of_operator(&args.operator.api, Some(&args.tenant))?;
-    let days = [("from", &args.from), ("to", &args.to)];
-    let days = days.into_iter().filter_map(|(name, day)| {
-        let day = day.as_ref()?;
-        Some(format!("{name}={}", segment(day)))
-    });
-    let path = format!("/v1/usage?{}", days.collect::<Vec<_>>().join("&"));
+    let path = format!("/v1/usage?{}", days(&args.from, &args.to));
     let answer = api.get(&path)?;
     let usage = api.expect(&answer, &[200])?;
     Ok(Outcome::success(match (args.operator.json, args.csv) {
@@ -29,21 +24,31 @@ pub(crate) fn usage(args: &UsageArgs) -> anyhow::Result<Outcome> {
     }))
 }
 
+/// The query for days of which the first and the last may be named.
+pub(super) fn days(from: &Option<String>, to: &Option<String>) -> String {
+    let days = [("from", from), ("to", to)].into_iter();
+    let days = days.filter_map(|(name, day)| {
+        let day = day.as_ref()?;
+        Some(format!("{name}={}", segment(day)))
+    });
+    days.collect::<Vec<_>>().join("&")
+}
+
 const COLUMNS: [&str; 4] = ["day", "requests", "denied", "closed"];
 
-fn days(usage: &Value) -> impl Iterator<Item = Vec<String>> {
+fn rows(usage: &Value) -> impl Iterator<Item = Vec<String>> {
     let days = usage["days"].as_array().into_iter().flatten();
     days.map(|day| COLUMNS.map(|column| plain(&day[column])).to_vec())
 }
 
 fn csv(usage: &Value) -> String {
     let head = COLUMNS.join(",");
-    days(usage).fold(head + "\n", |csv, day| csv + &day.join(",") + "\n")
+    rows(usage).fold(head + "\n", |csv, day| csv + &day.join(",") + "\n")
 }
 
 fn told(usage: &Value) -> String {
     let mut rows = vec![COLUMNS.map(str::to_uppercase).to_vec()];
-    rows.extend(days(usage));
+    rows.extend(self::rows(usage));
     let today = &usage["today"];
     let cap = match &today["cap"] {
         Value::Null => "no cap".to_owned(),

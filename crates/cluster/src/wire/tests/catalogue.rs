@@ -85,30 +85,34 @@ fn tenant() -> impl Strategy<Value = Content> {
     let status = prop::sample::select(Status::ALL.to_vec());
     (
         dated(name),
-        dated(plan),
+        dated(plan.clone()),
+        option::of(dated(plan)),
         dated(option::of(1..9_u32)),
         option::of(dated(option::of((0..9_u64, option::of(1..9_u32))))),
         status,
         at(),
     )
-        .prop_map(|(name, plan, requests_per_day, held, status, made_at)| {
-            let held = held.map(|held| {
-                let cap = held.get().map(|(day, requests_per_day)| HeldCap {
-                    day,
-                    requests_per_day,
+        .prop_map(
+            |(name, plan, bought, requests_per_day, held, status, made_at)| {
+                let held = held.map(|held| {
+                    let cap = held.get().map(|(day, requests_per_day)| HeldCap {
+                        day,
+                        requests_per_day,
+                    });
+                    Dated::new(held.set_at(), cap)
                 });
-                Dated::new(held.set_at(), cap)
-            });
-            let tenant = Tenant {
-                name,
-                plan,
-                requests_per_day,
-                held: held.unwrap_or(Dated::new(made_at, None)),
-                status,
-                made_at,
-            };
-            Content::Tenant(tenant.into())
-        })
+                let tenant = Tenant {
+                    name,
+                    plan,
+                    bought: bought.unwrap_or(Dated::new(made_at, None)),
+                    requests_per_day,
+                    held: held.unwrap_or(Dated::new(made_at, None)),
+                    status,
+                    made_at,
+                };
+                Content::Tenant(tenant.into())
+            },
+        )
 }
 
 fn api_key() -> impl Strategy<Value = Content> {

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use ::accounts::{
-    Actor, AuditEntry, Dated, DayTally, EmailClaim, EndedSession, Invite, KnownSession, Link,
-    MonthUsage, PasswordHash, ResetLink, Role, Seat, SecretHash, TenantId, UnixSecs, User, UserId,
+    Actor, AuditEntry, Bought, Dated, DayTally, EmailClaim, EndedSession, Invite, KnownSession,
+    Link, MeterBase, MeterEvent, MonthUsage, PasswordHash, ResetLink, Role, Seat, SecretHash,
+    Subscription, SubscriptionStatus, TenantId, UnixSecs, User, UserId,
 };
 use ::catalogue::{Address, Content, Kind, Record, SERVICE, Seen, Stamp, Write};
 use delta_crdt::ReplicaId;
@@ -29,6 +30,8 @@ pub(super) fn contents() -> impl Strategy<Value = (Kind, Vec<Option<Content>>)> 
         of(Kind::Operator, at().prop_map(Content::Operator).boxed()),
         of(Kind::Audit, entry().boxed()),
         of(Kind::Usage, usage().boxed()),
+        of(Kind::Subscription, subscription().boxed()),
+        of(Kind::MeterEvent, meter_event().boxed()),
     ]
 }
 
@@ -151,6 +154,63 @@ fn usage() -> impl Strategy<Value = Content> {
         }
         Content::Usage(month.into())
     })
+}
+
+fn bought() -> impl Strategy<Value = Bought> {
+    let time = || option::of(at());
+    (
+        prop::sample::select(SubscriptionStatus::ALL.to_vec()),
+        option::of("[a-z]{0,9}"),
+        any::<bool>(),
+        at(),
+        (time(), time(), time()),
+    )
+        .prop_map(|(status, price, is_metered, started_at, times)| Bought {
+            id: "sub_1".into(),
+            status,
+            price: price.map(Into::into),
+            is_metered,
+            started_at,
+            period_end: times.0,
+            ends_at: times.1,
+            past_due_since: times.2,
+        })
+}
+
+fn subscription() -> impl Strategy<Value = Content> {
+    let base = any::<(u64, u32)>().prop_map(|(day, requests)| MeterBase { day, requests });
+    (
+        any::<u64>(),
+        option::of("cus_[a-z]{0,9}"),
+        option::of(bought()),
+        any::<bool>(),
+        prop::collection::btree_map("sub_[a-z]".prop_map(Into::into), base, 0..3),
+    )
+        .prop_map(|(asked_at, customer, bought, has_conflict, bases)| {
+            let subscription = Subscription {
+                asked_at,
+                customer: customer.map(Into::into),
+                bought,
+                has_conflict,
+                bases,
+            };
+            Content::Subscription(subscription.into())
+        })
+}
+
+fn meter_event() -> impl Strategy<Value = Content> {
+    (any::<(u32, u32)>(), at(), at(), any::<(bool, bool)>()).prop_map(
+        |((number, requests), at, made_at, (is_accepted, was_told_twice))| {
+            Content::MeterEvent(MeterEvent {
+                number,
+                requests,
+                at,
+                made_at,
+                is_accepted,
+                was_told_twice,
+            })
+        },
+    )
 }
 
 fn entry() -> impl Strategy<Value = Content> {

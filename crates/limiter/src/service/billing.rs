@@ -1,0 +1,298 @@
+//! Plans that tenants buy. Stripe sells them; a tenant has the plan of what it has bought, and goes on having it while Stripe is
+//! away.
+
+mod audited;
+mod duty;
+mod events;
+mod meter;
+mod set_up;
+mod standing;
+
+pub use audited::Drift;
+pub use duty::BillingDuty;
+pub use events::{Handled, NotStripes};
+pub use set_up::{Amounts, SetUp};
+
+use std::sync::Arc;
+
+use accounts::{
+    Bought, PlanName, Subscription, SubscriptionStatus, TenantId, UnixSecs, cluster_name,
+};
+use billing::{Checkout, NewCheckout, Stripe, StripeError};
+use coordinator::Policy;
+use quota::Nanos;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::{Caller, Change, Service};
+use crate::{Kind, Limiter, Node, Refusal};
+
+/// Questions that a node has for Stripe at a time, of people and of events: Stripe takes 100 a second of an account.
+const ASKED_MAX: usize = 64;
+
+/// How plans are sold.
+#[derive(Debug)]
+pub struct Billing {
+    /// Who sells them.
+    pub stripe: Stripe,
+    /// What signs its events: either of them, while one is taking the place of the other.
+    pub webhook_secrets: Vec<String>,
+    /// What the meter of requests is called.
+    pub meter: String,
+    /// Seconds that a plan is had after a payment has failed.
+    pub grace: u64,
+    /// Seconds that an invoice with requests stays a draft after its period has ended.
+    pub finalize_after: u64,
+    /// What the customers of this cluster are told apart from those of another by.
+    cluster: String,
+    /// Under what it is decided which node looks after a tenant.
+    duty: Policy,
+    room: Semaphore,
+}
+
+impl Billing {
+    /// Sold by `stripe` for the cluster with this cookie, with a week of grace and six hours for invoices.
+    #[must_use]
+    pub fn new(cookie: &[u8], stripe: Stripe, meter: String) -> Self {
+        Self {
+            stripe,
+            webhook_secrets: Vec::new(),
+            meter,
+            grace: 7 * 24 * 60 * 60,
+            finalize_after: 6 * 60 * 60,
+            cluster: cluster_name(cookie),
+            duty: duty::policy(),
+            room: Semaphore::new(ASKED_MAX),
+        }
+    }
+
+    /// Room for one more question.
+    fn room(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        self.room.try_acquire().map_err(|_| {
+            let detail = "too many questions wait for the biller already; nothing was changed";
+            Refusal::new(Kind::Overloaded, detail).with_retry_after(Nanos::from_secs(1))
+        })
+    }
+}
+
+/// What a tenant has bought, and what comes of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BillingStanding {
+    /// The plan that it has.
+    pub plan: PlanName,
+    /// Whether an operator gave it that, whatever was bought.
+    pub is_given: bool,
+    /// How the subscription stands. `None`: there was never one.
+    pub status: Option<SubscriptionStatus>,
+    /// When what is paid ends.
+    pub period_end: Option<UnixSecs>,
+    /// When the subscription ends, or has ended.
+    pub ends_at: Option<UnixSecs>,
+    /// Since when a payment is late.
+    pub past_due_since: Option<UnixSecs>,
+    /// Until when the plan is had although a payment is late.
+    pub grace_until: Option<UnixSecs>,
+    /// Whether the biller has a page for it.
+    pub has_portal: bool,
+    /// Whether it pays for more than one subscription.
+    pub has_conflict: bool,
+}
+
+impl<N: Node> Limiter<N> {
+    /// What is known of a tenant at the biller.
+    pub(super) fn subscription(&self, tenant: TenantId) -> Option<Arc<Subscription>> {
+        let name = tenant.to_string();
+        let record = self
+            .node()
+            .record(catalogue::Kind::Subscription, catalogue::SERVICE, &name);
+        record.as_ref()?.subscription().cloned()
+    }
+}
+
+impl<N: Node> Caller<N> {
+    /// What makes this a service that sells plans.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotImplemented`] where it sells none.
+    fn of_billing(&self) -> Result<(Arc<Service>, Arc<Billing>), Refusal> {
+        let service = self.of_service()?;
+        let billing = service.billing.clone().ok_or_else(no_billing)?;
+        Ok((service, billing))
+    }
+
+    /// Refuses whoever wants to buy where nothing is sold.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotImplemented`]
+    pub fn sells_plans(&self) -> Result<(), Refusal> {
+        self.of_billing().map(|_| ())
+    }
+
+    /// What the tenant has bought. `returned_from`: the checkout from which somebody comes back, which Stripe is asked about first.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotImplemented`] where no plans are sold; [`Kind::InvalidRequest`] for who acts in no tenant.
+    pub async fn billing(&self, returned_from: Option<&str>) -> Result<BillingStanding, Refusal> {
+        let (service, billing) = self.of_billing()?;
+        let id = self.needs_tenant()?;
+        if let Some(session) = returned_from
+            && let Err(error) = self.look_again(&service, &billing, id, session).await
+        {
+            // The event comes by itself.
+            tracing::debug!(tenant = %id, %error, "a checkout could not be looked at");
+        }
+        let tenant = self.limiter.tenant(id)?;
+        let subscription = self.limiter.subscription(id);
+        let subscription = subscription.as_deref();
+        let bought = subscription.and_then(|it| it.bought.as_ref());
+        Ok(BillingStanding {
+            plan: tenant.plan(&service.plans).name.clone(),
+            is_given: tenant.plan.get().is_some(),
+            status: bought.map(|it| it.status),
+            period_end: bought.and_then(|it| it.period_end),
+            ends_at: bought.and_then(|it| it.ends_at),
+            past_due_since: bought.and_then(|it| it.past_due_since),
+            grace_until: bought.and_then(|it| it.grace_until(billing.grace)),
+            has_portal: subscription.is_some_and(|it| it.customer.is_some()),
+            has_conflict: subscription.is_some_and(|it| it.has_conflict),
+        })
+    }
+
+    /// Asks about what was bought by a checkout, if it is one of this tenant and nobody has asked meanwhile.
+    async fn look_again(
+        &self,
+        service: &Service,
+        billing: &Billing,
+        id: TenantId,
+        session: &str,
+    ) -> Result<(), Refusal> {
+        let known = self.limiter.subscription(id);
+        let asked_at = known.map_or(0, |known| known.asked_at / 1_000);
+        if super::since_epoch().as_secs() < asked_at + 2 {
+            return Ok(());
+        }
+        let _room = billing.room()?;
+        let (tenant, _) = billing.stripe.checkout_of(session).await?;
+        match tenant {
+            Some(tenant) if tenant == id.to_string() => {
+                self.limiter.ask_biller(service, billing, id).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the tenant pays for a plan.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::InvalidRequest`] for a plan that is not for sale; [`Kind::BillingConflict`] where something was bought already;
+    /// [`Kind::BillingUnavailable`], [`Kind::Overloaded`], [`Kind::NotImplemented`], and when it could not be kept.
+    pub async fn checkout(&self, plan: &str) -> Result<Checkout, Refusal> {
+        let (service, billing) = self.of_billing()?;
+        let id = self.needs_tenant()?;
+        let named = service.plans.named(plan);
+        let Some((named, price)) = named.and_then(|it| Some((it, it.price.as_deref()?))) else {
+            let for_sale = service.plans.iter().filter(|plan| plan.price.is_some());
+            let names: Vec<&str> = for_sale.map(|plan| plan.name.as_str()).collect();
+            return Err(Refusal::field("plan", plan, names.join(", ")));
+        };
+        let _room = billing.room()?;
+        let customer = self.customer(&billing, id).await?;
+        // What is known may be older than what was bought at another node a moment ago.
+        self.limiter.ask_biller(&service, &billing, id).await?;
+        let known = self.limiter.subscription(id);
+        let bought = known.as_ref().and_then(|known| known.bought.as_ref());
+        if bought.is_some_and(stands_in_the_way) {
+            let detail = "this tenant has a subscription: change it on the page of the biller, POST /v1/billing/portal";
+            return Err(Refusal::new(Kind::BillingConflict, detail));
+        }
+        let page = format!("{}/dashboard/{id}/billing", service.public_url);
+        let new = NewCheckout {
+            tenant: id,
+            customer: &customer,
+            price,
+            metered_price: named.metered_price.as_deref(),
+            success_url: &format!("{page}?session={{CHECKOUT_SESSION_ID}}"),
+            cancel_url: &page,
+            now: super::now(),
+        };
+        let begun = billing.stripe.checkout(&new).await?;
+        let begun = begun.ok_or_else(|| {
+            tracing::warn!(plan = %named.name, "Stripe has no price of this plan's lookup key: run weir billing setup");
+            unavailable("the biller has no price for this plan")
+        })?;
+        let target = id.to_string();
+        let change = Change::new("billing.checkout", &target).from_to(None, plan);
+        self.note(change).await;
+        Ok(begun)
+    }
+
+    /// The page of the biller on which the tenant changes or ends what it has bought.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::BillingConflict`] where nothing was ever bought; [`Kind::BillingUnavailable`], [`Kind::Overloaded`],
+    /// [`Kind::NotImplemented`].
+    pub async fn portal(&self) -> Result<String, Refusal> {
+        let (service, billing) = self.of_billing()?;
+        let id = self.needs_tenant()?;
+        let known = self.limiter.subscription(id);
+        let customer = known.and_then(|known| known.customer.clone());
+        let customer = customer.ok_or_else(|| {
+            let detail = "this tenant has bought nothing yet: POST /v1/billing/checkout";
+            Refusal::new(Kind::BillingConflict, detail)
+        })?;
+        let _room = billing.room()?;
+        let page = format!("{}/dashboard/{id}/billing", service.public_url);
+        Ok(billing.stripe.portal(&customer, &page).await?)
+    }
+
+    /// Who the tenant is at the biller: made now, if it is nobody.
+    async fn customer(&self, billing: &Billing, id: TenantId) -> Result<Arc<str>, Refusal> {
+        let known = self.limiter.subscription(id);
+        if let Some(customer) = known.and_then(|known| known.customer.clone()) {
+            return Ok(customer);
+        }
+        let tenant = self.limiter.tenant(id)?;
+        let name = tenant.name.get().as_str();
+        let user = self.signed_in.as_ref().map(|it| &it.user);
+        let email = user.map(|user| user.email.get().as_str());
+        let stripe = &billing.stripe;
+        let made = stripe.make_customer(&billing.cluster, id, name, email);
+        let customer = Arc::from(made.await?);
+        self.limiter.link(id, &customer).await?;
+        Ok(customer)
+    }
+}
+
+/// Whether it may still be paid: beside one that waits for its first payment another may be begun.
+fn stands_in_the_way(bought: &Bought) -> bool {
+    bought.status.is_open() && bought.status != SubscriptionStatus::Incomplete
+}
+
+fn no_billing() -> Refusal {
+    let detail = "this service sells no plans: an operator gives them; nothing was changed";
+    Refusal::new(Kind::NotImplemented, detail)
+}
+
+fn unavailable(detail: &'static str) -> Refusal {
+    Refusal::new(Kind::BillingUnavailable, detail).with_retry_after(Nanos::from_secs(30))
+}
+
+/// What Stripe said stays in the log: it may speak of keys and accounts.
+impl From<StripeError> for Refusal {
+    fn from(error: StripeError) -> Self {
+        tracing::warn!(%error, "Stripe was asked in vain");
+        match error {
+            StripeError::Away(_) => unavailable("the biller does not answer; nothing was changed"),
+            StripeError::Refused { .. } => {
+                unavailable("the biller refuses what it was asked; nothing was changed")
+            }
+            StripeError::Unreadable(_) => {
+                unavailable("the biller's answer cannot be read; nothing was changed")
+            }
+        }
+    }
+}
