@@ -111,6 +111,7 @@ fn create(books: &mut Books, call: &Call) -> Result<Value, Problem> {
         "adaptive_pricing": null,
         "after_expiration": null,
         "allow_promotion_codes": form["allow_promotion_codes"],
+        "allowed_payment_method_types": null,
         "amount_subtotal": amount,
         "amount_total": amount,
         "automatic_tax": {
@@ -143,6 +144,7 @@ fn create(books: &mut Books, call: &Call) -> Result<Value, Problem> {
         "line_items": list_of(&format!("/v1/checkout/sessions/{id}/line_items"), &shown, false),
         "livemode": books.settings.livemode,
         "locale": form["locale"],
+        "managed_payments": null,
         "metadata": metadata(form),
         "mode": "subscription",
         "origin_context": null,
@@ -211,12 +213,14 @@ fn line_item(books: &mut Books, (price, quantity): &Line) -> Value {
     json!({
         "id": books.next_id("li_"),
         "object": "item",
+        "adjustable_quantity": null,
         "amount_discount": 0,
         "amount_subtotal": amount,
         "amount_tax": 0,
         "amount_total": amount,
         "currency": price["currency"],
         "description": price["nickname"],
+        "metadata": {},
         "price": price,
         "quantity": quantity,
     })

@@ -264,6 +264,9 @@ impl Books {
                 },
                 "type": "subscription_details",
             },
+            "payment_settings": {
+                "default_mandate": null, "payment_method_options": null, "payment_method_types": null,
+            },
             "period_end": end,
             "period_start": start,
             "post_payment_credit_notes_amount": 0,

@@ -9,7 +9,7 @@ use crate::objects::{is_asked_for, metadata, page};
 use crate::problem::Problem;
 use crate::products::amount_of;
 use crate::routes::{Call, Route};
-use crate::subscriptions::{is_metered, items};
+use crate::subscriptions::{cancellation, is_metered, items};
 
 pub(crate) const ROUTES: &[Route] = &[
     Route {
@@ -216,9 +216,7 @@ impl Books {
                     "cancel_at": end,
                     "cancel_at_period_end": true,
                     "canceled_at": self.now,
-                    "cancellation_details": {
-                        "comment": null, "feedback": null, "reason": "cancellation_requested",
-                    },
+                    "cancellation_details": cancellation(Some("cancellation_requested")),
                 });
                 self.change(id, updated, fields);
             }
@@ -227,7 +225,7 @@ impl Books {
                     "cancel_at": null,
                     "cancel_at_period_end": false,
                     "canceled_at": null,
-                    "cancellation_details": { "comment": null, "feedback": null, "reason": null },
+                    "cancellation_details": cancellation(None),
                 });
                 self.change(id, updated, fields);
             }

@@ -96,6 +96,11 @@ impl Books {
             true => now,
             false => anchor(now, config),
         };
+        let shown_config = (!config.is_null()).then(|| {
+            let parts = ["day_of_month", "hour", "minute", "month", "second"];
+            let parts = parts.map(|name| (name.to_owned(), config[name].clone()));
+            Value::Object(parts.into_iter().collect())
+        });
         let items: Vec<Value> = lines
             .iter()
             .map(|(price, quantity)| {
@@ -107,6 +112,7 @@ impl Books {
                     "created": now,
                     "current_period_end": end,
                     "current_period_start": now,
+                    "current_trial": null,
                     "discounts": [],
                     "metadata": {},
                     "plan": plan(price),
@@ -128,14 +134,14 @@ impl Books {
             "application_fee_percent": null,
             "automatic_tax": { "disabled_reason": null, "enabled": false, "liability": null },
             "billing_cycle_anchor": cycle_anchor,
-            "billing_cycle_anchor_config": config,
+            "billing_cycle_anchor_config": shown_config,
             "billing_mode": { "flexible": { "proration_discounts": "included" }, "type": "flexible" },
             "billing_schedules": [],
             "billing_thresholds": null,
             "cancel_at": null,
             "cancel_at_period_end": false,
             "canceled_at": null,
-            "cancellation_details": { "comment": null, "feedback": null, "reason": null },
+            "cancellation_details": cancellation(None),
             "collection_method": "charge_automatically",
             "created": now,
             "currency": lines.first().map(|(price, _)| price["currency"].clone()),
@@ -148,7 +154,10 @@ impl Books {
             "description": data["description"],
             "discounts": [],
             "ended_at": null,
-            "invoice_settings": { "account_tax_ids": null, "issuer": { "type": "self" } },
+            "invoice_settings": {
+                "account_tax_ids": null, "custom_fields": null, "description": null, "footer": null,
+                "issuer": { "type": "self" },
+            },
             "items": list_of(&url, &items, false),
             "latest_invoice": null,
             "livemode": livemode,
@@ -171,7 +180,7 @@ impl Books {
             "test_clock": null,
             "transfer_data": null,
             "trial_end": null,
-            "trial_settings": { "end_behavior": { "missing_payment_method": "create_invoice" } },
+            "trial_settings": { "end_behavior": { "billing_cycle_anchor": null, "missing_payment_method": "create_invoice" } },
             "trial_start": null,
         });
         self.objects.put(subscription.clone());
@@ -247,7 +256,7 @@ impl Books {
         let fields = json!({
             "status": "canceled",
             "canceled_at": canceled_at,
-            "cancellation_details": { "comment": null, "feedback": null, "reason": reason },
+            "cancellation_details": cancellation(Some(reason)),
             "ended_at": now,
         });
         self.change(id, "customer.subscription.deleted", fields);
@@ -294,6 +303,11 @@ impl Books {
             self.invoice_update(id);
         }
     }
+}
+
+/// Why a subscription ends, if it does.
+pub(crate) fn cancellation(reason: Option<&str>) -> Value {
+    json!({ "comment": null, "feedback": null, "feedback_option": null, "reason": reason })
 }
 
 /// The part of an amount that falls to so much of a period, rounded to the nearest cent.
