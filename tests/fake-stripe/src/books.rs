@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::events::Events;
-use crate::faults::{Faults, Outcome};
+use crate::faults::{Faults, Outcome, When};
 use crate::form;
 use crate::meters::MeterEvent;
 use crate::objects::Objects;
@@ -141,11 +141,13 @@ impl Books {
         let template = routes::template(&request.method, &request.path);
         let call = format!("{} {}", request.method, template.unwrap_or("unknown"));
         *self.calls.entry(call).or_default() += 1;
-        if let Err(problem) = check(request) {
+        if let Err(problem) = self.check(request) {
             return refused(&problem);
         }
         let outcome = self.faults.on_request(&request.path);
-        if let Some(status) = outcome.before {
+        let is_refused = outcome.before.is_some() || outcome.reset == Some(When::Before);
+        if is_refused {
+            let status = outcome.before.unwrap_or(500);
             return Answer {
                 outcome,
                 ..refused(&Problem::of_status(status))
@@ -163,6 +165,39 @@ impl Books {
     pub(crate) fn on_time(&mut self, now: i64) {
         self.asked_by = None;
         self.pass_to(now + self.ahead);
+    }
+
+    /// What a request must have, wherever it goes.
+    fn check(&self, request: &Request) -> Result<(), Problem> {
+        let key = request
+            .authorization
+            .as_deref()
+            .and_then(|authorization| authorization.strip_prefix("Bearer "))
+            .ok_or_else(|| Problem::unauthorized("You did not provide an API key."))?;
+        let is_key = ["sk_", "rk_"].iter().any(|kind| {
+            let rest = key.strip_prefix(kind);
+            let is_live = rest.is_some_and(|rest| rest.starts_with("live_"));
+            let is_test = rest.is_some_and(|rest| rest.starts_with("test_"));
+            // Whoever makes an account live in the middle of a test goes on asking with the key that it has.
+            is_test || (is_live && self.settings.livemode)
+        });
+        if !is_key {
+            return Err(Problem::unauthorized("Invalid API Key provided."));
+        }
+        if request.version.as_deref() != Some(VERSION) {
+            let given = request.version.as_deref().unwrap_or("none");
+            return Err(Problem::invalid(format!(
+                "Invalid Stripe API version: {given}. The fake speaks {VERSION}."
+            )));
+        }
+        let content_type = request.content_type.as_deref().unwrap_or_default();
+        let is_form = content_type.starts_with("application/x-www-form-urlencoded");
+        if request.method == "POST" && !request.body.is_empty() && !is_form {
+            return Err(Problem::invalid(
+                "The content type of a POST is application/x-www-form-urlencoded.",
+            ));
+        }
+        Ok(())
     }
 
     fn answer_once(&mut self, request: &Request, kept_error: Option<u16>) -> Answer {
@@ -295,36 +330,6 @@ impl Books {
         let object = self.objects.get(id).filter(|_| id.starts_with(prefix));
         object.ok_or_else(|| Problem::no_such(kind, id, param))
     }
-}
-
-/// What a request must have, wherever it goes.
-fn check(request: &Request) -> Result<(), Problem> {
-    let key = request
-        .authorization
-        .as_deref()
-        .and_then(|authorization| authorization.strip_prefix("Bearer "))
-        .ok_or_else(|| Problem::unauthorized("You did not provide an API key."))?;
-    let is_key = ["sk_", "rk_"].iter().any(|kind| {
-        let rest = key.strip_prefix(kind);
-        rest.is_some_and(|rest| rest.starts_with("test_") || rest.starts_with("live_"))
-    });
-    if !is_key {
-        return Err(Problem::unauthorized("Invalid API Key provided."));
-    }
-    if request.version.as_deref() != Some(VERSION) {
-        let given = request.version.as_deref().unwrap_or("none");
-        return Err(Problem::invalid(format!(
-            "Invalid Stripe API version: {given}. The fake speaks {VERSION}."
-        )));
-    }
-    let content_type = request.content_type.as_deref().unwrap_or_default();
-    let is_form = content_type.starts_with("application/x-www-form-urlencoded");
-    if request.method == "POST" && !request.body.is_empty() && !is_form {
-        return Err(Problem::invalid(
-            "The content type of a POST is application/x-www-form-urlencoded.",
-        ));
-    }
-    Ok(())
 }
 
 pub(crate) fn refused(problem: &Problem) -> Answer {

@@ -15,14 +15,23 @@ pub(crate) struct Outcome {
     pub(crate) after: Option<u16>,
     /// Whoever asks again with the same key is told the same error.
     pub(crate) is_kept: bool,
-    /// Done, and not answered: the connection ends.
-    pub(crate) is_reset: bool,
+    /// Not answered: the connection ends.
+    pub(crate) reset: Option<When>,
+    /// What the answer says of asking again, if it does.
+    pub(crate) should_retry: Option<bool>,
 }
 
 impl Outcome {
     fn is_settled(&self) -> bool {
-        self.before.is_some() || self.after.is_some() || self.is_reset
+        self.before.is_some() || self.after.is_some() || self.reset.is_some()
     }
+}
+
+/// Whether what was asked has been done when something goes wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum When {
+    Before,
+    After,
 }
 
 /// What becomes of one delivery.
@@ -45,6 +54,7 @@ pub(crate) struct Faults {
 struct Fault {
     path: String,
     kind: Kind,
+    should_retry: Option<bool>,
     /// How often yet. `None`: until cleared.
     count: Option<u64>,
 }
@@ -54,7 +64,7 @@ enum Kind {
     Delay { ms: u64 },
     Before { status: u16 },
     After { status: u16, is_kept: bool },
-    Reset,
+    Reset(When),
     Webhooks(Delivering),
 }
 
@@ -67,6 +77,7 @@ impl Faults {
         "status:int",
         "when:before|after",
         "kept:bool",
+        "should_retry:bool",
         "mode:lost|doubled|shuffled",
         "count:int",
     ];
@@ -89,7 +100,8 @@ impl Faults {
             },
             "error" => Kind::Before { status },
             "rate_limit" => Kind::Before { status: 429 },
-            "reset" => Kind::Reset,
+            "reset" if form["when"] == "before" => Kind::Reset(When::Before),
+            "reset" => Kind::Reset(When::After),
             _ => Kind::Webhooks(match form["mode"].as_str() {
                 Some("lost") => Delivering::Lost,
                 Some("doubled") => Delivering::Doubled,
@@ -99,7 +111,12 @@ impl Faults {
         };
         let path = form["path"].as_str().unwrap_or_default().to_owned();
         let count = form["count"].as_u64();
-        self.left.push(Fault { path, kind, count });
+        self.left.push(Fault {
+            path,
+            kind,
+            should_retry: form["should_retry"].as_bool(),
+            count,
+        });
         Ok(())
     }
 
@@ -122,8 +139,9 @@ impl Faults {
                 Kind::After { status, is_kept } => {
                     (outcome.after, outcome.is_kept) = (Some(status), is_kept);
                 }
-                Kind::Reset => outcome.is_reset = true,
+                Kind::Reset(when) => outcome.reset = Some(when),
             }
+            outcome.should_retry = outcome.should_retry.or(fault.should_retry);
             true
         });
         outcome

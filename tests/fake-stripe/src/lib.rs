@@ -16,7 +16,7 @@
 //! | `POST /_subscriptions/{id}` | gives it any `status`, and tells of it |
 //! | `POST /_emit` | an event of any `type` about an `object` |
 //! | `POST /_deliver/{event}` | sends an event once more |
-//! | `POST /_faults`, `DELETE /_faults` | `kind=delay` (`ms`), `error` (`status`, `when=before` or `after`, `kept`), `rate_limit`, `reset`, `webhooks` (`mode=lost`, `doubled` or `shuffled`), each for requests whose path begins with `path`, `count` times; none any more |
+//! | `POST /_faults`, `DELETE /_faults` | `kind=delay` (`ms`), `error` (`status`, `when=before` or `after` its effect, `kept` for its key, `should_retry`), `rate_limit`, `reset` (`when`), `webhooks` (`mode=lost`, `doubled` or `shuffled`), each for requests whose path begins with `path`, `count` times; none any more |
 //! | `POST /_settings` | `livemode`, `retries`, `after_retries=canceled` or `unpaid` |
 //! | `GET /_sent` | deliveries with their status (0: no answer), and how many events some endpoint has not confirmed |
 //! | `GET /_state` | customers, sessions, subscriptions, invoices, and what was used by meter, customer and day |

@@ -126,15 +126,19 @@ async fn answer(
         });
     }
     let given = shared.on_request(&request);
-    // What was done is done before anybody waits.
+    // Whoever waits in vain may ask again: what was done is done by then.
     tokio::time::sleep(Duration::from_millis(given.outcome.delay_ms)).await;
-    if given.outcome.is_reset {
+    if given.outcome.reset.is_some() {
         return Err(io::Error::other("ended by a fault"));
     }
     let mut response = json(status(given.status), &given.body);
     if given.is_repeated {
         let header = HeaderValue::from_static("true");
         response.headers_mut().insert("idempotent-replayed", header);
+    }
+    if let Some(should_retry) = given.outcome.should_retry {
+        let header = HeaderValue::from_static(if should_retry { "true" } else { "false" });
+        response.headers_mut().insert("stripe-should-retry", header);
     }
     Ok(response)
 }
