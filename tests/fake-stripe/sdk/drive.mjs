@@ -107,10 +107,14 @@ test("what a setup makes is found again", async () => {
   const meters = keep("Stripe.ApiList<Stripe.Billing.Meter>", await stripe.billing.meters.list({ status: "active" }));
   assert.equal(meters.data[0].id, meter.id);
   assert.equal(keep("Stripe.Billing.Meter", await stripe.billing.meters.retrieve(meter.id)).event_time_window, "day");
+  const other = await stripe.products.create({ name: "Weir Pro" });
   const monthly = { product: product.id, currency: "eur" };
-  for (const [key, unit_amount] of [["weir_pro_monthly", 2_000], ["weir_enterprise_monthly", 9_000]]) {
+  for (const [lookup_key, product, unit_amount] of [
+    ["weir_pro_monthly", other.id, 2_000],
+    ["weir_enterprise_monthly", monthly.product, 9_000],
+  ]) {
     const recurring = { interval: "month" };
-    keep("Stripe.Price", await stripe.prices.create({ ...monthly, recurring, unit_amount, lookup_key: key }));
+    keep("Stripe.Price", await stripe.prices.create({ ...monthly, product, recurring, unit_amount, lookup_key }));
   }
   const metered = keep(
     "Stripe.Price",
@@ -154,11 +158,15 @@ test("what a setup makes is found again", async () => {
         enabled: true,
         default_allowed_updates: ["price"],
         proration_behavior: "create_prorations",
-        products: [{ product: product.id, prices: [made.weir_pro_monthly, made.weir_enterprise_monthly] }],
+        products: [
+          { product: other.id, prices: [made.weir_pro_monthly] },
+          { product: product.id, prices: [made.weir_enterprise_monthly] },
+        ],
         schedule_at_period_end: { conditions: [{ type: "decreasing_item_amount" }] },
       },
     },
     metadata: { weir: "portal" },
+    expand: ["features.subscription_update.products"],
   });
   made.configuration = keep("Stripe.BillingPortal.Configuration", configuration).id;
   const configurations = await stripe.billingPortal.configurations.list({ active: true });
@@ -196,12 +204,12 @@ test("customers are made once for one key", async () => {
   keep("Stripe.DeletedCustomer", await stripe.customers.retrieve(deleted.id));
 });
 
-async function checkout() {
+async function checkout(line_items) {
   return stripe.checkout.sessions.create({
     mode: "subscription",
     customer: made.customer,
     client_reference_id: "tn_1",
-    line_items: [{ price: made.weir_enterprise_monthly, quantity: 1 }, { price: made.weir_enterprise_requests }],
+    line_items,
     subscription_data: {
       metadata: { weir_tenant: "tn_1" },
       billing_cycle_anchor_config: { day_of_month: 1, hour: 0, minute: 0, second: 0 },
@@ -214,12 +222,13 @@ async function checkout() {
 }
 
 test("a checkout ends expired or paid", async () => {
-  const first = keep("Stripe.Checkout.Session", await checkout());
+  const items = [{ price: made.weir_enterprise_monthly, quantity: 1 }, { price: made.weir_enterprise_requests }];
+  const first = keep("Stripe.Checkout.Session", await checkout(items));
   const open = await stripe.checkout.sessions.list({ customer: made.customer, status: "open" });
   keep("Stripe.ApiList<Stripe.Checkout.Session>", open);
   assert.deepEqual(open.data.map((session) => session.id), [first.id]);
   assert.equal(keep("Stripe.Checkout.Session", await stripe.checkout.sessions.expire(first.id)).status, "expired");
-  const session = await checkout();
+  const session = await checkout(items);
   const page = await (await fetch(session.url)).text();
   assert.match(page, new RegExp(`action="/_pay/${session.id}"`));
   const paid = await tell(`/_pay/${session.id}`, { from_page: "true" });
@@ -288,6 +297,9 @@ test("an invoice waits as long as it is told", async () => {
 });
 
 test("the portal changes, cancels and takes back", async () => {
+  const { id: bought } = await checkout([{ price: made.weir_enterprise_monthly, quantity: 1 }]);
+  await tell(`/_pay/${bought}`);
+  const { subscription } = await stripe.checkout.sessions.retrieve(bought);
   const session = await stripe.billingPortal.sessions.create({
     customer: made.customer,
     configuration: made.configuration,
@@ -295,9 +307,9 @@ test("the portal changes, cancels and takes back", async () => {
   });
   keep("Stripe.BillingPortal.Session", session);
   const page = await (await fetch(session.url)).text();
-  assert.match(page, new RegExp(`action="/_portal/${made.subscription}"`));
-  const portal = (form) => tell(`/_portal/${made.subscription}`, form);
-  const now = async () => keep("Stripe.Subscription", await stripe.subscriptions.retrieve(made.subscription));
+  assert.match(page, new RegExp(`action="/_portal/${subscription}"`));
+  const portal = (form) => tell(`/_portal/${subscription}`, form);
+  const now = async () => keep("Stripe.Subscription", await stripe.subscriptions.retrieve(subscription));
   // Down: at the end of the period.
   await portal({ act: "change", price: "weir_pro_monthly", session: session.id });
   assert.equal((await now()).items.data[0].price.lookup_key, "weir_enterprise_monthly");
@@ -311,6 +323,10 @@ test("the portal changes, cancels and takes back", async () => {
   assert.equal(canceled.cancel_at, canceled.items.data[0].current_period_end);
   await portal({ act: "resume" });
   assert.equal((await now()).cancel_at, null);
+  await portal({ act: "cancel", by: "seller" });
+  assert.equal((await now()).cancel_at_period_end, true);
+  await portal({ act: "cancel_now" });
+  assert.equal((await now()).status, "canceled");
 });
 
 test("a card that fails leaves a debt until it is paid", async () => {

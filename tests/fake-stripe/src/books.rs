@@ -84,6 +84,8 @@ pub(crate) struct Books {
     pub(crate) meter_events_dropped: u64,
     /// Customers whose card is declined.
     pub(crate) cards_failing: BTreeSet<String>,
+    /// Customers whose bank takes its time.
+    pub(crate) banks_slow: BTreeSet<String>,
     /// Prices that subscriptions change to when their period ends.
     pub(crate) scheduled: BTreeMap<String, String>,
     /// Lines that the next invoice of a subscription gets besides.
@@ -122,6 +124,7 @@ impl Books {
             meter_events: Vec::new(),
             meter_events_dropped: 0,
             cards_failing: BTreeSet::new(),
+            banks_slow: BTreeSet::new(),
             scheduled: BTreeMap::new(),
             prorations: BTreeMap::new(),
             faults: Faults::default(),

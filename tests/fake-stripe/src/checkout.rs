@@ -264,13 +264,18 @@ impl Books {
         self.change(id, "checkout.session.expired", fields);
     }
 
-    /// The customer pays: a subscription begins. Returns the session.
+    /// The customer pays: a subscription begins. With `pending` the bank takes its time, and what comes of it is told later, by
+    /// `paid` or `failed`. Returns the session.
     ///
     /// # Errors
     ///
-    /// When the session is not open, or the card is declined: nothing has changed.
-    pub(crate) fn pay(&mut self, id: &str) -> Result<Value, Problem> {
+    /// When the session is not open or pending, or the card is declined: nothing has changed.
+    pub(crate) fn pay(&mut self, id: &str, outcome: &str) -> Result<Value, Problem> {
         let session = self.named("checkout.session", "cs_", id, "id")?.clone();
+        if session["status"] == "complete" && session["payment_status"] == "unpaid" {
+            self.settle(&session, outcome);
+            return Ok(self.objects.get(id).cloned().unwrap_or_default());
+        }
         is_open(&session, "paid")?;
         let customer = match session["customer"].as_str() {
             Some(customer) => customers::living(self, customer, "customer")?["id"].clone(),
@@ -280,7 +285,7 @@ impl Books {
             }
         };
         let customer = customer.as_str().unwrap_or_default().to_owned();
-        if self.cards_failing.contains(&customer) {
+        if outcome == "failed" || self.cards_failing.contains(&customer) {
             return Err(Problem::declined());
         }
         let items = session["line_items"]["data"].as_array();
@@ -289,6 +294,10 @@ impl Books {
             .flatten()
             .map(|item| (item["price"].clone(), item["quantity"].as_u64()))
             .collect();
+        let is_pending = outcome == "pending";
+        if is_pending {
+            self.banks_slow.insert(customer.clone());
+        }
         let subscription = self.subscribe(&customer, &lines, &session["subscription_data"]);
         let email = self.field(&customer, "email");
         let name = self.field(&customer, "name");
@@ -299,12 +308,35 @@ impl Books {
                 "phone": null, "tax_exempt": "none", "tax_ids": [],
             },
             "invoice": self.field(&subscription, "latest_invoice"),
-            "payment_status": "paid",
+            "payment_status": if is_pending { "unpaid" } else { "paid" },
             "status": "complete",
             "subscription": subscription,
             "url": null,
         });
         self.change(id, "checkout.session.completed", fields);
         Ok(self.objects.get(id).cloned().unwrap_or_default())
+    }
+
+    /// The bank of a pending payment has made up its mind, unless it has not.
+    fn settle(&mut self, session: &Value, outcome: &str) {
+        if outcome == "pending" {
+            return;
+        }
+        let text = |name: &str| session[name].as_str().unwrap_or_default();
+        let (id, customer, invoice) = (text("id"), text("customer"), text("invoice"));
+        self.banks_slow.remove(customer);
+        if outcome == "failed" {
+            self.cards_failing.insert(customer.to_owned());
+            self.collect(invoice);
+            self.emit(
+                "checkout.session.async_payment_failed",
+                session.clone(),
+                None,
+            );
+            return;
+        }
+        self.collect(invoice);
+        let fields = json!({ "payment_status": "paid" });
+        self.change(id, "checkout.session.async_payment_succeeded", fields);
     }
 }

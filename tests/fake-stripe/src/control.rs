@@ -52,7 +52,7 @@ impl Books {
             ("POST", ["_pay", session]) => return self.pay_or_redirect(session, &request.body),
             ("POST", ["_portal", subscription]) => {
                 let form = read(ACTS)?;
-                let changed = self.act_in_portal(subscription, &form)?;
+                let changed = self.act(subscription, &form)?;
                 match form["session"].as_str() {
                     Some(session) => return Ok(Reply::SeeOther(format!("/portal/{session}"))),
                     None => changed,
@@ -122,8 +122,9 @@ impl Books {
 
     /// A browser is sent on to where the session says; whoever asks from a test is told what has become of it.
     fn pay_or_redirect(&mut self, id: &str, body: &str) -> Result<Reply, Problem> {
-        let form = form::read(&["from_page:bool"], body)?;
-        let session = self.pay(id)?;
+        let form = form::read(&["from_page:bool", "outcome:paid|pending|failed"], body)?;
+        let outcome = form["outcome"].as_str().unwrap_or("paid");
+        let session = self.pay(id, outcome)?;
         let plain = self.objects.plain(session);
         match plain["success_url"].as_str() {
             Some(url) if form["from_page"] == true => {

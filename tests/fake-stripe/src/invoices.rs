@@ -415,6 +415,9 @@ impl Books {
         }
         let due = invoice["amount_due"].as_i64().unwrap_or(0);
         let customer = invoice["customer"].as_str().unwrap_or_default();
+        if self.banks_slow.contains(customer) {
+            return;
+        }
         let subscription = subscription_of(&invoice).as_str().unwrap_or_default();
         let attempts = invoice["attempt_count"].as_u64().unwrap_or(0) + 1;
         match 0 < due && self.cards_failing.contains(customer) {

@@ -9,8 +9,8 @@
 //! | path | what it does |
 //! | --- | --- |
 //! | `GET /_clock`, `POST /_clock` | tells the clock; moves it on by `advance` seconds or `to` a time |
-//! | `POST /_pay/{session}` | the customer pays: a subscription begins |
-//! | `POST /_portal/{subscription}` | `act=change` (with `price`, an id or a lookup key), `cancel`, `resume` or `cancel_now` |
+//! | `POST /_pay/{session}` | the customer pays: a subscription begins; `outcome=pending` at a bank that takes its time, then `paid` or `failed` |
+//! | `POST /_portal/{subscription}` | `act=change` (with `price`, an id or a lookup key), `cancel`, `resume` or `cancel_now`, in the portal or, with `by=seller`, in Stripe's dashboard |
 //! | `POST /_cards/{customer}` | whether its card `fails` |
 //! | `POST /_retry/{invoice}`, `/_finalize/{invoice}` | collects it once more; ends its time as a draft |
 //! | `POST /_subscriptions/{id}` | gives it any `status`, and tells of it |

@@ -17,6 +17,7 @@ const EXPANDABLE: &[&str] = &[
     "line_items",
     "price",
     "product",
+    "products",
     "subscription",
     "tiers",
 ];
@@ -26,6 +27,8 @@ const HIDDEN: &[(&str, &str)] = &[
     ("checkout.session", "line_items"),
     ("checkout.session", "subscription_data"),
     ("price", "tiers"),
+    // Of what can be changed to in the portal.
+    ("", "products"),
 ];
 
 /// All objects. Their ids begin with what they are and rise in the order in which they were made.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::books::Books;
 use crate::form;
+use crate::portal::is_changeable;
 use crate::problem::Problem;
 use crate::subscriptions::{is_metered, items};
 
@@ -68,6 +69,7 @@ pub(crate) fn portal(books: &Books, id: &str) -> Result<String, Problem> {
         );
         for other in offered.iter().filter_map(|id| books.objects.get(id)) {
             if update["enabled"] == true
+                && is_changeable(subscription)
                 && !is_metered(other)
                 && !has.iter().any(|has| has["id"] == other["id"])
             {
@@ -78,9 +80,9 @@ pub(crate) fn portal(books: &Books, id: &str) -> Result<String, Problem> {
                 body += &form("change", &more, &format!("Change to {}", price(other)));
             }
         }
-        body += &match subscription["cancel_at"].is_null() {
-            true => form("cancel", "", "Cancel at the end of the period"),
-            false => form("resume", "", "Do not cancel"),
+        body += &match is_canceled(subscription) {
+            true => form("resume", "", "Do not cancel"),
+            false => form("cancel", "", "Cancel at the end of the period"),
         };
     }
     body += &link(&session["return_url"], "Return");
@@ -97,6 +99,10 @@ pub(crate) fn invoice(books: &Books, id: &str) -> Result<String, Problem> {
         text(&invoice["status"])
     );
     Ok(page("Invoice", &body))
+}
+
+fn is_canceled(subscription: &Value) -> bool {
+    !subscription["cancel_at"].is_null() || subscription["cancel_at_period_end"] == true
 }
 
 fn price(price: &Value) -> String {

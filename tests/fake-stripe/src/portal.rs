@@ -11,6 +11,9 @@ use crate::products::amount_of;
 use crate::routes::{Call, Route};
 use crate::subscriptions::{cancellation, is_metered, items};
 
+/// How many products a subscription can be changed to.
+const PRODUCTS_MAX: usize = 10;
+
 pub(crate) const ROUTES: &[Route] = &[
     Route {
         method: "POST",
@@ -72,19 +75,7 @@ fn create_configuration(books: &mut Books, call: &Call) -> Result<Value, Problem
         return Err(Problem::missing_parameter("features"));
     }
     let update = &given["subscription_update"];
-    let products = update["products"].as_array();
-    let products = products.into_iter().flatten().map(|entry| {
-        for price in form::texts(&entry["prices"]) {
-            let param = "features[subscription_update][products]";
-            books.named("price", "price_", price, param)?;
-        }
-        Ok(json!({
-            "adjustable_quantity": { "enabled": false, "maximum": null, "minimum": 1 },
-            "prices": entry["prices"],
-            "product": entry["product"],
-        }))
-    });
-    let products = products.collect::<Result<Vec<Value>, Problem>>()?;
+    let products = products(books, update)?;
     let is_on = |name: &str| given[name]["enabled"] == true;
     let or_none = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let or = |value: &Value, otherwise: &str| value.as_str().unwrap_or(otherwise).to_owned();
@@ -141,6 +132,39 @@ fn create_configuration(books: &mut Books, call: &Call) -> Result<Value, Problem
     Ok(books.make(configuration, "billing_portal.configuration.created"))
 }
 
+/// What can be changed to, by product.
+fn products(books: &Books, update: &Value) -> Result<Vec<Value>, Problem> {
+    let param = "features[subscription_update][products]";
+    let given = update["products"].as_array().map_or(&[][..], Vec::as_slice);
+    if PRODUCTS_MAX < given.len() {
+        let message = format!("At most {PRODUCTS_MAX} products can be changed to.");
+        return Err(Problem::parameter("parameter_invalid", param, message));
+    }
+    let products = given.iter().map(|entry| {
+        let mut intervals = Vec::new();
+        for id in form::texts(&entry["prices"]) {
+            let price = books.named("price", "price_", id, param)?;
+            if price["product"] != entry["product"] {
+                let message = format!("The price {id} is not of the product.");
+                return Err(Problem::parameter("parameter_invalid", param, message));
+            }
+            let recurring = &price["recurring"];
+            let interval = [&recurring["interval"], &recurring["interval_count"]];
+            if intervals.contains(&interval) {
+                let message = "For each product, its price must have unique billing intervals.";
+                return Err(Problem::parameter("parameter_invalid", param, message));
+            }
+            intervals.push(interval);
+        }
+        Ok(json!({
+            "adjustable_quantity": { "enabled": false, "maximum": null, "minimum": 1 },
+            "prices": entry["prices"],
+            "product": entry["product"],
+        }))
+    });
+    products.collect()
+}
+
 fn list_configurations(books: &mut Books, call: &Call) -> Result<Value, Problem> {
     let all = books.objects.of("bpc_").rev();
     let all = all.filter(|object| is_asked_for(object, &call.form, &["active", "is_default"]));
@@ -190,36 +214,41 @@ fn create_session(books: &mut Books, call: &Call) -> Result<Value, Problem> {
     Ok(books.make(session, "billing_portal.session.created"))
 }
 
-/// What can be done in the portal.
-pub(crate) const ACTS: &[&str] = &["!act:change|cancel|resume|cancel_now", "price", "session"];
+/// What can be done to a subscription: by its customer in the portal, or by the seller in Stripe's dashboard.
+pub(crate) const ACTS: &[&str] = &[
+    "!act:change|cancel|resume|cancel_now",
+    "by:customer|seller",
+    "price",
+    "session",
+];
+
+/// Whether the portal can change a subscription: not one that has more than one item, or a metered one.
+pub(crate) fn is_changeable(subscription: &Value) -> bool {
+    let items = items(subscription);
+    items.len() == 1 && !items.iter().any(|item| is_metered(&item["price"]))
+}
 
 impl Books {
-    /// The customer acts in the portal. Returns the subscription.
+    /// Somebody acts on a subscription. Returns it.
     ///
     /// # Errors
     ///
-    /// When there is no such subscription or price, or it has ended: nothing has changed.
-    pub(crate) fn act_in_portal(&mut self, id: &str, form: &Value) -> Result<Value, Problem> {
+    /// When there is no such subscription or price, or it cannot be done: nothing has changed.
+    pub(crate) fn act(&mut self, id: &str, form: &Value) -> Result<Value, Problem> {
         let subscription = self.named("subscription", "sub_", id, "id")?.clone();
         if !subscription["ended_at"].is_null() {
             return Err(Problem::invalid("This subscription has ended."));
         }
-        let updated = "customer.subscription.updated";
+        let is_seller = form["by"] == "seller";
         match form["act"].as_str().unwrap_or_default() {
-            "change" => self.change_plan(&subscription, form)?,
-            "cancel" => {
-                let ends = items(&subscription).iter();
-                let end = ends
-                    .filter_map(|item| item["current_period_end"].as_i64())
-                    .max();
-                let fields = json!({
-                    "cancel_at": end,
-                    "cancel_at_period_end": true,
-                    "canceled_at": self.now,
-                    "cancellation_details": cancellation(Some("cancellation_requested")),
-                });
-                self.change(id, updated, fields);
+            "change" if !is_seller && !is_changeable(&subscription) => {
+                return Err(Problem::invalid(
+                    "The portal cannot change a subscription that has more than one item or a metered one; with by=seller it \
+                     is changed as in the dashboard.",
+                ));
             }
+            "change" => self.change_plan(&subscription, form)?,
+            "cancel" => self.cancel_later(&subscription, is_seller),
             "resume" => {
                 let fields = json!({
                     "cancel_at": null,
@@ -227,11 +256,28 @@ impl Books {
                     "canceled_at": null,
                     "cancellation_details": cancellation(None),
                 });
-                self.change(id, updated, fields);
+                self.change(id, "customer.subscription.updated", fields);
             }
             _ => self.end(id),
         }
         Ok(self.objects.get(id).cloned().unwrap_or_default())
+    }
+
+    /// A subscription is to end with its period. In the billing mode that is usual since 2025 the portal says so by a time, and
+    /// the dashboard by `cancel_at_period_end`.
+    fn cancel_later(&mut self, subscription: &Value, is_seller: bool) {
+        let ends = items(subscription).iter();
+        let end = ends
+            .filter_map(|item| item["current_period_end"].as_i64())
+            .max();
+        let fields = json!({
+            "cancel_at": end.filter(|_| !is_seller),
+            "cancel_at_period_end": is_seller,
+            "canceled_at": self.now,
+            "cancellation_details": cancellation(Some("cancellation_requested")),
+        });
+        let id = subscription["id"].as_str().unwrap_or_default();
+        self.change(id, "customer.subscription.updated", fields);
     }
 
     /// By the newest configuration: what costs less may have to wait for the end of the period.

@@ -195,9 +195,10 @@ impl Books {
             return;
         };
         let now = self.now;
-        let ends = subscription["cancel_at"]
+        let is_canceled = subscription["cancel_at"]
             .as_i64()
             .is_some_and(|at| at <= now);
+        let ends = is_canceled || subscription["cancel_at_period_end"] == true;
         if ends {
             self.end(id);
             self.invoice_cycle(id, &subscription, &[]);

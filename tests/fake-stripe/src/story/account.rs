@@ -76,17 +76,20 @@ impl Account {
 
     /// A plan of 20.00 a month and one of 50.00, with a meter at 0.01 each. Returns a customer that pays for the first.
     pub(super) fn subscribe(&mut self) -> (String, String) {
-        self.ask("POST", "/v1/products", "id=plans&name=Plans");
+        for product in ["small", "big"] {
+            let form = format!("id={product}&name={product}");
+            self.ask("POST", "/v1/products", &form);
+        }
         let meter = "display_name=Requests&event_name=requests&default_aggregation[formula]=sum&event_time_window=day";
         let meter = id(&self.ask("POST", "/v1/billing/meters", meter));
         for (key, amount) in [("small", 2_000), ("big", 5_000)] {
             let form = format!(
-                "product=plans&currency=eur&unit_amount={amount}&recurring[interval]=month&lookup_key={key}"
+                "product={key}&currency=eur&unit_amount={amount}&recurring[interval]=month&lookup_key={key}"
             );
             self.ask("POST", "/v1/prices", &form);
         }
         let form = format!(
-            "product=plans&currency=eur&unit_amount_decimal=1&recurring[interval]=month&recurring[usage_type]=metered\
+            "product=big&currency=eur&unit_amount_decimal=1&recurring[interval]=month&recurring[usage_type]=metered\
              &recurring[meter]={meter}&lookup_key=used"
         );
         self.ask("POST", "/v1/prices", &form);
@@ -95,24 +98,16 @@ impl Account {
             "/v1/customers",
             "email=a@example.com&metadata[weir_tenant]=tn_1",
         ));
-        let session = self.checkout(&customer);
+        let session = self.checkout(&customer, &["small", "used"]);
         let session = self.tell(&format!("/_pay/{session}"), "");
         (customer, text(&session["subscription"]))
     }
 
-    pub(super) fn checkout(&mut self, customer: &str) -> String {
-        let mut price = |key: &str| {
-            let found = self.ask(
-                "GET",
-                "/v1/prices",
-                &format!("lookup_keys[]={key}&active=true"),
-            );
-            id(&found["data"][0])
-        };
-        let (small, used) = (price("small"), price("used"));
-        let form = format!(
-            "mode=subscription&customer={customer}&client_reference_id=tn_1&line_items[0][price]={small}\
-             &line_items[0][quantity]=1&line_items[1][price]={used}&subscription_data[metadata][weir_tenant]=tn_1\
+    /// An open session for these prices, by their lookup keys.
+    pub(super) fn checkout(&mut self, customer: &str, keys: &[&str]) -> String {
+        let mut form = format!(
+            "mode=subscription&customer={customer}&client_reference_id=tn_1\
+             &subscription_data[metadata][weir_tenant]=tn_1\
              &subscription_data[billing_cycle_anchor_config][day_of_month]=1\
              &subscription_data[billing_cycle_anchor_config][hour]=0\
              &subscription_data[billing_cycle_anchor_config][minute]=0\
@@ -121,7 +116,20 @@ impl Account {
              &success_url=http://weir/?session={{CHECKOUT_SESSION_ID}}&cancel_url=http://weir/&expires_at={}",
             self.books.now + 30 * 60
         );
+        for (place, key) in keys.iter().enumerate() {
+            let price = self.price(key);
+            form += &format!("&line_items[{place}][price]={price}");
+            if *key != "used" {
+                form += &format!("&line_items[{place}][quantity]=1");
+            }
+        }
         id(&self.ask("POST", "/v1/checkout/sessions", &form))
+    }
+
+    pub(super) fn price(&mut self, key: &str) -> String {
+        let form = format!("lookup_keys[]={key}&active=true");
+        let found = self.ask("GET", "/v1/prices", &form);
+        id(&found["data"][0])
     }
 
     pub(super) fn to(&mut self, at: i64) {

@@ -1,6 +1,6 @@
 //! What becomes of subscribers.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::account::{Account, DAY, DECEMBER, HOUR, JANUARY, START, id, text};
 
@@ -189,27 +189,49 @@ fn a_card_that_goes_on_failing_ends_the_subscription() {
 }
 
 #[test]
-fn the_portal_changes_and_cancels() {
+fn the_portal_changes_what_has_one_item() {
     let mut account = Account::new();
-    let (customer, id) = account.subscribe();
+    let (customer, metered) = account.subscribe();
+    let session = account.checkout(&customer, &["small"]);
+    let session = account.tell(&format!("/_pay/{session}"), "");
+    let id = text(&session["subscription"]);
     let portal = format!("/_portal/{id}");
     let changed = account.tell(&portal, "act=change&price=big");
     assert_eq!(changed["items"]["data"][0]["price"]["lookup_key"], "big");
-    assert_eq!(changed["items"]["data"][1]["price"]["lookup_key"], "used");
     account.to(DECEMBER + HOUR);
     // 50.00, and of 30.00 more the part that was left of November.
-    assert_eq!(account.subscription(&id)["latest_invoice"]["total"], 5_350);
-    let form = "features[subscription_update][enabled]=true\
-         &features[subscription_update][schedule_at_period_end][conditions][0][type]=decreasing_item_amount";
-    let configuration = account.ask("POST", "/v1/billing_portal/configurations", form);
+    let invoice = &account.subscription(&id)["latest_invoice"];
+    assert_eq!(invoice["total"], 5_350);
+    let (small, big) = (account.price("small"), account.price("big"));
+    let form = format!(
+        "features[subscription_update][enabled]=true\
+         &features[subscription_update][products][0][product]=small\
+         &features[subscription_update][products][0][prices][0]={small}\
+         &features[subscription_update][products][1][product]=big\
+         &features[subscription_update][products][1][prices][0]={big}\
+         &features[subscription_update][schedule_at_period_end][conditions][0][type]=decreasing_item_amount"
+    );
+    let path = "/v1/billing_portal/configurations";
+    let configuration = account.ask("POST", path, &form);
+    let update = |object: &Value| object["features"]["subscription_update"].clone();
+    assert!(update(&configuration)["products"].is_null());
+    let expand = "expand[]=data.features.subscription_update.products";
+    let list = account.ask("GET", path, expand);
+    assert_eq!(
+        update(&list["data"][0])["products"][1]["prices"],
+        json!([big])
+    );
+    // Two of one product and interval.
+    let same = form
+        .replace("[prices][0]", "[prices][]")
+        .replace("products][1]", "products][0]");
+    assert_eq!(account.refuse("POST", path, &same).0, 400);
     let form = format!(
         "customer={customer}&configuration={}",
         text(&configuration["id"])
     );
-    assert!(
-        text(&account.ask("POST", "/v1/billing_portal/sessions", &form)["url"])
-            .contains("/portal/bps_")
-    );
+    let session = account.ask("POST", "/v1/billing_portal/sessions", &form);
+    assert!(text(&session["url"]).contains("/portal/bps_"));
     let changed = account.tell(&portal, "act=change&price=small");
     assert_eq!(changed["items"]["data"][0]["price"]["lookup_key"], "big");
     account.to(JANUARY);
@@ -218,33 +240,72 @@ fn the_portal_changes_and_cancels() {
         subscription["items"]["data"][0]["price"]["lookup_key"],
         "small"
     );
-    let canceled = account.tell(&portal, "act=cancel");
-    assert_eq!(canceled["cancel_at_period_end"], true);
-    assert_eq!(canceled["cancel_at"], JANUARY + 31 * DAY);
-    assert!(account.tell(&portal, "act=resume")["cancel_at"].is_null());
-    account.tell(&portal, "act=cancel");
-    let mut seen = String::new();
-    account.events(&mut seen);
-    account.to(JANUARY + 31 * DAY);
-    let ends = ["customer.subscription.deleted", "invoice.created"];
-    assert_eq!(account.events(&mut seen), ends);
-    let list = |account: &mut Account, status: &str| {
-        let list = account.ask(
-            "GET",
-            "/v1/subscriptions",
-            &format!("customer={customer}{status}"),
-        );
-        list["data"].as_array().unwrap().len()
-    };
-    assert_eq!(list(&mut account, ""), 0);
-    assert_eq!(list(&mut account, "&status=all"), 1);
+    // What is metered can be changed by the seller alone.
+    let portal = format!("/_portal/{metered}");
+    let request = Account::request("POST", &portal, "act=change&price=big");
+    assert!(account.books.on_control(START, &request).is_err());
+    let changed = account.tell(&portal, "act=change&price=big&by=seller");
+    assert_eq!(changed["items"]["data"][0]["price"]["lookup_key"], "big");
+    assert_eq!(changed["items"]["data"][1]["price"]["lookup_key"], "used");
+}
+
+#[test]
+fn who_cancels_has_the_period_that_is_paid() {
+    for by in ["customer", "seller"] {
+        let mut account = Account::new();
+        let (customer, id) = account.subscribe();
+        let portal = format!("/_portal/{id}");
+        let cancel = format!("act=cancel&by={by}");
+        let canceled = account.tell(&portal, &cancel);
+        let by_time = canceled["cancel_at"] == DECEMBER;
+        assert_eq!(by_time, by == "customer");
+        assert_eq!(canceled["cancel_at_period_end"], by == "seller");
+        let resumed = account.tell(&portal, "act=resume");
+        assert!(resumed["cancel_at"].is_null());
+        assert_eq!(resumed["cancel_at_period_end"], false);
+        account.tell(&portal, &cancel);
+        let mut seen = String::new();
+        account.events(&mut seen);
+        account.to(DECEMBER);
+        let ends = ["customer.subscription.deleted", "invoice.created"];
+        assert_eq!(account.events(&mut seen), ends);
+        for (status, count) in [("", 0), ("&status=all", 1)] {
+            let form = format!("customer={customer}{status}");
+            let list = account.ask("GET", "/v1/subscriptions", &form);
+            assert_eq!(list["data"].as_array().unwrap().len(), count);
+        }
+    }
+}
+
+#[test]
+fn a_bank_that_takes_its_time_pays_or_does_not() {
+    for (outcome, status) in [("paid", "active"), ("failed", "past_due")] {
+        let mut account = Account::new();
+        let (customer, _) = account.subscribe();
+        let session = account.checkout(&customer, &["big"]);
+        let pay = format!("/_pay/{session}");
+        let pending = account.tell(&pay, "outcome=pending");
+        assert_eq!(pending["status"], "complete");
+        assert_eq!(pending["payment_status"], "unpaid");
+        let mut seen = String::new();
+        account.events(&mut seen);
+        let session = account.tell(&pay, &format!("outcome={outcome}"));
+        let id = text(&session["subscription"]);
+        assert_eq!(account.subscription(&id)["status"], status);
+        let kinds = account.events(&mut seen);
+        let expected = match outcome {
+            "paid" => "checkout.session.async_payment_succeeded",
+            _ => "checkout.session.async_payment_failed",
+        };
+        assert!(kinds.iter().any(|kind| kind == expected), "{kinds:?}");
+    }
 }
 
 #[test]
 fn a_session_ends_paid_expired_or_forgotten() {
     let mut account = Account::new();
     let (customer, _) = account.subscribe();
-    let open = account.checkout(&customer);
+    let open = account.checkout(&customer, &["small", "used"]);
     let path = format!("/v1/checkout/sessions/{open}");
     assert!(account.ask("GET", &path, "")["line_items"].is_null());
     assert_eq!(
@@ -253,7 +314,7 @@ fn a_session_ends_paid_expired_or_forgotten() {
     );
     account.ask("POST", &format!("{path}/expire"), "");
     assert_eq!(account.refuse("POST", &format!("{path}/expire"), "").0, 400);
-    let left = account.checkout(&customer);
+    let left = account.checkout(&customer, &["small", "used"]);
     account.to(START + 31 * 60);
     assert_eq!(
         account.object("checkout/sessions", &left)["status"],
