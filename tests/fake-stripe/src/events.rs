@@ -97,15 +97,7 @@ impl Books {
             "request": { "id": request, "idempotency_key": key.flatten() },
             "type": kind,
         });
-        let told = self.objects.of("we_").filter(|endpoint| {
-            let kinds = form::texts(&endpoint["enabled_events"]);
-            endpoint["status"] == "enabled"
-                && kinds.iter().any(|wanted| [kind, "*"].contains(wanted))
-        });
-        let waiting: BTreeSet<String> = told
-            .filter_map(|endpoint| endpoint["id"].as_str())
-            .map(str::to_owned)
-            .collect();
+        let waiting = self.wanting(kind);
         let outbox = waiting
             .iter()
             .map(|endpoint| (id.clone(), endpoint.clone()));
@@ -114,6 +106,26 @@ impl Books {
             .by_id
             .insert(id.clone(), Event { value, waiting });
         id
+    }
+
+    /// The endpoints that events of this type are sent to.
+    fn wanting(&self, kind: &str) -> BTreeSet<String> {
+        let told = self.objects.of("we_").filter(|endpoint| {
+            let kinds = form::texts(&endpoint["enabled_events"]);
+            endpoint["status"] == "enabled"
+                && kinds.iter().any(|wanted| [kind, "*"].contains(wanted))
+        });
+        told.filter_map(|endpoint| endpoint["id"].as_str())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// An endpoint is gone: nothing waits for it.
+    pub(crate) fn forget_endpoint(&mut self, id: &str) {
+        self.events.secrets.remove(id);
+        for event in self.events.by_id.values_mut() {
+            event.waiting.remove(id);
+        }
     }
 
     /// Takes the next event to send. Sent or not, [`Self::on_delivered`] is told.
@@ -164,13 +176,8 @@ impl Books {
         let event = self.events.by_id.get(id);
         let event = event.ok_or_else(|| Problem::no_such("event", id, "id"))?;
         let kind = event.value["type"].as_str().unwrap_or_default();
-        let told = self.objects.of("we_").filter(|endpoint| {
-            let kinds = form::texts(&endpoint["enabled_events"]);
-            kinds.iter().any(|wanted| [kind, "*"].contains(wanted))
-        });
-        let again: Vec<_> = told
-            .filter_map(|endpoint| Some((id.to_owned(), endpoint["id"].as_str()?.to_owned())))
-            .collect();
+        let again = self.wanting(kind).into_iter();
+        let again = again.map(|endpoint| (id.to_owned(), endpoint));
         self.events.outbox.extend(again);
         Ok(())
     }

@@ -126,7 +126,7 @@ fn update(books: &mut Books, call: &Call) -> Result<Value, Problem> {
 fn delete(books: &mut Books, call: &Call) -> Result<Value, Problem> {
     retrieve(books, call)?;
     books.objects.remove(&call.id);
-    books.events.secrets.remove(&call.id);
+    books.forget_endpoint(&call.id);
     Ok(json!({ "id": call.id, "object": "webhook_endpoint", "deleted": true }))
 }
 

@@ -124,6 +124,12 @@ fn an_event_is_found_until_it_is_delivered() {
     let delivery = account.books.next_delivery().unwrap();
     account.books.on_delivered(&delivery, 200);
     assert_eq!(count(&mut account), 0);
+    account.ask("POST", "/v1/customers", "name=c");
+    assert_eq!(count(&mut account), 1);
+    let path = format!("/v1/webhook_endpoints/{}", text(&endpoint["id"]));
+    account.ask("DELETE", &path, "");
+    assert_eq!(count(&mut account), 0);
+    assert!(account.books.next_delivery().is_none());
 }
 
 #[test]
