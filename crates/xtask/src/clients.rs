@@ -12,7 +12,8 @@ use crate::steps::{must, must_counting, weir_binary};
 use crate::tally::Tally;
 use crate::tools;
 
-const DEBIAN_PACKAGES: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];
+/// What runs programs for node, and installs what they need.
+pub(crate) const NODE: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];
 
 /// What checks the types of the Python package, runs its tests, and runs the example for FastAPI.
 const PYTHON_PACKAGES: &[&str] = &[
@@ -27,7 +28,7 @@ const LEFT_BEHIND: &[&str] = &["node_modules", "dist", "build", "__pycache__"];
 
 /// Packs, installs and tests them below `target`, so that the tree stays as it is.
 pub(crate) fn clients(tally: &mut Tally) -> Result<()> {
-    tools::install_missing(DEBIAN_PACKAGES)?;
+    tools::install_missing(NODE)?;
     let weir = weir_binary()?;
     let folder = tools::target_dir().join("clients");
     if folder.is_dir() {
@@ -84,14 +85,14 @@ fn python(folder: &Path, weir: &Path, tally: &mut Tally) -> Result<()> {
     must_counting(run, tally)
 }
 
-fn within(folder: &Path, program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn within(folder: &Path, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder);
     command
 }
 
 /// `npm` in a folder, which writes down nothing of what it has found.
-fn npm<const N: usize>(folder: &Path, args: [impl AsRef<OsStr>; N]) -> Command {
+pub(crate) fn npm<const N: usize>(folder: &Path, args: [impl AsRef<OsStr>; N]) -> Command {
     let mut command = within(folder, "npm");
     command.args(args);
     command.args(["--silent", "--no-audit", "--no-fund", "--prefer-offline"]);
@@ -109,7 +110,7 @@ fn only_file(folder: &Path, extension: &str) -> Result<PathBuf> {
 }
 
 /// Copies a folder, but for what is made in it.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

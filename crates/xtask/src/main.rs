@@ -10,6 +10,7 @@ mod demo;
 mod deploy;
 mod package;
 mod steps;
+mod stripe;
 mod tally;
 mod tools;
 
@@ -23,7 +24,7 @@ the project's own chores
 usage: cargo xtask COMMAND
 
   test [--quick] [STEP ...]  check everything, change nothing; stops at the first step that fails
-                             --quick  100 simulated clusters in place of 1000, and no clients or end-to-end tests
+                             --quick  100 simulated clusters in place of 1000, and no clients, Stripe or end-to-end tests
                              STEP     only these, by the names in the headings, such as: clippy tests
   fix                        repair what a machine can repair: formatting, clippy's suggestions
   bench [--now] [NAME ...]   measure beside peers, which it installs, and write the tables of bench/README.md

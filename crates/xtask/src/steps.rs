@@ -65,6 +65,11 @@ const STEPS: &[Step] = &[
         run: |_, tally| clients::clients(tally),
     },
     Step {
+        name: "stripe",
+        slow: true,
+        run: |_, tally| crate::stripe::stripe(tally),
+    },
+    Step {
         name: "end-to-end",
         slow: true,
         run: end_to_end,
@@ -298,15 +303,24 @@ fn end_to_end(_: &Selection, tally: &mut Tally) -> Result<()> {
     must_counting(command, tally)
 }
 
-/// The program whose nodes the packages in `clients/` ask: that of `WEIR_BIN`, or what the tests are built with. With nextest that
-/// is the one of the unit tests, and nothing is built but for whoever takes this step alone.
+/// The program whose nodes the packages in `clients/` ask: that of `WEIR_BIN`, or what the tests are built with.
 ///
 /// # Errors
 ///
 /// When it cannot be built.
 pub(crate) fn weir_binary() -> Result<PathBuf> {
-    if let Some(given) = env::var_os("WEIR_BIN") {
-        return path::absolute(given).context("finding WEIR_BIN");
+    binary("weir", "WEIR_BIN")
+}
+
+/// A program of the workspace: that of a variable, or what the tests are built with. With nextest that is the one of the unit
+/// tests, and nothing is built but for whoever takes a step alone.
+///
+/// # Errors
+///
+/// When it cannot be built.
+pub(crate) fn binary(name: &str, variable: &str) -> Result<PathBuf> {
+    if let Some(given) = env::var_os(variable) {
+        return path::absolute(given).with_context(|| format!("finding {variable}"));
     }
     let command = if tools::has_nextest() {
         let mut command = nextest_of_all();
@@ -315,11 +329,11 @@ pub(crate) fn weir_binary() -> Result<PathBuf> {
     } else {
         let build = ["build", "--locked", "--profile", "test"];
         let mut command = cargo(build);
-        command.args(["--package", "weir"]);
+        command.args(["--package", name]);
         command
     };
     must(command)?;
-    Ok(tools::target_dir().join("debug").join("weir"))
+    Ok(tools::target_dir().join("debug").join(name))
 }
 
 /// Runs `command` with its output passed through.
