@@ -34,7 +34,8 @@ usage: cargo xtask COMMAND
   browse                     walk through the pages in a real browser, which it installs, and leave pictures in target/pages
   demo ACTION DEMO           try a strategy on three nodes in the background: start, test, logs, health or stop, and
                              raft or redis; demo redis-keys
-  package [BINARY]           make a Debian package in target/package, of a binary that is there or of one that it builds, and try it, as root
+  package [BINARY]           make what is handed out in target/package/out, of a binary that is there or of one that it builds for old systems:
+                             a Debian package, which it tries, as root, an archive, a bill of materials, and their checksums
   bill FOLDER                write what the binary is made of, weir.cdx.json, and its notices, THIRD-PARTY
   advisories CLONE           record what is known against the crates in Cargo.lock, from a clone of RustSec's advisory-db
   simulate [ARGS]            play simulated clusters; `cargo xtask simulate --help` says how
