@@ -18,6 +18,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/weir/target,sharing=locked \
     cargo build --locked --profile shipping --package weir \
     && install -D --strip target/shipping/weir /out/usr/bin/weir \
+    && cargo xtask bill /out/usr/share/doc/weir \
     && install -d -m 0700 /out/data /out/home/weir
 
 FROM ${BASE}
@@ -31,6 +32,8 @@ LABEL org.opencontainers.image.title="Weir" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /out/usr/bin/weir /usr/bin/weir
+# What it is made of, and the notices that go with that.
+COPY --from=build /out/usr/share/doc/weir /usr/share/doc/weir
 COPY --from=build --chown=${UID}:${UID} /out/data /data
 COPY --from=build --chown=${UID}:${UID} /out/home/weir /home/weir
 # The root may be read-only: a node writes to /data, to /tmp, and to its home where it was given no cookie.

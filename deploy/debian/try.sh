@@ -35,6 +35,9 @@ must_be -L /etc/systemd/system/multi-user.target.wants/weir.service
 must_be ! -e /etc/weir/cookie
 weir config check /etc/weir/weir.toml
 man --warnings weir > /dev/null
+for file in THIRD-PARTY weir.cdx.json; do
+    dpkg --listfiles weir | grep -q "/usr/share/doc/weir/$file" || { said "no $file"; exit 1; }
+done
 
 # By hand what the unit does: there is no systemd here.
 install -d -m 0700 -o weir -g weir /var/lib/weir

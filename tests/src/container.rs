@@ -121,7 +121,7 @@ impl Image {
         self.root().join(path.trim_start_matches('/'))
     }
 
-    /// What the first stage has put below `/out`: the program, and folders that are empty.
+    /// What the first stage has put below `/out`: the program, and folders, which nodes find empty. What people read is left out.
     fn copy(&self, rest: &str) {
         let words: Vec<&str> = rest.split_whitespace().collect();
         let [options @ .., from, to] = &words[..] else {
@@ -130,6 +130,9 @@ impl Image {
         assert_eq!(*from, format!("/out{to}"));
         if *to == "/usr/bin/weir" {
             return self.install(&PathBuf::from(program()));
+        }
+        if to.starts_with("/usr/share/doc/") {
+            return;
         }
         let folder = self.at(to);
         fs::create_dir_all(&folder).expect("a new folder");

@@ -5,6 +5,7 @@
 //! Tests wait for conditions with a deadline ([`eventually`]), never for durations. Read [`Cluster`] first.
 
 mod account;
+mod balancer;
 mod cluster;
 mod container;
 mod deployed;
@@ -20,6 +21,7 @@ mod site;
 mod wait;
 
 pub use self::account::account;
+pub use self::balancer::{Balanced, Balancer};
 pub use self::cluster::{Cluster, view};
 pub use self::container::{Container, Image};
 pub use self::deployed::{Compose, Service, chart, document, project, text, texts};

@@ -32,6 +32,8 @@ pub struct Options {
     pub clock: Option<String>,
     /// Port of `--http`. 0: any.
     pub http_port: u16,
+    /// Another version of the program. `None`: the one under test.
+    pub program: Option<PathBuf>,
 }
 
 impl Options {
@@ -45,6 +47,7 @@ impl Options {
             host: None,
             clock: None,
             http_port: 0,
+            program: None,
         }
     }
 }
@@ -272,7 +275,12 @@ impl Starting {
     #[must_use]
     pub fn launch(home: &Path, options: &Options) -> Self {
         let mut command = match &options.host {
-            None => weir(home),
+            None => {
+                let program = options.program.clone().map(OsString::from);
+                let mut command = Command::new(program.unwrap_or_else(self::program));
+                isolate(&mut command, home);
+                command
+            }
             Some((namespace, _)) => {
                 // Replaces itself with what it starts, so that the child is the node.
                 let mut command = Command::new("ip");

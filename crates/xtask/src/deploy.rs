@@ -55,20 +55,12 @@ const WRONG_VALUES: &[&str] = &[
 pub(crate) fn check(_: &Selection, tally: &mut Tally) -> Result<()> {
     tools::install_missing(DEBIAN_PACKAGES)?;
     let linters = tools::python_programs(PYTHON_LINTERS)?;
-    let mut did = |what: &str, result: Result<()>| {
-        println!("{what}: {}", if result.is_ok() { "ok" } else { "FAILED" });
-        match result {
-            Ok(()) => tally.passed += 1,
-            Err(_) => tally.failed += 1,
-        }
-        result.with_context(|| what.to_owned())
-    };
-    did("versions", versions())?;
-    did("image", image(&linters))?;
-    did("compose files", compose(&linters))?;
-    did("chart", chart(&linters))?;
-    did("service", service())?;
-    did("maintainer scripts", maintainer_scripts())
+    tally.did("versions", versions())?;
+    tally.did("image", image(&linters))?;
+    tally.did("compose files", compose(&linters))?;
+    tally.did("chart", chart(&linters))?;
+    tally.did("service", service())?;
+    tally.did("maintainer scripts", maintainer_scripts())
 }
 
 /// Each says by itself which version it is of, and no tool compares them.

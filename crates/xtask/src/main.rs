@@ -1,16 +1,19 @@
 //! The project's own chores: `cargo xtask test` checks everything and changes nothing, `cargo xtask fix`
 //! repairs what a machine can repair, `bench` and `simulate` run what they are named after.
 //!
-//! Kept to the standard library and `anyhow`: it is compiled before everything else.
+//! Kept to the standard library, `anyhow` and what `rehearsal` brings: it is compiled before everything else.
 
 mod bench;
+mod bill;
 mod browse;
 mod clients;
 mod demo;
 mod deploy;
+mod lock;
 mod package;
 mod steps;
 mod stripe;
+mod supply;
 mod tally;
 mod tools;
 
@@ -32,7 +35,10 @@ usage: cargo xtask COMMAND
   browse                     walk through the pages in a real browser, which it installs, and leave pictures in target/pages
   demo ACTION DEMO           try a strategy on three nodes in the background: start, test, logs, health or stop, and
                              raft or redis; demo redis-keys
-  package [BINARY]           make a Debian package in target/package, of a binary that is there or of one that it builds, and try it, as root
+  package [BINARY]           make what is handed out in target/package/out, of a binary that is there or of one that it builds for old systems:
+                             a Debian package, which it tries, as root, an archive, a bill of materials, and their checksums
+  bill FOLDER                write what the binary is made of, weir.cdx.json, and its notices, THIRD-PARTY
+  advisories CLONE           record what is known against the crates in Cargo.lock, from a clone of RustSec's advisory-db
   simulate [ARGS]            play simulated clusters; `cargo xtask simulate --help` says how
 ";
 
@@ -68,6 +74,10 @@ fn run(mut args: Vec<String>) -> Result<bool> {
         "browse" => browse::browse(),
         "package" if args.len() < 2 => package::package(args.first().map(String::as_str)),
         "package" => bail!("package takes one binary, given: {}", args.join(" ")),
+        "bill" if args.len() == 1 => bill::write(&args[0]).map(|()| true),
+        "bill" => bail!("bill takes one folder, given: {}", args.join(" ")),
+        "advisories" if args.len() == 1 => supply::take(&args[0]),
+        "advisories" => bail!("advisories takes one clone, given: {}", args.join(" ")),
         "demo" => demo::demo(&args),
         "simulate" => Ok(tools::simulator().args(args).status()?.success()),
         _ => bail!("unknown command {command:?}\n\n{USAGE}"),

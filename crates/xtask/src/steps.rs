@@ -40,6 +40,11 @@ const STEPS: &[Step] = &[
         run: crate::deploy::check,
     },
     Step {
+        name: "supply",
+        slow: false,
+        run: crate::supply::check,
+    },
+    Step {
         name: "alerts",
         slow: false,
         run: alerts,
@@ -343,6 +348,19 @@ pub(crate) fn must(mut command: Command) -> Result<()> {
         .with_context(|| format!("starting {command:?}"))?;
     if !status.success() {
         bail!("{command:?}: {status}");
+    }
+    Ok(())
+}
+
+/// Runs `command`, which has to fail and to say so in this word.
+pub(crate) fn must_refuse(mut command: Command, word: &str) -> Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("starting {command:?}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    if output.status.success() || !said.contains(word) {
+        bail!("{command:?} does not refuse by {word}: {said}");
     }
     Ok(())
 }

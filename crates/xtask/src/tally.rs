@@ -1,5 +1,7 @@
 //! Counting what the test runners report.
 
+use anyhow::{Context as _, Result};
+
 /// Tests passed and failed, summed over runners.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
@@ -8,6 +10,16 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Counts what a step has done by itself, and says what came of it.
+    pub(crate) fn did(&mut self, what: &str, result: Result<()>) -> Result<()> {
+        println!("{what}: {}", if result.is_ok() { "ok" } else { "FAILED" });
+        match result {
+            Ok(()) => self.passed += 1,
+            Err(_) => self.failed += 1,
+        }
+        result.with_context(|| what.to_owned())
+    }
+
     /// Adds what `line` reports, if it is a summary: of `cargo nextest`, of `cargo test`, of pytest, of `node --test`, or a
     /// plain `N passed, N failed` as the simulator prints it.
     pub(crate) fn read(&mut self, line: &str) {

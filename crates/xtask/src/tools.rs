@@ -24,6 +24,22 @@ pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Command {
     command
 }
 
+/// What a program that ends well has printed.
+///
+/// # Errors
+///
+/// When it does not.
+pub(crate) fn output_of(mut command: Command) -> Result<String> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("starting {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}", output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// The simulator, ready for its arguments. Built so that tokio draws from the seed too, and a seed decides everything.
 pub(crate) fn simulator() -> Command {
     let flags = env::var("RUSTFLAGS").unwrap_or_default();

@@ -106,3 +106,46 @@ fn the_overview_of_http_has_every_request_and_no_other() {
         .collect();
     assert_eq!(told, served);
 }
+
+/// Of a format that says its version: where the code has it, and how the page on upgrading begins to tell it.
+const VERSIONS: [(&str, &str, &str); 5] = [
+    (
+        "transport/src/handshake.rs",
+        "pub const VERSION: u16 = ",
+        "the first bytes of a connection; now ",
+    ),
+    (
+        "cluster/src/wire.rs",
+        "pub const VERSION: u8 = ",
+        "its first byte; now up to ",
+    ),
+    (
+        "coordinator-raft/src/wire.rs",
+        "const VERSION: u8 = ",
+        "their first byte; now ",
+    ),
+    (
+        "store/src/directory.rs",
+        "const FORMAT: u32 = ",
+        "`format`, a text; now `format ",
+    ),
+    (
+        "store/src/log.rs",
+        "const FORMAT: u32 = ",
+        "the head of `counts.log`; now ",
+    ),
+];
+
+#[test]
+fn the_page_on_upgrading_tells_the_versions_that_the_code_has() {
+    let page = fs::read_to_string(root().join("docs/upgrading.md")).unwrap();
+    let number = |text: &str, start: &str| {
+        let (_, rest) = text.split_once(start).unwrap_or_else(|| panic!("{start}"));
+        let end = rest.find(|it: char| !it.is_ascii_digit()).unwrap();
+        rest[..end].parse::<u32>().unwrap()
+    };
+    for (file, code, told) in VERSIONS {
+        let source = fs::read_to_string(root().join("crates").join(file)).unwrap();
+        assert_eq!(number(&page, told), number(&source, code), "{file}");
+    }
+}

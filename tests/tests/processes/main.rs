@@ -36,3 +36,4 @@ mod skew;
 mod strangers;
 mod tenants;
 mod top;
+mod upgrade;

@@ -13,7 +13,7 @@ const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
 const URL: &str = "http://127.0.0.1:4000";
 const PASSWORD: &str = "correct horse battery";
 
-const CONFIG: &str = r#"
+pub(crate) const CONFIG: &str = r#"
 [service]
 public_url = "http://127.0.0.1:4000"
 signup = "open"
@@ -39,8 +39,8 @@ fn service() -> Cluster {
 }
 
 /// Somebody who has logged in.
-struct Session {
-    cookie: String,
+pub(crate) struct Session {
+    pub(crate) cookie: String,
     csrf: String,
 }
 
@@ -68,14 +68,20 @@ impl Session {
         }
     }
 
-    fn begin(client: &mut Client, email: &str) -> Self {
+    pub(crate) fn begin(client: &mut Client, email: &str) -> Self {
         let body = json!({ "email": email, "password": PASSWORD });
         let answer = post(client, "/v1/auth/login", &body);
         assert_eq!(answer.status, 200, "{answer:?}");
         Self::of(&answer)
     }
 
-    fn ask(&self, client: &mut Client, method: &str, path: &str, body: Option<Value>) -> Response {
+    pub(crate) fn ask(
+        &self,
+        client: &mut Client,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Response {
         let headers = [
             ("Cookie", &*self.cookie),
             ("X-CSRF-Token", &*self.csrf),
@@ -97,7 +103,7 @@ fn token_of(link: &Value) -> String {
     url.rsplit('/').next().expect("a token").to_owned()
 }
 
-fn sign_up(client: &mut Client, email: &str) -> Response {
+pub(crate) fn sign_up(client: &mut Client, email: &str) -> Response {
     sign_up_with(client, email, PASSWORD)
 }
 
