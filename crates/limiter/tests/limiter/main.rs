@@ -1,5 +1,6 @@
 //! The limiter over a node that counts in memory and notes what it is asked.
 
+mod billing;
 mod tenants;
 
 use std::collections::{BTreeMap, HashMap};
@@ -123,7 +124,12 @@ impl Node for Counting {
         unreachable!("no test asks")
     }
     fn owner_of(&self, _: &Policy, _: &str) -> Option<Ownership> {
-        None
+        Some(Ownership {
+            shard: 0,
+            term: 1,
+            owner: "oskar".into(),
+            replicas: Vec::new(),
+        })
     }
     fn is_well(&self) -> bool {
         true
