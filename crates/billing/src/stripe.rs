@@ -241,16 +241,17 @@ impl Stripe {
                 Tried::Answer(status, _, body) if status.is_success() => return Ok(body),
                 Tried::Answer(status, headers, body) => {
                     let refused = refused(status, &body);
-                    if !may_retry(status, &headers) {
-                        return Err(refused);
-                    }
                     let why = refused.to_string();
                     let is_away =
                         status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                    match is_away {
-                        true => (why.clone(), StripeError::Away(why)),
-                        false => (why, refused),
+                    let error = match is_away {
+                        true => StripeError::Away(why.clone()),
+                        false => refused,
+                    };
+                    if !may_retry(status, &headers) {
+                        return Err(error);
                     }
+                    (why, error)
                 }
                 Tried::Lost(why) => (why.clone(), StripeError::Away(why)),
             };
@@ -478,10 +479,7 @@ mod tests {
         ];
         let (stripe, asked) = answering(told.to_vec()).await;
         let error = post(&stripe).await.unwrap_err();
-        assert!(
-            matches!(error, StripeError::Refused { status: 500, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, StripeError::Away(_)), "{error}");
         assert_eq!(asked.await.unwrap().len(), 2);
     }
 

@@ -1,5 +1,6 @@
 //! Real processes, started, asked, killed and counted: one program, since a program for each file takes longer to link than to run.
 
+mod billing;
 mod bodies;
 mod calendar;
 mod command;

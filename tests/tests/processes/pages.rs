@@ -14,7 +14,7 @@ public_url = "http://127.0.0.1:4000"
 signup = "open"
 "#;
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 fn service() -> Cluster {
     Cluster::service(CONFIG, &NAMES, &[])
@@ -22,7 +22,7 @@ fn service() -> Cluster {
 
 /// What a browser keeps: it sends all of it to every node, which it takes for one behind a balancer.
 #[derive(Default)]
-struct Browser {
+pub(crate) struct Browser {
     cookies: Vec<(String, String)>,
     csrf: String,
 }
@@ -69,16 +69,22 @@ impl Browser {
         answer
     }
 
-    fn json(&mut self, node: &Node, method: &str, path: &str, body: Option<Value>) -> Response {
+    pub(crate) fn json(
+        &mut self,
+        node: &Node,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Response {
         let body = body.map(|body| body.to_string());
         self.send(node, method, path, "application/json", body.as_deref())
     }
 
-    fn page(&mut self, node: &Node, path: &str) -> Response {
+    pub(crate) fn page(&mut self, node: &Node, path: &str) -> Response {
         self.send(node, "GET", path, "", None)
     }
 
-    fn form(&mut self, node: &Node, path: &str, form: &str) -> Response {
+    pub(crate) fn form(&mut self, node: &Node, path: &str, form: &str) -> Response {
         self.send(
             node,
             "POST",
@@ -91,7 +97,7 @@ impl Browser {
 
 /// The value of a hidden field of a page.
 #[track_caller]
-fn hidden(page: &Response, name: &str) -> String {
+pub(crate) fn hidden(page: &Response, name: &str) -> String {
     let begin = format!("name=\"{name}\" value=\"");
     let found = page
         .body
@@ -104,7 +110,7 @@ fn hidden(page: &Response, name: &str) -> String {
 
 /// Where an answer leads to.
 #[track_caller]
-fn leads_to(answer: &Response) -> String {
+pub(crate) fn leads_to(answer: &Response) -> String {
     assert_eq!(answer.status, 303, "{answer:?}");
     answer.header("location").expect("an address").to_owned()
 }

@@ -221,7 +221,7 @@ impl<N: Node> Caller<N> {
         let begun = billing.stripe.checkout(&new).await?;
         let begun = begun.ok_or_else(|| {
             tracing::warn!(plan = %named.name, "Stripe has no price of this plan's lookup key: run weir billing setup");
-            unavailable("the biller has no price for this plan")
+            unavailable("the biller has no price for this plan", REFUSED)
         })?;
         let target = id.to_string();
         let change = Change::new("billing.checkout", &target).from_to(None, plan);
@@ -277,8 +277,12 @@ fn no_billing() -> Refusal {
     Refusal::new(Kind::NotImplemented, detail)
 }
 
-fn unavailable(detail: &'static str) -> Refusal {
-    Refusal::new(Kind::BillingUnavailable, detail).with_retry_after(Nanos::from_secs(30))
+/// Seconds after which Stripe may answer again, and after which an operator may have seen to what it refuses.
+const AWAY: u64 = 30;
+const REFUSED: u64 = 60 * 60;
+
+fn unavailable(detail: &'static str, secs: u64) -> Refusal {
+    Refusal::new(Kind::BillingUnavailable, detail).with_retry_after(Nanos::from_secs(secs))
 }
 
 /// What Stripe said stays in the log: it may speak of keys and accounts.
@@ -286,12 +290,16 @@ impl From<StripeError> for Refusal {
     fn from(error: StripeError) -> Self {
         tracing::warn!(%error, "Stripe was asked in vain");
         match error {
-            StripeError::Away(_) => unavailable("the biller does not answer; nothing was changed"),
+            StripeError::Away(_) => {
+                unavailable("the biller does not answer; nothing was changed", AWAY)
+            }
             StripeError::Refused { .. } => {
-                unavailable("the biller refuses what it was asked; nothing was changed")
+                let detail = "the biller refuses what it was asked; nothing was changed";
+                unavailable(detail, REFUSED)
             }
             StripeError::Unreadable(_) => {
-                unavailable("the biller's answer cannot be read; nothing was changed")
+                let detail = "the biller's answer cannot be read; nothing was changed";
+                unavailable(detail, REFUSED)
             }
         }
     }

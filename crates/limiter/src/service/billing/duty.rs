@@ -29,9 +29,6 @@ const EVENTS_SINCE: u64 = 3 * 24 * 60 * 60;
 /// Events that are remembered: what Stripe could not deliver in three days.
 const EVENTS_MAX: usize = 10_000;
 
-/// Seconds for which a tenant is let be whose usage Stripe has refused.
-const QUIET: u64 = 60 * 60;
-
 /// Second of a day at which days that are long over are looked at once more, and what Stripe has counted is held against them.
 const LOOK_BACK: u64 = 60 * 60;
 
@@ -108,7 +105,8 @@ impl<N: Node> BillingDuty<N> {
                 tracing::warn!(tenant = %id, %error, "what a tenant has bought or used could not be looked after");
                 // Away is soon over; what is refused is so again in a moment.
                 if error.kind() != Kind::Overloaded {
-                    self.quiet.insert(id, now + QUIET.min(retry_in(&error)));
+                    let secs = error.retry_after_secs().unwrap_or(EVERY.as_secs());
+                    self.quiet.insert(id, now + secs);
                 }
             }
             if is_daily && let Ok(found) = self.limiter.drift_of(&self.billing, id, None).await {
@@ -204,13 +202,5 @@ impl<N: Node> BillingDuty<N> {
     fn is_on_duty(&self, key: &str) -> bool {
         let owner = self.limiter.node().owner_of(&self.billing.duty, key);
         owner.is_some_and(|owner| *owner.owner == *self.service.node)
-    }
-}
-
-/// Seconds.
-fn retry_in(error: &Refusal) -> u64 {
-    match error.kind() {
-        Kind::BillingUnavailable if error.detail().contains("refuses") => QUIET,
-        _ => error.retry_after_secs().unwrap_or(QUIET),
     }
 }
