@@ -180,11 +180,19 @@ impl Stripe {
         let form = Form::new()
             .with("customer", customer)
             .with("return_url", return_url)
-            .with_any("configuration", self.portal_configuration().await?);
+            .with_any("configuration", self.own_portal_configuration().await?);
         let made: PortalSession = self
             .post("portal.create", "/v1/billing_portal/sessions", form, None)
             .await?;
         Ok(made.url)
+    }
+
+    /// `None`: that of the account, also where nothing is known of others.
+    async fn own_portal_configuration(&self) -> Result<Option<String>, StripeError> {
+        match self.portal_configuration().await {
+            Err(StripeError::Refused { status: 404, .. }) => Ok(None),
+            found => found,
+        }
     }
 
     /// What a customer has bought.
@@ -201,8 +209,16 @@ impl Stripe {
         let told: List<StripeSubscription> = self
             .get("subscriptions.list", "/v1/subscriptions", form)
             .await?;
-        let all = told.data.into_iter().map(StripeSubscription::bought);
-        let all: Vec<Bought> = all.collect::<Result<_, _>>()?;
+        let mut all = Vec::new();
+        for mut subscription in told.data {
+            // It was to be told whole.
+            if let Some(id) = subscription.invoice_to_ask() {
+                let path = format!("/v1/invoices/{}", plain(id)?);
+                let invoice = self.get("invoices.get", path, Form::new()).await?;
+                subscription.latest_invoice = Some(invoice);
+            }
+            all.push(subscription.bought()?);
+        }
         Ok(Standing::of(all, plans))
     }
 
@@ -338,6 +354,13 @@ impl Standing {
 }
 
 impl StripeSubscription {
+    /// The invoice that says since when a payment is late, if nothing but its id was told.
+    fn invoice_to_ask(&self) -> Option<&str> {
+        let is_late = self.status == SubscriptionStatus::PastDue.name();
+        let id = self.latest_invoice.as_ref()?.as_str()?;
+        is_late.then_some(id)
+    }
+
     /// As Weir keeps it.
     fn bought(self) -> Result<Bought, StripeError> {
         let unreadable = |what: &str| StripeError::Unreadable(format!("{}: {what}", self.id));
@@ -454,7 +477,9 @@ mod tests {
         told["latest_invoice"]["status_transitions"] = Value::Null;
         assert_eq!(since(&told).unwrap(), 50);
         told["latest_invoice"] = "in_1".into();
-        assert!(since(&told).is_err(), "it was to be told whole");
+        let told_short: StripeSubscription = serde_json::from_value(told.clone()).unwrap();
+        assert_eq!(told_short.invoice_to_ask(), Some("in_1"));
+        assert!(since(&told).is_err(), "it is asked for before");
         told["status"] = "dormant".into();
         assert!(read(told).is_err());
     }

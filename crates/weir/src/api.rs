@@ -18,12 +18,17 @@ use crate::secret::SecretError;
 /// answer given then still arrives.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// The same where it asks others itself, several times, who may take ten seconds each.
+const DEADLINE_BEHIND: Duration = Duration::from_secs(120);
+
 /// A node's API.
 pub(crate) struct Api {
     agent: ureq::Agent,
     url: String,
     token: Option<String>,
     tenant: Option<String>,
+    /// How long the node may take.
+    deadline: Duration,
 }
 
 /// An answer, whatever its status.
@@ -67,8 +72,8 @@ pub(crate) enum ApiError {
     NoAuthorities(String),
     #[error("no node answers at {0}; is one running there? Another is named with --url")]
     Refused(String),
-    #[error("{url} did not answer within {} s; whether a hit was counted is not known", DEADLINE.as_secs())]
-    Silent { url: String },
+    #[error("{url} did not answer within {} s; whether a hit was counted, or anything changed, is not known", within.as_secs())]
+    Silent { url: String, within: Duration },
     #[error("asking {url}")]
     Failed { url: String, source: ureq::Error },
     #[error("{url} answered something that no node says (status {status}); is it a node?")]
@@ -98,7 +103,7 @@ impl Api {
             Some(token) => Some(token.clone()),
             None => credentials::given(args)?,
         };
-        Self::with(args, token)
+        Self::with(args, token, DEADLINE)
     }
 
     /// The same for an operator, in this tenant if one is named: with the cookie that a node of this user finds, unless told
@@ -118,10 +123,20 @@ impl Api {
         if !args.insecure && !credentials::is_safe(&args.url) {
             return Err(ApiError::Exposed(args.url.clone()));
         }
-        Ok(Self::with(args, Some(token))?.within(tenant))
+        Ok(Self::with(args, Some(token), DEADLINE)?.within(tenant))
     }
 
-    fn with(args: &ApiArgs, token: Option<String>) -> Result<Self, ApiError> {
+    /// The same for an operator who asks for what others are asked for behind the node.
+    ///
+    /// # Errors
+    ///
+    /// As [`of_operator`](Self::of_operator).
+    pub(crate) fn of_patient_operator(args: &ApiArgs) -> Result<Self, ApiError> {
+        let api = Self::of_operator(args, None)?;
+        Self::with(args, api.token, DEADLINE_BEHIND)
+    }
+
+    fn with(args: &ApiArgs, token: Option<String>, within: Duration) -> Result<Self, ApiError> {
         let url = args.url.trim_end_matches('/').to_owned();
         let (is_tls, host) = match url.strip_prefix("https://") {
             Some(host) => (true, host),
@@ -134,7 +149,7 @@ impl Api {
         }
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(DEADLINE))
+            .timeout_global(Some(within))
             .max_redirects(0)
             // Nodes are asked directly: a proxy for the web knows no 127.0.0.1 of ours.
             .proxy(None)
@@ -148,6 +163,7 @@ impl Api {
             url,
             token,
             tenant: None,
+            deadline: within,
         })
     }
 
@@ -286,7 +302,10 @@ impl Api {
         });
         let url = self.url.clone();
         read.map_err(|error| match error {
-            ureq::Error::Timeout(_) => ApiError::Silent { url },
+            ureq::Error::Timeout(_) => ApiError::Silent {
+                url,
+                within: self.deadline,
+            },
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 ApiError::Refused(url)
             }

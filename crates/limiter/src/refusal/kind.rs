@@ -162,7 +162,7 @@ impl Kind {
                 "stale-configuration",
                 "This node has heard of no other for too long",
             ),
-            Self::BillingUnavailable => ("billing-unavailable", "The biller does not answer"),
+            Self::BillingUnavailable => ("billing-unavailable", "The biller does not do this now"),
             Self::Overloaded => ("overloaded", "Too much is waiting already"),
             Self::Draining => ("draining", "This node is stopping"),
         }

@@ -1,14 +1,14 @@
 //! Plans that tenants buy. Stripe sells them; a tenant has the plan of what it has bought, and goes on having it while Stripe is
 //! away.
 
-mod audited;
+mod drift;
 mod duty;
 mod events;
 mod meter;
 mod set_up;
 mod standing;
 
-pub use audited::Drift;
+pub use drift::Drift;
 pub use duty::BillingDuty;
 pub use events::{Handled, NotStripes};
 pub use set_up::{Amounts, SetUp};
@@ -221,7 +221,7 @@ impl<N: Node> Caller<N> {
         let begun = billing.stripe.checkout(&new).await?;
         let begun = begun.ok_or_else(|| {
             tracing::warn!(plan = %named.name, "Stripe has no price of this plan's lookup key: run weir billing setup");
-            unavailable("the biller has no price for this plan", REFUSED)
+            unavailable("it has no price for this plan; nothing was changed", REFUSED)
         })?;
         let target = id.to_string();
         let change = Change::new("billing.checkout", &target).from_to(None, plan);
@@ -290,15 +290,17 @@ impl From<StripeError> for Refusal {
     fn from(error: StripeError) -> Self {
         tracing::warn!(%error, "Stripe was asked in vain");
         match error {
-            StripeError::Away(_) => {
-                unavailable("the biller does not answer; nothing was changed", AWAY)
-            }
+            StripeError::Away(_) => unavailable(
+                "it was asked four times and gave no answer; nothing was changed",
+                AWAY,
+            ),
             StripeError::Refused { .. } => {
-                let detail = "the biller refuses what it was asked; nothing was changed";
+                let detail = "it refuses what it was asked; the log of the node says why. Nothing was changed";
                 unavailable(detail, REFUSED)
             }
             StripeError::Unreadable(_) => {
-                let detail = "the biller's answer cannot be read; nothing was changed";
+                let detail =
+                    "its answer cannot be read; the log of the node says more. Nothing was changed";
                 unavailable(detail, REFUSED)
             }
         }

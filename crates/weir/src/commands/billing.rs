@@ -24,7 +24,7 @@ pub(crate) fn billing(command: &BillingCommand) -> anyhow::Result<Outcome> {
             price,
             operator,
         } => {
-            let api = Api::of_operator(&operator.api, None)?;
+            let api = Api::of_patient_operator(&operator.api)?;
             let prices = price
                 .iter()
                 .map(|(lookup_key, amount)| json!({ "lookup_key": lookup_key, "amount": amount }));
@@ -46,7 +46,7 @@ pub(crate) fn billing(command: &BillingCommand) -> anyhow::Result<Outcome> {
             Ok(Outcome { text, exit })
         }
         BillingCommand::Check { operator } => {
-            let api = Api::of_operator(&operator.api, None)?;
+            let api = Api::of_patient_operator(&operator.api)?;
             let answer = api.get(PATH)?;
             let told = api.expect(&answer, &[200])?;
             let text = match operator.json {
@@ -57,7 +57,7 @@ pub(crate) fn billing(command: &BillingCommand) -> anyhow::Result<Outcome> {
             Ok(Outcome { text, exit })
         }
         BillingCommand::Sync { tenant, operator } => {
-            let api = Api::of_operator(&operator.api, None)?;
+            let api = Api::of_patient_operator(&operator.api)?;
             let answer = api.post(&format!("{PATH}/sync"), &json!({ "tenant": tenant }))?;
             let told = api.expect(&answer, &[200])?;
             Ok(Outcome::success(match operator.json {
@@ -66,7 +66,7 @@ pub(crate) fn billing(command: &BillingCommand) -> anyhow::Result<Outcome> {
             }))
         }
         BillingCommand::Audit { from, to, operator } => {
-            let api = Api::of_operator(&operator.api, None)?;
+            let api = Api::of_patient_operator(&operator.api)?;
             let answer = api.get(&format!("{PATH}/drift?{}", days(from, to)))?;
             let told = api.expect(&answer, &[200])?;
             let text = match operator.json {

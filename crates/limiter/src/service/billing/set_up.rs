@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use accounts::TenantId;
-use billing::{Finding, Offer, WebhookSecret};
+use billing::{Finding, Offer, StripeError, WebhookSecret};
 use catalogue::{Kind as Record, SERVICE};
 
 use super::Billing;
@@ -38,7 +38,8 @@ impl<N: Node> Caller<N> {
         self.needs_operator()?;
         let (service, billing) = self.of_billing()?;
         let offer = offer(&service, &billing, amounts);
-        let (findings, secret) = billing.stripe.set_up(&offer).await?;
+        let made = billing.stripe.set_up(&offer).await;
+        let (findings, secret) = made.map_err(told_to_operator)?;
         self.note(Change::new("billing.set-up", "stripe")).await;
         Ok(SetUp { findings, secret })
     }
@@ -52,10 +53,9 @@ impl<N: Node> Caller<N> {
         self.needs_operator()?;
         let (service, billing) = self.of_billing()?;
         let amounts = Amounts::default();
-        let mut findings = billing
-            .stripe
-            .check(&offer(&service, &billing, &amounts))
-            .await?;
+        let offer = offer(&service, &billing, &amounts);
+        let found = billing.stripe.check(&offer).await;
+        let mut findings = found.map_err(told_to_operator)?;
         if billing.webhook_secrets.is_empty() {
             findings.push(Finding {
                 of: "webhook_secret_files".into(),
@@ -96,6 +96,12 @@ impl<N: Node> Caller<N> {
         }
         Ok(tenants.len())
     }
+}
+
+/// With what Stripe said: whoever sets it up is who can mend it.
+fn told_to_operator(error: StripeError) -> Refusal {
+    let said = error.to_string();
+    Refusal::from(error).told(said)
 }
 
 fn offer<'a>(service: &'a Service, billing: &'a Billing, amounts: &'a Amounts) -> Offer<'a> {
