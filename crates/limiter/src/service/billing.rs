@@ -160,7 +160,7 @@ impl<N: Node> Caller<N> {
         })
     }
 
-    /// Asks about what was bought by a checkout, if it is one of this tenant and nobody has asked meanwhile.
+    /// Asks about what was bought by a checkout, if it is one of this tenant and that is not known yet.
     async fn look_again(
         &self,
         service: &Service,
@@ -169,8 +169,8 @@ impl<N: Node> Caller<N> {
         session: &str,
     ) -> Result<(), Refusal> {
         let known = self.limiter.subscription(id);
-        let asked_at = known.map_or(0, |known| known.asked_at / 1_000);
-        if super::since_epoch().as_secs() < asked_at + 2 {
+        let bought = known.as_ref().and_then(|known| known.bought.as_ref());
+        if bought.is_some_and(stands_in_the_way) {
             return Ok(());
         }
         let _room = billing.room()?;

@@ -330,8 +330,6 @@ fn whoever_comes_back_from_paying_waits_for_no_event() {
     let id = world.tenant("Acme");
     let session = world.begin(id, "pro");
     world.pay(&session);
-    // It was asked about a moment ago, when the checkout was begun.
-    std::thread::sleep(std::time::Duration::from_secs(3));
     let other = world.tenant("Other");
     let of_another = world
         .run(world.within(other).billing(Some(&session)))
