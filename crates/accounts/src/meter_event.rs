@@ -358,6 +358,14 @@ mod tests {
         );
     }
 
+    /// The biller would keep what it was told before.
+    #[test]
+    fn what_is_told_later_is_later_also_by_a_clock_that_is_behind() {
+        let first = due(None, 7, at(14, 0)).unwrap().accepted();
+        let behind = MeterEvent::due(Some(&first), DAY_OF_TESTS, 9, at(13, 58), true);
+        assert_eq!(behind.unwrap().at, at(14, 0) + 1);
+    }
+
     #[test]
     fn the_last_of_the_numbers_stays() {
         let last = MeterEvent {

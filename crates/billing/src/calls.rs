@@ -513,6 +513,9 @@ mod tests {
             standing(&[higher.clone(), active.clone()]),
             ("sub_4".into(), true)
         );
+        let unknown = one("sub_6", "active", "other", 0);
+        let rests = one("sub_7", "paused", pro, 5);
+        assert_eq!(standing(&[unknown, rests]), ("sub_6".into(), false));
         let unknown = one("sub_5", "active", "other", 9);
         assert_eq!(standing(&[unknown, active]), ("sub_1".into(), true));
     }

@@ -250,3 +250,26 @@ fn told(
         bases,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two nodes ask at once, and the answer to the earlier question comes last.
+    #[test]
+    fn what_was_asked_for_later_stays() {
+        let customer = Arc::from("cus_1");
+        let standing = |has_conflict| Standing {
+            bought: None,
+            has_conflict,
+        };
+        let later = told(None, &customer, 7, &standing(true), None).unwrap();
+        for asked_at in [6, 7] {
+            let earlier = told(Some(&later), &customer, asked_at, &standing(false), None);
+            assert_eq!(earlier, None, "{asked_at}");
+        }
+        let next = told(Some(&later), &customer, 8, &standing(false), None).unwrap();
+        assert!(!next.has_conflict);
+        assert_eq!(after(7, Some(&next)), 9, "a clock behind");
+    }
+}
