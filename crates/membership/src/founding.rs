@@ -78,6 +78,8 @@ pub struct Founding {
     last: Option<Last>,
     /// Somebody was there in this round who did not say no.
     somebody: bool,
+    /// And was in a cluster.
+    cluster: bool,
 }
 
 impl Founding {
@@ -91,6 +93,7 @@ impl Founding {
             met: BTreeMap::new(),
             last: None,
             somebody: false,
+            cluster: false,
         }
     }
 
@@ -161,6 +164,12 @@ impl Founding {
         self.somebody = true;
     }
 
+    /// A member of a cluster will let this node in in a moment: there is no other to be founded beside it, whoever else was
+    /// met.
+    pub fn on_cluster(&mut self) {
+        self.cluster = true;
+    }
+
     /// The newcomers that were met a moment ago.
     #[must_use]
     pub fn met(&self, now: BootNanos) -> Vec<String> {
@@ -199,6 +208,9 @@ impl Founding {
     /// Ends a round.
     pub fn step(&mut self, now: BootNanos) -> FoundingStep {
         let somebody = std::mem::take(&mut self.somebody);
+        if std::mem::take(&mut self.cluster) {
+            return FoundingStep::Look;
+        }
         let looked_for = now - self.started;
         let FoundingRules {
             quorum,

@@ -135,7 +135,7 @@ pub enum NameVerdict {
     },
     /// The old holder answers.
     Taken,
-    /// It is being asked: ask again in a moment.
+    /// Ask again in a moment: it is being asked, or has left, and the name would stop the others if it came back now.
     Asking,
 }
 

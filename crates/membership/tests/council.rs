@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use delta_crdt::{ReplicaId, Term};
 use membership::{
-    Contact, CouncilId, Effect, Member, Membership, Message, Settings, Standing, Status,
+    Contact, CouncilId, Effect, Member, Membership, Message, NameVerdict, Settings, Standing,
+    Status,
 };
 use quota::{BootNanos, Nanos};
 
@@ -279,6 +280,96 @@ fn a_name_that_has_left_counts_again_only_when_it_is_agreed_upon_again() {
     let node = cluster.node("b");
     node.on_introduced(now, &again);
     assert!(!node.view().counts(ReplicaId(30)));
+}
+
+const SECOND: NameVerdict = NameVerdict::Granted { incarnation: 2 };
+
+/// Four of whom one is dead; another has just left in order, and with it the right to change who counts went to the second.
+fn two_of_four_are_left() -> Cluster {
+    let mut cluster = Cluster::founded(&["a", "b", "c", "d"]);
+    for name in ["b", "c", "d"] {
+        cluster.node(name).on_recalled(true);
+    }
+    cluster.cut_off.insert("d");
+    cluster.run(2_000);
+    cluster.node("a").on_chair(None);
+    cluster.node("b").on_chair(term(2, "b"));
+    let now = at(cluster.millis);
+    cluster.node("c").on_left(now);
+    cluster.run(100);
+    cluster.cut_off.insert("c");
+    cluster
+}
+
+impl Cluster {
+    fn asks_for(&mut self, name: &str, at_node: &'static str) -> NameVerdict {
+        let now = at(self.millis);
+        self.node(at_node).on_name_wanted(now, name, "")
+    }
+
+    fn decides(&mut self, name: &'static str) -> bool {
+        let now = at(self.millis);
+        self.node(name).leases().no_quorum_since(now).is_none()
+    }
+}
+
+/// Of four one was dead, and another was started again within 2 s. Its name counted at once, so that three of four were needed,
+/// of whom two remembered: nobody decided until the dead one was back. (The simulator, seed 1859.)
+#[test]
+fn who_left_and_would_stop_the_others_gets_its_name_when_it_counts_no_more() {
+    let mut cluster = two_of_four_are_left();
+    let began = cluster.millis;
+    while cluster.asks_for("c", "b") == NameVerdict::Asking {
+        cluster.run(STEP);
+        assert!(cluster.decides("a") && cluster.decides("b"));
+    }
+    let waited = cluster.millis - began;
+    assert!((1_000..3_000).contains(&waited), "{waited}");
+    assert_eq!(cluster.asks_for("c", "a"), SECOND);
+    let again = Member {
+        incarnation: 2,
+        replica: replica("e"),
+        standing: Standing::Joined,
+        ..cluster
+            .node("b")
+            .roster()
+            .get("c")
+            .expect("it left")
+            .clone()
+    };
+    cluster.cut_off.insert("e");
+    for name in ["a", "b"] {
+        let now = at(cluster.millis);
+        cluster.node(name).on_introduced(now, &again);
+        assert_eq!(cluster.counted(name), ["a", "b", "d"]);
+    }
+    cluster.run(500);
+    assert!(cluster.decides("a") && cluster.decides("b"));
+}
+
+#[test]
+fn who_left_gets_its_name_at_once_where_enough_remember() {
+    let mut cluster = Cluster::founded(&["a", "b", "c", "d"]);
+    for name in ["b", "c", "d"] {
+        cluster.node(name).on_recalled(true);
+    }
+    cluster.run(200);
+    let now = at(cluster.millis);
+    cluster.node("a").on_chair(None);
+    cluster.node("c").on_left(now);
+    cluster.run(100);
+    assert_eq!(cluster.asks_for("c", "b"), SECOND);
+}
+
+/// Where nobody can take it out of the council it comes back as before: it may be needed.
+#[test]
+fn a_name_is_not_withheld_for_longer_than_it_takes() {
+    let mut cluster = two_of_four_are_left();
+    cluster.node("b").on_chair(None);
+    cluster.run(4_800);
+    assert_eq!(cluster.asks_for("c", "b"), NameVerdict::Asking);
+    cluster.run(200);
+    assert_eq!(cluster.asks_for("c", "b"), SECOND);
 }
 
 /// Whether `of` knows what a majority knows, and whether it could open a shard, as `by` sees it.

@@ -74,6 +74,17 @@ fn a_node_that_was_given_nobody_founds_after_a_look_around() {
     assert_eq!(founds_alone_at(rules(true, true, Some(1))), Some(300));
 }
 
+/// A name that left is withheld for up to 5 s where it would stop the others: longer than anybody looks around.
+#[test]
+fn nobody_founds_beside_a_cluster_that_lets_it_in_in_a_moment() {
+    let mut node = Founding::new(at(0), "a", rules(true, true, Some(1)));
+    for millis in (0..5_000).step_by(100) {
+        node.on_cluster();
+        assert_eq!(node.step(at(millis)), FoundingStep::Look);
+    }
+    assert_eq!(node.step(at(5_000)), FoundingStep::Found);
+}
+
 #[test]
 fn whose_addresses_are_silent_goes_on_alone_only_where_sides_may_part() {
     assert_eq!(founds_alone_at(rules(false, true, None)), Some(5_000));

@@ -7,7 +7,7 @@ mod requests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::NoDecision;
-use delta_crdt::{ReplicaId, Term};
+use delta_crdt::{ReplicaId, Slot, Term};
 use hash_ring::Ring;
 use membership::{Bearing, Beginning, Clocks, Leases, Member, Membership, View};
 use quota::{BootNanos, Decision, KeyHash, Nanos, Now, UnixNanos};
@@ -68,6 +68,8 @@ pub(crate) enum Event {
         wall: UnixNanos,
         /// It was counted by this, and is not the repeated verdict of one that was.
         is_new: bool,
+        /// Where, if it was.
+        slot: Option<Slot>,
     },
     /// A client of this node has its answer.
     Answered {

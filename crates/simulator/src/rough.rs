@@ -10,12 +10,13 @@
 //! | F1 | no unit is counted twice, but for hits that were asked again and that two owners decided on sides of their own (decision 0030); of keys that drain more may be counted |
 //! | F2 | no state is reported lost while its holder lives |
 //! | F3 | what a client was told is counted is counted, under either acknowledgement |
-//! | F4 | within 20 s of the heal every shard has one owner and all its copies, and every holder reads every key alike; a key that drains, and that no side found full meanwhile, leaves no more than one node would that had decided every hit |
+//! | F4 | within 20 s of the heal every shard has one owner and all its copies, and every holder reads every key alike; a key that drains leaves no more than one node would that had decided every hit, but for those that a side had counted before it found the key full |
 //!
 //! T1 of the strategy `owner` is checked as well. Most keys have limits that nobody spends and that give nothing back while a run lasts, so that every unit is in the books.
 //! Hits have costs of one and two; nobody resets or gives back.
 
 mod books;
+mod drained;
 mod roughness;
 mod streams;
 mod world;
@@ -129,8 +130,6 @@ struct Keys {
     targets: Vec<Target>,
     /// Those from here on drain while a run lasts.
     draining_from: usize,
-    /// And those from here on may be full again.
-    filling_from: usize,
 }
 
 impl Keys {
@@ -159,7 +158,6 @@ impl Keys {
         let targets: Vec<Target> = kept.chain(draining).enumerate().map(target).collect();
         Self {
             draining_from: targets.len() - 10,
-            filling_from: targets.len() - 2,
             targets,
         }
     }

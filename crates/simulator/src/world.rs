@@ -353,6 +353,7 @@ impl World {
                     decision,
                     wall,
                     is_new: _,
+                    slot: _,
                 } => {
                     if self.scenario.watch
                         == Some(

@@ -45,7 +45,9 @@ enum Told {
         follows: Option<String>,
         remembers: bool,
     },
-    /// Somebody is there, and has not answered, or will in a moment.
+    /// It is in a cluster, and will let this node in in a moment.
+    InAMoment,
+    /// Somebody is there, and has not answered.
     Somebody,
     Nothing,
 }
@@ -121,6 +123,12 @@ impl Cluster {
                             }
                         }
                     }
+                    Told::InAMoment => {
+                        silence.on_answer(now());
+                        if let Some(founding) = &mut *self.founding() {
+                            founding.on_cluster();
+                        }
+                    }
                     Told::Somebody => {
                         silence.on_answer(now());
                         if let Some(founding) = &mut *self.founding() {
@@ -193,7 +201,7 @@ impl Cluster {
                 dead: more.dead,
             }),
             Some((Answer::Taken, _)) => return Err(self.name_taken(address)),
-            Some((Answer::Asking, _)) => Told::Somebody,
+            Some((Answer::Asking, _)) => Told::InAMoment,
             Some((Answer::Joining, _)) => Told::Newcomer {
                 name: peer.name,
                 founds: true,

@@ -38,7 +38,7 @@ pub(super) enum Answer {
     },
     /// Somebody answers under the name.
     Taken,
-    /// The old holder is being asked: ask again.
+    /// Ask again: the old holder is being asked, or the name would stop the others if it came back now.
     Asking,
     /// The asked is a newcomer itself. Said by the first builds, which tell nothing of their intentions.
     Joining,

@@ -1,9 +1,14 @@
 //! Who gets a name: whoever asks, unless its holder lives.
 
-use quota::BootNanos;
+use delta_crdt::ReplicaId;
+use quota::{BootNanos, Nanos};
 
 use super::{Membership, NameVerdict};
 use crate::view::Status;
+
+/// How long a name that went is withheld at most, where it would stop the others: two leases, which its being taken out of the
+/// council takes, and the handoff or takeover of the shard that goes with the right to do so.
+const WITHHELD_FOR: Nanos = Nanos::from_secs(5);
 
 impl Membership {
     /// A newcomer that listens at `address` asks for a name. Poll until it is no longer [`NameVerdict::Asking`].
@@ -26,6 +31,9 @@ impl Membership {
         let is_its_place = !address.is_empty() && holder.contact.cluster == address;
         if belongs && is_its_place && self.status(replica) != Some(Status::Alive) {
             self.on_process_gone(now, replica);
+        }
+        if !belongs && self.would_stop(now, name) {
+            return NameVerdict::Asking;
         }
         let peer = self.peers.get(&replica);
         if !belongs || peer.is_none_or(|peer| peer.gone_at.is_some()) {
@@ -51,6 +59,32 @@ impl Membership {
         } else {
             NameVerdict::Asking
         }
+    }
+
+    /// Whether the others would decide no longer if a name that went came back now, and are about to agree that it does not
+    /// count: then it had better stay away for as long as that takes.
+    ///
+    /// While the council names it, it counts as soon as it belongs again, and whoever comes back has forgotten what a majority
+    /// knew. Beside one that is dead too few may be left that remember: they need the dead one then, and went on without
+    /// before.
+    fn would_stop(&self, now: BootNanos, name: &str) -> bool {
+        let Some(council) = &self.council else {
+            return false;
+        };
+        let went = self.departed.get(name);
+        let is_withheld = went.is_some_and(|&went| now - went < WITHHELD_FOR);
+        if !is_withheld || !council.names.contains(name) {
+            return false;
+        }
+        let counting = council.names.iter().filter(|name| !self.is_gone(name));
+        let counting = counting.count() + 1;
+        let view = &self.view;
+        let remembers = |&&member: &&ReplicaId| match member == self.me.replica {
+            true => self.recalled,
+            false => view.remembers(member),
+        };
+        let remembering = view.belonging().iter().filter(remembers).count();
+        remembering <= counting / 2
     }
 
     /// Drops the questions of newcomers that went away before they were answered.

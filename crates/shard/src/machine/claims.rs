@@ -197,7 +197,10 @@ impl Shard {
             .unwrap_or(around.order.len());
         let turn = CLAIM_TURN.times(1 + rank as u64);
         let is_first = first == Some(self.me) || turn <= now - since;
-        if is_first && self.may_own(around) && !self.is_aside(around) {
+        // The others wait for whom they take for the owner, and see alive. It says that it is none under `quorum` alone.
+        let is_awaited = owner == Some(self.me) && self.settings.partition == Partition::Available;
+        let stands_aside = self.is_aside(around) && !is_awaited;
+        if is_first && self.may_own(around) && !stands_aside {
             self.start_claim(around, None);
         }
     }

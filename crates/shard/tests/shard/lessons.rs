@@ -1,6 +1,6 @@
 //! What the simulator taught, each lesson with its story, message by message.
 
-use delta_crdt::{Cells, Digest, Dot, ReplicaId};
+use delta_crdt::{Cells, Digest, Dot, ReplicaId, Term};
 use quota::{BootNanos, Cost, Nanos, UnixNanos};
 use shard::{Baseline, Message, Partition, Record, Role, Shard, Surroundings};
 
@@ -229,4 +229,63 @@ fn what_expires_is_kept_until_the_owner_has_it() {
     node.hear(3, Message::Synced { term: term(3, 3) });
     node.act(expire);
     assert!(node.shard.cells().is_empty(), "the owner has it");
+}
+
+/// Seed 2197: whoever owned a shard alone was claimed from after the heal, by a claim that was given up. Its clock was off,
+/// so that it left the shard to the others; they saw it alive, and took it for the owner still.
+#[test]
+fn who_is_taken_for_the_owner_claims_though_its_clock_is_off() {
+    let mut node = owner(Partition::Available);
+    node.membership.on_aside(true);
+    node.hear(3, refusal(term(2, 1), term(3, 3)));
+    assert_ne!(node.shard.role(), Role::Open);
+    let is_claim =
+        |message: &Message| matches!(message, Message::Claim { term, .. } if term.number == 4);
+    node.millis += 700;
+    for other in [3, 4] {
+        node.answered_by(other);
+    }
+    let sent = node.tick();
+    assert!(sends(&sent, is_claim), "{sent:?}");
+}
+
+/// Under `quorum` it tells them, and they claim.
+#[test]
+fn who_decides_no_longer_and_has_a_clock_that_is_off_leaves_its_shard_to_the_others() {
+    let mut node = Node::new(Partition::Quorum, false, &[3, 4]);
+    node.tick();
+    for other in [3, 4] {
+        let promise = Message::Promise {
+            term: term(1, 1),
+            record: None,
+            digest: None,
+            answered: Vec::new(),
+        };
+        node.hear(other, promise);
+    }
+    assert_eq!(node.shard.role(), Role::Open);
+    node.membership.on_aside(true);
+    node.hear(3, refusal(term(1, 1), term(2, 3)));
+    let mut sent = Vec::new();
+    for _ in 0..30 {
+        for other in [3, 4] {
+            node.answered_by(other);
+        }
+        sent.append(&mut node.tick());
+    }
+    let released = |message: &Message| matches!(message, Message::Release { .. });
+    assert!(sends(&sent, released), "{sent:?}");
+    assert!(
+        !sends(&sent, |message| matches!(message, Message::Claim { .. })),
+        "{sent:?}"
+    );
+}
+
+fn refusal(of: Term, promised: Term) -> Message {
+    Message::Refuse {
+        term: of,
+        promised,
+        record: None,
+        wait: false,
+    }
 }

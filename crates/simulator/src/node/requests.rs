@@ -1,6 +1,6 @@
 //! The requests of a node's clients: drives the machine of the product, [`request::Request`].
 
-use delta_crdt::ReplicaId;
+use delta_crdt::{Cell, ReplicaId, Version};
 use quota::{BootNanos, Decision, Nanos};
 use request::{Heard, Next, Outlook, Relay, Said, Subject, Unsent, Way};
 use shard::{HitId, Operation, Shard, ShardId};
@@ -392,8 +392,9 @@ impl Node {
         let index = usize::from(subject.shard.0);
         let mut heard = Heard::Said(Said::Busy);
         let mut is_new = false;
+        let mut slot = None;
         let mut held = std::mem::take(&mut self.held[index]);
-        let acknowledge = self.acknowledge;
+        let (acknowledge, me) = (self.acknowledge, self.me);
         self.with_shard(now, index, |shard, around| {
             let reply = || reply;
             let used = |shard: &Shard| {
@@ -405,6 +406,15 @@ impl Node {
             let now = around.now;
             heard = request::decide(shard, &mut held, now, acknowledge, subject, id, reply);
             is_new = before < used(shard);
+            if is_new {
+                let cell = shard.cells().get(subject.key);
+                let slots = cell
+                    .iter()
+                    .flat_map(Cell::versions)
+                    .flat_map(Version::slots);
+                let own = slots.filter(|slot| slot.term.replica == me);
+                slot = own.max_by_key(|slot| slot.seq).copied();
+            }
         });
         self.held[index] = held;
         let decision = match heard {
@@ -421,6 +431,7 @@ impl Node {
                 decision,
                 wall: self.clocks(now).wall,
                 is_new,
+                slot,
             });
         }
         match heard {

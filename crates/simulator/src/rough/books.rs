@@ -101,6 +101,11 @@ impl Books {
         self.open += 1;
     }
 
+    /// What it costs.
+    pub(super) fn units(&self, request: RequestId) -> i64 {
+        self.hits.get(&request).map_or(0, |hit| i64::from(hit.cost))
+    }
+
     /// An owner has counted it. Whether that is as its client was told, if it was.
     #[must_use]
     pub(super) fn on_counted(&mut self, request: RequestId, by: usize, wall: UnixNanos) -> bool {
@@ -168,9 +173,16 @@ impl Books {
         accounts
     }
 
-    /// What one node would have counted for `key` that had decided every hit of which clients were told that it is counted.
-    pub(super) fn count_of_one_node(&self, key: usize, limit: &Limit) -> Option<Count> {
-        let of_key = self.drained.iter().filter(|drained| drained.0 == key);
+    /// What one node would have counted for `key` that had decided every hit of which clients were told that it is counted,
+    /// and that `is_known`.
+    pub(super) fn count_of_one_node(
+        &self,
+        key: usize,
+        limit: &Limit,
+        is_known: impl Fn(RequestId) -> bool,
+    ) -> Option<Count> {
+        let of_key = self.drained.iter();
+        let of_key = of_key.filter(|drained| drained.0 == key && is_known(drained.3));
         let mut hits: Vec<_> = of_key.collect();
         hits.sort_unstable_by_key(|&&(_, wall, _, request)| (wall, request));
         let mut count = None;

@@ -9,6 +9,7 @@ use request::Acknowledge;
 use shard::{Operation, Role, Settings};
 
 use super::books::{Books, may_be_stricter};
+use super::drained::Drained;
 use super::roughness::{ENDS, Roughness};
 use super::streams::{Streams, dial};
 use super::{Keys, MILLIS, RoughBug, RoughReport, Rules, SECONDS};
@@ -63,6 +64,7 @@ struct World {
     nodes: Vec<Node>,
     keys: Keys,
     books: Books,
+    drained: Drained,
     next_request: RequestId,
     report: RoughReport,
     is_over: bool,
@@ -84,6 +86,7 @@ pub fn run_rough(seed: u64, bug: Option<RoughBug>, verbose: bool) -> RoughReport
         streams: Streams::default(),
         nodes: Vec::new(),
         books: Books::new(keys.targets.len(), keys.draining_from),
+        drained: Drained::default(),
         keys,
         rng,
         next_request: 0,
@@ -254,11 +257,23 @@ impl World {
         loop {
             let events = self.nodes[host].take_events();
             if events.is_empty() {
-                return;
+                return self.look_at_draining(host);
             }
             for event in events {
                 self.on_event(host, event);
             }
+        }
+    }
+
+    fn look_at_draining(&mut self, host: usize) {
+        let node = &self.nodes[host];
+        let now = node.clocks(self.now).wall;
+        for key in self.keys.draining_from..self.keys.targets.len() {
+            let target = self.keys.targets[key].key;
+            let shard = &node.shards[usize::from(target.shard(SHARDS))];
+            let cell = shard.cells().get(target);
+            self.drained
+                .on_held(host, key, now, cell, shard.is_synced());
         }
     }
 
@@ -272,6 +287,7 @@ impl World {
                 wall,
                 term,
                 is_new,
+                slot,
                 ..
             } => {
                 self.say(|_| {
@@ -282,6 +298,10 @@ impl World {
                 });
                 if decision.verdict != Verdict::Allow {
                     self.books.on_denied(request, host);
+                }
+                if let Some(slot) = slot.filter(|_| self.keys.draining_from <= key) {
+                    let units = self.books.units(request);
+                    self.drained.on_counted(request, key, slot, units);
                 }
                 if is_new && !self.books.on_counted(request, host, wall) {
                     self.break_promise("T1", told_wrong(request));
@@ -420,11 +440,12 @@ impl World {
             self.report.admitted += account.admitted;
             self.report.unknown += account.unknown;
             if self.keys.draining_from <= key {
-                let one = self.books.count_of_one_node(key, &target.limit);
+                let cell = cells.get(target.key);
+                let is_known = |request| !self.drained.is_unknown(request, cell.as_ref());
+                let one = self.books.count_of_one_node(key, &target.limit, is_known);
                 let by = now.wall + Nanos::new(2 * SKEW);
                 let most = target.limit.peek(by, one.as_ref()).remaining;
-                // What a side had counted before it found the key full is not known to anybody: decision 0006.
-                if key < self.keys.filling_from && most < seen {
+                if most < seen {
                     let story =
                         format!("{story}: {seen} are left, and one node would leave {most}");
                     self.break_promise("F4", story);
