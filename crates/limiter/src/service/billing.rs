@@ -29,8 +29,7 @@ use crate::{Kind, Limiter, Node, Refusal};
 /// Questions that a node has for Stripe at a time, of people and of events: Stripe takes 100 a second of an account.
 const ASKED_MAX: usize = 64;
 
-/// How plans are sold.
-#[derive(Debug)]
+/// How plans are sold. Not shown: it has secrets.
 pub struct Billing {
     /// Who sells them.
     pub stripe: Stripe,
