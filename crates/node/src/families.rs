@@ -6,6 +6,7 @@ use quota::Zone;
 /// Every family of the product, sorted: its kind, its name, and what it counts. A test holds the list against the source.
 const FAMILIES: &str = "\
 counter weir_api_key_refusals_total API keys that were brought and not taken, by why.
+gauge weir_billing_drift_requests Requests by which counts of the biller differ from those of days that are over.
 gauge weir_build_info 1, with the version of this node and of its time zone database.
 counter weir_catalogue_changes_total Changes of records made at this node at run time.
 counter weir_catalogue_conflicts_total Changes of one record that met here of which neither had seen the other.
@@ -93,6 +94,7 @@ counter weir_spans_dropped_total Spans of recorded requests that nobody was sent
 counter weir_spans_sent_total Spans of recorded requests that the receiver took.
 counter weir_store_write_failures_total Times that the data directory took no changes.
 counter weir_store_writes_total Times that changes were written to the data directory.
+counter weir_stripe_calls_total Calls of Stripe, by what came of them.
 counter weir_takeovers_total Shards that this node took over from an owner that was gone.
 counter weir_task_restarts_total Tasks that panicked and were started again.
 counter weir_term_leaps_total Messages ignored, since they named a term that nobody can have reached.
@@ -112,6 +114,7 @@ gauge weir_unsettled_shards Shards without an owner, or whose copies are on thei
 gauge weir_usage_backlog_requests Requests of tenants that were answered and are still to be counted.
 counter weir_usage_uncertain_requests_total Requests of tenants that may not have been counted.
 gauge weir_waiting_hits Hits of this node that wait for a forward, a claim or a replica.
+counter weir_webhook_events_total Events of Stripe that were signed, by what became of them.
 ";
 
 /// Tells the recorder what the families are, and which build tells it.

@@ -373,7 +373,7 @@ async fn check_bodies(front: &Front, who: Option<Who>) -> usize {
 #[tokio::test]
 async fn bodies_of_a_service_for_many_are_held_to_what_is_described() {
     let front = service_with_people(free(), Who::Operator).await;
-    assert_eq!(check_bodies(&front, None).await, 31);
+    assert_eq!(check_bodies(&front, None).await, 35);
 }
 
 #[tokio::test]

@@ -426,18 +426,32 @@ async fn what_is_made_takes_no_key_of_the_request_yet() {
     }
 }
 
+/// Without `[billing]`; but who may not buy is told that, and what makes no sense as well.
 #[tokio::test]
-async fn what_a_later_version_serves_is_refused_by_its_name() {
-    let front = service(free(), Who::Tenant).await;
-    for line in [
-        "GET /v1/billing",
-        "POST /v1/billing/checkout",
-        "POST /stripe/webhook",
+async fn where_no_plans_are_sold_nothing_is_bought() {
+    let front = service(free(), Who::Operator).await;
+    for (line, body) in [
+        ("GET /v1/billing", ""),
+        ("POST /v1/billing/checkout", r#"{"plan":"pro"}"#),
+        ("POST /v1/billing/portal", "{}"),
+        ("POST /stripe/webhook", "{}"),
+        ("GET /v1/service/billing", ""),
+        ("POST /v1/service/billing", "{}"),
+        ("POST /v1/service/billing/sync", "{}"),
+        ("GET /v1/service/billing/drift", ""),
     ] {
-        let refused = ask(&front, Who::Tenant, &[], line, "{}").await;
+        let refused = ask(&front, Who::Operator, &[], line, body).await;
         refused.problem(501, "not-implemented");
+        if line.contains("/v1/") {
+            let refused = ask(&front, Who::Tenant, &[], line, body).await;
+            refused.problem(403, "forbidden");
+        }
     }
-    let refused = ask(&front, Who::Tenant, &[], "GET /v1/none", "").await;
+    let line = "POST /v1/billing/checkout";
+    let refused = ask(&front, Who::Operator, &[], line, "{}").await;
+    let problem = refused.problem(400, "invalid-request");
+    assert_eq!(problem["field"], "plan");
+    let refused = ask(&front, Who::Operator, &[], "GET /v1/none", "").await;
     refused.problem(404, "not-found");
 }
 

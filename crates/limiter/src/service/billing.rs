@@ -119,15 +119,6 @@ impl<N: Node> Caller<N> {
         Ok((service, billing))
     }
 
-    /// Refuses whoever wants to buy where nothing is sold.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::NotImplemented`]
-    pub fn sells_plans(&self) -> Result<(), Refusal> {
-        self.of_billing().map(|_| ())
-    }
-
     /// What the tenant has bought. `returned_from`: the checkout from which somebody comes back, which Stripe is asked about first.
     ///
     /// # Errors

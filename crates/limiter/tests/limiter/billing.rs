@@ -858,9 +858,7 @@ fn who_is_no_operator_sets_nothing_up_and_a_service_without_billing_sells_nothin
     let operator = access
         .admit(&limiter, Some(token.reveal().as_bytes()))
         .unwrap();
-    assert_eq!(
-        operator.sells_plans().unwrap_err().kind(),
-        Kind::NotImplemented
-    );
+    let found = crate::now(operator.check_billing()).unwrap_err();
+    assert_eq!(found.kind(), Kind::NotImplemented);
     assert!(BillingDuty::new(limiter, &access).is_none());
 }
