@@ -43,6 +43,10 @@ impl MeterEvent {
     /// Events of a day whose times are told apart.
     const NUMBER_MAX: u32 = 119;
 
+    /// Events of a day that are made because somebody asks: what is left is for those that are due by themselves, one an hour, three after
+    /// the end and one on each day after.
+    const ASKED_MAX: u32 = 48;
+
     /// Days that one is kept after its own: longer than the biller takes it.
     const KEPT_DAYS: u64 = 45;
 
@@ -63,6 +67,17 @@ impl MeterEvent {
     /// Days before `now`, and its own, of which the biller still takes something.
     pub fn days(now: UnixSecs) -> impl Iterator<Item = u64> {
         now.days().saturating_sub(TAKEN_DAYS)..=now.days()
+    }
+
+    /// Whether nothing is to be told at `now` of a day, however many requests it has: the biller has what it was told, and whatever has come
+    /// since waits for the next hour; with `is_asked` it does not, unless that was asked for too often.
+    #[must_use]
+    pub fn may_wait(known: Option<&Self>, day: u64, now: UnixSecs, is_asked: bool) -> bool {
+        known.is_some_and(|known| {
+            let is_settled = known.is_accepted && !known.was_told_twice;
+            let is_heard = is_asked && known.number < Self::ASKED_MAX;
+            is_settled && !is_heard && slot(day, now) <= known.made_at
+        })
     }
 
     /// What the biller is to be told at `now` of a day that has so many requests and of which it was told `known`; with `is_asked`
@@ -89,7 +104,7 @@ impl MeterEvent {
             Some(known) => known.requests == requests && !known.was_told_twice,
             None => requests == 0,
         };
-        let may_wait = !is_asked && known.is_some_and(|known| slot(day, now) <= known.made_at);
+        let may_wait = Self::may_wait(known, day, now, is_asked);
         let number = known.map_or(1, |known| known.number + 1);
         if is_told || may_wait || Self::NUMBER_MAX < number {
             return None;
@@ -364,6 +379,25 @@ mod tests {
         let first = due(None, 7, at(14, 0)).unwrap().accepted();
         let behind = MeterEvent::due(Some(&first), DAY_OF_TESTS, 9, at(13, 58), true);
         assert_eq!(behind.unwrap().at, at(14, 0) + 1);
+    }
+
+    /// Else what is told by itself would find no number left, and the rest of the day be billed to nobody.
+    #[test]
+    fn however_often_somebody_asks_the_last_of_the_day_is_told() {
+        let mut known: Option<MeterEvent> = None;
+        for minute in 0..(24 + 34 * 24) * 60 {
+            let now = at(0, 0) + minute * MINUTE;
+            let requests = u32::try_from(minute).unwrap();
+            let asked = MeterEvent::due(known.as_ref(), DAY_OF_TESTS, requests, now, true);
+            known = asked.map(MeterEvent::accepted).or(known);
+        }
+        let known = known.unwrap();
+        assert!(known.number <= MeterEvent::NUMBER_MAX, "{known:?}");
+        assert_eq!(
+            known.made_at,
+            at(34 * 24 + 1, 0),
+            "the last time at which it is told"
+        );
     }
 
     #[test]

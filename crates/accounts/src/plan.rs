@@ -122,6 +122,13 @@ impl Plans {
         self.iter().find(|plan| plan.name.as_str() == name)
     }
 
+    /// The plan with this lookup key of a price.
+    #[must_use]
+    pub fn of_price(&self, price: &str) -> Option<&Plan> {
+        self.iter()
+            .find(|plan| plan.price.as_deref() == Some(price))
+    }
+
     /// The plan that a tenant was given. One that the file does not name any more, and none, is the first.
     #[must_use]
     pub fn of(&self, name: Option<&PlanName>) -> &Plan {

@@ -122,9 +122,8 @@ impl Bought {
         if !is_entitled {
             return Ok(None);
         }
-        let mut plans = plans.iter();
-        let price = self.price.as_ref();
-        let plan = price.and_then(|_| plans.find(|plan| plan.price.as_ref() == price));
+        let price = self.price.as_deref();
+        let plan = price.and_then(|price| plans.of_price(price));
         plan.map(|plan| Some(plan.name.clone())).ok_or(UnknownPrice)
     }
 }

@@ -60,14 +60,15 @@ pub struct Standing {
 }
 
 impl Stripe {
-    /// Makes a customer of a tenant of the cluster of that name: once, however often it is asked for at a time.
+    /// Makes a customer of a tenant of the cluster of that name: once, however often it is asked for at a time, and another one after what is
+    /// known of an earlier one has changed, which is told by `after`.
     ///
     /// # Errors
     ///
     /// [`StripeError`]
     pub async fn make_customer(
         &self,
-        cluster: &str,
+        (cluster, after): (&str, u64),
         tenant: TenantId,
         name: &str,
         email: Option<&str>,
@@ -78,7 +79,7 @@ impl Stripe {
             .with_any("email", email);
         // Of the text as well: Stripe refuses the same name for another one, as after a change of the address.
         let text = hex::encode(&Sha256::digest(form.encoded())[..8]);
-        let key = format!("weir-{cluster}-{tenant}-customer-{text}");
+        let key = format!("weir-{cluster}-{tenant}-customer-{after}-{text}");
         let made: Named = self
             .post("customers.create", "/v1/customers", form, Some(&key))
             .await?;
@@ -277,22 +278,29 @@ impl Stripe {
         }
     }
 
-    /// What Stripe has counted of a customer on these days, by the first second of each.
+    /// The id of the meter of this name.
     ///
     /// # Errors
     ///
     /// [`StripeError`]; that there is no such meter is one.
+    pub async fn meter_id(&self, name: &str) -> Result<String, StripeError> {
+        let missing = || StripeError::Unreadable(format!("there is no meter {name}"));
+        let meter = self.meter(name).await?.ok_or_else(missing)?;
+        Ok(meter.id)
+    }
+
+    /// What the meter of that id has counted of a customer on these days, by the first second of each.
+    ///
+    /// # Errors
+    ///
+    /// [`StripeError`]
     pub async fn sums(
         &self,
         meter: &str,
         customer: &str,
         (from, to): (u64, u64),
     ) -> Result<Vec<DaySum>, StripeError> {
-        let Some(meter) = self.meter(meter).await? else {
-            let missing = format!("there is no meter {meter}");
-            return Err(StripeError::Unreadable(missing));
-        };
-        let path = format!("/v1/billing/meters/{}/event_summaries", plain(&meter.id)?);
+        let path = format!("/v1/billing/meters/{}/event_summaries", plain(meter)?);
         let form = Form::new()
             .with("customer", customer)
             .with("start_time", from * DAY_SECS)

@@ -10,6 +10,7 @@ use crate::VERSION;
 use crate::calls::plain;
 use crate::form::Form;
 use crate::objects::{List, Meter, Named, WebhookEndpoint};
+use crate::signature::WebhookSecret;
 use crate::stripe::{Stripe, StripeError};
 
 /// The types of events that are looked at: those that are asked for where they could not be delivered, too.
@@ -62,10 +63,6 @@ pub struct Finding {
     pub is_well: bool,
 }
 
-/// What signs the events of an endpoint that was made. Stripe shows it once.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WebhookSecret(pub String);
-
 #[derive(Deserialize)]
 struct Configuration {
     id: String,
@@ -104,7 +101,8 @@ impl<'a> Offer<'a> {
 }
 
 impl Stripe {
-    /// Makes what is missing, and tells of everything. What is there is left as it is.
+    /// Makes what is missing, and tells of everything; with what signs the events of an endpoint that was made, which Stripe shows once. What is
+    /// there is left as it is.
     ///
     /// # Errors
     ///
@@ -355,7 +353,7 @@ impl Stripe {
         let path = "/v1/webhook_endpoints";
         let made: WebhookEndpoint = self.make("webhooks.create", path, form).await?;
         findings.push(well(of, format!("was made: {}", made.id)));
-        Ok(made.secret.map(WebhookSecret))
+        Ok(made.secret.map(WebhookSecret::new))
     }
 
     /// Makes something that was looked for: under a name of its text, so that two who do it at once make one.

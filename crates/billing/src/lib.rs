@@ -15,8 +15,9 @@ pub mod signature;
 mod stripe;
 
 pub use calls::{Checkout, NewCheckout, Standing};
-pub use catalog::{EVENTS, Finding, Offer, WebhookSecret};
+pub use catalog::{EVENTS, Finding, Offer};
 pub use objects::{DaySum, Event, Invoice, read_event};
+pub use signature::WebhookSecret;
 pub use stripe::{NoSecretKey, SecretKey, Stripe, StripeError};
 
 /// Where Stripe is.

@@ -1,8 +1,34 @@
 //! Whether an event is Stripe's own: the header `Stripe-Signature`, as in
 //! [Stripe's documentation](https://docs.stripe.com/webhooks#verify-manually).
 
+use std::fmt;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+
+/// What signs the events of an endpoint, such as `whsec_1a2b`. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookSecret(String);
+
+impl WebhookSecret {
+    /// This one.
+    #[must_use]
+    pub fn new(secret: String) -> Self {
+        Self(secret)
+    }
+
+    /// The secret itself, for whoever is to keep it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebhookSecret(..)")
+    }
+}
 
 /// Seconds that the time in a signature may be away from that of this node.
 pub const TOLERANCE: u64 = 300;
@@ -22,7 +48,7 @@ pub struct BadSignature;
 pub fn verify(
     header: &str,
     body: &[u8],
-    secrets: &[impl AsRef<str>],
+    secrets: &[WebhookSecret],
     now: u64,
 ) -> Result<(), BadSignature> {
     let items = || {
@@ -43,7 +69,7 @@ pub fn verify(
     let given = given.filter_map(|(_, signature)| hex::decode(signature).ok());
     let mut macs = secrets
         .iter()
-        .map(|secret| signed(secret.as_ref(), time, body));
+        .map(|secret| signed(secret.expose(), time, body));
     let given: Vec<Vec<u8>> = given.collect();
     // Each against each: which of them it is tells nothing.
     let is_known = macs.any(|mac| {
@@ -74,7 +100,8 @@ mod tests {
     }
 
     fn is_taken(header: &str) -> bool {
-        verify(header, BODY, &["whsec_new", "whsec_old"], NOW).is_ok()
+        let secrets = ["whsec_new", "whsec_old"].map(|it| WebhookSecret::new(it.into()));
+        verify(header, BODY, &secrets, NOW).is_ok()
     }
 
     /// By `hmac.new(b"whsec_test", b"1790000000." + body, "sha256")` of Python.
@@ -121,6 +148,7 @@ mod tests {
     #[test]
     fn another_body_is_another() {
         let header = header("whsec_new", NOW);
-        assert!(verify(&header, b"{}", &["whsec_new"], NOW).is_err());
+        let secret = WebhookSecret::new("whsec_new".into());
+        assert!(verify(&header, b"{}", &[secret], NOW).is_err());
     }
 }

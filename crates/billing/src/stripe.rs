@@ -137,14 +137,14 @@ impl StripeError {
 }
 
 /// What is asked.
-pub(crate) struct Call<'a> {
+pub(crate) struct Call {
     /// What a metric calls it.
     pub(crate) name: &'static str,
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) form: Form,
     /// Under which name Stripe does it once.
-    pub(crate) key: Option<&'a str>,
+    pub(crate) key: Option<String>,
 }
 
 /// What one try came to.
@@ -213,18 +213,18 @@ impl Stripe {
         key: Option<&str>,
     ) -> Result<T, StripeError> {
         // A call without a name of its own may be tried again as well, under one that lasts as long as it does.
-        let drawn = random_name();
+        let key = key.map_or_else(random_name, str::to_owned);
         let call = Call {
             name,
             method: Method::POST,
             path: path.into(),
             form,
-            key: Some(key.unwrap_or(&drawn)),
+            key: Some(key),
         };
         self.call(&call).await
     }
 
-    async fn call<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<T, StripeError> {
+    async fn call<T: DeserializeOwned>(&self, call: &Call) -> Result<T, StripeError> {
         let answer = self.answered(call).await.and_then(|bytes| {
             let unreadable = |error: serde_json::Error| StripeError::Unreadable(error.to_string());
             serde_json::from_slice(&bytes).map_err(unreadable)
@@ -234,7 +234,7 @@ impl Stripe {
         answer
     }
 
-    async fn answered(&self, call: &Call<'_>) -> Result<Bytes, StripeError> {
+    async fn answered(&self, call: &Call) -> Result<Bytes, StripeError> {
         let mut pauses = PAUSES.into_iter();
         loop {
             let (why, error) = match self.once(call).await {
@@ -263,7 +263,7 @@ impl Stripe {
         }
     }
 
-    async fn once(&self, call: &Call<'_>) -> Tried {
+    async fn once(&self, call: &Call) -> Tried {
         let request = match self.request(call) {
             Ok(request) => request,
             Err(error) => return Tried::Lost(error.to_string()),
@@ -283,7 +283,7 @@ impl Stripe {
         }
     }
 
-    fn request(&self, call: &Call<'_>) -> Result<Request<Full<Bytes>>, http::Error> {
+    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, http::Error> {
         let is_get = call.method == Method::GET;
         let form = call.form.encoded();
         let url = match is_get && !form.is_empty() {
@@ -295,7 +295,7 @@ impl Stripe {
             .uri(url)
             .header(AUTHORIZATION, &self.bearer)
             .header(STRIPE_VERSION, crate::VERSION);
-        if let Some(key) = call.key {
+        if let Some(key) = &call.key {
             request = request.header(IDEMPOTENCY_KEY, key);
         }
         if is_get {

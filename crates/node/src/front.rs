@@ -164,9 +164,8 @@ pub(crate) fn access(
 
 fn billing(of_file: &BillingConfig, cookie: &str) -> Billing {
     let stripe = Stripe::new(of_file.secret_key.clone(), &of_file.api_url);
-    let secrets = of_file.webhook_secrets.iter();
     let mut billing = Billing::new(cookie.as_bytes(), stripe, of_file.meter.clone());
-    billing.webhook_secrets = secrets.map(|secret| secret.0.clone()).collect();
+    billing.webhook_secrets = of_file.webhook_secrets.clone();
     billing.grace = of_file.grace.as_secs();
     billing.finalize_after = of_file.finalize_after.as_secs();
     billing

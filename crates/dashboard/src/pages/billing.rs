@@ -103,29 +103,12 @@ struct Billing {
     offer: Vec<Offered>,
     /// Why it is not told what was bought.
     trouble: Option<String>,
-    /// Somebody comes back from paying.
-    is_back: bool,
+    /// The checkout from which somebody comes back; empty: nobody does.
+    session: String,
     id: String,
 }
 
-/// What a plan allows, a row each.
-fn rows(plan: &Plan) -> [(&'static str, String); 6] {
-    let number = |number: Option<u64>| number.map_or_else(|| "as many as come".to_owned(), grouped);
-    [
-        ("Requests a day", number(plan.requests_per_day)),
-        ("Requests a second, on each node", number(plan.per_second)),
-        ("Limits", number(plan.limits)),
-        ("Limits of single keys", number(plan.key_limits)),
-        ("API keys", number(plan.api_keys)),
-        ("People", number(plan.team)),
-    ]
-}
-
 impl Billing {
-    fn rows(&self) -> [(&'static str, String); 6] {
-        rows(&self.tenant.plan)
-    }
-
     /// Those that can be bought now.
     fn for_sale(&self) -> Vec<&Offered> {
         let is_free = self.bought.as_ref().is_some_and(|bought| !bought.goes_on());
@@ -136,8 +119,18 @@ impl Billing {
         offered.collect()
     }
 
-    fn rows_of(&self, plan: &Plan) -> [(&'static str, String); 6] {
-        rows(plan)
+    /// What a plan allows, a row each.
+    fn rows(&self, plan: &Plan) -> [(&'static str, String); 6] {
+        let number =
+            |number: Option<u64>| number.map_or_else(|| "as many as come".to_owned(), grouped);
+        [
+            ("Requests a day", number(plan.requests_per_day)),
+            ("Requests a second, on each node", number(plan.per_second)),
+            ("Limits", number(plan.limits)),
+            ("Limits of single keys", number(plan.key_limits)),
+            ("API keys", number(plan.api_keys)),
+            ("People", number(plan.team)),
+        ]
     }
 }
 
@@ -189,7 +182,7 @@ async fn show(visit: &Visit, id: String, problem: Option<Problem>) -> Result<Res
         bought,
         offer,
         trouble,
-        is_back: !session.is_empty(),
+        session: segment(session),
         id,
     };
     Ok(page(&billing.frame, &billing))

@@ -110,7 +110,11 @@ async fn an_owner_is_led_to_where_a_plan_is_paid_and_back() {
     assert_eq!(asked.headers["x-csrf-token"], "a-token");
 
     let back = site.get("/dashboard/tn_1/billing?session=cs_1").await;
-    assert!(back.text.contains("not known here yet"), "{}", back.text);
+    assert!(
+        back.text.contains("billing?session=cs_1\">look again"),
+        "{}",
+        back.text
+    );
     let is_asked = |asked: &Asked| asked.path == "/v1/billing?session=cs_1";
     assert!(
         site.all_asked().iter().any(is_asked),

@@ -6,6 +6,7 @@ use accounts::UnixSecs;
 use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::response::Response;
+use billing::WebhookSecret;
 use catalogue::Changed;
 use limiter::{
     Amounts, BillingStanding, Drift, Handled, Kind as Refused, Node, NotStripes, Refusal, parameter,
@@ -228,7 +229,7 @@ pub(crate) async fn set_up<N: Node>(
     };
     let made = caller.set_up_billing(&amounts).await?;
     let items: Vec<Value> = made.findings.iter().map(finding_json).collect();
-    let secret = made.secret.map(|secret| secret.0);
+    let secret = made.secret.as_ref().map(WebhookSecret::expose);
     let json = json!({ "items": items, "webhook_secret": secret });
     Ok(no_store(decided::json(json.to_string())))
 }

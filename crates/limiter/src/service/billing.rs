@@ -13,12 +13,14 @@ pub use duty::BillingDuty;
 pub use events::{Handled, NotStripes};
 pub use set_up::{Amounts, SetUp};
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use accounts::{
     Bought, PlanName, Subscription, SubscriptionStatus, TenantId, UnixSecs, cluster_name,
 };
-use billing::{Checkout, NewCheckout, Stripe, StripeError};
+use billing::{Checkout, NewCheckout, Stripe, StripeError, WebhookSecret};
+use catalogue::{Kind as Record, SERVICE};
 use coordinator::Policy;
 use quota::Nanos;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -26,15 +28,15 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::{Caller, Change, Service};
 use crate::{Kind, Limiter, Node, Refusal};
 
-/// Questions that a node has for Stripe at a time, of people and of events: Stripe takes 100 a second of an account.
+/// Questions that a node has for Stripe at a time, of people and of events: each waits some 15 s at most, and the next is told to come again.
 const ASKED_MAX: usize = 64;
 
-/// How plans are sold. Not shown: it has secrets.
+/// How plans are sold.
 pub struct Billing {
     /// Who sells them.
     pub stripe: Stripe,
     /// What signs its events: either of them, while one is taking the place of the other.
-    pub webhook_secrets: Vec<String>,
+    pub webhook_secrets: Vec<WebhookSecret>,
     /// What the meter of requests is called.
     pub meter: String,
     /// Seconds that a plan is had after a payment has failed.
@@ -46,7 +48,13 @@ pub struct Billing {
     /// Under what it is decided which node looks after a tenant.
     duty: Policy,
     room: Semaphore,
+    /// Customers of nobody, of whom operators have been told.
+    strangers: Mutex<BTreeSet<String>>,
 }
+
+/// Customers of nobody that are remembered: an account of Stripe may serve others as well. Beyond them all are forgotten, and told of once
+/// more when they come again.
+const STRANGERS_MAX: usize = 1_000;
 
 impl Billing {
     /// Sold by `stripe` for the cluster with this cookie, with a week of grace and six hours for invoices.
@@ -61,7 +69,20 @@ impl Billing {
             cluster: cluster_name(cookie),
             duty: duty::policy(),
             room: Semaphore::new(ASKED_MAX),
+            strangers: Mutex::default(),
         }
+    }
+
+    /// Whether this customer of nobody comes for the first time.
+    fn is_new_stranger(&self, customer: &str) -> bool {
+        let mut strangers = self
+            .strangers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if STRANGERS_MAX <= strangers.len() {
+            strangers.clear();
+        }
+        strangers.insert(customer.to_owned())
     }
 
     /// Room for one more question.
@@ -100,10 +121,19 @@ impl<N: Node> Limiter<N> {
     /// What is known of a tenant at the biller.
     pub(super) fn subscription(&self, tenant: TenantId) -> Option<Arc<Subscription>> {
         let name = tenant.to_string();
-        let record = self
-            .node()
-            .record(catalogue::Kind::Subscription, catalogue::SERVICE, &name);
+        let record = self.node().record(Record::Subscription, SERVICE, &name);
         record.as_ref()?.subscription().cloned()
+    }
+
+    /// What is known of all tenants there that have ever begun to buy.
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = (TenantId, Arc<Subscription>)> {
+        let records = self
+            .node()
+            .records(Record::Subscription, SERVICE, None, usize::MAX);
+        records.into_iter().filter_map(|(name, content)| {
+            let known = content.subscription()?.clone();
+            Some((name.parse().ok()?, known))
+        })
     }
 }
 
@@ -242,7 +272,7 @@ impl<N: Node> Caller<N> {
     /// Who the tenant is at the biller: made now, if it is nobody.
     async fn customer(&self, billing: &Billing, id: TenantId) -> Result<Arc<str>, Refusal> {
         let known = self.limiter.subscription(id);
-        if let Some(customer) = known.and_then(|known| known.customer.clone()) {
+        if let Some(customer) = known.as_ref().and_then(|known| known.customer.clone()) {
             return Ok(customer);
         }
         let tenant = self.limiter.tenant(id)?;
@@ -250,7 +280,9 @@ impl<N: Node> Caller<N> {
         let user = self.signed_in.as_ref().map(|it| &it.user);
         let email = user.map(|user| user.email.get().as_str());
         let stripe = &billing.stripe;
-        let made = stripe.make_customer(&billing.cluster, id, name, email);
+        // One that was deleted is not to be made again by the name of the call that had made it.
+        let after = known.map_or(0, |known| known.asked_at);
+        let made = stripe.make_customer((&billing.cluster, after), id, name, email);
         let customer = Arc::from(made.await?);
         self.limiter.link(id, &customer).await?;
         Ok(customer)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use accounts::{OperatorToken, Plans, Subscription, SubscriptionStatus, TenantId, UnixSecs};
-use billing::{EVENTS, Event, SecretKey, Stripe};
+use billing::{EVENTS, Event, SecretKey, Stripe, WebhookSecret};
 use catalogue::{Content, SERVICE};
 use coordinator::{Coordinator as _, Policy};
 use fake_stripe::FakeStripe;
@@ -54,7 +54,7 @@ impl World {
         );
         assert!(
             made.secret
-                .is_some_and(|secret| secret.0.starts_with("whsec_"))
+                .is_some_and(|secret| secret.expose().starts_with("whsec_"))
         );
         world
     }
@@ -65,7 +65,9 @@ impl World {
         let mut billing = Billing::new(COOKIE, stripe, "weir_requests".into());
         // The clock of the stand-in may be a month ahead.
         billing.finalize_after = 33 * DAY;
-        billing.webhook_secrets = vec!["whsec_other".into(), SECRET.into()];
+        billing.webhook_secrets = ["whsec_other", SECRET]
+            .map(|secret| WebhookSecret::new(secret.into()))
+            .into();
         // Nobody listens there: no event is delivered but by hand.
         let mut service = Service::new(COOKIE, "http://127.0.0.1:9".into(), Plans::default());
         service.node = "oskar".into();
@@ -549,16 +551,16 @@ fn what_only_operators_can_mend_is_told_to_them() {
     let stranger = json!({ "id": "sub_x", "object": "subscription", "customer": "cus_x" });
     let body = some_event("customer.subscription.updated", stranger);
     assert!(matches!(world.take(&body), Ok(Handled::Ignored("tenant"))));
+    assert!(matches!(world.take(&body), Ok(Handled::Ignored("tenant"))));
     let dispute = some_event("charge.dispute.created", json!({ "id": "dp_1" }));
     assert!(matches!(world.take(&dispute), Ok(Handled::Done)));
     let audit = world
         .run(async { world.operator().audit(None, 9) })
         .unwrap();
     let told: Vec<&str> = audit.iter().map(|(_, entry)| &*entry.what).collect();
-    assert!(
-        told.contains(&"billing.unknown-tenant") && told.contains(&"billing.dispute"),
-        "{told:?}"
-    );
+    let count = |what: &str| told.iter().filter(|told| **told == what).count();
+    assert_eq!(count("billing.unknown-tenant"), 1, "once of each: {told:?}");
+    assert_eq!(count("billing.dispute"), 1, "{told:?}");
 }
 
 #[test]
@@ -601,6 +603,59 @@ fn a_customer_that_is_gone_has_bought_nothing() {
         (world.plan(id), world.known(id).unwrap().customer),
         ("free".into(), None)
     );
+    // What is told of it after that, as that its subscription has ended, does not bring it back.
+    let metadata = json!({ "weir_tenant": id.to_string() });
+    let object = json!({ "id": "sub_x", "object": "subscription", "customer": customer, "metadata": metadata });
+    let late = world.take(&some_event("customer.subscription.deleted", object));
+    assert!(matches!(late, Ok(Handled::Ignored("tenant"))));
+    let session = world.begin(id, "pro");
+    world.pay(&session);
+    world.deliver_all();
+    assert_eq!(world.plan(id), "pro");
+    assert_ne!(world.customer(id), customer, "another one");
+}
+
+/// It was a line in the log every 20 s, for ever.
+#[test]
+fn a_price_of_no_plan_changes_nothing_and_is_told_once() {
+    let world = World::new();
+    let id = world.paying("pro");
+    world.deliver_all();
+    // As a file has it whose plans were given other prices.
+    let mut plans: Vec<_> = Plans::default().iter().cloned().collect();
+    for plan in &mut plans[1..] {
+        plan.price = Some(format!("{}_2", plan.name).into());
+    }
+    let mut service = Service::clone(&world.service);
+    service.plans = Plans::new(plans).unwrap();
+    let access = Access::new(None, Some(service));
+    {
+        let mut made = world.limiter.node().made.lock().unwrap();
+        let place = (
+            catalogue::Kind::Subscription,
+            SERVICE.to_owned(),
+            id.to_string(),
+        );
+        let Some(Content::Subscription(known)) = made.get_mut(&place) else {
+            panic!("nothing is known");
+        };
+        Arc::make_mut(known).bought = None;
+    }
+    let service = access.service().unwrap();
+    for event in world.events() {
+        let body = told(&event);
+        let now = std::time::SystemTime::now();
+        let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let signed = fake_stripe::signature(now.cast_signed(), SECRET, &body);
+        let taken = world.limiter.take_event(service, &signed, body.as_bytes());
+        assert_eq!(world.run(taken).unwrap(), Handled::Done);
+    }
+    assert_eq!(world.plan(id), "pro", "the old one stays");
+    let audit = world.operator().audit(None, 99).unwrap();
+    let told = audit
+        .iter()
+        .filter(|(_, entry)| &*entry.what == "billing.unknown-price");
+    assert_eq!(told.count(), 1);
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! `[billing]`: plans that tenants buy, from Stripe.
 
-use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use billing::SecretKey;
+use billing::{SecretKey, WebhookSecret};
 
 use super::problem::{Given, Problems};
 use super::service::url;
@@ -28,16 +27,6 @@ pub struct BillingConfig {
     /// An invoice with requests stays a draft for so long after its period: longer waits for nodes that are away at its end.
     /// Default 6 h.
     pub finalize_after: Duration,
-}
-
-/// What signs events. Never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct WebhookSecret(pub(crate) String);
-
-impl fmt::Debug for WebhookSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WebhookSecret(..)")
-    }
 }
 
 /// Takes the place of `secret_key_file`.
@@ -138,7 +127,7 @@ fn read_webhook_secrets(table: &mut Table<'_>, problems: &mut Problems) -> Vec<W
     let secrets = paths
         .iter()
         .filter_map(|path| read_secret(path, WEBHOOK_ACCEPTED, problems));
-    secrets.map(WebhookSecret).collect()
+    secrets.map(WebhookSecret::new).collect()
 }
 
 /// The text of a file, without the white space around it.
@@ -224,7 +213,7 @@ mod tests {
              api_url = \"http://127.0.0.1:1\"\nmeter = \"m\"\ngrace = \"0s\"\nfinalize_after = \"72h\""
         );
         let billing = parse(&text).unwrap();
-        let secrets = ["whsec_1", "whsec_2"].map(|it| WebhookSecret(it.into()));
+        let secrets = ["whsec_1", "whsec_2"].map(|it| WebhookSecret::new(it.into()));
         assert_eq!(billing.webhook_secrets, secrets);
         assert_eq!(
             (&*billing.api_url, &*billing.meter),

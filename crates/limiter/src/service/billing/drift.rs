@@ -1,7 +1,6 @@
 //! What Stripe has counted of tenants, held against what they have used.
 
 use accounts::TenantId;
-use catalogue::{Kind as Record, SERVICE};
 
 use super::Billing;
 use crate::service::{Caller, now};
@@ -32,11 +31,11 @@ impl Drift {
 }
 
 impl<N: Node> Limiter<N> {
-    /// The days that are over and of which Stripe has counted something else: of those from the first to the last, or of all that
-    /// can still be put right.
+    /// The days that are over and of which the meter of that id has counted something else: of those from the first to the last, or of all
+    /// that can still be put right.
     pub(super) async fn drift_of(
         &self,
-        billing: &Billing,
+        (billing, meter): (&Billing, &str),
         tenant: TenantId,
         days: Option<(u64, u64)>,
     ) -> Result<Vec<Drift>, Refusal> {
@@ -53,7 +52,7 @@ impl<N: Node> Limiter<N> {
         if (from..=to).all(|day| known.billed(day, 0).is_none()) {
             return Ok(Vec::new());
         }
-        let sums = billing.stripe.sums(&billing.meter, customer, (from, to));
+        let sums = billing.stripe.sums(meter, customer, (from, to));
         let sums = sums.await?;
         let used = self.usage(tenant, from..=to).await?;
         let days = (from..=to).zip(used).filter_map(|(day, used)| {
@@ -85,13 +84,17 @@ impl<N: Node> Caller<N> {
     pub async fn audit_billing(&self, days: Option<(u64, u64)>) -> Result<Vec<Drift>, Refusal> {
         self.needs_operator()?;
         let (_, billing) = self.of_billing()?;
-        let node = self.limiter.node();
-        let records = node.records(Record::Subscription, SERVICE, None, usize::MAX);
+        let all = self.limiter.subscriptions();
+        let metered = all.filter(|(_, known)| !known.bases.is_empty());
+        let metered: Vec<TenantId> = metered.map(|(id, _)| id).collect();
         let mut found = Vec::new();
-        for (name, _) in records {
-            if let Ok(tenant) = name.parse() {
-                found.extend(self.limiter.drift_of(&billing, tenant, days).await?);
-            }
+        if metered.is_empty() {
+            return Ok(found);
+        }
+        let meter = billing.stripe.meter_id(&billing.meter).await?;
+        for tenant in metered {
+            let drift = self.limiter.drift_of((&billing, &meter), tenant, days);
+            found.extend(drift.await?);
         }
         Ok(found)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use accounts::{Subscription, TenantId, UnixSecs};
 use billing::{EVENTS, StripeError};
-use catalogue::{Kind as Record, SERVICE};
+use catalogue::SERVICE;
 use coordinator::{FailMode, Policy, Strategy};
 use metrics::{Gauge, gauge};
 use quota::{Algorithm, Limit, Nanos};
@@ -32,7 +32,7 @@ const EVENTS_MAX: usize = 10_000;
 /// Second of a day at which days that are long over are looked at once more, and what Stripe has counted is held against them.
 const LOOK_BACK: u64 = 60 * 60;
 
-/// The pause between two tenants: with it a node asks no more than 50 times a second.
+/// The pause after a tenant about whom Stripe was asked: with it a node asks no more than 50 times a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
 const DAY: u64 = 24 * 60 * 60;
@@ -97,45 +97,69 @@ impl<N: Node> BillingDuty<N> {
         let is_daily = self
             .last
             .is_none_or(|last| looked_back(last) < looked_back(now));
-        self.last = Some(now);
         self.quiet.retain(|_, until| now < *until);
-        let mut drift = 0;
+        let mut metered = Vec::new();
         for (id, known) in self.on_duty() {
-            if let Err(error) = self.look_after(id, &known, now, is_daily).await {
-                tracing::warn!(tenant = %id, %error, "what a tenant has bought or used could not be looked after");
-                // Away is soon over; what is refused is so again in a moment.
-                if error.kind() != Kind::Overloaded {
+            if !known.bases.is_empty() {
+                metered.push(id);
+            }
+            match self.look_after(id, &known, now, is_daily).await {
+                Ok(true) => tokio::time::sleep(PAUSE).await,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(tenant = %id, %error, "what a tenant has bought or used could not be looked after");
                     let secs = error.retry_after_secs().unwrap_or(EVERY.as_secs());
                     self.quiet.insert(id, now + secs);
+                    // Who asks on would wait as long again for each of the others.
+                    if error.kind() == Kind::BillingUnavailable {
+                        return;
+                    }
                 }
             }
-            if is_daily && let Ok(found) = self.limiter.drift_of(&self.billing, id, None).await {
-                drift += found.iter().map(super::Drift::size).sum::<u64>();
-            }
-            tokio::time::sleep(PAUSE).await;
         }
         if is_daily {
-            self.drift.set(drift as f64);
+            self.look_for_drift(metered).await;
         }
+        self.last = Some(now);
         if self.is_on_duty("events") {
             self.ask_for_events(now).await;
         }
     }
 
+    /// Holds what Stripe has counted of these tenants against what they have used.
+    async fn look_for_drift(&self, metered: Vec<TenantId>) {
+        let mut drift = 0;
+        if !metered.is_empty() {
+            let Ok(meter) = self.billing.stripe.meter_id(&self.billing.meter).await else {
+                // It is looked at again tomorrow, and whenever an operator asks.
+                return;
+            };
+            for id in metered {
+                let found = self.limiter.drift_of((&self.billing, &meter), id, None);
+                let found = found.await.unwrap_or_default();
+                drift += found.iter().map(super::Drift::size).sum::<u64>();
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        self.drift.set(drift as f64);
+    }
+
+    /// Whether Stripe was asked or told something.
     async fn look_after(
         &self,
         id: TenantId,
         known: &Subscription,
         now: UnixSecs,
         is_daily: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         if self.quiet.contains_key(&id) {
-            return Ok(());
+            return Ok(false);
         }
         let asked_at = UnixSecs::new(known.asked_at / 1_000);
         let period_end = known.bought.as_ref().and_then(|bought| bought.period_end);
         let has_begun_anew = period_end.is_some_and(|end| asked_at < end && end <= now);
-        if has_begun_anew || ASKED_EVERY <= now.since(asked_at) {
+        let is_asked = has_begun_anew || ASKED_EVERY <= now.since(asked_at);
+        if is_asked {
             self.limiter
                 .ask_biller(&self.service, &self.billing, id)
                 .await?;
@@ -145,9 +169,8 @@ impl<N: Node> BillingDuty<N> {
             .await?;
         let yesterday = now.days().saturating_sub(1);
         let which = |day| is_daily || yesterday <= day;
-        self.limiter
-            .tell_days(&self.billing, id, which, false)
-            .await
+        let was_told = self.limiter.tell_days(&self.billing, id, which, false);
+        Ok(was_told.await? || is_asked)
     }
 
     /// Asks for events that Stripe could not deliver: the state behind them is asked for some time anyway, but not soon.
@@ -186,16 +209,8 @@ impl<N: Node> BillingDuty<N> {
 
     /// The tenants that this node looks after.
     fn on_duty(&self) -> Vec<(TenantId, Arc<Subscription>)> {
-        let records = self
-            .limiter
-            .node()
-            .records(Record::Subscription, SERVICE, None, usize::MAX);
-        let known = records.into_iter().filter_map(|(name, content)| {
-            let known = content.subscription()?.clone();
-            Some((name.parse().ok()?, known))
-        });
-        known
-            .filter(|(id, _): &(TenantId, _)| self.is_on_duty(&id.to_string()))
+        let all = self.limiter.subscriptions();
+        all.filter(|(id, _)| self.is_on_duty(&id.to_string()))
             .collect()
     }
 

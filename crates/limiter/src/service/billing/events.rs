@@ -95,7 +95,7 @@ impl<N: Node> Limiter<N> {
             _ => {}
         }
         let Some(tenant) = self.tenant_of(event).await? else {
-            return Ok(self.of_nobody(service, event).await);
+            return Ok(self.of_nobody(service, billing, event).await);
         };
         match &*event.kind {
             "customer.deleted" => {
@@ -125,11 +125,15 @@ impl<N: Node> Limiter<N> {
         let tenant = tenant.and_then(|tenant| tenant.parse::<TenantId>().ok());
         let tenant = tenant.filter(|tenant| self.tenant(*tenant).is_ok());
         let (Some(tenant), Some(customer)) = (tenant, customer.map(Arc::from)) else {
-            return Ok(self.of_nobody(service, event).await);
+            return Ok(self.of_nobody(service, billing, event).await);
         };
-        let known = self.subscription(tenant);
-        match known.and_then(|known| known.customer.clone()) {
-            Some(known) if known != customer => {
+        match self
+            .subscription(tenant)
+            .map(|known| known.customer.clone())
+        {
+            None => self.link(tenant, &customer).await?,
+            Some(Some(known)) if known == customer => {}
+            Some(_) => {
                 let told = format!(
                     "a checkout of {tenant} was paid by {customer}, who is not its customer"
                 );
@@ -137,14 +141,13 @@ impl<N: Node> Limiter<N> {
                     .await;
                 return Ok(Handled::Ignored("tenant"));
             }
-            Some(_) => {}
-            None => self.link(tenant, &customer).await?,
         }
         self.ask_biller(service, billing, tenant).await?;
         Ok(Handled::Done)
     }
 
-    /// The tenant of the customer; else, of a subscription, the one that it was made for, unless that one has a customer.
+    /// The tenant of the customer; else, of a subscription, the one that it was made for, unless that one has a customer or had one: events
+    /// of a customer that was deleted may come after that.
     async fn tenant_of(&self, event: &Event) -> Result<Option<TenantId>, Refusal> {
         let Some(customer) = event.customer.as_deref() else {
             return Ok(None);
@@ -166,19 +169,21 @@ impl<N: Node> Limiter<N> {
         let Some(named) = named.filter(|id| self.tenant(*id).is_ok()) else {
             return Ok(None);
         };
-        let known = self.subscription(named);
-        if known.is_some_and(|known| known.customer.is_some()) {
+        if self.subscription(named).is_some() {
             return Ok(None);
         }
         self.link(named, &Arc::from(customer)).await?;
         Ok(Some(named))
     }
 
-    /// An event of a customer who is no tenant's.
-    async fn of_nobody(&self, service: &Service, event: &Event) -> Handled {
-        let told = format!("{} of a customer who is that of no tenant", event.kind);
-        self.tell_operators(service, "billing.unknown-tenant", &event.about, &told)
-            .await;
+    /// An event of a customer who is no tenant's. Operators are told once of each.
+    async fn of_nobody(&self, service: &Service, billing: &Billing, event: &Event) -> Handled {
+        let customer = event.customer.as_deref().unwrap_or_default();
+        if billing.is_new_stranger(customer) {
+            let told = format!("{} of a customer who is that of no tenant", event.kind);
+            self.tell_operators(service, "billing.unknown-tenant", &event.about, &told)
+                .await;
+        }
         Handled::Ignored("tenant")
     }
 
@@ -207,6 +212,7 @@ impl<N: Node> Limiter<N> {
         billing.stripe.hold_invoice(&invoice.id, until).await?;
         let last = UnixSecs::new(invoice.period_end.saturating_sub(1)).days();
         self.tell_days(billing, tenant, |day| day <= last, true)
-            .await
+            .await?;
+        Ok(())
     }
 }

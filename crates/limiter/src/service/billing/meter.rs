@@ -12,23 +12,30 @@ use crate::{Limiter, Node, Refusal};
 const AT_ONCE: usize = 3;
 
 impl<N: Node> Limiter<N> {
-    /// Tells what is due of the days that `which` picks; with `is_asked` also what would wait for the next hour.
+    /// Tells what is due of the days that `which` picks; with `is_asked` also what would wait for the next hour. Whether Stripe was told
+    /// anything.
     pub(super) async fn tell_days(
         &self,
         billing: &Billing,
         tenant: TenantId,
         which: impl Fn(u64) -> bool,
         is_asked: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let Some(known) = self.subscription(tenant) else {
-            return Ok(());
+            return Ok(false);
         };
         let Some(customer) = &known.customer else {
-            return Ok(());
+            return Ok(false);
         };
-        let days: Vec<u64> = MeterEvent::days(now())
+        let now = now();
+        let may_wait =
+            |day| MeterEvent::may_wait(self.last_event(tenant, day).as_ref(), day, now, is_asked);
+        let days: Vec<u64> = MeterEvent::days(now)
             .filter(|day| which(*day) && known.billed(*day, 0).is_some())
+            // Of these nobody has to be asked what was used.
+            .filter(|day| !may_wait(*day))
             .collect();
+        let mut was_told = false;
         let used = self.usage(tenant, days.iter().copied()).await?;
         for (day, used) in days.into_iter().zip(used) {
             let Some(requests) = known.billed(day, used.requests) else {
@@ -39,9 +46,17 @@ impl<N: Node> Limiter<N> {
                 if !told.await? {
                     break;
                 }
+                was_told = true;
             }
         }
-        Ok(())
+        Ok(was_told)
+    }
+
+    /// What Stripe was told last of a day, or is to be told.
+    fn last_event(&self, tenant: TenantId, day: u64) -> Option<MeterEvent> {
+        let name = MeterEvent::name(tenant, day);
+        let record = self.node().record(Record::MeterEvent, SERVICE, &name)?;
+        record.meter_event()
     }
 
     /// Tells one event of a day. `false`: there is none to tell.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use accounts::TenantId;
 use billing::{Finding, Offer, StripeError, WebhookSecret};
-use catalogue::{Kind as Record, SERVICE};
 
 use super::Billing;
 use crate::service::{Caller, Change, Service};
@@ -81,14 +80,7 @@ impl<N: Node> Caller<N> {
                 limiter.tenant(id)?;
                 vec![id]
             }
-            None => {
-                let node = limiter.node();
-                let records = node.records(Record::Subscription, SERVICE, None, usize::MAX);
-                let ids = records
-                    .into_iter()
-                    .filter_map(|(name, _)| name.parse().ok());
-                ids.collect()
-            }
+            None => limiter.subscriptions().map(|(id, _)| id).collect(),
         };
         for id in &tenants {
             limiter.ask_biller(&service, &billing, *id).await?;

@@ -43,20 +43,11 @@ impl<N: Node> Limiter<N> {
         let asked_at = asked_now();
         let edit = |known: Option<&Content>| {
             let known = known.and_then(Content::subscription);
-            let bases = match known {
-                Some(known) if known.customer.as_ref() == Some(customer) => {
-                    return Err(Unchanged::Needless);
-                }
-                Some(known) => known.bases.clone(),
-                None => [].into(),
-            };
-            let linked = Subscription {
-                asked_at: after(asked_at, known.map(|known| &**known)),
-                customer: Some(Arc::clone(customer)),
-                bought: None,
-                has_conflict: false,
-                bases,
-            };
+            if known.is_some_and(|known| known.customer.as_ref() == Some(customer)) {
+                return Err(Unchanged::Needless);
+            }
+            let known = known.map(|known| &**known);
+            let linked = blank(known, Some(Arc::clone(customer)), asked_at);
             Ok(Content::Subscription(linked.into()))
         };
         unless_needless(self.keep_subscription(tenant, edit).await)
@@ -74,13 +65,7 @@ impl<N: Node> Limiter<N> {
             let known = known.and_then(Content::subscription);
             let known = known.filter(|known| known.customer.is_some());
             let known = known.ok_or(Unchanged::Needless)?;
-            let gone = Subscription {
-                asked_at: after(asked_at, Some(known)),
-                customer: None,
-                bought: None,
-                has_conflict: false,
-                bases: known.bases.clone(),
-            };
+            let gone = blank(Some(known), None, asked_at);
             Ok(Content::Subscription(gone.into()))
         };
         unless_needless(self.keep_subscription(tenant, edit).await)?;
@@ -101,7 +86,7 @@ impl<N: Node> Limiter<N> {
         let asked_at = asked_now();
         let standing = billing.stripe.bought(&customer, &service.plans).await?;
         let base = self.base_of(tenant, standing.bought.as_ref()).await?;
-        let mut is_new_conflict = false;
+        let (mut is_new_conflict, mut is_new_price) = (false, false);
         let edit = |known: Option<&Content>| {
             let known = known.and_then(Content::subscription);
             let told = told(
@@ -113,12 +98,22 @@ impl<N: Node> Limiter<N> {
             )
             .ok_or(Unchanged::Needless)?;
             is_new_conflict = told.has_conflict && known.is_none_or(|known| !known.has_conflict);
+            let price = |known: &Subscription| known.bought.as_ref()?.price.clone();
+            is_new_price = known.is_none_or(|known| price(known) != price(&told));
             Ok(Content::Subscription(told.into()))
         };
         unless_needless(self.keep_subscription(tenant, edit).await)?;
         if is_new_conflict {
             let told = "a tenant pays for two subscriptions: end one of them at Stripe";
             self.tell_operators(service, "billing.conflict", &tenant.to_string(), told)
+                .await;
+        }
+        let known = self.subscription(tenant);
+        let is_unknown =
+            known.is_some_and(|known| entitled(&known, service, billing, now()).is_err());
+        if is_new_price && is_unknown {
+            let told = "a tenant pays a price that is that of no plan: its plan stays as it is";
+            self.tell_operators(service, "billing.unknown-price", &tenant.to_string(), told)
                 .await;
         }
         self.settle(service, billing, tenant).await
@@ -163,7 +158,6 @@ impl<N: Node> Limiter<N> {
             return Ok(());
         };
         let Ok(plan) = entitled(&known, service, billing, now()) else {
-            tracing::warn!(tenant = %id, "a tenant pays a price that is that of no plan: its plan stays as it is");
             return Ok(());
         };
         let tenant = self.tenant(id)?;
@@ -219,6 +213,17 @@ fn entitled(
     match &known.bought {
         Some(bought) => bought.plan(&service.plans, now, billing.grace),
         None => Ok(None),
+    }
+}
+
+/// Somebody who has bought nothing, from now on.
+fn blank(known: Option<&Subscription>, customer: Option<Arc<str>>, asked_at: u64) -> Subscription {
+    Subscription {
+        asked_at: after(asked_at, known),
+        customer,
+        bought: None,
+        has_conflict: false,
+        bases: known.map(|known| known.bases.clone()).unwrap_or_default(),
     }
 }
 
