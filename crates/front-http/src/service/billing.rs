@@ -104,7 +104,7 @@ const OF: Shape = Shape {
     }],
 };
 
-/// `GET /v1/billing`: what the tenant has bought. `session`: the checkout from which a browser comes back.
+/// `GET /v1/billing`: what the tenant has bought. With a `session`, as a browser brings it that comes back from paying, Stripe is asked first.
 pub(crate) async fn show<N: Node>(
     State(app): Shared<N>,
     by: By<N>,
@@ -112,7 +112,7 @@ pub(crate) async fn show<N: Node>(
 ) -> Result<Response, Problem> {
     let caller = by.caller(&app);
     let session = parameter(uri.query().unwrap_or_default(), "session")?;
-    let standing = caller.billing(session.as_deref()).await?;
+    let standing = caller.billing(session.is_some()).await?;
     Ok(decided::json(standing_json(&standing).to_string()))
 }
 

@@ -149,19 +149,17 @@ impl<N: Node> Caller<N> {
         Ok((service, billing))
     }
 
-    /// What the tenant has bought. `returned_from`: the checkout from which somebody comes back, which Stripe is asked about first.
+    /// What the tenant has bought. `is_back`: somebody comes back from paying, so that Stripe is asked first.
     ///
     /// # Errors
     ///
     /// [`Kind::NotImplemented`] where no plans are sold; [`Kind::InvalidRequest`] for who acts in no tenant.
-    pub async fn billing(&self, returned_from: Option<&str>) -> Result<BillingStanding, Refusal> {
+    pub async fn billing(&self, is_back: bool) -> Result<BillingStanding, Refusal> {
         let (service, billing) = self.of_billing()?;
         let id = self.needs_tenant()?;
-        if let Some(session) = returned_from
-            && let Err(error) = self.look_again(&service, &billing, id, session).await
-        {
+        if is_back && let Err(error) = self.look_again(&service, &billing, id).await {
             // The event comes by itself.
-            tracing::debug!(tenant = %id, %error, "a checkout could not be looked at");
+            tracing::debug!(tenant = %id, %error, "what was bought could not be asked for");
         }
         let tenant = self.limiter.tenant(id)?;
         let subscription = self.limiter.subscription(id);
@@ -180,13 +178,12 @@ impl<N: Node> Caller<N> {
         })
     }
 
-    /// Asks about what was bought by a checkout, if it is one of this tenant and that is not known yet.
+    /// Asks what was bought, unless it is known that something was.
     async fn look_again(
         &self,
         service: &Service,
         billing: &Billing,
         id: TenantId,
-        session: &str,
     ) -> Result<(), Refusal> {
         let known = self.limiter.subscription(id);
         let bought = known.as_ref().and_then(|known| known.bought.as_ref());
@@ -194,13 +191,7 @@ impl<N: Node> Caller<N> {
             return Ok(());
         }
         let _room = billing.room()?;
-        let (tenant, _) = billing.stripe.checkout_of(session).await?;
-        match tenant {
-            Some(tenant) if tenant == id.to_string() => {
-                self.limiter.ask_biller(service, billing, id).await
-            }
-            _ => Ok(()),
-        }
+        self.limiter.ask_biller(service, billing, id).await
     }
 
     /// Where the tenant pays for a plan.

@@ -137,6 +137,24 @@ impl World {
         session.to_owned()
     }
 
+    /// The session of a checkout that Weir would not begin.
+    fn checkout_of(&self, tenant: TenantId, customer: &str, price: &str) -> String {
+        let now = self.fake.get("/_clock")["now"].as_u64().unwrap();
+        let new = billing::NewCheckout {
+            tenant,
+            customer,
+            price,
+            metered_price: None,
+            success_url: "http://127.0.0.1:9/",
+            cancel_url: "http://127.0.0.1:9/",
+            now: UnixSecs::new(now),
+        };
+        let billing = self.service.billing.as_ref().unwrap();
+        let begun = self.run(billing.stripe.checkout(&new)).unwrap().unwrap();
+        let (_, session) = begun.url.rsplit_once('/').unwrap();
+        session.to_owned()
+    }
+
     fn pay(&self, session: &str) {
         self.fake.post(&format!("/_pay/{session}"), "");
     }
@@ -273,7 +291,7 @@ fn what_is_bought_is_had_until_it_ends() {
     assert_eq!(world.plan(id), "free", "nobody has told of it yet");
     world.deliver_all();
     assert_eq!(world.plan(id), "pro");
-    let standing = world.run(world.within(id).billing(None)).unwrap();
+    let standing = world.run(world.within(id).billing(false)).unwrap();
     assert_eq!(standing.status, Some(SubscriptionStatus::Active));
     assert!(standing.has_portal && !standing.has_conflict && standing.ends_at.is_none());
     let refusal = world
@@ -288,7 +306,7 @@ fn what_is_bought_is_had_until_it_ends() {
         .fake
         .post(&format!("/_portal/{subscription}"), "act=cancel");
     world.deliver_all();
-    let standing = world.run(world.within(id).billing(None)).unwrap();
+    let standing = world.run(world.within(id).billing(false)).unwrap();
     assert_eq!(standing.ends_at, standing.period_end);
     assert_eq!(
         (world.plan(id), standing.ends_at.is_some()),
@@ -332,17 +350,38 @@ fn whoever_comes_back_from_paying_waits_for_no_event() {
     let id = world.tenant("Acme");
     let session = world.begin(id, "pro");
     world.pay(&session);
-    let other = world.tenant("Other");
-    let of_another = world
-        .run(world.within(other).billing(Some(&session)))
-        .unwrap();
-    assert_eq!(of_another.plan.as_str(), "free", "it is not his");
-    let standing = world.run(world.within(id).billing(Some(&session))).unwrap();
+    let standing = world.run(world.within(id).billing(true)).unwrap();
     assert_eq!(standing.plan.as_str(), "pro");
-    for nonsense in ["", "../v1/customers", "cs_none", "a b"] {
-        let standing = world.run(world.within(id).billing(Some(nonsense)));
-        assert_eq!(standing.unwrap().plan.as_str(), "pro", "{nonsense}");
+    let calls = world.fake.get("/_calls");
+    world.run(world.within(id).billing(true)).unwrap();
+    assert_eq!(calls, world.fake.get("/_calls"), "it is known now");
+}
+
+#[test]
+fn what_another_customer_has_paid_is_not_the_tenants() {
+    let world = World::new();
+    let [one, other] = ["One", "Other"].map(|name| world.tenant(name));
+    for id in [one, other] {
+        world.begin(id, "pro");
     }
+    let customer = world.customer(other);
+    let begun = world.checkout_of(one, &customer, "weir_enterprise_monthly");
+    world.pay(&begun);
+    let events = world.events();
+    let paid = events
+        .iter()
+        .find(|it| it.kind == "checkout.session.completed");
+    assert_eq!(world.deliver(paid.unwrap()), Handled::Ignored("tenant"));
+    assert_eq!(
+        (world.plan(one), world.plan(other)),
+        ("free".into(), "free".into())
+    );
+    let audit = world.operator().audit(None, 9).unwrap();
+    assert!(
+        audit
+            .iter()
+            .any(|(_, entry)| &*entry.what == "billing.wrong-customer")
+    );
 }
 
 #[test]
@@ -666,27 +705,13 @@ fn who_pays_twice_has_the_higher_plan_and_operators_hear_of_it() {
     world.pay(&first);
     // Another node has not heard of it: the second is begun and paid.
     let customer = world.customer(id);
-    let billing = world.service.billing.as_ref().unwrap();
-    let new = billing::NewCheckout {
-        tenant: id,
-        customer: &customer,
-        price: "weir_enterprise_monthly",
-        metered_price: None,
-        success_url: "http://127.0.0.1:9/",
-        cancel_url: "http://127.0.0.1:9/",
-        now: UnixSecs::new(
-            world.fake.get("/_clock")["now"]
-                .as_u64()
-                .unwrap_or_default(),
-        ),
-    };
-    let begun = world.run(billing.stripe.checkout(&new)).unwrap().unwrap();
-    world.pay(begun.url.rsplit_once('/').unwrap().1);
+    let begun = world.checkout_of(id, &customer, "weir_enterprise_monthly");
+    world.pay(&begun);
     world.deliver_all();
     assert_eq!(world.plan(id), "enterprise");
     assert!(
         world
-            .run(world.within(id).billing(None))
+            .run(world.within(id).billing(false))
             .unwrap()
             .has_conflict
     );
@@ -718,7 +743,7 @@ fn stripe_away_ends_no_plan_and_is_told_to_who_wants_to_buy() {
         matches!(taken, Err(NotStripes::Refused(_))),
         "Stripe tells it again"
     );
-    let standing = world.run(world.within(id).billing(None)).unwrap();
+    let standing = world.run(world.within(id).billing(false)).unwrap();
     assert_eq!(standing.plan.as_str(), "pro");
     world.fake.clear_faults();
     assert_eq!(world.deliver(event), Handled::Done);
