@@ -5,76 +5,15 @@
 //
 // Prints a line for each thing that is wrong, and exits with 1 if there is any.
 
-import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, connect } from "node:net";
-import { tmpdir } from "node:os";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { AxeBuilder } from "@axe-core/playwright";
-import { chromium } from "playwright-core";
+import { command, nodes, onThreeNodes, PASSWORD, url } from "./nodes.mjs";
 
-const [weir, pictures] = process.argv.slice(2);
-const home = mkdtempSync(join(tmpdir(), "weir-pages-"));
-const PASSWORD = "correct horse battery";
+const pictures = process.argv[3];
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 const wrong = [];
-const nodes = [];
 mkdirSync(pictures, { recursive: true });
-
-// What people put before several nodes: a connection goes to the first that takes it.
-const front = createServer((client) => {
-  client.on("error", () => {});
-  const alive = nodes.filter((node) => !node.isDead);
-  const attempt = (place) => {
-    if (client.destroyed || place === alive.length) return client.destroy();
-    const node = connect(alive[place].port, "127.0.0.1");
-    let isThrough = false;
-    node.once("connect", () => {
-      isThrough = true;
-      client.pipe(node).pipe(client);
-    });
-    node.on("error", () => {});
-    node.on("close", () => (isThrough ? client.destroy() : attempt(place + 1)));
-    client.on("close", () => node.destroy());
-  };
-  attempt(0);
-});
-await new Promise((ready) => front.listen(0, "127.0.0.1", ready));
-const url = `http://127.0.0.1:${front.address().port}`;
-
-function run(...args) {
-  const node = nodes.find((node) => !node.isDead);
-  const common = ["--url", `http://127.0.0.1:${node.port}`, "--cookie", "wojtyra"];
-  return spawnSync(weir, [...args, ...common], { env: { ...process.env, HOME: home }, encoding: "utf8" });
-}
-
-function command(...args) {
-  const { status, stdout, stderr } = run(...args);
-  if (status !== 0) throw new Error(`weir ${args.join(" ")}: ${stderr}`);
-  return stdout.trim();
-}
-
-// Until every shard has the copies that a death is not to cost.
-async function settle() {
-  for (let looked = 0; looked < 100; looked++) {
-    if (/under-replicated shards +0\n/.test(run("status").stdout)) return;
-    await new Promise((again) => setTimeout(again, 100));
-  }
-  throw new Error("the cluster does not settle");
-}
-
-async function startNode(name) {
-  const args = ["node", "--name", name, "--cookie", "wojtyra", "--ephemeral", "--http", "127.0.0.1:0"];
-  args.push("--config", join(home, "weir.toml"));
-  const env = { ...process.env, HOME: home, XDG_RUNTIME_DIR: home };
-  const process_ = spawn(weir, args, { env, stdio: ["ignore", "pipe", "ignore"] });
-  const line = await new Promise((told, failed) => {
-    process_.stdout.once("data", (data) => told(String(data)));
-    process_.once("exit", () => failed(new Error(`${name} has ended`)));
-  });
-  const port = Number(/http=127\.0\.0\.1:(\d+)/.exec(line)[1]);
-  nodes.push({ name, port, process: process_, isDead: false });
-}
 
 async function look(page, name) {
   await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
@@ -209,6 +148,7 @@ async function walk(browser) {
   })();
   await says("[data-now=denied]", "^[1-9]", "hits that are denied on another node");
   await says("[data-requests]", "^10$", "the requests of the day");
+  await says("[data-denied]", "^[1-9]", "what limits denied on this day");
   await page.waitForTimeout(2500);
   await look(page, "overview-live");
   await page.click("[data-as-table]");
@@ -297,21 +237,7 @@ async function walk(browser) {
   }
 }
 
-let browser;
-try {
-  writeFileSync(join(home, "weir.toml"), `[cluster]\nack = "replicated"\n[service]\npublic_url = "${url}"\nsignup = "open"\n`);
-  for (const name of ["oskar", "oskar2", "oskar3"]) await startNode(name);
-  await settle();
-  browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"] });
-  await walk(browser);
-} catch (error) {
-  wrong.push(String(error));
-} finally {
-  await browser?.close();
-  for (const node of nodes) node.process.kill("SIGKILL");
-  front.close();
-  rmSync(home, { recursive: true, force: true });
-}
+await onThreeNodes(walk, (story) => wrong.push(story));
 for (const line of wrong) console.log(line);
 console.log(`${wrong.length} things are wrong; pictures are in ${pictures}`);
 process.exit(wrong.length === 0 ? 0 : 1);

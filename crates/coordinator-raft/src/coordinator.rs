@@ -204,12 +204,15 @@ impl<P: Peers> RaftCoordinator<P> {
             });
         }
         let deadline = Instant::now() + DEADLINE;
+        let agreement = Agreement::begin(1);
         let ticket = self.node.outbox.put(std::iter::once(subject)).pop();
         let retry_after = RETRY_AFTER;
-        ticket
-            .unwrap_or(Err(NoDecision::Unavailable { retry_after }))?
-            .decided(deadline)
-            .await
+        let told = match ticket.unwrap_or(Err(NoDecision::Unavailable { retry_after })) {
+            Ok(ticket) => ticket.decided(deadline).await,
+            Err(error) => Err(error),
+        };
+        agreement.note(&told);
+        told
     }
 
     fn answer(&self, policy: &Policy, cost: Cost, told: Told) -> Result<Answer, NoDecision> {
@@ -217,6 +220,27 @@ impl<P: Peers> RaftCoordinator<P> {
             self.node.meter.by_fail_mode.increment(1);
             policy.on_failure.answer(&policy.limit, cost, error)
         })
+    }
+}
+
+/// The span of hits on their way through the log, below that of the request that asked them.
+struct Agreement(Option<traces::Span>);
+
+impl Agreement {
+    /// So many hits are put together.
+    fn begin(hits: usize) -> Self {
+        let span = traces::child("raft");
+        if let Some(span) = &span {
+            span.set("weir.hits", u32::try_from(hits).unwrap_or(u32::MAX));
+        }
+        Self(span)
+    }
+
+    /// One of them is told so.
+    fn note(&self, told: &Told) {
+        if let (Some(span), Err(error)) = (&self.0, told) {
+            span.fail(error.to_string());
+        }
     }
 }
 
@@ -240,6 +264,7 @@ impl<P: Peers> Coordinator for RaftCoordinator<P> {
         let subjects = hits
             .iter()
             .map(|hit| self.subject(hit.policy, hit.key, Operation::Hit(hit.cost)));
+        let agreement = Agreement::begin(hits.len());
         let tickets = self.node.outbox.put(subjects);
         let mut answers = Vec::with_capacity(hits.len());
         for (hit, ticket) in hits.iter().zip(tickets) {
@@ -247,6 +272,7 @@ impl<P: Peers> Coordinator for RaftCoordinator<P> {
                 Ok(ticket) => ticket.decided(deadline).await,
                 Err(error) => Err(error),
             };
+            agreement.note(&told);
             answers.push(self.answer(hit.policy, hit.cost, told));
         }
         answers

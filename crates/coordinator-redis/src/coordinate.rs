@@ -189,6 +189,7 @@ impl Backend {
         let Ok(_permit) = self.calls.try_acquire() else {
             return Err(NoDecision::Overloaded { retry_after });
         };
+        let span = traces::child("redis");
         let answer = tokio::time::timeout(self.timeout, call).await;
         match answer.unwrap_or_else(|_| Err(Failure::timeout())) {
             Ok((told, evidence)) => {
@@ -200,7 +201,11 @@ impl Backend {
                 if opened || !self.link.is_connected() {
                     self.wake.notify_one();
                 }
-                Err(failure.no_decision(retry_after))
+                let error = failure.no_decision(retry_after);
+                if let Some(span) = span {
+                    span.fail(error.to_string());
+                }
+                Err(error)
             }
         }
     }

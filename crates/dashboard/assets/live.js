@@ -55,9 +55,12 @@ function showSample(area, sample) {
   const whole = sample.from === sample.of;
   say(area, whole ? `live, ${sample.of} of ${sample.of} nodes` : `live, without ${sample.missing.join(", ")}`);
   if (!sample.today) return;
-  const { requests, cap } = sample.today;
+  const { requests, denied, cap } = sample.today;
   for (const place of document.querySelectorAll("[data-requests]")) {
     place.textContent = grouped(requests);
+  }
+  for (const place of document.querySelectorAll("[data-denied]")) {
+    place.textContent = grouped(denied);
   }
   const fill = document.querySelector(".meter .fill");
   if (fill && cap) fill.setAttribute("width", Math.min(1000, Math.floor((requests * 1000) / cap)));

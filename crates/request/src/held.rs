@@ -122,6 +122,9 @@ impl<R> Held<R> {
     /// ended, and nobody here knows whether it survives. Call it whenever the shard has left
     /// [`Effect::Changed`](shard::Effect::Changed).
     pub fn settle(&mut self, shard: &Shard, mut give: impl FnMut(R, Said)) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let decides = shard.role() != Role::Idle;
         let term = shard.record().map(|record| record.term);
         let confirmed = shard.confirmed();

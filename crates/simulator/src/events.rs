@@ -6,7 +6,8 @@ use crate::oracle::SimTime;
 
 /// Events by time; those of one instant in the order in which they were planned.
 pub(crate) struct Events<E> {
-    planned: BTreeMap<(SimTime, u64), E>,
+    /// Boxed: they are large, and a map moves what it holds.
+    planned: BTreeMap<(SimTime, u64), Box<E>>,
     sequence: u64,
 }
 
@@ -20,7 +21,7 @@ impl<E> Events<E> {
 
     pub(crate) fn plan(&mut self, at: SimTime, event: E) {
         self.sequence += 1;
-        self.planned.insert((at, self.sequence), event);
+        self.planned.insert((at, self.sequence), Box::new(event));
     }
 
     /// When the next one is. `None`: nothing is planned.
@@ -32,6 +33,6 @@ impl<E> Events<E> {
     pub(crate) fn next_until(&mut self, end: SimTime) -> Option<(SimTime, E)> {
         let first = self.planned.first_entry()?;
         let (at, _) = *first.key();
-        (at <= end).then(|| (at, first.remove()))
+        (at <= end).then(|| (at, *first.remove()))
     }
 }

@@ -11,7 +11,7 @@ use simulator::{
     play_rough,
 };
 
-/// Seeds within which a bug must be caught. Most are caught by one of the first fifty today.
+/// Seeds within which a bug must be caught.
 const SEEDS_PER_BUG: u64 = 400;
 
 #[derive(Parser)]
@@ -86,16 +86,19 @@ fn main() -> ExitCode {
             failed += usize::from(!is_played_twice_the_same(arguments.from));
         }
     }
-    let (bugs, from) = match bug {
-        Some(bug) => (vec![bug], arguments.from),
+    let bugs: Vec<(AnyBug, u64)> = match bug {
+        Some(bug) => vec![(bug, arguments.from)],
         // Wherever the seeds begin, the same ones that are known to catch each.
-        None if arguments.bugs => (played.iter().flat_map(|it| it.bugs()).collect(), 1),
-        None => (Vec::new(), 1),
+        None if arguments.bugs => {
+            let bugs = played.iter().flat_map(|it| it.bugs());
+            bugs.map(|bug| (bug, bug.begins_at())).collect()
+        }
+        None => Vec::new(),
     };
     total += bugs.len();
     failed += bugs
         .into_iter()
-        .filter(|&bug| !is_caught(&arguments, bug, from))
+        .filter(|&(bug, from)| !is_caught(&arguments, bug, from))
         .count();
     // Read by the command that runs every check.
     println!("{} passed, {failed} failed", total - failed);

@@ -180,6 +180,38 @@ impl AnyBug {
         }
     }
 
+    /// From which seed on to look for one in which it is caught: the first of all that does. Whoever changes a world may find that
+    /// another one does now: it is looked for among those that follow.
+    #[must_use]
+    pub const fn begins_at(self) -> u64 {
+        match self {
+            Self::Owner(Bug::MinorityForgets) => 140,
+            Self::Owner(Bug::CountsAtOnce) => 98,
+            Self::Owner(Bug::FoundsAlone) => 38,
+            Self::Owner(Bug::CommonPastTwice | Bug::OwesNobody) => 25,
+            Self::Owner(Bug::EvictsAlone) => 15,
+            Self::Owner(Bug::AsksOwnerAlone) => 9,
+            Self::Owner(
+                Bug::VotesUnheard
+                | Bug::WaitsInMinority
+                | Bug::SilenceIsUnsent
+                | Bug::KeepsEvidence
+                | Bug::ForgetsSummerTime,
+            ) => 7,
+            Self::Owner(Bug::RepeatsOldRosters | Bug::AsksAndOwns) => 5,
+            Self::Rough(RoughBug::PromiseIsReceipt) => 18,
+            Self::Kept(KeptBug::AsksWhoRemembers) => 11,
+            Self::Kept(KeptBug::FullIsSilent) => 10,
+            Self::Kept(KeptBug::StopsUnwritten) => 7,
+            Self::Kept(KeptBug::MinorityFounds) => 5,
+            Self::Kept(KeptBug::CommonPastTwice) => 4,
+            Self::Raft(RaftBug::LeapsAhead) => 8,
+            Self::Raft(RaftBug::CountsRetryAgain) => 4,
+            Self::Catalogue(CatalogueBug::NewerUsageStays) => 5,
+            _ => 1,
+        }
+    }
+
     /// How a checker caught the bug in this run.
     #[must_use]
     pub fn catch(self, outcome: &Outcome) -> Option<&Violation> {

@@ -10,12 +10,13 @@ fn scenario(nodes: usize, partition: Partition, cut: Links) -> Scenario {
         cut,
         keys: 20,
         rate: 100,
-        seconds: 10,
+        // The links are back by then, and clients ask for two seconds more.
+        seconds: 9,
         fault_every: 1_000,
         splits: false,
         cuts: false,
         refunds: false,
-        quiet: 10,
+        quiet: 4,
         ..Scenario::from_seed(1)
     }
 }

@@ -1,6 +1,6 @@
 //! A taste of what `cargo xtask simulate` plays at length.
 
-use simulator::{Bug, CatalogueBug, KeptBug, Scenario, run, run_catalogue, run_kept};
+use simulator::{Bug, KeptBug, Scenario, run, run_catalogue, run_kept};
 
 #[test]
 fn the_first_seeds_keep_every_promise() {
@@ -35,7 +35,7 @@ fn a_retry_that_is_counted_twice_is_caught() {
 
 #[test]
 fn the_first_seeds_of_the_catalogue_keep_every_promise() {
-    for seed in 1..=20 {
+    for seed in 1..=6 {
         let report = run_catalogue(seed, None);
         assert!(
             report.violations.is_empty(),
@@ -51,7 +51,7 @@ fn the_first_seeds_of_the_catalogue_keep_every_promise() {
 
 #[test]
 fn the_first_seeds_of_kept_counts_keep_every_promise() {
-    for seed in 1..=12 {
+    for seed in 1..=6 {
         let report = run_kept(seed, None, false);
         assert_eq!(report.violations, [], "seed {seed}");
         assert!(
@@ -68,16 +68,4 @@ fn what_a_node_did_not_write_before_it_stopped_is_missed() {
         report.violations.iter().any(|it| it.promise == "K1")
     });
     assert!(caught.is_some());
-}
-
-#[test]
-fn every_bug_of_the_catalogue_is_caught() {
-    for bug in CatalogueBug::ALL {
-        let is_caught = |seed| {
-            let report = run_catalogue(seed, Some(bug));
-            let promises = report.violations.iter().map(|it| it.promise);
-            promises.into_iter().any(|it| it == bug.must_break())
-        };
-        assert!((1..=40).any(is_caught), "{bug:?}");
-    }
 }

@@ -22,6 +22,12 @@ pub fn current<T>(note: impl FnOnce(&Active) -> T) -> Option<T> {
     Some(note(&active))
 }
 
+/// A [child](Active::child) that begins now of the span for which this is done. `None`: there is none, or it has many already.
+#[must_use]
+pub fn child(name: &'static str) -> Option<Span> {
+    current(|span| span.child(name)).flatten()
+}
+
 /// A future that is polled within `span`, which ends with it. Without one it is the future, and a branch.
 pub fn within<F: Future>(span: Option<Span>, future: F) -> Within<F> {
     Within { span, future }

@@ -16,7 +16,7 @@ mod span;
 mod tracer;
 
 pub use context::{Parent, SpanId, TraceId};
-pub use current::{Within, current, within};
+pub use current::{Within, child, current, within};
 pub use outlet::Outlet;
 pub use sampler::Sampler;
 pub use span::{Active, Ended, Kind, Span, Value};

@@ -1,6 +1,7 @@
 //! Walking through the pages in a real browser.
 
 use std::fs;
+use std::path::{self, Path};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,6 +14,17 @@ const DEBIAN_PACKAGES: &[(&str, &str)] =
 /// Walks through all pages, as `tests/browser/walk.mjs` says, and leaves pictures of them in `target/pages`. `false`: something
 /// is wrong with one, and was told.
 pub(crate) fn browse() -> Result<bool> {
+    let pictures = tools::target_dir().join("pages");
+    script("walk.mjs", &pictures)
+}
+
+/// Takes the pictures of README's front page anew.
+pub(crate) fn pictures() -> Result<bool> {
+    script("pictures.mjs", Path::new("docs/pictures"))
+}
+
+/// Runs a script of `tests/browser`, which leaves its pictures in `pictures`.
+fn script(name: &str, pictures: &Path) -> Result<bool> {
     tools::install_missing(DEBIAN_PACKAGES)?;
     let build = [
         "build",
@@ -26,11 +38,12 @@ pub(crate) fn browse() -> Result<bool> {
         return Ok(false);
     }
     // Below `target`, with what it is installed from: the script finds its packages beside itself.
-    let (target, script) = (tools::target_dir(), "tests/browser");
+    let target = tools::target_dir();
     let folder = target.join("browser");
     fs::create_dir_all(&folder)?;
-    for file in ["package.json", "walk.mjs"] {
-        fs::copy(format!("{script}/{file}"), folder.join(file)).context("copying the walk")?;
+    for file in ["package.json", "nodes.mjs", name] {
+        let from = Path::new("tests/browser").join(file);
+        fs::copy(from, folder.join(file)).context("copying the script")?;
     }
     let npm = Command::new("npm")
         .args(["install", "--silent", "--no-audit", "--no-fund"])
@@ -40,9 +53,9 @@ pub(crate) fn browse() -> Result<bool> {
         bail!("npm install in {}: {npm}", folder.display());
     }
     let walk = Command::new("node")
-        .arg(folder.join("walk.mjs"))
+        .arg(folder.join(name))
         .arg(target.join("debug").join("weir"))
-        .arg(target.join("pages"))
+        .arg(path::absolute(pictures)?)
         .status()?;
     Ok(walk.success())
 }

@@ -33,6 +33,7 @@ usage: cargo xtask COMMAND
   bench [--now] [NAME ...]   measure beside peers, which it installs, and write the tables of bench/README.md
                              --now    do not wait until the machine is quiet
   browse                     walk through the pages in a real browser, which it installs, and leave pictures in target/pages
+  pictures                   take those of README's front page anew, docs/pictures: seven minutes
   demo ACTION DEMO           try a strategy on three nodes in the background: start, test, logs, health or stop, and
                              raft or redis; demo redis-keys
   package [BINARY]           make what is handed out in target/package/out, of a binary that is there or of one that it builds for old systems:
@@ -72,6 +73,7 @@ fn run(mut args: Vec<String>) -> Result<bool> {
         "fix" => bail!("fix takes no arguments, given: {}", args.join(" ")),
         "bench" => bench::bench(&args),
         "browse" => browse::browse(),
+        "pictures" => browse::pictures(),
         "package" if args.len() < 2 => package::package(args.first().map(String::as_str)),
         "package" => bail!("package takes one binary, given: {}", args.join(" ")),
         "bill" if args.len() == 1 => bill::write(&args[0]).map(|()| true),

@@ -19,7 +19,7 @@ impl Hop {
     /// `peer` is asked about a hit on `shard`, or once more.
     pub(crate) fn ask(&mut self, cluster: &Cluster, shard: ShardId, peer: ReplicaId) {
         if self.attempts == 0 {
-            self.span = traces::current(|request| request.child("forward")).flatten();
+            self.span = traces::child("forward");
         }
         self.attempts += 1;
         let Some(span) = &self.span else {

@@ -1,6 +1,8 @@
 //! What a receiver of spans is sent by nodes that are asked.
 
 mod receiver;
+#[path = "../../../coordinator-redis/tests/redis/server.rs"]
+mod redis_server;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::Request;
 
-use self::receiver::{CLIENT, Receiver, SERVER};
+use self::receiver::{CLIENT, FAILED, Received, Receiver, SERVER};
 
 /// How long what must happen may take, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -151,6 +153,53 @@ async fn a_request_and_its_hop_to_the_owner_are_one_trace() {
     bert.stop().await;
     // What bert decides for anna is no request of his.
     assert!(receiver.spans().iter().all(|it| it.origin.1 == "anna"));
+}
+
+/// Whoever counts, the way there is a part of the request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_to_redis_and_the_way_through_a_log_are_parts_of_their_requests() {
+    let redis = redis_server::Server::start();
+    let (receiver, address) = Receiver::serve().await;
+    let limit = |name| {
+        format!(
+            "[[limit]]\nname = \"{name}\"\nalgorithm = \"gcra\"\nlimit = 3\nper = \"7d\"\nstrategy = \"{name}\"\n"
+        )
+    };
+    let limits = format!(
+        "[redis]\nurl = \"{}\"\n[telemetry]\notlp = \"http://{address}\"\nsample = 1.0\n{}{}",
+        redis.url(),
+        limit("redis"),
+        limit("raft"),
+    );
+    let node = builder("anna", &limits).start().await.unwrap();
+    let asked = async |limit: &str| {
+        let body = json!({ "limit": limit, "key": "a" });
+        http(&node, "POST /v1/check", "", body).await.0
+    };
+    assert_eq!(asked("redis").await, 200);
+    until("a group of one", async || asked("raft").await == 200).await;
+    drop(redis);
+    assert_eq!(asked("redis").await, 503);
+    node.stop().await;
+
+    let spans = receiver.spans();
+    for strategy in ["redis", "raft"] {
+        let ways: Vec<_> = spans.iter().filter(|it| it.span.name == strategy).collect();
+        assert!(!ways.is_empty(), "{spans:?}");
+        for way in ways {
+            assert_eq!(way.span.kind, CLIENT);
+            let request = spans
+                .iter()
+                .find(|it| it.span.span_id == way.span.parent_span_id)
+                .expect("it is sent as well");
+            assert_eq!(request.attribute("weir.strategy"), Some(strategy));
+            let status = |it: &Received| it.span.status.as_ref().map_or(0, |status| status.code);
+            let has_failed = request.attribute("http.response.status_code") != Some("200");
+            assert_eq!(status(way) == FAILED, has_failed);
+        }
+    }
+    let agreed = spans.iter().find(|it| it.span.name == "raft").unwrap();
+    assert_eq!(agreed.attribute("weir.hits"), Some("1"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

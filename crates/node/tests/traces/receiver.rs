@@ -22,6 +22,9 @@ use tonic::{Request, Response, Status};
 pub(crate) const SERVER: i32 = 2;
 pub(crate) const CLIENT: i32 = 3;
 
+/// The code of a status that is an error.
+pub(crate) const FAILED: i32 = 2;
+
 /// A span, as it was received.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
