@@ -84,7 +84,8 @@ pub enum Effect {
     Settled {
         /// Which.
         change: ChangeId,
-        /// Live members that have not confirmed it within a second. Empty: it is in force on all.
+        /// Members that were alive when it was made and have not confirmed it, within a second or before they went silent. Empty:
+        /// it is in force on all.
         unconfirmed: Vec<ReplicaId>,
     },
 }
@@ -201,8 +202,20 @@ impl Catalogue {
     /// Records held, without and then with tombstones.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
-        let all = self.records.len();
-        (all - self.records.tombstones(), all)
+        let live = self.records.standing().map(|(_, count)| count).sum();
+        (live, self.records.len())
+    }
+
+    /// How many records of each kind stand.
+    pub fn standing(&self) -> impl Iterator<Item = (Kind, usize)> + '_ {
+        self.records.standing()
+    }
+
+    /// Members that have not confirmed a change that waits for them.
+    #[must_use]
+    pub fn unconfirmed_members(&self) -> usize {
+        let unconfirmed = self.pending.values().flat_map(Pending::unconfirmed);
+        unconfirmed.collect::<BTreeSet<_>>().len()
     }
 
     /// How often two changes met of which neither had seen the other, so that one was lost.

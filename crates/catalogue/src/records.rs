@@ -83,7 +83,7 @@ pub(crate) struct Records {
     by_place: BTreeMap<Place, (Address, Record)>,
     listed: Listed,
     sums: Sums,
-    tombstones: usize,
+    standing: Standing,
     /// Where the next sweep begins.
     swept: Bound<Place>,
 }
@@ -95,7 +95,7 @@ impl Records {
             by_place: BTreeMap::new(),
             listed: Listed::default(),
             sums: Sums::new(),
-            tombstones: 0,
+            standing: Standing::default(),
             swept: Bound::Unbounded,
         }
     }
@@ -132,8 +132,12 @@ impl Records {
         self.by_place.len()
     }
 
-    pub(crate) fn tombstones(&self) -> usize {
-        self.tombstones
+    /// How many of each kind stand.
+    pub(crate) fn standing(&self) -> impl Iterator<Item = (Kind, usize)> + '_ {
+        let standing = |kind| self.standing.0.get(&kind).copied().unwrap_or_default();
+        Kind::ALL
+            .into_iter()
+            .map(move |kind| (kind, standing(kind)))
     }
 
     pub(crate) fn sums(&self) -> &Sums {
@@ -178,8 +182,8 @@ impl Records {
             let joined = record.join(address.kind, theirs);
             self.sums.add(place, record);
             let is_listed = listed_in(address, record);
-            self.tombstones += usize::from(is_listed.is_empty());
-            self.tombstones -= usize::from(was_listed.is_empty());
+            self.standing.leave(place.kind, &was_listed);
+            self.standing.enter(place.kind, &is_listed);
             if was_listed != is_listed {
                 self.listed.remove(place, &was_listed);
                 self.listed.add(place, &is_listed);
@@ -193,7 +197,7 @@ impl Records {
         self.sums.add(place, &theirs);
         let is_listed = listed_in(&address, &theirs);
         self.listed.add(place, &is_listed);
-        self.tombstones += usize::from(is_listed.is_empty());
+        self.standing.enter(place.kind, &is_listed);
         self.by_place.insert(place, (address, theirs));
         Joined {
             changed: true,
@@ -204,13 +208,13 @@ impl Records {
     /// Works out anew what follows from the records.
     pub(crate) fn rebuild(&mut self) {
         self.sums = Sums::new();
-        self.tombstones = 0;
+        self.standing = Standing::default();
         self.listed = Listed::default();
         for (place, (address, record)) in &self.by_place {
             self.sums.add(*place, record);
             let is_listed = listed_in(address, record);
             self.listed.add(*place, &is_listed);
-            self.tombstones += usize::from(is_listed.is_empty());
+            self.standing.enter(place.kind, &is_listed);
         }
     }
 
@@ -230,11 +234,25 @@ impl Records {
                 self.sums.subtract(*place, &record);
                 let was_listed = listed_in(&address, &record);
                 self.listed.remove(*place, &was_listed);
-                self.tombstones -= usize::from(was_listed.is_empty());
+                self.standing.leave(place.kind, &was_listed);
             }
         }
         self.swept = last.map_or(Bound::Unbounded, Bound::Excluded);
         over
+    }
+}
+
+/// How many of each kind stand: are listed somewhere, and no tombstones.
+#[derive(Default)]
+struct Standing(BTreeMap<Kind, usize>);
+
+impl Standing {
+    fn enter(&mut self, kind: Kind, listed: &[Arc<str>]) {
+        *self.0.entry(kind).or_default() += usize::from(!listed.is_empty());
+    }
+
+    fn leave(&mut self, kind: Kind, listed: &[Arc<str>]) {
+        *self.0.entry(kind).or_default() -= usize::from(!listed.is_empty());
     }
 }
 

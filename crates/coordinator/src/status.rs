@@ -16,6 +16,8 @@ pub struct ClusterStatus {
     pub under_replicated_shards: u32,
     /// Shards without an owner, or whose copies are still on their way to the nodes that there are.
     pub unsettled_shards: u32,
+    /// Whether only those decide who reach a majority: `partition = "quorum"`.
+    pub needs_quorum: bool,
     /// Age of the oldest write of this node that no replica has confirmed.
     pub replication_lag: Nanos,
     /// Keys that this node holds, its own and its copies.
@@ -134,6 +136,8 @@ pub struct Member {
     pub incarnation: u64,
     /// Shards that it owns.
     pub shards: u32,
+    /// Of those, how many have fewer live, confirmed copies than are configured.
+    pub under_replicated_shards: u32,
     /// Whether it owns and holds no shard, ever: it asks the others.
     pub asks: bool,
     /// `ADDR:PORT` of its HTTP front. Empty while unknown.

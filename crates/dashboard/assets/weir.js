@@ -18,12 +18,57 @@ for (const time of document.querySelectorAll("time[data-local]")) {
   time.textContent += ` = ${here} here`;
 }
 
-// `g` and a letter goes to a page, `/` to the first field, unless that is switched off.
+// What somebody types who cannot see it.
+for (const field of document.querySelectorAll("input[type=password]")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "quiet";
+  button.textContent = "Show";
+  button.setAttribute("aria-pressed", "false");
+  button.setAttribute("aria-label", "Show the password");
+  button.addEventListener("click", () => {
+    const isShown = field.type === "text";
+    field.type = isShown ? "password" : "text";
+    button.textContent = isShown ? "Show" : "Hide";
+    button.setAttribute("aria-pressed", String(!isShown));
+  });
+  // Browsers keep passwords of fields that are for them when they are sent.
+  field.form?.addEventListener("submit", () => (field.type = "password"));
+  field.after(button);
+}
+
+/** The keys of this page, in a dialog that Esc closes. */
+function showKeys() {
+  const dialog = document.createElement("dialog");
+  const title = document.createElement("h2");
+  title.textContent = "Keys";
+  const list = document.createElement("dl");
+  const ways = [...document.querySelectorAll("[data-go]")].map((way) => [`g ${way.dataset.go}`, way.textContent]);
+  for (const [key, what] of [...ways, ["/", "The first field"], ["?", "This list"], ["Esc", "Close it"]]) {
+    const term = document.createElement("dt");
+    const kbd = document.createElement("kbd");
+    kbd.textContent = key;
+    term.append(kbd);
+    const told = document.createElement("dd");
+    told.textContent = what;
+    list.append(term, told);
+  }
+  const close = document.createElement("button");
+  close.textContent = "Close";
+  close.addEventListener("click", () => dialog.close());
+  dialog.append(title, list, close);
+  dialog.setAttribute("aria-label", "Keys");
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+// `g` and a letter goes to a page, `/` to the first field, `?` tells them, unless that is switched off.
 let isGoing = false;
 document.addEventListener("keydown", (event) => {
   if (!("keys" in document.body.dataset)) return;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest("input, textarea, select")) return;
+  if (event.target.closest("input, textarea, select, dialog")) return;
   if (isGoing) {
     isGoing = false;
     const way = document.querySelector(`[data-go="${CSS.escape(event.key)}"]`);
@@ -31,6 +76,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   isGoing = event.key === "g";
+  if (event.key === "?") showKeys();
   if (event.key === "/") {
     const field = document.querySelector("main input:not([type=hidden])");
     if (field) {

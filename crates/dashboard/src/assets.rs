@@ -11,10 +11,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::App;
-use crate::respond::missing;
 
 /// A file, and where it is served.
 pub(crate) struct Asset {
@@ -141,13 +141,13 @@ pub(crate) async fn serve(
     Path((hash, name)): Path<(String, String)>,
 ) -> Response {
     let Some(wanted) = Wanted::new(hash, name) else {
-        return missing().into_response();
+        return no_asset();
     };
     let body = match asset(&wanted.path()) {
         Some(bytes) => Body::from(bytes),
         None => match app.settings.elsewhere.find(wanted.clone()).await {
             Some(bytes) if wanted.is(&bytes) => Body::from(bytes),
-            _ => return missing().into_response(),
+            _ => return no_asset(),
         },
     };
     let mut response = (StatusCode::OK, body).into_response();
@@ -155,6 +155,20 @@ pub(crate) async fn serve(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(wanted.kind));
     let for_ever = HeaderValue::from_static("public, max-age=31536000, immutable");
     headers.insert(CACHE_CONTROL, for_ever);
+    response
+}
+
+/// For scripts and styles, which read no page.
+fn no_asset() -> Response {
+    let problem = json!({
+        "type": "/problems/not-found",
+        "title": "Not found",
+        "status": 404,
+        "detail": "no page of this version, or of another that is at hand, has such an asset",
+    });
+    let mut response = (StatusCode::NOT_FOUND, problem.to_string()).into_response();
+    let kind = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
 

@@ -36,6 +36,8 @@ pub struct Settings {
     pub keys: Arc<SessionKeys>,
     /// Who may sign up, as the file has it: `closed`, `invited` or `open`.
     pub signup: &'static str,
+    /// Whether somebody is an operator already.
+    pub has_operators: HasOperators,
     /// Where plans are paid, if that is not Stripe's own: the beginning of the addresses of its pages, such as
     /// `http://127.0.0.1:12111`.
     pub biller: Option<Arc<str>>,
@@ -43,6 +45,23 @@ pub struct Settings {
     pub elsewhere: Elsewhere,
     /// Hands on from where a request came: what a front has noted of it, from the request for a page to what that asks.
     pub introduce: fn(&Extensions, &mut Extensions),
+}
+
+/// Whether there is an operator, as this node knows just now.
+#[derive(Clone)]
+pub struct HasOperators(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl HasOperators {
+    /// Looks so.
+    pub fn new(look: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(look))
+    }
+}
+
+impl fmt::Debug for HasOperators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HasOperators(..)")
+    }
 }
 
 /// What other nodes may have: a page of theirs, made by another version, may come with assets that this one lacks.

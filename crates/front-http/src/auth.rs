@@ -93,7 +93,8 @@ fn identity(text: &str) -> Option<Identity> {
     }
 }
 
-fn read_cost(query: &str) -> Result<Cost, Refusal> {
+/// What a hit by a query costs: one, unless it says otherwise.
+pub(crate) fn read_cost(query: &str) -> Result<Cost, Refusal> {
     let Some(given) = parameter(query, "cost")? else {
         return Ok(Cost::ONE);
     };

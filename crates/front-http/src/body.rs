@@ -7,8 +7,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use connections::{Memory, Room};
 use http_body::Body as _;
@@ -60,10 +61,11 @@ impl From<Bytes> for Received {
 pub(crate) async fn read_json(
     memory: &Memory,
     headers: &HeaderMap,
-    body: Body,
+    mut body: Body,
     max: usize,
 ) -> Result<Received, Problem> {
     if !says_json(headers) {
+        discard(&mut body).await;
         let given = headers.get(CONTENT_TYPE);
         let refusal = Refusal::invalid("the body must be JSON and say so")
             .at("Content-Type")
@@ -165,22 +167,53 @@ fn says_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Reads the rest of a body that is refused, and throws it away.
-async fn discard(body: &mut Body) {
+/// Refuses a body that says, before anything else is looked at, that it is larger than any at this path.
+///
+/// # Errors
+///
+/// [`Kind::TooLarge`].
+pub(crate) fn check_said(path: &str, body: &Body) -> Result<(), Refusal> {
+    let max = match path {
+        "/v1/check/batch" | "/v1/service/records" => BATCH_BODY_MAX,
+        _ => BODY_MAX,
+    };
+    match body.size_hint().lower() <= max as u64 {
+        true => Ok(()),
+        false => Err(too_large(max)),
+    }
+}
+
+/// Answers a request that is refused for its head. Its body is read all the same, within bounds, so that the connection serves on; where
+/// it does not come to its end, the answer says that the connection closes.
+pub(crate) async fn refused(mut response: Response, mut body: Body) -> Response {
+    if !body.is_end_stream() && !discard(&mut body).await {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
+}
+
+/// Reads the rest of a body that is refused, and throws it away. Whether it came to its end.
+async fn discard(body: &mut Body) -> bool {
     if DISCARDED_MAX < body.size_hint().lower() {
-        return;
+        return false;
     }
     let discard = async {
         let mut discarded = 0;
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else {
+                return false;
+            };
             discarded += frame.data_ref().map_or(0, |data| data.len() as u64);
             if DISCARDED_MAX < discarded {
-                break;
+                return false;
             }
         }
+        true
     };
     // Late or not, the answer is the same.
-    let _ = tokio::time::timeout(DISCARDED_WITHIN, discard).await;
+    let discarded = tokio::time::timeout(DISCARDED_WITHIN, discard).await;
+    discarded.unwrap_or(false)
 }
 
 fn too_large(max: usize) -> Refusal {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use accounts::{Act, Scope};
+use accounts::{Act, Scope, TenantId};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderName, ORIGIN, SET_COOKIE};
 use axum::http::request::Parts;
@@ -16,6 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use limiter::{Access, Caller, Identifier, Kind, Limiter, Node, Refusal, Service, SignedIn};
 
 use crate::app::App;
+use crate::body::{check_said, refused};
 use crate::problem::Problem;
 use crate::routes::clues;
 use crate::service::cookies::{Cookies, brought};
@@ -135,8 +136,13 @@ pub(crate) async fn guard<N: Node>(
     });
     let given = request.headers().get(AUTHORIZATION);
     let given = given.and_then(|header| token_or_password(header.as_bytes()));
-    if is_guarded && let Err(refusal) = access.admit(&limiter, given.as_deref()) {
-        return Problem::from(refusal).into_response();
+    if is_guarded {
+        let said = check_said(request.uri().path(), request.body());
+        let admitted = said.and_then(|()| access.admit(&limiter, given.as_deref()).map(drop));
+        if let Err(refusal) = admitted {
+            let response = Problem::from(refusal).into_response();
+            return refused(response, request.into_body()).await;
+        }
     }
     next.run(request).await
 }
@@ -160,6 +166,9 @@ pub(crate) async fn guard_path<N: Node>(
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();
+    if let Err(refusal) = check_said(parts.uri.path(), &body) {
+        return refused(Problem::from(refusal).into_response(), body).await;
+    }
     let caller = match admitted(&guard, &parts).await {
         Ok(caller) => caller,
         Err(refusal)
@@ -176,7 +185,7 @@ pub(crate) async fn guard_path<N: Node>(
             {
                 Cookies::of(service).clear(&mut response);
             }
-            return response;
+            return refused(response, body).await;
         }
     };
     let signed_in = caller.signed_in.clone();
@@ -269,7 +278,10 @@ fn may<N: Node>(guard: &Guard<N>, request: &Parts, known: Caller<N>) -> Result<C
         // What is about an account is about it in every tenant.
         _ if needs.is_of_account() => known,
         Some(tenant) => access.within(known, &String::from_utf8_lossy(tenant.as_bytes()))?,
-        None if needs.is_in_tenant() => access.within_own(known)?,
+        None if needs.is_in_tenant() => match tenant_of_named_key(&known, request.uri.path()) {
+            Some(tenant) => access.within(known, &tenant.to_string())?,
+            None => access.within_own(known)?,
+        },
         None => known,
     };
     match needs {
@@ -285,6 +297,16 @@ fn may<N: Node>(guard: &Guard<N>, request: &Parts, known: Caller<N>) -> Result<C
         check_meant(service, signed_in, &request.headers)?;
     }
     Ok(caller)
+}
+
+/// Whose the API key is that the path names. An operator acts in its tenant without saying which that is.
+fn tenant_of_named_key<N: Node>(known: &Caller<N>, path: &str) -> Option<TenantId> {
+    let named = path.strip_prefix("/v1/api-keys/")?;
+    let (id, _) = named.split_once('/').unwrap_or((named, ""));
+    known
+        .rights
+        .are_operators()
+        .then(|| known.limiter.tenant_of_api_key(id))?
 }
 
 /// Refuses what comes faster than a node takes it from one tenant.

@@ -8,11 +8,11 @@ use limiter::{
     Caller, Change, ENCODED, Key, Node, Places, Refusal, RuleText, accepted, decode, parameter,
     span,
 };
-use quota::Cost;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::Shared;
+use crate::auth::read_cost;
 use crate::body::{BODY_MAX, read_json};
 use crate::caller::By;
 use crate::changed;
@@ -219,10 +219,11 @@ pub(crate) async fn check<N: Node>(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "key")?;
+    let cost = read_cost(uri.query().unwrap_or_default())?;
     let limiter = by.limiter(&app);
     let selected = limiter.key_limit(&key)?;
-    let answer = limiter.hit(&selected, &key, Cost::ONE).await?;
-    decided::respond(&selected, Cost::ONE, &answer, limiter.day())
+    let answer = limiter.hit(&selected, &key, cost).await?;
+    decided::respond(&selected, cost, &answer, limiter.day())
 }
 
 /// A key that the query must have.

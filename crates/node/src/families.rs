@@ -11,13 +11,15 @@ gauge weir_build_info 1, with the version of this node and of its time zone data
 counter weir_catalogue_changes_total Changes of records made at this node at run time.
 counter weir_catalogue_conflicts_total Changes of one record that met here of which neither had seen the other.
 counter weir_catalogue_pending_changes_total Changes answered while a live member had not confirmed them.
-gauge weir_catalogue_records Limits made at run time, tenants, API keys and people that this node knows, with their sessions and the audit.
+gauge weir_catalogue_pending_members Members that changes made at this node wait for just now.
+gauge weir_catalogue_records By kind: limits made at run time, tenants, API keys and people that this node knows, with their sessions and the audit.
 counter weir_catalogue_restarts_total Panics of the catalogue, which went on with its records.
 gauge weir_catalogue_tombstones Removed records that are remembered, so that nobody brings them back.
 histogram weir_claim_seconds How long it took to claim a shard.
 gauge weir_clock_outvoted 1 while this node stands aside for its clock.
 gauge weir_clock_skew_seconds The cluster's median clock minus that of this node.
 gauge weir_config_differs Limits, routes, rules, plans and keys of [cluster] and [service] that the files of members say differently.
+gauge weir_config_differs_in One for each of the first of them: 1 while files differ in it, by section, name and nodes.
 counter weir_control_busy_total Questions of the control plane refused, since too many are being answered.
 counter weir_control_full_total Words of the control plane not sent, since too many wait to be written.
 counter weir_counts_write_failures_total Times that the data directory took no counts.

@@ -9,6 +9,7 @@ use cluster::node::ClusterConfig;
 use coordinator::Strategy;
 use front_resp::RespConfig;
 use limiter::{Limiter, NotReloaded};
+use shard::Partition;
 use tokio::sync::watch;
 
 use crate::builder::{Builder, Role, StartError};
@@ -101,6 +102,7 @@ impl Node {
             http: told.unwrap_or_default(),
             cluster: advertise.to_string(),
             asks: builder.role == Role::Asks,
+            needs_quorum: builder.config.cluster.partition == Partition::Quorum,
         };
         let config = ClusterConfig {
             name: builder.name.clone(),
@@ -190,10 +192,13 @@ impl Node {
                 let asked = Arc::clone(&asked);
                 async move { asked.look_up_asset(&wanted).await }
             });
+            let of_operators = limiter.clone();
+            let has_operators = dashboard::HasOperators::new(move || of_operators.has_operators());
             let settings = access.service().map(|service| dashboard::Settings {
                 public_url: service.public_url.as_str().into(),
                 keys: Arc::clone(&service.keys),
                 signup: service.signup.name(),
+                has_operators,
                 biller: biller(service),
                 elsewhere,
                 introduce: |of_page, asked| {

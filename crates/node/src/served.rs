@@ -41,6 +41,8 @@ pub(crate) struct Me {
     pub(crate) cluster: String,
     /// Whether it owns nothing.
     pub(crate) asks: bool,
+    /// Whether it decides with a majority alone.
+    pub(crate) needs_quorum: bool,
 }
 
 /// What a node has once it has joined.
@@ -139,6 +141,7 @@ impl Served {
             http,
             cluster,
             asks,
+            needs_quorum,
         } = &self.me;
         ClusterStatus {
             node: name.clone(),
@@ -148,6 +151,7 @@ impl Served {
                 status: MemberStatus::Alive,
                 incarnation: 0,
                 shards: 0,
+                under_replicated_shards: 0,
                 asks: *asks,
                 http: http.clone(),
                 cluster: cluster.clone(),
@@ -155,6 +159,7 @@ impl Served {
             }],
             under_replicated_shards: 0,
             unsettled_shards: 0,
+            needs_quorum: *needs_quorum,
             replication_lag: Nanos::ZERO,
             keys: 0,
             no_quorum: None,

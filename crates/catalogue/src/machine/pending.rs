@@ -16,6 +16,8 @@ const CHANGE_DEADLINE: Nanos = Nanos::from_millis(1_000);
 pub(super) struct Pending {
     stamp: Stamp,
     unconfirmed: BTreeSet<ReplicaId>,
+    /// Members that have gone silent meanwhile, and had not confirmed it: they are not waited for, and named.
+    silent: BTreeSet<ReplicaId>,
     until: BootNanos,
 }
 
@@ -24,8 +26,14 @@ impl Pending {
         Self {
             stamp,
             unconfirmed,
+            silent: BTreeSet::new(),
             until: now + CHANGE_DEADLINE,
         }
+    }
+
+    /// Whom it waits for.
+    pub(super) fn unconfirmed(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.unconfirmed.iter().copied()
     }
 
     /// It has waited for long enough.
@@ -46,6 +54,7 @@ impl Catalogue {
             for (_, pending) in self.pending.range_mut(of_place) {
                 if pending.stamp <= stamp {
                     pending.unconfirmed.remove(&from);
+                    pending.silent.remove(&from);
                 }
             }
         }
@@ -72,11 +81,12 @@ impl Catalogue {
     /// Waits for nobody any more who is gone.
     pub(super) fn await_nobody_who_left(&mut self) {
         for pending in self.pending.values_mut() {
-            let is_audience = |replica: &ReplicaId| {
+            let is_gone = |replica: &ReplicaId| {
                 let peer = self.peers.get(replica);
-                peer.is_some_and(Peer::is_audience)
+                !peer.is_some_and(Peer::is_audience)
             };
-            pending.unconfirmed.retain(is_audience);
+            let gone = pending.unconfirmed.extract_if(.., is_gone);
+            pending.silent.extend(gone);
         }
     }
 
@@ -87,7 +97,8 @@ impl Catalogue {
             .pending
             .extract_if(.., |_, pending| is_settled(pending));
         for ((_, change), pending) in settled {
-            let unconfirmed = pending.unconfirmed.into_iter().collect();
+            let unconfirmed = pending.unconfirmed.union(&pending.silent);
+            let unconfirmed = unconfirmed.copied().collect();
             self.effects.push_back(Effect::Settled {
                 change,
                 unconfirmed,

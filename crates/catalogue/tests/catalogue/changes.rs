@@ -44,13 +44,17 @@ fn who_has_not_confirmed_within_a_second_is_named() {
 }
 
 #[test]
-fn nobody_waits_for_a_member_that_is_gone() {
+fn nobody_waits_for_a_member_that_has_gone_silent_and_it_is_named() {
     let mut net = Net::of(3);
     net.unlink(id(1), id(3));
     let change = net.set(id(1), "u1", 5);
     net.run();
     net.see_members();
-    assert_eq!(net.settled[&(id(1), change.id)], []);
+    assert_eq!(net.settled[&(id(1), change.id)], [id(3)]);
+    // Of the next one it was known before.
+    let next = net.set(id(1), "u1", 6);
+    net.run();
+    assert_eq!(net.settled[&(id(1), next.id)], []);
 }
 
 #[test]

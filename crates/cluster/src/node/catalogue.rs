@@ -281,16 +281,15 @@ impl Cluster {
         if replicas.is_empty() {
             return Vec::new();
         }
-        let peers = self.peers();
-        let name = |replica: &ReplicaId| {
-            if *replica == self.inner.me {
-                // Its disk does not take it.
-                return self.inner.config.name.clone();
-            }
-            let peer = peers.iter().find(|peer| peer.replica == *replica);
-            peer.map_or_else(|| replica.to_string(), |peer| peer.name.clone())
-        };
-        replicas.iter().map(name).collect()
+        let named = self.with_membership(|membership, _| {
+            let roster = membership.roster();
+            let member = |replica: &ReplicaId| roster.by_replica(*replica);
+            let named = replicas.iter().filter_map(member);
+            // Who has left in order reads what it missed before it serves again. This node is named when its disk does not take it.
+            let named = named.filter(|member| member.belongs());
+            named.map(|member| member.name.clone()).collect()
+        });
+        named.unwrap_or_default()
     }
 
     /// Lets the catalogue take something in, and carries out what it leaves.
@@ -454,10 +453,14 @@ impl Cluster {
     pub(super) fn measure_catalogue(&self) {
         let (live, all, conflicts) = {
             let state = self.inner.records.read();
+            for (kind, count) in state.catalogue.standing() {
+                gauge!("weir_catalogue_records", "kind" => kind.name()).set(count as f64);
+            }
+            let unconfirmed = state.catalogue.unconfirmed_members();
+            gauge!("weir_catalogue_pending_members").set(unconfirmed as f64);
             let (live, all) = state.catalogue.size();
             (live, all, state.catalogue.conflicts())
         };
-        gauge!("weir_catalogue_records").set(live as f64);
         gauge!("weir_catalogue_tombstones").set((all - live) as f64);
         counter!("weir_catalogue_conflicts_total").absolute(conflicts);
     }

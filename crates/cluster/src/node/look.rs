@@ -143,6 +143,9 @@ impl Cluster {
                 .founding()
                 .take_if(|it| it.step(now()) == FoundingStep::Found);
             if let Some(found) = found {
+                if !seeds.is_empty() {
+                    *self.silence() = Some(silence);
+                }
                 self.await_newcomers(&found);
                 let founders = found.founders(now());
                 return Ok(Found::Nobody { founders });
@@ -263,21 +266,24 @@ impl Cluster {
     /// Goes on looking for those that were to be joined, until somebody is met.
     pub(super) async fn look_on(self) {
         let now = || self.inner.clock.now().boot;
-        let mut silence = Silence::new(now());
         let seeds = self.inner.config.join.clone();
-        *self.silent_since() = Some(now());
         while !self.inner.is_stopped() && self.live_members() == 1 {
             for address in
                 discovery::candidates(&seeds, None, self.inner.transport.advertised()).await
             {
                 self.inner.transport.dial(&address);
             }
-            if silence.is_due(now()) {
-                say_silent(&seeds, &[], silence.lasts(now()));
+            // It goes on from before: what was said then is not said again at once.
+            let silence = self
+                .silence()
+                .as_mut()
+                .map(|it| (it.is_due(now()), it.lasts(now())));
+            if let Some((true, lasts)) = silence {
+                say_silent(&seeds, &[], lasts);
             }
             tokio::time::sleep(LOOK_ON).await;
         }
-        *self.silent_since() = None;
+        *self.silence() = None;
     }
 
     fn founding(&self) -> MutexGuard<'_, Option<Founding>> {
@@ -285,11 +291,11 @@ impl Cluster {
         founding.expect("nothing panics under this lock")
     }
 
-    /// Since when a node that serves alone has had no answer from those that it was to join. `None`: it is not alone, or
-    /// was to join nobody.
-    pub(super) fn silent_since(&self) -> MutexGuard<'_, Option<quota::BootNanos>> {
-        let since = self.inner.silent_since.lock();
-        since.expect("nothing panics under this lock")
+    /// How long a node that serves alone has had no answer from those that it was to join. `None`: it is not alone, or was to
+    /// join nobody.
+    pub(super) fn silence(&self) -> MutexGuard<'_, Option<Silence>> {
+        let silence = self.inner.silence.lock();
+        silence.expect("nothing panics under this lock")
     }
 }
 

@@ -39,13 +39,14 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use delta_crdt::ReplicaId;
 use membership::{Founding, Membership};
-use quota::{BootNanos, KeyHasher};
+use quota::KeyHasher;
 use supervisor::Supervisor;
 use tokio::sync::{Semaphore, watch};
 
@@ -179,7 +180,9 @@ pub(crate) struct Inner {
     /// While it waits for others to come into the cluster with it.
     beginning: Mutex<Option<membership::Beginning>>,
     /// Since when a node that serves alone has looked for those that it was to join.
-    silent_since: Mutex<Option<BootNanos>>,
+    silence: Mutex<Option<membership::Silence>>,
+    /// What the metrics have said that files differ in.
+    differing: Mutex<BTreeSet<status::Differing>>,
     quorum_watch: QuorumWatch,
     waiting: Semaphore,
     relaying: Semaphore,

@@ -46,11 +46,12 @@ impl Cluster {
     /// The addresses that were to be joined, if nobody has answered there and the node went on alone.
     #[must_use]
     pub fn silent_seeds(&self) -> Option<SilentSeeds> {
-        let since = (*self.silent_since())?;
+        let now = self.inner.clock.now().boot;
+        let lasts = self.silence().as_ref()?.lasts(now);
         let seeds = self.inner.config.join.iter();
         Some(SilentSeeds {
             addresses: seeds.map(ToString::to_string).collect(),
-            lasts: self.inner.clock.now().boot - since,
+            lasts,
         })
     }
 

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use coordinator::{ClusterStatus, Forgotten, Member, MemberStatus, Ownership, Policy, Shards};
+use coordinator::{
+    ClusterStatus, ConfigDiffers, Definition, Forgotten, Member, MemberStatus, Ownership, Policy,
+    Shards,
+};
 use delta_crdt::ReplicaId;
 use membership::{Status as Liveness, View};
 use quota::Nanos;
@@ -26,6 +29,7 @@ impl Cluster {
         let configured = self.inner.config.shards.replicas;
         let possible = configured.min(live.saturating_sub(1));
         let mut owned: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut short_of: BTreeMap<u32, u32> = BTreeMap::new();
         let (mut short, mut unsettled) = (0_u32, 0_u32);
         let (mut lag, mut keys) = (Nanos::ZERO, 0);
         for shard in (0..SHARDS).map(ShardId) {
@@ -45,6 +49,7 @@ impl Cluster {
             let (is_short, is_unsettled) = match seen.flatten() {
                 Some((owner, is_short, is_unsettled)) => {
                     *owned.entry(owner.0).or_default() += 1;
+                    *short_of.entry(owner.0).or_default() += u32::from(is_short);
                     (is_short, is_unsettled)
                 }
                 None => (true, true),
@@ -62,6 +67,10 @@ impl Cluster {
                 ),
                 incarnation: member.incarnation,
                 shards: owned.get(&member.replica.0).copied().unwrap_or_default(),
+                under_replicated_shards: short_of
+                    .get(&member.replica.0)
+                    .copied()
+                    .unwrap_or_default(),
                 asks: asking.contains(&member.replica),
                 http: member.contact.http.clone(),
                 cluster: member.contact.cluster.clone(),
@@ -79,6 +88,7 @@ impl Cluster {
             members: members.unwrap_or_default(),
             under_replicated_shards: short,
             unsettled_shards: unsettled,
+            needs_quorum: self.inner.slots.needs_majority(),
             replication_lag: lag,
             keys,
             no_quorum: self.no_quorum(),
@@ -133,10 +143,7 @@ impl Cluster {
             .iter()
             .find(|member| member.name == status.node);
         self.measure_catalogue();
-        let differing = status
-            .config_differs
-            .map_or(0, |differs| differs.limits.len() + differs.entries.len());
-        gauge!("weir_config_differs").set(differing as f64);
+        self.measure_differing(status.config_differs.as_ref());
         gauge!("weir_keys").set(status.keys as f64);
         gauge!("weir_key_bytes").set(self.key_bytes() as f64);
         gauge!("weir_no_quorum").set(f64::from(status.no_quorum.is_some()));
@@ -150,6 +157,21 @@ impl Cluster {
         gauge!("weir_forward_queue_hits").set(self.inner.forwarder.depth() as f64);
         gauge!("weir_waiting_hits")
             .set((WAITING_MAX - self.inner.waiting.available_permits()) as f64);
+    }
+
+    /// In how much files differ, and a series for each of the first that do, which says 0 once they agree.
+    fn measure_differing(&self, differs: Option<&ConfigDiffers>) {
+        let differing: Vec<_> = differs.into_iter().flat_map(differing).collect();
+        metrics::gauge!("weir_config_differs").set(differing.len() as f64);
+        let mut told = self.inner.differing.lock();
+        let told = told.as_mut().expect("nothing panics under this lock");
+        let now = differing.into_iter().take(DIFFERING_TOLD).collect();
+        let before = std::mem::replace(&mut **told, now);
+        for series in before.iter().chain(&**told) {
+            let [section, name, nodes] = series.clone();
+            metrics::gauge!("weir_config_differs_in", "section" => section, "name" => name, "nodes" => nodes)
+                .set(f64::from(told.contains(series)));
+        }
     }
 
     /// The age of the oldest write that this node's copies may lack: of all owners whose shards it has copies of, what
@@ -239,6 +261,31 @@ impl Cluster {
         });
         forgotten.unwrap_or(Forgotten::Unknown)
     }
+}
+
+/// Differences that have a series of their own.
+const DIFFERING_TOLD: usize = 20;
+
+/// Where files differ, in what, and whose: `[[limit]]`, `login`, `oskar, oskar2`.
+pub(super) type Differing = [String; 3];
+
+fn differing(differs: &ConfigDiffers) -> Vec<Differing> {
+    let nodes = |definitions: &[Definition]| {
+        let nodes = definitions.iter().flat_map(|says| &says.nodes);
+        nodes.map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let limits = differs.limits.iter().map(|it| {
+        [
+            "[[limit]]".to_owned(),
+            it.limit.clone(),
+            nodes(&it.definitions),
+        ]
+    });
+    let entries = differs
+        .entries
+        .iter()
+        .map(|it| [it.section.clone(), it.name.clone(), nodes(&it.definitions)]);
+    limits.chain(entries).collect()
 }
 
 /// Of whom a record names, those who live: its owner, and how many of its replicas.

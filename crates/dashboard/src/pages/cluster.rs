@@ -17,6 +17,7 @@ const SHARDS: u64 = 1_024;
 struct Member {
     name: String,
     status: String,
+    incarnation: u64,
     shards: u64,
     role: String,
     #[serde(default)]

@@ -23,6 +23,8 @@ struct Login {
     next: String,
     /// Whether anybody may sign up.
     is_open: bool,
+    /// Whether nobody runs the service yet, and whoever reads this may have come to begin.
+    is_new: bool,
 }
 
 #[derive(Template)]
@@ -125,6 +127,7 @@ fn show_login(visit: &Visit, problem: Option<Problem>) -> Response {
         token,
         next,
         is_open: visit.app.settings.signup == "open",
+        is_new: !(visit.app.settings.has_operators.0)(),
     };
     page(&login.frame, &login)
 }

@@ -12,7 +12,7 @@ use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use dashboard::{Elsewhere, Settings, pages};
+use dashboard::{Elsewhere, HasOperators, Settings, pages};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -146,6 +146,7 @@ impl Site {
             public_url: "https://weir.example.com".into(),
             keys: SessionKeys::derive(b"wojtyra").into(),
             signup,
+            has_operators: HasOperators::new(|| true),
             biller: None,
             elsewhere: Elsewhere::new(|wanted| {
                 let bytes = OF_ANOTHER_VERSION.to_vec();

@@ -218,7 +218,7 @@ impl Reader<'_> {
 
     fn requests(&mut self, fields: &mut Fields<'_, '_>, is_unlimited: bool) -> Option<u32> {
         let path = fields.path_of("requests_per_unit");
-        let accepted = format!("a whole number from 0 to {}", Limit::UNITS_MAX);
+        let accepted = format!("a whole number from 0 to {}", u32::MAX);
         let Some(node) = fields.take("requests_per_unit") else {
             if !is_unlimited {
                 self.refuse(fields.line, &path, "no requests_per_unit", accepted);
@@ -229,13 +229,14 @@ impl Reader<'_> {
             Value::Scalar(Scalar {
                 text,
                 is_plain: true,
-            }) => number(text).filter(|number| *number <= Limit::UNITS_MAX),
+            }) => number(text),
             _ => None,
         };
         if number.is_none() {
             self.refuse(node.line, &path, found(node), accepted);
         }
-        number
+        // There it is any number of 32 bits. Of those above ours nobody will see the difference.
+        number.map(|number| number.min(Limit::UNITS_MAX))
     }
 
     /// The members of a map. `None`: it is none, which is noted.

@@ -141,7 +141,7 @@ descriptors:
   - {key: b, rate_limit: {unlimited: yes}}
   - {key: c, shadow_mode: true, detailed_metric: true, rate_limit: {unit: week, requests_per_unit: 0x10}}
   - {key: d, rate_limit: {unit: month, requests_per_unit: 1, replaces: [{name: named}]}}
-  - {key: e, value: 404, rate_limit: {unit: year, requests_per_unit: 2147483647}}
+  - {key: e, value: 404, rate_limit: {unit: year, requests_per_unit: 4294967295}}
   - {key: f, value: ~, rate_limit: ~, descriptors: ~}
 ",
         &[
@@ -256,7 +256,7 @@ fn what_is_not_read_is_refused_by_name_and_line() {
 #[test]
 fn what_is_wrong_is_told_all_at_once_with_its_place() {
     const UNITS: &str = "second, minute, hour, day, week, month, year";
-    const REQUESTS: &str = "a whole number from 0 to 2147483647";
+    const REQUESTS: &str = "a whole number from 0 to 4294967295";
     let in_limit = "edge.yaml:4: descriptors[0].rate_limit";
     for (text, what) in [
         (
@@ -307,7 +307,7 @@ fn what_is_wrong_is_told_all_at_once_with_its_place() {
         "ten",
         "\"10\"",
         "010",
-        "2147483648",
+        "4294967296",
         "[1]",
         "1e3",
         "",

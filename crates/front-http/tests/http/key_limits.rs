@@ -36,6 +36,27 @@ async fn a_key_has_the_limit_it_was_given() {
         .problem(404, "not-found");
 }
 
+#[tokio::test]
+async fn a_hit_on_the_limit_of_a_key_costs_what_it_says() {
+    let front = front();
+    let limit = json!({"key": "user123", "limit": 9, "interval": "1m", "algorithm": "gcra"});
+    front.post("/api/limits", limit.to_string()).await;
+    for (cost, status, remaining) in [
+        ("", 200, 8),
+        ("&cost=3", 200, 5),
+        ("&cost=0", 200, 5),
+        ("&cost=6", 429, 5),
+    ] {
+        let reply = front.get(&format!("/api/check?key=user123{cost}")).await;
+        let told = (reply.status.as_u16(), reply.json()["remaining"].clone());
+        assert_eq!(told, (status, json!(remaining)), "{cost}");
+    }
+    for cost in ["-1", "1.5", "", "4294967296", "1&cost=2"] {
+        let path = format!("/api/check?key=user123&cost={cost}");
+        front.get(&path).await.problem(400, "invalid-request");
+    }
+}
+
 /// A client that was told "no limit has been set" would have gone without one.
 #[tokio::test]
 async fn before_the_others_have_told_their_limits_nobody_hears_that_there_is_none() {

@@ -16,11 +16,13 @@ async fn the_cluster_is_told_as_the_node_sees_it() {
         json!({
             "node": "oskar",
             "view": "9f3c",
+            "partition": "quorum",
             "members": [{
                 "name": "oskar",
                 "status": "suspect",
                 "incarnation": 3,
                 "shards": 341,
+                "under_replicated_shards": 7,
                 "role": "owns",
                 "http": "127.0.0.1:4000",
                 "cluster": "127.0.0.1:5000",

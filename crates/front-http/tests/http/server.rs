@@ -1,13 +1,16 @@
 //! The server on real sockets.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::client::front;
+use front_http::HttpConfig;
+
+use crate::client::{Front, config, front, front_with};
 
 struct Server {
     address: SocketAddr,
@@ -16,11 +19,15 @@ struct Server {
 }
 
 async fn start() -> Server {
+    start_with(front()).await
+}
+
+async fn start_with(front: Front) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (shutdown, stopped) = oneshot::channel();
     let stopped = async move { stopped.await.unwrap_or_default() };
-    let task = tokio::spawn(front_http::serve(listener, front().router, stopped));
+    let task = tokio::spawn(front_http::serve(listener, front.router, stopped));
     Server {
         address,
         shutdown,
@@ -72,6 +79,56 @@ async fn a_body_may_come_in_pieces() {
         tokio::task::yield_now().await;
     }
     read_until(&mut stream, "\"remaining\":9,").await;
+}
+
+/// Its body comes later than what it is refused for.
+#[tokio::test]
+async fn who_is_refused_for_a_head_may_ask_again_on_the_same_connection() {
+    let server = start_with(front_with(HttpConfig {
+        access: limiter::Access::with_token("s3cret"),
+        ..config()
+    }))
+    .await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let (head, body) = CHECK.split_at(CHECK.len() - 27);
+    let no_json = head.replace(
+        "host: a",
+        "host: a\r\nauthorization: Bearer s3cret\r\ncontent-type: a/b",
+    );
+    for (head, status) in [(head, " 401 "), (&no_json, " 415 ")] {
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let answer = read_until(&mut stream, "}").await;
+        assert!(answer.contains(status), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+    let known = CHECK.replace("host: a", "host: a\r\nauthorization: Bearer s3cret");
+    stream.write_all(known.as_bytes()).await.unwrap();
+    read_until(&mut stream, "\"remaining\":9,").await;
+}
+
+/// What nobody would read is refused before it is looked at who sends it; and where it is not read to its end, the answer says
+/// that this is the last one.
+#[tokio::test]
+async fn who_sends_too_much_hears_that_before_who_he_is_matters() {
+    let server = start_with(front_with(HttpConfig {
+        access: limiter::Access::with_token("s3cret"),
+        ..config()
+    }))
+    .await;
+    for (length, closes) in [(70_000, false), (17 * 1024 * 1024, true)] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head =
+            format!("POST /v1/check HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        if !closes {
+            stream.write_all(&vec![b' '; length]).await.unwrap();
+        }
+        let answer = read_until(&mut stream, "}").await;
+        assert!(answer.contains(" 413 "), "{answer}");
+        assert_eq!(answer.contains("connection: close"), closes, "{answer}");
+    }
 }
 
 #[tokio::test]

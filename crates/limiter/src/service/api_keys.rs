@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use accounts::{
-    ApiKey, ApiKeyId, ApiKeyState, Credential, Dated, NAME_ACCEPTED, Scope, Scopes, UnixSecs,
+    ApiKey, ApiKeyId, ApiKeyState, Credential, Dated, NAME_ACCEPTED, Scope, Scopes, TenantId,
+    UnixSecs,
 };
 use catalogue::{Changed, Content, Kind as Record, SERVICE};
 
 use super::{Caller, Change};
-use crate::{Given, Kind, Node, Refusal};
+use crate::{Given, Kind, Limiter, Node, Refusal};
 
 /// An API key that was made: its credential is shown now and never again.
 #[derive(Debug)]
@@ -41,8 +42,8 @@ pub struct Rotated {
     pub old_expires_at: UnixSecs,
 }
 
-/// The longest that an API key may live, in seconds: ten years.
-const LIFE_MAX: u64 = 10 * 366 * 24 * 60 * 60;
+/// The longest that an API key may live, in seconds: ten years, three of them leap years.
+const LIFE_MAX: u64 = 3_653 * 24 * 60 * 60;
 /// The longest that the old one may live beside the new one, in seconds.
 pub const OVERLAP_MAX: u64 = 30 * 24 * 60 * 60;
 
@@ -50,6 +51,16 @@ pub const OVERLAP_MAX: u64 = 30 * 24 * 60 * 60;
 pub const EXPIRES_ACCEPTED: &str = "a time from now to 10 years ahead, or null";
 /// How long the old one may live beside the new one.
 pub const OVERLAP_ACCEPTED: &str = "0s to 30d";
+
+impl<N: Node> Limiter<N> {
+    /// Whose an API key is. `None`: there is none of this id.
+    #[must_use]
+    pub fn tenant_of_api_key(&self, id: &str) -> Option<TenantId> {
+        let id: ApiKeyId = id.parse().ok()?;
+        let record = self.node().record(Record::ApiKey, SERVICE, &id.to_string());
+        Some(record?.api_key()?.tenant)
+    }
+}
 
 impl<N: Node> Caller<N> {
     /// Up to `count` API keys of the tenant, after the one of this id in an order of their own.
@@ -120,6 +131,7 @@ impl<N: Node> Caller<N> {
     ) -> Result<(ApiKeyId, Arc<ApiKey>, Changed), Refusal> {
         let now = super::now();
         let (id, known) = self.api_key(id)?;
+        self.check_scopes(known.scopes)?;
         let edit = |key: &mut ApiKey| {
             if let Some(name) = change.name {
                 check_name(&name)?;
@@ -205,9 +217,11 @@ impl<N: Node> Caller<N> {
     ///
     /// # Errors
     ///
-    /// [`Kind::NotFound`], and when it could not be kept. Nothing was changed then.
+    /// [`Kind::NotFound`], [`Kind::Forbidden`] for one that may more than the caller, and when it could not be kept. Nothing was
+    /// changed then.
     pub async fn revoke_api_key(&self, id: &str) -> Result<(ApiKeyId, UnixSecs, Changed), Refusal> {
         let (id, known) = self.api_key(id)?;
+        self.check_scopes(known.scopes)?;
         if let Some(at) = known.revoked_at {
             return Ok((id, at, Changed::default()));
         }

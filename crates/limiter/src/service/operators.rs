@@ -52,6 +52,13 @@ impl UserAct {
 }
 
 impl<N: Node> Limiter<N> {
+    /// Whether any user is an operator.
+    #[must_use]
+    pub fn has_operators(&self) -> bool {
+        let records = self.node().records(Record::Operator, SERVICE, None, 1);
+        !records.is_empty()
+    }
+
     /// Whether a user is an operator.
     #[must_use]
     pub fn is_operator(&self, id: UserId) -> bool {

@@ -210,7 +210,11 @@ impl<N: Node> Limiter<N> {
     /// Refuses a tenant whose day is known to be used up, without asking anybody.
     pub(crate) fn check_day(&self, tenancy: &Tenancy, day: u64) -> Result<(), Refusal> {
         match tenancy.cap(day) {
-            Some(cap) if tenancy.day.is_spent(day, cap) => Err(used_up(tenancy, day, cap, cap)),
+            Some(cap) if tenancy.day.is_spent(day, cap) => {
+                // More than the cap, where that was lowered since.
+                let used = tenancy.day.used.load(Ordering::Relaxed).max(cap);
+                Err(used_up(tenancy, day, cap, used))
+            }
             _ => Ok(()),
         }
     }
@@ -263,9 +267,6 @@ impl<N: Node> Limiter<N> {
             }
             Ok(answer) => {
                 let (cap, left) = (policy.limit.units(), answer.decision.remaining);
-                if left == 0 {
-                    tenancy.day.mark_spent(day, cap);
-                }
                 // A cap below what was used leaves nothing, and does not say how much that is.
                 let used = match answer.decision.verdict {
                     Verdict::NeverConforms | Verdict::Deny { .. } if left == 0 => {
@@ -273,6 +274,10 @@ impl<N: Node> Limiter<N> {
                     }
                     _ => cap - left,
                 };
+                tenancy.day.used.store(used, Ordering::Relaxed);
+                if left == 0 {
+                    tenancy.day.mark_spent(day, cap);
+                }
                 Err(Spent {
                     left,
                     refusal: used_up(tenancy, day, cap, used),

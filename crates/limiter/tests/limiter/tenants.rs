@@ -267,6 +267,34 @@ fn an_api_key_only_ever_becomes_less() {
     );
 }
 
+/// Whoever holds one that may little could end those that others work by.
+#[test]
+fn an_api_key_changes_none_that_may_more() {
+    let world = World::new();
+    let (_, caller) = world.tenant("one");
+    let wide = world.api_key(&caller, scopes(&[Scope::Adjust, Scope::LimitsWrite]));
+    let wide = wide.id().to_string();
+    let narrow = world.api_key(&caller, scopes(&[Scope::Check, Scope::KeysWrite]));
+    let itself = narrow.id().to_string();
+    let narrow = world.admit(&narrow.reveal()).unwrap();
+    let named = || ApiKeyChange {
+        name: Some("mine".into()),
+        ..ApiKeyChange::default()
+    };
+    let refusals = [
+        now(narrow.change_api_key(&wide, named())).err(),
+        now(narrow.rotate_api_key(&wide, 0)).err(),
+        now(narrow.revoke_api_key(&wide)).err(),
+    ];
+    for refusal in refusals.map(Option::unwrap) {
+        let told = (refusal.kind(), refusal.at_field());
+        assert_eq!(told, (Kind::Forbidden, Some("scopes")));
+    }
+    assert!(now(narrow.change_api_key(&itself, named())).is_ok());
+    assert!(now(narrow.revoke_api_key(&itself)).is_ok());
+    assert!(now(caller.revoke_api_key(&wide)).is_ok());
+}
+
 #[test]
 fn of_an_api_key_that_is_rotated_two_are_in_use_at_most() {
     let world = World::new();
@@ -402,6 +430,28 @@ fn exactly_the_requests_of_the_plan_pass_and_denied_ones_cost_nothing() {
         let by = world.admit(operator().reveal()).unwrap();
         let caller = world.access.within(by, &tenant.to_string()).unwrap();
         assert_eq!(caller.limiter.day().map(|day| day.cap), cap);
+    }
+}
+
+#[test]
+fn whoever_is_refused_by_a_cap_that_was_lowered_is_told_what_was_used() {
+    let world = World::new();
+    let (tenant, caller) = world.tenant("one");
+    now(caller.limiter.set_limit("wide", named(100))).unwrap();
+    for _ in 0..4 {
+        assert_eq!(check(&caller, "wide"), Ok(true));
+    }
+    let change = TenantChange {
+        requests_per_day: Some(Some(2)),
+        ..TenantChange::default()
+    };
+    now(world.limiter.change_tenant(&plans(), tenant, change)).unwrap();
+    let by = world.admit(operator().reveal()).unwrap();
+    let caller = world.access.within(by, &tenant.to_string()).unwrap();
+    // The second is refused without anybody being asked.
+    for _ in 0..2 {
+        let day = check(&caller, "wide").unwrap_err().day();
+        assert_eq!(day.map(|day| (day.cap, day.used)), Some((2, 4)));
     }
 }
 

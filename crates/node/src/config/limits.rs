@@ -84,9 +84,7 @@ fn read_limit(table: &mut Table<'_>, problems: &mut Problems) -> Option<Limit> {
     let burst = table.integer("burst", 1, UNITS_MAX, problems).map(to_u32);
     let Windows { per, anchor, fit } = windows;
 
-    let algorithm = algorithm?;
     let second = Nanos::from_secs(1);
-    let simplest = Limit::new(algorithm, 1, second).ok()?;
     let mut note = |result: Result<Limit, LimitError>, place: &str| {
         result
             .map_err(|error| {
@@ -94,12 +92,16 @@ fn read_limit(table: &mut Table<'_>, problems: &mut Problems) -> Option<Limit> {
             })
             .ok()
     };
+    // What the one that takes most does not take is wrong whatever the algorithm was to be.
+    let widest = algorithm.unwrap_or(Algorithm::FixedWindow);
     let units_fit = units
         .as_ref()
-        .and_then(|units| note(Limit::new(algorithm, units.value, second), &units.place));
+        .and_then(|units| note(Limit::new(widest, units.value, second), &units.place));
     let per_fits = per
         .as_ref()
-        .and_then(|per| note(Limit::new(algorithm, 1, per.value), &per.place));
+        .and_then(|per| note(Limit::new(widest, 1, per.value), &per.place));
+    let algorithm = algorithm?;
+    let simplest = Limit::new(algorithm, 1, second).ok()?;
     let burst_fits = burst
         .as_ref()
         .is_none_or(|burst| note(simplest.with_burst(burst.value), &burst.place).is_some());

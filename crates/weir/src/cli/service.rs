@@ -102,7 +102,7 @@ pub(crate) struct TenantSetArgs {
 
 #[derive(Subcommand, Debug)]
 #[command(
-    after_help = "Examples:\n  weir key create --tenant tn_0123456789abcdef --name edge --scope check > edge.key\n  weir key rotate key_3fK9mQ2bXw7L --tenant tn_0123456789abcdef --overlap 1h"
+    after_help = "Examples:\n  weir key create --tenant tn_0123456789abcdef --name edge --scope check > edge.key\n  weir key rotate key_3fK9mQ2bXw7L --overlap 1h"
 )]
 pub(crate) enum KeyCommand {
     /// Make one: it alone is printed to stdout, once
@@ -134,9 +134,9 @@ pub(crate) enum KeyCommand {
     Rotate {
         /// Such as key_3fK9mQ2bXw7L
         id: String,
-        /// Whose it is
+        /// Whose it is, to be refused where it is another's
         #[arg(long, value_name = "ID")]
-        tenant: String,
+        tenant: Option<String>,
         /// How long the old one lives beside it: 0s to 30d
         #[arg(long, value_name = "SPAN", default_value = "24h")]
         overlap: String,
@@ -147,9 +147,9 @@ pub(crate) enum KeyCommand {
     Revoke {
         /// Such as key_3fK9mQ2bXw7L
         id: String,
-        /// Whose it is
+        /// Whose it is, to be refused where it is another's
         #[arg(long, value_name = "ID")]
-        tenant: String,
+        tenant: Option<String>,
         #[command(flatten)]
         operator: OperatorArgs,
     },

@@ -45,11 +45,12 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Outcome, ApiError> {
 
 fn told(decision: &Value, allowed: bool) -> String {
     let verdict = if allowed { "allowed" } else { "denied" };
-    let left = format!(
-        "{} of {} left",
-        plain(&decision["remaining"]),
-        plain(&decision["limit"])
-    );
+    // With a burst more than the limit may be left.
+    let (left, limit) = (&decision["remaining"], &decision["limit"]);
+    let left = match left.as_u64() <= limit.as_u64() {
+        true => format!("{} of {} left", plain(left), plain(limit)),
+        false => format!("{} left", plain(left)),
+    };
     let wait = match decision["retry_after_ms"].as_u64() {
         Some(wait) => format!(", retry after {}", seconds(wait)),
         None => String::new(),

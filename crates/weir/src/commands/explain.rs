@@ -12,7 +12,7 @@ use crate::cli::ExplainArgs;
 ///
 /// # Errors
 ///
-/// When there is no such limit, when nothing can be decided, or the node cannot be asked.
+/// When there is no such limit, or the node cannot be asked.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<Outcome, ApiError> {
     let api = Api::new(&args.of.api)?;
     let (name, key) = (&args.of.limit, &args.of.key);
@@ -32,9 +32,10 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Outcome, ApiError> {
         false => Value::Null,
     };
     let peek = json!({ "limit": name, "key": key, "cost": 0 });
-    let decision = api.post("/v1/check", &peek)?;
-    let decision = api.expect(&decision, &[200, 429])?;
-    if decision.get("allowed").is_none() {
+    let answer = api.post("/v1/check", &peek)?;
+    // That nobody can decide is to be told as well, beside who would.
+    let decision = api.expect(&answer, &[200, 429, 503])?;
+    if answer.status == 429 && decision.get("allowed").is_none() {
         // A problem, which a peek can be answered with.
         return Err(ApiError::Problem(plain(&decision["title"])));
     }
@@ -79,8 +80,12 @@ fn told(key: &str, limit: &Value, owner: &Value, decision: &Value) -> String {
             format!("{}, term {}", plain(&owner["shard"]), plain(&owner["term"])),
         );
     }
-    let (left, most) = (&decision["remaining"], &decision["limit"]);
-    facts.add("left", format!("{} of {}", plain(left), plain(most)));
+    if let Some(left) = decision["remaining"].as_u64() {
+        let most = most(limit, decision);
+        let counted = most.saturating_sub(left);
+        facts.add("counted", format!("{counted} of {most}"));
+        facts.add("left", format!("{left} of {most}"));
+    }
     facts.add("a hit now", verdict(limit, decision));
     facts.0
 }
@@ -102,7 +107,21 @@ fn decider(limit: &Value, owner: &Value) -> String {
     }
 }
 
+/// How many pass at once when nothing is counted.
+fn most(limit: &Value, decision: &Value) -> u64 {
+    let burst = limit["burst"].as_u64();
+    let most = burst.or_else(|| decision["limit"].as_u64());
+    most.unwrap_or_default()
+}
+
 fn verdict(limit: &Value, decision: &Value) -> String {
+    if decision.get("allowed").is_none() {
+        return format!(
+            "no decision can be had, answered by on_failure = {}: {}",
+            limit["on_failure"],
+            plain(&decision["title"])
+        );
+    }
     let after = |field: &str| decision[field].as_u64().map(seconds);
     if decision["allowed"] == true {
         return match after("reset_after_ms") {
@@ -114,7 +133,7 @@ fn verdict(limit: &Value, decision: &Value) -> String {
     }
     let spent = format!(
         "would be denied: {} of {} are spent",
-        plain(&decision["limit"]),
+        most(limit, decision),
         plain(&limit["name"])
     );
     match after("retry_after_ms") {
@@ -141,6 +160,7 @@ limit                    api: 100 per 1m, 20 at once, gcra
 decided by               oskar
 copies                   oskar2, oskar3
 shard                    17, term 3
+counted                  20 of 20
 left                     0 of 20
 a hit now                would be denied: 20 of api are spent, the next is back after 0.6 s
 ";
@@ -157,6 +177,17 @@ a hit now                would be denied: 20 of api are spent, the next is back 
             text.ends_with("would be allowed; nothing is counted\n"),
             "{text}"
         );
+        // As a node answers that has lost its quorum.
+        let nobody = json!({"title":"No decision could be had","status":503});
+        let owner = json!({"shard":17,"term":3,"owner":"oskar","replicas":["oskar2"]});
+        let text = told("u1", &limit("owner"), &owner, &nobody);
+        let lines = "\
+decided by               oskar
+copies                   oskar2
+shard                    17, term 3
+a hit now                no decision can be had, answered by on_failure = \"deny\": No decision could be had
+";
+        assert!(text.ends_with(lines), "{text}");
         let used = json!({"allowed":true,"limit":20,"remaining":19,"retry_after_ms":null,"reset_after_ms":601});
         let text = told("u1", &limit("redis"), &Value::Null, &used);
         assert!(text.contains("decided by               Redis\n"), "{text}");

@@ -48,7 +48,7 @@ pub(crate) fn key(command: &KeyCommand) -> anyhow::Result<Outcome> {
             overlap,
             operator,
         } => {
-            let api = Api::of_operator(&operator.api, Some(tenant))?;
+            let api = Api::of_operator(&operator.api, tenant.as_deref())?;
             let path = format!("/v1/api-keys/{}/rotate", segment(id));
             let answer = api.post(&path, &json!({ "overlap": overlap }))?;
             let made = api.expect(&answer, &[201])?;
@@ -62,7 +62,7 @@ pub(crate) fn key(command: &KeyCommand) -> anyhow::Result<Outcome> {
             tenant,
             operator,
         } => {
-            let api = Api::of_operator(&operator.api, Some(tenant))?;
+            let api = Api::of_operator(&operator.api, tenant.as_deref())?;
             let answer = api.delete(&format!("/v1/api-keys/{}", segment(id)))?;
             let revoked = api.expect(&answer, &[200])?;
             Ok(Outcome::success(match operator.json {

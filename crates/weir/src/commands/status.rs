@@ -101,15 +101,15 @@ fn told(cluster: &Value) -> Facts {
     let mut facts = Facts(table(&rows));
     let mut fact = |name: &str, value: String| facts.add(name, value);
     fact("view", plain(&cluster["view"]));
-    fact(
-        "under-replicated shards",
-        plain(&cluster["under_replicated_shards"]),
-    );
+    fact("under-replicated shards", under_replicated(cluster));
     if let Some(unsettled) = cluster.get("unsettled_shards") {
         fact("unsettled shards", plain(unsettled));
     }
     if let Some(millis) = cluster["replication_lag_ms"].as_f64() {
         fact("replication lag", format!("{millis} ms"));
+    }
+    if cluster["partition"] == "quorum" && cluster["no_quorum"].is_null() {
+        fact("quorum", "held".to_owned());
     }
     if let Some(lack) = cluster["no_quorum"].as_object() {
         let missing = lack["missing"].as_array().into_iter().flatten();
@@ -160,6 +160,22 @@ fn told(cluster: &Value) -> Facts {
         }
     }
     facts
+}
+
+/// `0`, or `1024: oskar 513, oskar2 511`. Shards without an owner are nobody's.
+fn under_replicated(cluster: &Value) -> String {
+    let mut told = plain(&cluster["under_replicated_shards"]);
+    let members = cluster["members"].as_array().into_iter().flatten();
+    let short = members.filter_map(|member| {
+        let shards = member["under_replicated_shards"].as_u64();
+        let shards = shards.filter(|&shards| shards != 0)?;
+        Some(format!("{} {shards}", plain(&member["name"])))
+    });
+    for (place, owner) in short.enumerate() {
+        told.push_str(if place == 0 { ": " } else { ", " });
+        told.push_str(&owner);
+    }
+    told
 }
 
 /// Limits, routes, rules, plans and keys of `[cluster]` and `[service]` in which files differ that are shown.
@@ -251,12 +267,22 @@ replication lag          1.5 ms
                 told(&ill).0
             );
         }
-        let mut minority = well.clone();
+        let mut majority = well.clone();
+        majority["partition"] = json!("quorum");
+        majority["under_replicated_shards"] = json!(3);
+        majority["members"][0]["under_replicated_shards"] = json!(2);
+        majority["members"][1]["under_replicated_shards"] = json!(1);
+        let text = told(&majority).0;
+        assert!(text.contains("quorum                   held\n"), "{text}");
+        let line = "under-replicated shards  3: a 2, a 1\n";
+        assert!(text.contains(line), "{text}");
+        let mut minority = majority.clone();
         minority["no_quorum"] =
             json!({"lasts_ms":1_500.0,"needed":2,"missing":[{"name":"c","silent_ms":2_500.0}]});
         assert!(!is_well(&minority));
         let line = "quorum                   lost for 1.5 s: 2 are needed, no answer of c";
         assert!(told(&minority).0.contains(line), "{}", told(&minority).0);
+        assert!(!told(&minority).0.contains("held"));
         let mut differs = well.clone();
         let says = |node: &str, says: Option<&str>| json!({"nodes":[node],"says":says});
         let limit = json!({"limit":"login","definitions":[says("a", Some("gcra, limit 5, per 1m")), says("b", None)]});

@@ -544,3 +544,14 @@ fn one_bad_value_of_a_limit_does_not_hide_another() {
         ]
     );
 }
+
+#[test]
+fn what_no_algorithm_takes_is_told_beside_one_that_is_none() {
+    let text = "[[limit]]\nname = \"a\"\nalgorithm = \"zz\"\nlimit = 1\nper = \"0s\"\nburst = 2\n";
+    let lines = file(text).unwrap_err();
+    let places: Vec<_> = lines
+        .iter()
+        .map(|line| line.split(": ").nth(1).unwrap())
+        .collect();
+    assert_eq!(places, ["limit[0].algorithm", "limit[0].per"], "{lines:#?}");
+}
