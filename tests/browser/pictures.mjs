@@ -25,7 +25,7 @@ async function overview(browser) {
   await page.fill("#tenant", "Acme");
   await page.fill("#email", "ada@example.com");
   await page.fill("#password", PASSWORD);
-  await page.click("main button");
+  await page.click("main button:not([type=button])");
   await page.click('main >> :is(a, button):text-is("I have kept it")');
   const start = page.url();
   command("tenant", "set", start.split("/").pop(), "--plan", "pro");

@@ -54,16 +54,24 @@ async function walk(browser) {
   await page.fill("#tenant", "Acme & <b>Söhne</b>");
   await page.fill("#email", "ada@example.com");
   await page.fill("#password", "short");
-  await page.click("main button");
+  await page.click('main button:text-is("Show")');
+  expect((await page.getAttribute("#password", "type")) === "text", "a password is shown");
+  await page.click("main button:not([type=button])");
   await look(page, "sign-up-refused");
   await page.fill("#password", PASSWORD);
-  await page.click("main button");
+  await page.click("main button:not([type=button])");
   await look(page, "recovery-code");
   await press("I have kept it");
   await look(page, "overview-of-a-new-tenant");
   const tenant = page.url().split("/").pop();
   const at = (path) => `${url}/dashboard/${tenant}${path}`;
 
+  await page.locator("h1").click();
+  await page.keyboard.press("?");
+  expect(await page.isVisible("dialog >> text=Limits"), "the list of keys");
+  await look(page, "keys");
+  await page.keyboard.press("Escape");
+  expect((await page.locator("dialog").count()) === 0, "Esc closes the list of keys");
   await go("Limits");
   await page.fill("#name", "login");
   await page.fill("#limit", "ten");
@@ -222,7 +230,7 @@ async function walk(browser) {
 
   await page.goto(command("operator", "create", "root@example.com"));
   await page.fill("#password", PASSWORD);
-  await page.click("main button");
+  await page.click("main button:not([type=button])");
   await press("I have kept it");
   await look(page, "cluster");
   await go("All tenants");
