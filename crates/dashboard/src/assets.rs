@@ -162,7 +162,7 @@ pub(crate) async fn serve(
 fn no_asset() -> Response {
     let problem = json!({
         "type": "/problems/not-found",
-        "title": "Not found",
+        "title": "There is nothing here",
         "status": 404,
         "detail": "no page of this version, or of another that is at hand, has such an asset",
     });
