@@ -2,7 +2,7 @@
 //
 //   node pictures.mjs WEIR FOLDER     the program, and a folder for the pictures
 //
-// Asks for six minutes, so that the chart has something to show. Fails, and takes none, where a page does not say what it should.
+// Asks for six minutes, so that the chart has something to show. Fails where a page does not say what it should.
 
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";

@@ -18,22 +18,20 @@ for (const time of document.querySelectorAll("time[data-local]")) {
   time.textContent += ` = ${here} here`;
 }
 
-// What somebody types who cannot see it.
+// A password can be looked at while it is typed.
 for (const field of document.querySelectorAll("input[type=password]")) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "quiet";
-  button.textContent = "Show";
-  button.setAttribute("aria-pressed", "false");
-  button.setAttribute("aria-label", "Show the password");
-  button.addEventListener("click", () => {
-    const isShown = field.type === "text";
-    field.type = isShown ? "password" : "text";
-    button.textContent = isShown ? "Show" : "Hide";
-    button.setAttribute("aria-pressed", String(!isShown));
-  });
-  // Browsers keep passwords of fields that are for them when they are sent.
-  field.form?.addEventListener("submit", () => (field.type = "password"));
+  const show = (isShown) => {
+    field.type = isShown ? "text" : "password";
+    button.textContent = isShown ? "Hide" : "Show";
+    button.setAttribute("aria-label", `${button.textContent} the password`);
+  };
+  show(false);
+  button.addEventListener("click", () => show(field.type === "password"));
+  // A browser remembers what was typed into other fields.
+  field.form?.addEventListener("submit", () => show(false));
   field.after(button);
 }
 

@@ -9,14 +9,12 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use axum::response::Response;
-use limiter::{
-    Clues, ENCODED, Given, Identity, Kind, Node, Refusal, decode, parameter, parameters,
-};
-use quota::Cost;
+use limiter::{Clues, ENCODED, Given, Identity, Kind, Node, Refusal, decode, parameters};
 
 use crate::app::Shared;
 use crate::caller::By;
 use crate::decided;
+use crate::parameters::cost_parameter;
 use crate::problem::Problem;
 use crate::routes::{accepted, clues};
 
@@ -32,8 +30,6 @@ const BY_ACCEPTED: &str = "header:NAME, cookie:NAME, query:NAME or peer; given a
 /// More ways of telling one's clients apart than anybody has: each is looked for in every request.
 const BY_MAX: usize = 8;
 
-const COST_ACCEPTED: &str = "a whole number from 0 to 4294967295";
-
 /// Any method of `/auth/{limit}`
 pub(crate) async fn auth<N: Node>(
     State(app): Shared<N>,
@@ -46,7 +42,7 @@ pub(crate) async fn auth<N: Node>(
     let name = decode(path, false).ok_or_else(|| Refusal::field("limit", path, ENCODED))?;
     let selected = limiter.find(&name)?;
     let query = parts.uri.query().unwrap_or_default();
-    let (by, cost) = (read_by(query)?, read_cost(query)?);
+    let (by, cost) = (read_by(query)?, cost_parameter(&parts.uri)?);
     let clues = Clues {
         query: query_of_client(&parts.headers)?,
         ..clues(&parts)
@@ -91,17 +87,6 @@ fn identity(text: &str) -> Option<Identity> {
         "query" if !name.is_empty() => Some(Identity::Query(name.into())),
         _ => None,
     }
-}
-
-/// What a hit by a query costs: one, unless it says otherwise.
-pub(crate) fn read_cost(query: &str) -> Result<Cost, Refusal> {
-    let Some(given) = parameter(query, "cost")? else {
-        return Ok(Cost::ONE);
-    };
-    let is_number = !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit());
-    let cost = given.parse().ok().filter(|_| is_number);
-    cost.map(Cost::new)
-        .ok_or_else(|| Refusal::field("cost", &*given, COST_ACCEPTED))
 }
 
 /// The query of the request that the proxy was sent. Empty if the proxy does not tell it.

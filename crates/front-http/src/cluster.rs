@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::app::Shared;
 use crate::decided;
-use crate::key_limits::key_parameter;
 use crate::memory::ANSWER_BYTES;
+use crate::parameters::key_parameter;
 use crate::problem::Problem;
 
 /// `GET /v1/cluster`

@@ -12,7 +12,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::Shared;
-use crate::auth::read_cost;
 use crate::body::{BODY_MAX, read_json};
 use crate::caller::By;
 use crate::changed;
@@ -20,6 +19,7 @@ use crate::decided;
 use crate::explain::{Field, Kind, Shape, explain};
 use crate::memory::ANSWER_BYTES;
 use crate::page::Page;
+use crate::parameters::{KEY_ACCEPTED, cost_parameter, key_parameter};
 use crate::problem::Problem;
 
 #[derive(Deserialize)]
@@ -67,8 +67,6 @@ const GIVEN: Shape = Shape {
         },
     ],
 };
-
-const KEY_ACCEPTED: &str = "1 to 1024 bytes of text";
 
 const PLACES: Places = Places {
     algorithm: "algorithm",
@@ -219,16 +217,9 @@ pub(crate) async fn check<N: Node>(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let key = key_parameter(&uri, "key")?;
-    let cost = read_cost(uri.query().unwrap_or_default())?;
+    let cost = cost_parameter(&uri)?;
     let limiter = by.limiter(&app);
     let selected = limiter.key_limit(&key)?;
     let answer = limiter.hit(&selected, &key, cost).await?;
     decided::respond(&selected, cost, &answer, limiter.day())
-}
-
-/// A key that the query must have.
-pub(crate) fn key_parameter<'u>(uri: &'u Uri, name: &'static str) -> Result<Key<'u>, Refusal> {
-    let key = parameter(uri.query().unwrap_or_default(), name)?
-        .ok_or_else(|| Refusal::missing(name, KEY_ACCEPTED))?;
-    Key::new(key, name)
 }

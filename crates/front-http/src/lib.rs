@@ -27,6 +27,7 @@ mod limits;
 mod memory;
 mod openapi;
 mod page;
+mod parameters;
 mod problem;
 mod problems;
 mod rate;

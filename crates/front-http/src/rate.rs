@@ -9,7 +9,7 @@ use quota::Cost;
 use crate::app::Shared;
 use crate::caller::By;
 use crate::decided;
-use crate::key_limits::key_parameter;
+use crate::parameters::key_parameter;
 use crate::problem::Problem;
 
 /// `POST /rate/increment`

@@ -10,13 +10,12 @@ fn scenario(nodes: usize, partition: Partition, cut: Links) -> Scenario {
         cut,
         keys: 20,
         rate: 100,
-        // The links are back by then, and clients ask for two seconds more.
-        seconds: 9,
+        seconds: 10,
         fault_every: 1_000,
         splits: false,
         cuts: false,
         refunds: false,
-        quiet: 4,
+        quiet: 10,
         ..Scenario::from_seed(1)
     }
 }

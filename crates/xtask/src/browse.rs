@@ -1,4 +1,4 @@
-//! Walking through the pages in a real browser.
+//! The pages in a real browser: a walk through all of them, and pictures for README.
 
 use std::fs;
 use std::path::{self, Path};
@@ -52,10 +52,10 @@ fn script(name: &str, pictures: &Path) -> Result<bool> {
     if !npm.success() {
         bail!("npm install in {}: {npm}", folder.display());
     }
-    let walk = Command::new("node")
+    let ran = Command::new("node")
         .arg(folder.join(name))
         .arg(target.join("debug").join("weir"))
         .arg(path::absolute(pictures)?)
         .status()?;
-    Ok(walk.success())
+    Ok(ran.success())
 }

@@ -1,10 +1,10 @@
 //! The command line: exit codes, one clear line each.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::Output;
 use std::thread;
 
-use e2e::{Cluster, Node, Options, weir};
+use e2e::{Client, Cluster, Node, Options, weir};
 
 #[track_caller]
 fn run(cluster: &Cluster, args: &[&str]) -> Output {
@@ -205,23 +205,23 @@ fn an_operator_asks_about_a_key_and_lets_it_start_anew() {
 #[test]
 fn health_exits_by_readiness() {
     let cluster = Cluster::new().started(&["oskar"]);
-    let url = format!("http://{}", cluster.nodes[0].http);
-    let says_nothing = |exit| {
-        let output = run(&cluster, &["health", "--url", &url]);
-        assert_eq!(output.status.code(), Some(exit), "{output:?}");
-        assert!(
-            output.stdout.is_empty() && output.stderr.is_empty(),
-            "{output:?}"
+    let exits_without_a_word = |http: &str, code| {
+        let output = run(&cluster, &["health", "--url", &format!("http://{http}")]);
+        let said = [output.stdout, output.stderr].concat();
+        assert_eq!(
+            (output.status.code(), text(&said)),
+            (Some(code), String::new())
         );
     };
-    says_nothing(0);
+    exits_without_a_word(&cluster.nodes[0].http.to_string(), 0);
     // Alone where two are to be: it answers, and serves nobody yet.
     let config = "[cluster]\npartition = \"quorum\"\n";
     let path = cluster.home().join("quorum.toml");
     std::fs::write(&path, config).expect("writing a configuration");
     let path = path.display().to_string();
     let port = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let http = port.local_addr().expect("an address").to_string();
+    let address = port.local_addr().expect("an address");
+    let http = address.to_string();
     drop(port);
     let waiting = weir(cluster.home())
         .args(["node", "--name", "waits", "--cookie", "another"])
@@ -232,22 +232,18 @@ fn health_exits_by_readiness() {
         .spawn()
         .map(Killed)
         .expect("starting weir");
-    let url = format!("http://{http}");
-    e2e::eventually("it answers", || {
-        let connected = TcpStream::connect(&http);
-        connected.map(drop).map_err(|error| error.to_string())
+    e2e::eventually("it says that it joins", || {
+        let client = Client::connect(address);
+        let answer = client.and_then(|mut client| client.request("GET", "/ready", &[], None));
+        let answer = answer.map_err(|error| error.to_string())?;
+        match (answer.status, answer.json()["status"].as_str()) {
+            (503, Some("joining")) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     });
-    let is_not_ready = || {
-        let output = run(&cluster, &["health", "--url", &url]);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert!(
-            output.stdout.is_empty() && output.stderr.is_empty(),
-            "{output:?}"
-        );
-    };
-    is_not_ready();
+    exits_without_a_word(&http, 1);
     drop(waiting);
-    is_not_ready();
+    exits_without_a_word(&http, 1);
 }
 
 /// A process that ends with its test.

@@ -283,13 +283,14 @@ impl Cluster {
         }
         let named = self.with_membership(|membership, _| {
             let roster = membership.roster();
-            let member = |replica: &ReplicaId| roster.by_replica(*replica);
-            let named = replicas.iter().filter_map(member);
-            // Who has left in order reads what it missed before it serves again. This node is named when its disk does not take it.
-            let named = named.filter(|member| member.belongs());
-            named.map(|member| member.name.clone()).collect()
+            let members = replicas.iter().filter_map(|it| roster.by_replica(*it));
+            // Who has left, or was started again, reads what it missed before it serves. This node is one of them when its disk
+            // does not take a change.
+            let members = members.filter(|member| member.belongs());
+            members.map(|member| member.name.clone()).collect()
         });
-        named.unwrap_or_default()
+        // While nobody can be told by name, somebody is missing all the same.
+        named.unwrap_or_else(|| replicas.iter().map(ReplicaId::to_string).collect())
     }
 
     /// Lets the catalogue take something in, and carries out what it leaves.

@@ -179,7 +179,7 @@ pub(crate) struct Inner {
     founding: Mutex<Option<Founding>>,
     /// While it waits for others to come into the cluster with it.
     beginning: Mutex<Option<membership::Beginning>>,
-    /// Since when a node that serves alone has looked for those that it was to join.
+    /// For how long a node that serves alone has looked for those that it was to join, and when it said so last.
     silence: Mutex<Option<membership::Silence>>,
     /// What the metrics have said that files differ in.
     differing: Mutex<BTreeSet<status::Differing>>,

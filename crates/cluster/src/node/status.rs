@@ -163,11 +163,11 @@ impl Cluster {
     fn measure_differing(&self, differs: Option<&ConfigDiffers>) {
         let differing: Vec<_> = differs.into_iter().flat_map(differing).collect();
         metrics::gauge!("weir_config_differs").set(differing.len() as f64);
-        let mut told = self.inner.differing.lock();
-        let told = told.as_mut().expect("nothing panics under this lock");
         let now = differing.into_iter().take(DIFFERING_TOLD).collect();
-        let before = std::mem::replace(&mut **told, now);
-        for series in before.iter().chain(&**told) {
+        let told = self.inner.differing.lock();
+        let mut told = told.expect("nothing panics under this lock");
+        let before = std::mem::replace(&mut *told, now);
+        for series in before.union(&told) {
             let [section, name, nodes] = series.clone();
             metrics::gauge!("weir_config_differs_in", "section" => section, "name" => name, "nodes" => nodes)
                 .set(f64::from(told.contains(series)));
@@ -270,9 +270,12 @@ const DIFFERING_TOLD: usize = 20;
 pub(super) type Differing = [String; 3];
 
 fn differing(differs: &ConfigDiffers) -> Vec<Differing> {
+    // In one order, whoever says what: each other one would be another series.
     let nodes = |definitions: &[Definition]| {
         let nodes = definitions.iter().flat_map(|says| &says.nodes);
-        nodes.map(String::as_str).collect::<Vec<_>>().join(", ")
+        let mut nodes: Vec<&str> = nodes.map(String::as_str).collect();
+        nodes.sort_unstable();
+        nodes.join(", ")
     };
     let limits = differs.limits.iter().map(|it| {
         [

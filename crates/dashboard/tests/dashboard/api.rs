@@ -135,6 +135,14 @@ impl Site {
     }
 
     pub(crate) fn with_signup(signup: &'static str) -> Self {
+        Self::with(signup, HasOperators::new(|| true))
+    }
+
+    pub(crate) fn without_operators() -> Self {
+        Self::with("closed", HasOperators::new(|| false))
+    }
+
+    fn with(signup: &'static str, has_operators: HasOperators) -> Self {
         let canned = Arc::<Mutex<Canned>>::default();
         // With a path of one parameter, as the API has them: that of a page is another one.
         let one = async |Path(_): Path<String>, canned, request| answer(canned, request).await;
@@ -146,7 +154,7 @@ impl Site {
             public_url: "https://weir.example.com".into(),
             keys: SessionKeys::derive(b"wojtyra").into(),
             signup,
-            has_operators: HasOperators::new(|| true),
+            has_operators,
             biller: None,
             elsewhere: Elsewhere::new(|wanted| {
                 let bytes = OF_ANOTHER_VERSION.to_vec();

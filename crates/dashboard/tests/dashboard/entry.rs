@@ -140,6 +140,14 @@ async fn a_session_that_is_over_is_cleared_on_the_way_to_the_login() {
 }
 
 #[tokio::test]
+async fn the_first_operator_is_told_of_until_there_is_one() {
+    const COMMAND: &str = "weir operator create you@example.com";
+    Site::without_operators().get("/login").await.shows(COMMAND);
+    let later = Site::with_signup("closed").get("/login").await;
+    assert!(!later.text.contains("weir operator"), "{}", later.text);
+}
+
+#[tokio::test]
 async fn who_cannot_sign_up_is_told_whom_to_ask() {
     let site = Site::with_signup("closed");
     let page = site.get("/sign-up?invite=T0KEN").await;

@@ -248,7 +248,11 @@ async fn assets_are_kept_for_ever_under_their_hash() {
         "/assets/none/weir.css",
         &style.replace("weir.css", "passwd"),
     ] {
-        assert_eq!(site.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
+        let none = site.get(path).await;
+        assert_eq!(none.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(none.header("content-type"), "application/problem+json");
+        let problem: Value = serde_json::from_str(&none.text).unwrap();
+        assert_eq!(problem["type"], "/problems/not-found");
     }
 }
 

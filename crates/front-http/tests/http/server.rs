@@ -8,9 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use front_http::HttpConfig;
-
-use crate::client::{Front, config, front, front_with};
+use crate::client::{Front, front};
+use crate::token::guarded;
 
 struct Server {
     address: SocketAddr,
@@ -84,11 +83,7 @@ async fn a_body_may_come_in_pieces() {
 /// Its body comes later than what it is refused for.
 #[tokio::test]
 async fn who_is_refused_for_a_head_may_ask_again_on_the_same_connection() {
-    let server = start_with(front_with(HttpConfig {
-        access: limiter::Access::with_token("s3cret"),
-        ..config()
-    }))
-    .await;
+    let server = start_with(guarded()).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let (head, body) = CHECK.split_at(CHECK.len() - 27);
     let no_json = head.replace(
@@ -112,11 +107,7 @@ async fn who_is_refused_for_a_head_may_ask_again_on_the_same_connection() {
 /// that this is the last one.
 #[tokio::test]
 async fn who_sends_too_much_hears_that_before_who_he_is_matters() {
-    let server = start_with(front_with(HttpConfig {
-        access: limiter::Access::with_token("s3cret"),
-        ..config()
-    }))
-    .await;
+    let server = start_with(guarded()).await;
     for (length, closes) in [(70_000, false), (17 * 1024 * 1024, true)] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let head =

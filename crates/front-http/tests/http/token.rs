@@ -4,7 +4,7 @@ use front_http::HttpConfig;
 
 use crate::client::{Front, config, front_with};
 
-fn guarded() -> Front {
+pub(crate) fn guarded() -> Front {
     front_with(HttpConfig {
         access: limiter::Access::with_token("s3cret"),
         ..config()

@@ -178,11 +178,15 @@ async fn a_question_to_redis_and_the_way_through_a_log_are_parts_of_their_reques
     };
     assert_eq!(asked("redis").await, 200);
     until("a group of one", async || asked("raft").await == 200).await;
-    drop(redis);
+    redis.pause();
     assert_eq!(asked("redis").await, 503);
     node.stop().await;
 
     let spans = receiver.spans();
+    let has_failed = |it: &Received| {
+        let status = it.span.status.as_ref();
+        status.is_some_and(|status| status.code == FAILED)
+    };
     for strategy in ["redis", "raft"] {
         let ways: Vec<_> = spans.iter().filter(|it| it.span.name == strategy).collect();
         assert!(!ways.is_empty(), "{spans:?}");
@@ -193,11 +197,12 @@ async fn a_question_to_redis_and_the_way_through_a_log_are_parts_of_their_reques
                 .find(|it| it.span.span_id == way.span.parent_span_id)
                 .expect("it is sent as well");
             assert_eq!(request.attribute("weir.strategy"), Some(strategy));
-            let status = |it: &Received| it.span.status.as_ref().map_or(0, |status| status.code);
-            let has_failed = request.attribute("http.response.status_code") != Some("200");
-            assert_eq!(status(way) == FAILED, has_failed);
+            let is_answered = request.attribute("http.response.status_code") == Some("200");
+            assert_eq!(has_failed(way), !is_answered);
         }
     }
+    let of_redis = spans.iter().filter(|it| it.span.name == "redis");
+    assert_eq!(of_redis.map(has_failed).collect::<Vec<_>>(), [false, true]);
     let agreed = spans.iter().find(|it| it.span.name == "raft").unwrap();
     assert_eq!(agreed.attribute("weir.hits"), Some("1"));
 }

@@ -79,6 +79,11 @@ mod tests {
             told(&allowed, true),
             "allowed: 9 of 10 left, full again after 6.0 s\n"
         );
+        let burst = json!({"allowed":true,"limit":10,"remaining":19,"retry_after_ms":null,"reset_after_ms":6000});
+        assert_eq!(
+            told(&burst, true),
+            "allowed: 19 left, full again after 6.0 s\n"
+        );
         let denied = json!({"allowed":false,"limit":1,"remaining":0,"retry_after_ms":41901,"reset_after_ms":41901});
         assert_eq!(
             told(&denied, false),

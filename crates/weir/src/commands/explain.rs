@@ -7,6 +7,9 @@ use super::{Facts, Outcome, plain};
 use crate::api::{Api, ApiError, segment};
 use crate::cli::ExplainArgs;
 
+/// The problem of a hit that nobody can decide, and whose limit fails closed.
+const NO_DECISION: &str = "/problems/no-decision";
+
 /// Tells the limit, who owns the key and who has copies, what is left of it, and what a hit would be answered now and why.
 /// Nothing is counted.
 ///
@@ -33,10 +36,9 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Outcome, ApiError> {
     };
     let peek = json!({ "limit": name, "key": key, "cost": 0 });
     let answer = api.post("/v1/check", &peek)?;
-    // That nobody can decide is to be told as well, beside who would.
     let decision = api.expect(&answer, &[200, 429, 503])?;
-    if answer.status == 429 && decision.get("allowed").is_none() {
-        // A problem, which a peek can be answered with.
+    // That nobody can decide is to be told as well, beside who would; other problems are of the question or of this node.
+    if decision.get("allowed").is_none() && decision["type"] != NO_DECISION {
         return Err(ApiError::Problem(plain(&decision["title"])));
     }
     let text = match args.json {
@@ -117,9 +119,8 @@ fn most(limit: &Value, decision: &Value) -> u64 {
 fn verdict(limit: &Value, decision: &Value) -> String {
     if decision.get("allowed").is_none() {
         return format!(
-            "no decision can be had, answered by on_failure = {}: {}",
-            limit["on_failure"],
-            plain(&decision["title"])
+            "no decision can be had: refused, by on_failure = {}",
+            limit["on_failure"]
         );
     }
     let after = |field: &str| decision[field].as_u64().map(seconds);
@@ -178,14 +179,15 @@ a hit now                would be denied: 20 of api are spent, the next is back 
             "{text}"
         );
         // As a node answers that has lost its quorum.
-        let nobody = json!({"title":"No decision could be had","status":503});
+        let nobody =
+            json!({"type":"/problems/no-decision","title":"No decision could be had","status":503});
         let owner = json!({"shard":17,"term":3,"owner":"oskar","replicas":["oskar2"]});
         let text = told("u1", &limit("owner"), &owner, &nobody);
         let lines = "\
 decided by               oskar
 copies                   oskar2
 shard                    17, term 3
-a hit now                no decision can be had, answered by on_failure = \"deny\": No decision could be had
+a hit now                no decision can be had: refused, by on_failure = \"deny\"
 ";
         assert!(text.ends_with(lines), "{text}");
         let used = json!({"allowed":true,"limit":20,"remaining":19,"retry_after_ms":null,"reset_after_ms":601});

@@ -13,8 +13,7 @@ use crate::cli::HealthArgs;
 /// When the node cannot be asked so: by an address that is none.
 pub(crate) fn health(args: &HealthArgs) -> Result<Outcome, ApiError> {
     let answer = Api::new(&args.api)?.get("/ready");
-    let is_ready = answer.is_ok_and(|answer| answer.status == 200);
-    let exit = match is_ready {
+    let exit = match answer.is_ok_and(|answer| answer.status == 200) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     };

@@ -164,18 +164,18 @@ fn told(cluster: &Value) -> Facts {
 
 /// `0`, or `1024: oskar 513, oskar2 511`. Shards without an owner are nobody's.
 fn under_replicated(cluster: &Value) -> String {
-    let mut told = plain(&cluster["under_replicated_shards"]);
+    let all = plain(&cluster["under_replicated_shards"]);
     let members = cluster["members"].as_array().into_iter().flatten();
     let short = members.filter_map(|member| {
         let shards = member["under_replicated_shards"].as_u64();
         let shards = shards.filter(|&shards| shards != 0)?;
         Some(format!("{} {shards}", plain(&member["name"])))
     });
-    for (place, owner) in short.enumerate() {
-        told.push_str(if place == 0 { ": " } else { ", " });
-        told.push_str(&owner);
+    let short: Vec<String> = short.collect();
+    match short.is_empty() {
+        true => all,
+        false => format!("{all}: {}", short.join(", ")),
     }
-    told
 }
 
 /// Limits, routes, rules, plans and keys of `[cluster]` and `[service]` in which files differ that are shown.
