@@ -86,6 +86,22 @@ fn status_shows_every_member() {
     // Two nodes hold two copies of each shard where three are configured, and nothing moves.
     assert_eq!(json["under_replicated_shards"], 1_024);
     assert_eq!(json["unsettled_shards"], 0);
+    assert_eq!(json["partition"], "available");
+    // By owner: of each node, all that it owns.
+    for member in json["members"].as_array().expect("members") {
+        assert_eq!(
+            member["under_replicated_shards"], member["shards"],
+            "{json}"
+        );
+    }
+    let by_owner = status
+        .lines()
+        .find(|line| line.starts_with("under-replicated shards  1024: "));
+    let by_owner = by_owner.unwrap_or_else(|| panic!("{status}"));
+    assert!(
+        by_owner.contains("oskar ") && by_owner.contains(", oskar2 "),
+        "{by_owner}"
+    );
 }
 
 #[test]

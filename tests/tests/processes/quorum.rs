@@ -218,6 +218,13 @@ fn a_node_that_goes_on_alone_where_it_may_says_so_and_looks_on() {
     let (code, told) = status(&clusters[0], &joiner);
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("alone") && told.contains(&seed), "{told}");
+    // It has looked for more than five seconds by then, and said so once: next it does after half a minute.
+    thread::sleep(Duration::from_millis(1_500));
+    let said = joiner
+        .log()
+        .matches("nobody answers at the addresses")
+        .count();
+    assert_eq!(said, 1, "{}", joiner.log());
     let first = apart(&clusters[1], "first", &["--cluster", &seed]);
     clusters[0].nodes.push(joiner);
     clusters[0]

@@ -267,6 +267,21 @@ fn an_api_key_only_ever_becomes_less() {
     );
 }
 
+#[test]
+fn an_api_key_lives_ten_years_at_most() {
+    let world = World::new();
+    let (_, caller) = world.tenant("one");
+    let today = caller.today();
+    let make = |days| {
+        let at = UnixSecs::of_day(today + days);
+        now(caller.make_api_key("old", scopes(&[Scope::Check]), Some(at)))
+    };
+    let refusal = make(3_655).unwrap_err();
+    let told = (refusal.kind(), refusal.at_field());
+    assert_eq!(told, (Kind::InvalidRequest, Some("expires_at")));
+    assert!(make(3_652).is_ok());
+}
+
 /// Whoever holds one that may little could end those that others work by.
 #[test]
 fn an_api_key_changes_none_that_may_more() {

@@ -18,16 +18,23 @@ async fn limits_that_were_found_before_are_as_they_are_now() {
     // The other node has its own, and each says that they differ.
     let theirs = bert.limit("login").unwrap();
     assert_eq!(theirs.key("u1").peek().await.unwrap().remaining, 2);
+    let in_login = |says| {
+        format!(
+            r#"weir_config_differs_in{{section="[[limit]]",name="login",nodes="anna, bert"}} {says}"#
+        )
+    };
     for node in [&anna, &bert] {
         until("it is told", async || {
-            node.metrics().contains("weir_config_differs 1")
+            let metrics = node.metrics();
+            metrics.contains("weir_config_differs 1") && metrics.contains(&in_login(1))
         })
         .await;
     }
     bert.replace_limits(&ten).await.unwrap();
     for node in [&anna, &bert] {
         until("it has ended", async || {
-            node.metrics().contains("weir_config_differs 0")
+            let metrics = node.metrics();
+            metrics.contains("weir_config_differs 0") && metrics.contains(&in_login(0))
         })
         .await;
     }
