@@ -1,6 +1,7 @@
 //! The members a cluster has, as facts that every node can join: a map that only grows upwards.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use delta_crdt::ReplicaId;
 
@@ -70,7 +71,21 @@ impl Member {
 pub struct Roster {
     members: BTreeMap<String, Member>,
     retired: u64,
+    digest: KnownDigest,
 }
+
+/// The digest of a roster that has not changed since it was asked for: every heartbeat tells it and compares another's.
+#[derive(Clone, Debug, Default)]
+struct KnownDigest(OnceLock<u64>);
+
+/// Says nothing of a roster that the roster does not say.
+impl PartialEq for KnownDigest {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for KnownDigest {}
 
 impl Roster {
     /// Joins one fact; whether anything changed.
@@ -78,6 +93,14 @@ impl Roster {
     /// That somebody left whom this roster does not list is news only above the highest incarnation that went: below it,
     /// somebody else has not retired it yet.
     pub fn join(&mut self, fact: &Member) -> bool {
+        let is_news = self.take(fact);
+        if is_news {
+            self.digest = KnownDigest::default();
+        }
+        is_news
+    }
+
+    fn take(&mut self, fact: &Member) -> bool {
         if fact.name.is_empty() {
             let is_news = self.retired < fact.incarnation;
             self.retired = self.retired.max(fact.incarnation);
@@ -101,6 +124,7 @@ impl Roster {
     pub(crate) fn retire(&mut self, name: &str) {
         if let Some(member) = self.members.remove(name) {
             self.retired = self.retired.max(member.incarnation);
+            self.digest = KnownDigest::default();
         }
     }
 
@@ -158,6 +182,10 @@ impl Roster {
     /// peer protocol, byte for byte.
     #[must_use]
     pub fn digest(&self) -> u64 {
+        *self.digest.0.get_or_init(|| self.digest_now())
+    }
+
+    fn digest_now(&self) -> u64 {
         let mut digest = Digest::new(b"weir roster/0\0\0\0");
         for member in self.members.values().filter(|member| member.belongs()) {
             digest.text(&member.name);
@@ -170,5 +198,28 @@ impl Roster {
         }
         digest.number(self.retired);
         digest.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_let_go_changes_the_digest() {
+        let ada = Member {
+            name: "ada".into(),
+            incarnation: 3,
+            replica: ReplicaId(1),
+            standing: Standing::Left,
+            contact: Contact::default(),
+        };
+        let (mut roster, mut other) = (Roster::default(), Roster::default());
+        roster.join(&ada);
+        let listed = roster.digest();
+        roster.retire("ada");
+        assert_ne!(roster.digest(), listed);
+        other.join(&roster.facts()[0]);
+        assert_eq!(roster.digest(), other.digest());
     }
 }

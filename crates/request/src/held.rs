@@ -102,8 +102,8 @@ pub fn decide<R>(
             decision,
             written: Some(written),
         } => {
-            let waits = !cannot_hold && shard.confirmed() < written;
-            if !(waits && acknowledge.holds(shard, now.boot)) {
+            // What is asked again may have been written long ago.
+            if written <= shard.confirmed() || !acknowledge.holds(shard, now.boot) {
                 return Heard::Written(decision);
             }
             held.waiting.push_back(Waiting {

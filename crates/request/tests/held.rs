@@ -3,7 +3,7 @@
 use delta_crdt::{Digest, ReplicaId, Term};
 use membership::{Contact, Member, Membership, Standing};
 use quota::{Algorithm, BootNanos, Cost, KeyHash, Limit, Nanos, Now, UnixNanos};
-use request::{Acknowledge, HELD_MAX, Heard, Held, Said, Subject, decide};
+use request::{Acknowledge, HELD_MAX, Heard, Held, Said, Subject, decide, is_reached};
 use shard::{
     Effect, HitId, Message, Operation, Partition, Record, Role, Settings, Shard, ShardId,
     Surroundings,
@@ -167,6 +167,11 @@ impl Node {
     /// One hit of one unit. Held answers go to the number of the hit.
     fn hit(&mut self, acknowledge: Acknowledge, named: bool) -> Heard {
         self.asked += 1;
+        self.hit_again(acknowledge, named)
+    }
+
+    /// The last one once more.
+    fn hit_again(&mut self, acknowledge: Acknowledge, named: bool) -> Heard {
         let sequence = self.asked;
         let id = named.then_some(HitId {
             origin: ME,
@@ -185,6 +190,25 @@ impl Node {
             let now = around.now;
             decide(shard, held, now, acknowledge, &subject, id, || sequence)
         })
+    }
+
+    /// Node 2 says that it owns the shard, under the next term.
+    fn is_taken_over(&mut self) -> Term {
+        let term = Term {
+            number: self.shard.record().expect("it is owned").term.number + 1,
+            replica: REPLICA,
+        };
+        let taken_over = Message::Announce {
+            record: Record {
+                term,
+                epoch: 0,
+                holders: vec![REPLICA, ME],
+            },
+            through: 1,
+            digest: Some(Digest::default()),
+        };
+        self.act(|shard, around| shard.on_message(around, REPLICA, taken_over));
+        term
     }
 
     /// What is given out now.
@@ -217,6 +241,7 @@ fn an_answer_waits_for_the_replica_and_then_says_what_was_decided() {
     assert_eq!(node.hit(REPLICATED, true), Heard::Held);
     assert_eq!(node.hit(REPLICATED, true), Heard::Held);
     assert_eq!((node.held.len(), node.settled()), (2, vec![]));
+    assert!(!node.held.is_empty());
     let newest = node.held.newest().expect("two wait");
     node.replicate();
     let told = node.settled();
@@ -241,6 +266,16 @@ fn an_answer_waits_for_its_own_write_and_not_for_the_next() {
     }
     let told: Vec<u64> = node.settled().into_iter().map(|(hit, _)| hit).collect();
     assert_eq!((told, node.held.len()), (vec![1], 1));
+}
+
+#[test]
+fn what_the_replica_has_is_answered_at_once_when_it_is_asked_again() {
+    let mut node = Node::with_replica();
+    assert_eq!(node.hit(REPLICATED, true), Heard::Held);
+    let decided = node.held.newest().expect("it waits");
+    node.replicate();
+    assert_eq!(node.settled(), [(1, Said::Decided(decided))]);
+    assert_eq!(node.hit_again(REPLICATED, true), Heard::Written(decided));
 }
 
 #[test]
@@ -269,6 +304,18 @@ fn a_fast_answer_waits_once_the_replica_lags() {
     written(node.hit(FAST, true));
 }
 
+/// A lease of a second, of which 650 ms have to be left.
+#[test]
+fn who_answered_lately_is_reached() {
+    let node = Node::with_replica();
+    let reaches = |millis: u64, peer| {
+        let now = BootNanos::new(millis * 1_000_000);
+        is_reached(now, node.membership.leases(), peer)
+    };
+    assert!(reaches(350, REPLICA) && !reaches(351, REPLICA));
+    assert!(!reaches(0, ReplicaId(3)), "it has never answered");
+}
+
 /// Where the answer would have to wait and cannot, nothing is counted.
 #[test]
 fn a_hit_that_cannot_wait_is_not_decided() {
@@ -294,20 +341,31 @@ fn a_hit_that_cannot_wait_is_not_decided() {
 fn an_answer_of_an_ended_term_is_unsure() {
     let mut node = Node::with_replica();
     assert_eq!(node.hit(REPLICATED, true), Heard::Held);
-    let number = node.shard.record().expect("it is owned").term.number + 1;
-    let taken_over = Message::Announce {
-        record: Record {
-            term: Term {
-                number,
-                replica: REPLICA,
-            },
-            epoch: 0,
-            holders: vec![REPLICA, ME],
-        },
-        through: 1,
-        digest: Some(Digest::default()),
-    };
-    node.act(|shard, around| shard.on_message(around, REPLICA, taken_over));
+    node.is_taken_over();
+    assert_eq!(node.settled(), [(1, Said::Unsure)]);
+}
+
+/// Nor can it when the shard has come back before anybody looked.
+#[test]
+fn an_answer_of_an_earlier_term_is_unsure() {
+    let mut node = Node::with_replica();
+    assert_eq!(node.hit(REPLICATED, true), Heard::Held);
+    let other = node.is_taken_over();
+    let now = node.now().boot;
+    node.membership.on_process_gone(now, REPLICA);
+    node.act(|shard, around| shard.on_view(around));
+    for _ in 0..100 {
+        if node.shard.role() == Role::Open {
+            break;
+        }
+        node.tick();
+    }
+    assert_eq!(node.shard.role(), Role::Open);
+    assert!(
+        node.shard
+            .record()
+            .is_some_and(|record| other < record.term)
+    );
     assert_eq!(node.settled(), [(1, Said::Unsure)]);
 }
 

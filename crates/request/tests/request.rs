@@ -83,9 +83,14 @@ fn subject(operation: Operation, on_failure: FailMode) -> Subject {
 }
 
 fn request(operation: Operation) -> Request {
+    numbered(1, operation)
+}
+
+/// The request of that number.
+fn numbered(sequence: u64, operation: Operation) -> Request {
     let id = HitId {
         origin: ME,
-        sequence: 1,
+        sequence,
     };
     let deadline = BootNanos::new(1) + request::DEADLINE;
     Request::new(ME, subject(operation, FailMode::Deny), id, deadline)
@@ -268,6 +273,18 @@ fn a_hit_goes_by_way_of_a_member_that_reaches_the_owner() {
 }
 
 #[test]
+fn requests_that_follow_one_another_go_by_way_of_different_members() {
+    let world = World::cut();
+    let by = (1_u64..=6).map(|number| {
+        let mut hit = numbered(number, Operation::Hit(Cost::ONE));
+        asked(&mut hit, &world).0
+    });
+    // The third would begin with the owner, which is not reached.
+    let expected = [THIRD, FOURTH, THIRD, THIRD, FOURTH, THIRD];
+    assert_eq!(by.collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn who_does_not_reach_the_owner_either_is_not_asked_again_for_a_while() {
     let (mut hit, mut world) = (hit(), World::cut());
     world.reached.remove(&FOURTH);
@@ -340,6 +357,25 @@ fn the_fail_mode_answers_for_hits_alone() {
             Next::Tell(Err(_)) => assert!(!passes, "{operation:?}"),
             next => panic!("{next:?}"),
         }
+    }
+}
+
+#[test]
+fn a_hit_that_was_admitted_is_counted_and_nothing_else_is() {
+    let retry_after = Nanos::from_secs(1);
+    for (operation, verdict, is_counted) in [
+        (Operation::Hit(Cost::ONE), Verdict::Allow, true),
+        (
+            Operation::Hit(Cost::ONE),
+            Verdict::Deny { retry_after },
+            false,
+        ),
+        (Operation::Hit(Cost::PEEK), Verdict::Allow, false),
+        (Operation::Refund(Cost::ONE), Verdict::Allow, false),
+        (Operation::Reset, Verdict::Allow, false),
+    ] {
+        let subject = subject(operation, FailMode::Deny);
+        assert_eq!(subject.is_counted_by(&decision(verdict)), is_counted);
     }
 }
 

@@ -64,6 +64,21 @@ fn everything_that_others_must_agree_on_changes_the_digest_of_a_roster() {
 }
 
 #[test]
+fn the_digest_is_of_the_roster_as_it_is_now() {
+    let mut grown = roster(&[]);
+    let facts = facts();
+    for known in 1..=facts.len() {
+        let before = grown.digest();
+        assert!(grown.join(&facts[known - 1]));
+        assert_ne!(grown.digest(), before);
+        assert_eq!(grown.digest(), roster(&facts[..known]).digest());
+        assert!(!grown.join(&facts[known - 1]));
+        assert_eq!(grown.digest(), roster(&facts[..known]).digest());
+    }
+    assert_eq!(grown, roster(&facts), "one was asked, one was not");
+}
+
+#[test]
 fn who_left_is_not_in_the_digest() {
     let [ada, mut bea, _] = facts();
     bea.standing = Standing::Left;
