@@ -36,6 +36,7 @@ counter weir_grpc_descriptors_total Descriptors that Envoy asked about and a rul
 counter weir_handoffs_total Shards that this node handed over.
 counter weir_handshakes_evicted_total Connections that had proven nothing, closed for newer ones.
 counter weir_handshakes_total Connections of others to this node, by what became of them.
+counter weir_hit_ids_crowded_out_total Ids of admitted hits that were forgotten before their time, for want of room.
 gauge weir_key_bytes Bytes that the keys held for shards take.
 gauge weir_key_bytes_max The most bytes that keys may take.
 gauge weir_keys Keys held for shards of this node, its own and its copies.

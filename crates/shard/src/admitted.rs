@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use delta_crdt::ReplicaId;
 use quota::{BootNanos, Nanos};
 
-use self::by_client::ClientHits;
+use self::by_client::{ClientHits, Inserted};
 
 /// Names one hit. Asked again, it has the same id.
 ///
@@ -60,6 +60,8 @@ pub(crate) struct AdmittedHits {
     /// Of those.
     len: usize,
     by_client: ClientHits,
+    /// Of all that were forgotten, those for which there was no room.
+    crowded_out: usize,
 }
 
 #[derive(Default, Debug)]
@@ -84,7 +86,9 @@ impl AdmittedHits {
     /// was new.
     pub(crate) fn insert(&mut self, now: BootNanos, until: BootNanos, id: HitId) -> bool {
         if id.is_of_client() {
-            return self.by_client.insert(now, until, id);
+            let Inserted { is_new, is_crowded } = self.by_client.insert(now, until, id);
+            self.crowded_out += usize::from(is_crowded);
+            return is_new;
         }
         let sequences = self.by_origin.entry(id.origin).or_default();
         if !sequences.insert(id.sequence) {
@@ -107,8 +111,14 @@ impl AdmittedHits {
             }
             most.known.pop_front();
             self.len -= 1;
+            self.crowded_out += 1;
         }
         true
+    }
+
+    /// How many were forgotten since this was asked last that might have been asked again, for want of room.
+    pub(crate) fn take_crowded_out(&mut self) -> usize {
+        std::mem::take(&mut self.crowded_out)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = HitId> {
@@ -252,6 +262,8 @@ mod tests {
         }
         assert_eq!(hits.iter().count(), REMEMBERED_MAX);
         assert!(hits.contains(id(7, 1)));
+        assert_eq!(hits.take_crowded_out(), 2 * REMEMBERED_MAX + 1);
+        assert_eq!(hits.take_crowded_out(), 0, "each is told once");
         let room = |sequences: &Sequences| sequences.known.capacity() * size_of::<u64>();
         let bytes: usize = hits.by_origin.values().map(room).sum();
         assert!(bytes <= 1024 * 1024 + 64, "{bytes}");

@@ -75,6 +75,11 @@ pub enum Note {
         /// Units beyond the limit.
         units: u64,
     },
+    /// The ids of admitted hits were forgotten for newer ones before their time: asked again now, such a hit counts again.
+    CrowdedOut {
+        /// How many ids.
+        ids: usize,
+    },
     /// A message of `from` named a term that nobody can have reached. It was ignored.
     TermLeapt {
         /// Who is broken.

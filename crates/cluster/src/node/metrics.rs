@@ -20,6 +20,7 @@ pub(crate) struct ShardMetrics {
     overshoot_units: Counter,
     forgotten_hits: Counter,
     terms_leapt: Counter,
+    crowded_out: Counter,
 }
 
 impl ShardMetrics {
@@ -39,6 +40,7 @@ impl ShardMetrics {
             overshoot_units: counter!("weir_overshoot_units_total"),
             forgotten_hits: counter!("weir_forgotten_hits_total"),
             terms_leapt: counter!("weir_term_leaps_total"),
+            crowded_out: counter!("weir_hit_ids_crowded_out_total"),
         }
     }
 
@@ -75,6 +77,7 @@ impl ShardMetrics {
             Note::Unmeasured { keys } => self.unmeasured.increment(keys as u64),
             Note::Overshoot { units } => self.overshoot_units.increment(units),
             Note::TermLeapt { .. } => self.terms_leapt.increment(1),
+            Note::CrowdedOut { ids } => self.crowded_out.increment(ids as u64),
             Note::Forgotten { hits } => self.forgotten_hits.increment(hits as u64),
         }
     }

@@ -436,6 +436,9 @@ impl Slots {
             Note::Unmeasured { keys } => {
                 tracing::debug!(shard = %id, keys, "too many keys were found forked to measure all of them")
             }
+            Note::CrowdedOut { ids } => {
+                tracing::debug!(shard = %id, ids, "no room for ids of admitted hits, the oldest are forgotten early")
+            }
             Note::Forked { keys } => {
                 tracing::info!(shard = %id, keys, "sides that counted apart were joined")
             }

@@ -18,22 +18,32 @@ pub(crate) struct ClientHits {
     by_age: VecDeque<(BootNanos, HitId)>,
 }
 
+/// What came of an id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Inserted {
+    /// It was not remembered before.
+    pub(crate) is_new: bool,
+    /// Another one was forgotten for it, which might have been asked again.
+    pub(crate) is_crowded: bool,
+}
+
 impl ClientHits {
     pub(crate) fn contains(&self, id: HitId) -> bool {
         self.known.contains(&id)
     }
 
-    /// Remembers `id` until `until`; earlier ids that are due, or too many, are forgotten. Whether it was new.
-    pub(crate) fn insert(&mut self, now: BootNanos, until: BootNanos, id: HitId) -> bool {
+    /// Remembers `id` until `until`; earlier ids that are due, or too many, are forgotten.
+    pub(crate) fn insert(&mut self, now: BootNanos, until: BootNanos, id: HitId) -> Inserted {
         self.forget_due(now);
-        if !self.known.insert(id) {
-            return false;
-        }
-        if REMEMBERED_MAX <= self.by_age.len() {
+        let is_new = self.known.insert(id);
+        let is_crowded = is_new && REMEMBERED_MAX <= self.by_age.len();
+        if is_crowded {
             self.forget_oldest();
         }
-        self.by_age.push_back((until, id));
-        true
+        if is_new {
+            self.by_age.push_back((until, id));
+        }
+        Inserted { is_new, is_crowded }
     }
 
     /// Oldest first.
@@ -71,7 +81,8 @@ mod tests {
     }
 
     fn insert(hits: &mut ClientHits, millis: u64, hash: u128) -> bool {
-        hits.insert(at(millis), at(millis) + KEPT, HitId::of_client(hash))
+        let id = HitId::of_client(hash);
+        hits.insert(at(millis), at(millis) + KEPT, id).is_new
     }
 
     /// Unlike those of a node, whose numbers ascend.
@@ -95,7 +106,13 @@ mod tests {
     fn of_a_flood_the_newest_are_remembered_in_two_mebibytes() {
         let mut hits = ClientHits::default();
         for hash in 0..2 * REMEMBERED_MAX as u128 {
-            insert(&mut hits, 1, hash);
+            let id = HitId::of_client(hash);
+            let is_crowded = REMEMBERED_MAX as u128 <= hash;
+            let expected = Inserted {
+                is_new: true,
+                is_crowded,
+            };
+            assert_eq!(hits.insert(at(1), at(1) + KEPT, id), expected);
         }
         assert_eq!(hits.iter().count(), REMEMBERED_MAX);
         assert!(!hits.contains(HitId::of_client(REMEMBERED_MAX as u128 - 1)));

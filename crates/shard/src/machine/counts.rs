@@ -75,8 +75,15 @@ impl Shard {
     pub(super) fn remember(&mut self, now: Now, admitted: &[HitId]) -> Vec<HitId> {
         let until = now.boot + self.settings.remember_ids;
         let ids = admitted.iter().copied();
-        ids.filter(|&id| self.admitted.insert(now.boot, until, id))
-            .collect()
+        let new = ids
+            .filter(|&id| self.admitted.insert(now.boot, until, id))
+            .collect();
+        let ids = self.admitted.take_crowded_out();
+        if 0 < ids {
+            self.effects
+                .push_back(Effect::Note(Note::CrowdedOut { ids }));
+        }
+        new
     }
 
     pub(super) fn forget(&mut self) {

@@ -2,7 +2,7 @@
 
 use delta_crdt::{Added, Cell, Cells, Digest, Dot, ReplicaId, Slot, Term, Version};
 use quota::{Cost, Count, FixedWindow, KeyHash, Nanos, UnixNanos};
-use shard::{Baseline, Message, Note, Partition, Piece, Room};
+use shard::{Baseline, HitId, Message, Note, Partition, Piece, Room};
 
 use crate::one_node::{Node, key, limit, owner, receipt, record, sends, term};
 
@@ -233,6 +233,20 @@ fn nothing_is_evicted_while_there_is_room() {
     node.act(|shard, around| assert_eq!(shard.evict(around.now, room), []));
     let too_small = Room { bytes: 10, ..room };
     node.act(|shard, around| assert_eq!(shard.evict(around.now, too_small), [key()]));
+}
+
+/// 32 768 ids of clients, of which 5 more come.
+#[test]
+fn ids_for_which_there_is_no_room_are_told() {
+    let mut node = owner(Partition::Available);
+    let state = Message::State {
+        term: term(2, 1),
+        buckets: u16::MAX,
+        cells: vec![],
+        admitted: (0..32_773).map(HitId::of_client).collect(),
+    };
+    node.hear(3, state);
+    assert!(node.notes.contains(&Note::CrowdedOut { ids: 5 }));
 }
 
 /// The set of keys to be measured grew with every fork, and was emptied by hits alone.
