@@ -228,7 +228,7 @@ impl IntoResponse for Problem {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(day) = self.refusal.day() {
-            write_standings(&[day.beside("")], headers);
+            write_standings([day.beside("")].into_iter(), headers);
         }
         if let Some(seconds) = self.refusal.retry_after_secs() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -93,20 +93,20 @@ fn plain(status: StatusCode, said: &'static str) -> Response<Bytes> {
 
 /// Adds the headers that tell where the limits stand: `RateLimit` of all of them, `X-RateLimit-…` of the one that is nearest to
 /// its end. Spans are rounded up to whole seconds.
-pub(crate) fn write(told: &[(&str, Answer)], headers: &mut HeaderMap) {
-    let standings: Vec<_> = told
-        .iter()
-        .map(|(name, answer)| Standing {
-            name,
-            limit: answer.limit,
-            per_secs: answer.per.map(seconds),
-            burst: answer.burst,
-            remaining: answer.remaining,
-            grows_after_secs: seconds(answer.grows_after),
-            reset_after_secs: seconds(answer.reset_after),
-        })
-        .collect();
-    limiter::write_standings(&standings, headers);
+pub(crate) fn write<'t>(
+    told: impl Iterator<Item = (&'t str, &'t Answer)> + Clone,
+    headers: &mut HeaderMap,
+) {
+    let standings = told.map(|(name, answer)| Standing {
+        name,
+        limit: answer.limit,
+        per_secs: answer.per.map(seconds),
+        burst: answer.burst,
+        remaining: answer.remaining,
+        grows_after_secs: seconds(answer.grows_after),
+        reset_after_secs: seconds(answer.reset_after),
+    });
+    limiter::write_standings(standings, headers);
 }
 
 /// Adds `Retry-After`.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use client::{Answer, Error, Key, Limits, Operation};
 use http::{Request, Response};
 use http_body_util::{Either, Full};
+use smallvec::{SmallVec, smallvec};
 use tower_service::Service;
 
 use crate::extract::Clues;
@@ -74,17 +75,17 @@ where
                 }
             };
             let mut response = inner.call(request).await?;
-            respond::write(&named(&told, &answers), response.headers_mut());
+            respond::write(named(&told, &answers), response.headers_mut());
             Ok(response.map(Either::Right))
         })
     }
 }
 
-/// A question to the limit in that place of the layer.
-type Question = (usize, Key<'static>);
+/// Keys, each with the place of its limit in the layer. Most layers have one limit, for which nothing is allocated.
+type Questions = SmallVec<[(usize, Key<'static>); 1]>;
 
 /// The answers of the limits that were asked, with their places.
-type Answers = Vec<(usize, Answer)>;
+type Answers = SmallVec<[(usize, Answer); 1]>;
 
 enum Verdict {
     Pass(Answers),
@@ -94,8 +95,8 @@ enum Verdict {
 }
 
 /// What each limit is asked about.
-fn keys<L: Limits>(told: &ToldLayer<L>, clues: &Clues<'_>) -> Result<Vec<Question>, Refused> {
-    let mut keys = Vec::with_capacity(told.asked.len());
+fn keys<L: Limits>(told: &ToldLayer<L>, clues: &Clues<'_>) -> Result<Questions, Refused> {
+    let mut keys = Questions::with_capacity(told.asked.len());
     for (place, asked) in told.asked.iter().enumerate() {
         match key(asked, clues)? {
             Some(key) => keys.push((place, Key::new(key).map_err(|_| Refused::Invalid)?)),
@@ -122,7 +123,7 @@ fn key<L: Limits>(asked: &Asked<L>, clues: &Clues<'_>) -> Result<Option<String>,
     Ok(None)
 }
 
-async fn decide<L: Limits>(told: &ToldLayer<L>, keys: &[Question]) -> Verdict {
+async fn decide<L: Limits>(told: &ToldLayer<L>, keys: &Questions) -> Verdict {
     let answers = ask(told, keys).await;
     let mut passed = Answers::with_capacity(keys.len());
     let mut trouble = None;
@@ -189,14 +190,17 @@ impl Trouble {
 }
 
 /// Asks all at once.
-async fn ask<L: Limits>(told: &ToldLayer<L>, keys: &[Question]) -> Vec<Result<Answer, Error>> {
-    if let [(place, key)] = keys {
+async fn ask<L: Limits>(
+    told: &ToldLayer<L>,
+    keys: &Questions,
+) -> SmallVec<[Result<Answer, Error>; 1]> {
+    if let [(place, key)] = &keys[..] {
         let Asked { limit, cost, .. } = &told.asked[*place];
         let operation = Operation::Hit(*cost);
-        return vec![limit.limits().ask(limit.found(), key, operation).await];
+        return smallvec![limit.limits().ask(limit.found(), key, operation).await];
     }
     let Some(first) = told.asked.first() else {
-        return Vec::new();
+        return SmallVec::new();
     };
     let questions: Vec<_> = keys
         .iter()
@@ -205,11 +209,11 @@ async fn ask<L: Limits>(told: &ToldLayer<L>, keys: &[Question]) -> Vec<Result<An
             (limit.found(), key, Operation::Hit(*cost))
         })
         .collect();
-    first.limit.limits().ask_all(&questions).await
+    first.limit.limits().ask_all(&questions).await.into()
 }
 
 /// Gives back what was counted for a request that does not pass. What cannot be given back comes back by itself.
-async fn give_back<L: Limits>(told: &ToldLayer<L>, keys: &[Question], answers: &Answers) {
+async fn give_back<L: Limits>(told: &ToldLayer<L>, keys: &Questions, answers: &Answers) {
     let counted = answers
         .iter()
         .filter(|(_, answer)| answer.allowed && !answer.by_fail_mode);
@@ -252,7 +256,7 @@ fn deny<L: Limits>(
             clues: *clues,
         }),
     };
-    respond::write(&named(told, answers), response.headers_mut());
+    respond::write(named(told, answers), response.headers_mut());
     respond::write_retry_after(limited.retry_after, response.headers_mut());
     response
 }
@@ -268,7 +272,10 @@ fn refuse(clues: &Clues<'_>, refused: Refused, retry_after: Option<Duration>) ->
     response
 }
 
-fn named<'t, L: Limits>(told: &'t ToldLayer<L>, answers: &Answers) -> Vec<(&'t str, Answer)> {
-    let name = |&(place, answer): &(usize, Answer)| (told.asked[place].limit.name(), answer);
-    answers.iter().map(name).collect()
+fn named<'t, L: Limits>(
+    told: &'t ToldLayer<L>,
+    answers: &'t Answers,
+) -> impl Iterator<Item = (&'t str, &'t Answer)> + Clone {
+    let name = |(place, answer): &'t (usize, Answer)| (told.asked[*place].limit.name(), answer);
+    answers.iter().map(name)
 }

@@ -19,7 +19,7 @@ const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 #[derive(Clone, Debug)]
 pub struct RateHeaders {
     policy: HeaderValue,
-    /// Of a limit whose windows follow a calendar: they are not all as long. Its name is quoted already.
+    /// Of a limit whose windows follow a calendar: they are not all as long.
     by_calendar: Option<(String, Limit)>,
     limit: HeaderValue,
     /// The beginning of `RateLimit`, up to the number of units left.
@@ -30,43 +30,104 @@ impl RateHeaders {
     /// The headers of `limit` under `name`.
     #[must_use]
     pub fn new(name: &str, limit: &Limit) -> Self {
-        let name = sf_string(name);
         let burst = (limit.burst() != limit.units()).then_some(limit.burst());
-        let by_calendar = limit.anchor().calendar().map(|_| (name.clone(), *limit));
+        let by_calendar = limit.anchor().calendar().map(|_| (name.to_owned(), *limit));
+        let per_secs = Some(limit.period().ceil_secs());
+        let mut prefix = Values::new();
+        prefix.quoted(name).text(b";r=");
+        let mut values = Values::new();
         Self {
-            policy: policy_value(&name, limit.units(), limit.period(), burst),
+            policy: values.policy(name, limit.units(), per_secs, burst).end(),
             by_calendar,
-            limit: HeaderValue::from(limit.units()),
-            prefix: Bytes::from(format!("{name};r=")),
+            limit: values.number(limit.units()).end(),
+            prefix: prefix.0.freeze(),
         }
     }
 
     /// Adds the headers that go with `decision`. All spans are rounded up to whole seconds.
     pub fn write(&self, decision: &Decision, headers: &mut HeaderMap) {
-        headers.insert(RATE_LIMIT_POLICY, self.policy());
-        headers.insert(RATE_LIMIT, self.rate_limit(decision));
-        headers.insert(X_LIMIT, self.limit.clone());
-        headers.insert(X_REMAINING, HeaderValue::from(decision.remaining));
-        headers.insert(X_RESET, HeaderValue::from(decision.reset_after.ceil_secs()));
-    }
-
-    fn policy(&self) -> HeaderValue {
-        match &self.by_calendar {
+        let mut values = Values::new();
+        let policy = match &self.by_calendar {
             None => self.policy.clone(),
-            Some((name, limit)) => policy_value(name, limit.units(), period_now(limit), None),
-        }
+            Some((name, limit)) => {
+                let per_secs = Some(period_now(limit).ceil_secs());
+                values.policy(name, limit.units(), per_secs, None).end()
+            }
+        };
+        headers.insert(RATE_LIMIT_POLICY, policy);
+        values.text(&self.prefix).number(decision.remaining);
+        values.text(b";t=").number(decision.grows_after.ceil_secs());
+        headers.insert(RATE_LIMIT, values.end());
+        headers.insert(X_LIMIT, self.limit.clone());
+        headers.insert(X_REMAINING, values.number(decision.remaining).end());
+        let resets = decision.reset_after.ceil_secs();
+        headers.insert(X_RESET, values.number(resets).end());
+    }
+}
+
+/// Values of headers, written one behind the other into one buffer, of which they all keep a part: one allocation for an
+/// answer where each by itself would take two.
+struct Values(BytesMut);
+
+impl Values {
+    fn new() -> Self {
+        // Five headers of a limit with a short name.
+        Self(BytesMut::with_capacity(160))
     }
 
-    fn rate_limit(&self, decision: &Decision) -> HeaderValue {
-        let mut number = itoa::Buffer::new();
-        // Two numbers of at most ten digits, and `;t=`.
-        let mut value = BytesMut::with_capacity(self.prefix.len() + 23);
-        value.put_slice(&self.prefix);
-        value.put_slice(number.format(decision.remaining).as_bytes());
-        value.put_slice(b";t=");
-        value.put_slice(number.format(decision.grows_after.ceil_secs()).as_bytes());
-        HeaderValue::from_maybe_shared(value.freeze())
-            .expect("sf_string leaves printable ASCII, and digits are")
+    /// Printable ASCII.
+    fn text(&mut self, ascii: &[u8]) -> &mut Self {
+        self.0.put_slice(ascii);
+        self
+    }
+
+    fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
+        self.text(itoa::Buffer::new().format(number).as_bytes())
+    }
+
+    /// A String of RFC 9651, section 3.3.3: quoted printable ASCII. Everything else becomes a question mark.
+    fn quoted(&mut self, text: &str) -> &mut Self {
+        self.0.put_u8(b'"');
+        for char in text.chars() {
+            match char {
+                '"' => self.text(br#"\""#),
+                '\\' => self.text(br"\\"),
+                ' '..='~' => self.text(&[char as u8]),
+                _ => self.text(b"?"),
+            };
+        }
+        self.text(b"\"")
+    }
+
+    /// One limit in `RateLimit-Policy`.
+    fn policy(
+        &mut self,
+        name: &str,
+        limit: u32,
+        per_secs: Option<u64>,
+        burst: Option<u32>,
+    ) -> &mut Self {
+        self.quoted(name).text(b";q=").number(limit);
+        if let Some(seconds) = per_secs {
+            self.text(b";w=").number(seconds);
+        }
+        if let Some(burst) = burst {
+            self.text(b";weir-burst=").number(burst);
+        }
+        self
+    }
+
+    /// One limit in `RateLimit`.
+    fn state(&mut self, standing: &Standing<'_>) -> &mut Self {
+        self.quoted(standing.name).text(b";r=");
+        self.number(standing.remaining).text(b";t=");
+        self.number(standing.grows_after_secs)
+    }
+
+    /// What was written since the last value.
+    fn end(&mut self) -> HeaderValue {
+        HeaderValue::from_maybe_shared(self.0.split().freeze())
+            .expect("all that is written is printable ASCII")
     }
 }
 
@@ -91,49 +152,54 @@ pub struct Standing<'n> {
 
 /// Adds the headers that tell where several limits stand: `RateLimit` of all of them, `X-RateLimit-…` of the one that is
 /// nearest to its end. Of no limit there are none.
-pub fn write_standings(standings: &[Standing<'_>], headers: &mut HeaderMap) {
-    let Some(nearest) = standings.iter().min_by_key(|standing| standing.remaining) else {
+pub fn write_standings<'n>(
+    standings: impl Iterator<Item = Standing<'n>> + Clone,
+    headers: &mut HeaderMap,
+) {
+    let nearest = standings.clone().min_by_key(|standing| standing.remaining);
+    let Some(nearest) = nearest else {
         return;
     };
-    let list = |item: fn(&Standing<'_>) -> String| {
-        let items: Vec<String> = standings.iter().map(item).collect();
-        HeaderValue::try_from(items.join(", ")).expect("sf_string leaves printable ASCII")
-    };
-    let policies = list(|it| policy(&sf_string(it.name), it.limit, it.per_secs, it.burst));
-    let states = list(|it| {
-        let (name, remaining, grows) = (sf_string(it.name), it.remaining, it.grows_after_secs);
-        format!("{name};r={remaining};t={grows}")
-    });
-    headers.insert(RATE_LIMIT_POLICY, policies);
-    headers.insert(RATE_LIMIT, states);
-    headers.insert(X_LIMIT, nearest.limit.into());
-    headers.insert(X_REMAINING, nearest.remaining.into());
-    headers.insert(X_RESET, nearest.reset_after_secs.into());
+    let mut values = Values::new();
+    for (place, it) in standings.clone().enumerate() {
+        if 0 < place {
+            values.text(b", ");
+        }
+        values.policy(it.name, it.limit, it.per_secs, it.burst);
+    }
+    headers.insert(RATE_LIMIT_POLICY, values.end());
+    for (place, it) in standings.enumerate() {
+        if 0 < place {
+            values.text(b", ");
+        }
+        values.state(&it);
+    }
+    headers.insert(RATE_LIMIT, values.end());
+    headers.insert(X_LIMIT, values.number(nearest.limit).end());
+    headers.insert(X_REMAINING, values.number(nearest.remaining).end());
+    headers.insert(X_RESET, values.number(nearest.reset_after_secs).end());
 }
 
 /// Adds one more limit to the headers that tell of one: to `RateLimit-Policy` and `RateLimit`, and not to `X-RateLimit-…`.
 pub fn add_standing(standing: &Standing<'_>, headers: &mut HeaderMap) {
-    let name = sf_string(standing.name);
-    let told = policy(&name, standing.limit, standing.per_secs, standing.burst);
-    append(RATE_LIMIT_POLICY, &told, headers);
-    let (remaining, grows) = (standing.remaining, standing.grows_after_secs);
-    append(
-        RATE_LIMIT,
-        &format!("{name};r={remaining};t={grows}"),
-        headers,
-    );
-}
-
-/// Puts `item` behind what the header lists already.
-fn append(header: HeaderName, item: &str, headers: &mut HeaderMap) {
-    let listed = headers.get(&header).map_or(&b""[..], HeaderValue::as_bytes);
-    let mut list = BytesMut::from(listed);
-    if !list.is_empty() {
-        list.put_slice(b", ");
+    let mut values = Values::new();
+    for header in [RATE_LIMIT_POLICY, RATE_LIMIT] {
+        if let Some(listed) = headers.get(&header) {
+            values.text(listed.as_bytes()).text(b", ");
+        }
+        let Standing {
+            name,
+            limit,
+            per_secs,
+            burst,
+            ..
+        } = *standing;
+        match header == RATE_LIMIT {
+            true => values.state(standing),
+            false => values.policy(name, limit, per_secs, burst),
+        };
+        headers.insert(header, values.end());
     }
-    list.put_slice(item.as_bytes());
-    let list = HeaderValue::from_maybe_shared(list.freeze());
-    headers.insert(header, list.expect("sf_string leaves printable ASCII"));
 }
 
 /// The period of a limit, or the length of the window of a calendar that it is in by the clock of this machine.
@@ -149,43 +215,11 @@ pub fn period_now(limit: &Limit) -> Nanos {
     limit.period_at(UnixNanos::new(now))
 }
 
-/// One limit as the value of `RateLimit-Policy`.
-fn policy_value(name: &str, units: u32, period: Nanos, burst: Option<u32>) -> HeaderValue {
-    let policy = policy(name, units, Some(period.ceil_secs()), burst);
-    HeaderValue::try_from(policy).expect("sf_string leaves printable ASCII")
-}
-
-/// One limit in `RateLimit-Policy`. `name` is quoted already.
-fn policy(name: &str, limit: u32, per_secs: Option<u64>, burst: Option<u32>) -> String {
-    let mut policy = format!("{name};q={limit}");
-    if let Some(seconds) = per_secs {
-        policy.push_str(&format!(";w={seconds}"));
-    }
-    if let Some(burst) = burst {
-        policy.push_str(&format!(";weir-burst={burst}"));
-    }
-    policy
-}
-
 /// Adds `Retry-After` if the hit was denied.
 pub fn write_retry_after(decision: &Decision, headers: &mut HeaderMap) {
     if let Verdict::Deny { retry_after } = decision.verdict {
         headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.ceil_secs()));
     }
-}
-
-/// A String of RFC 9651, section 3.3.3: quoted printable ASCII. Everything else becomes a question mark.
-fn sf_string(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for char in text.chars() {
-        match char {
-            '"' | '\\' => quoted.extend(['\\', char]),
-            ' '..='~' => quoted.push(char),
-            _ => quoted.push('?'),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]
@@ -253,9 +287,10 @@ mod tests {
             reset_after_secs: u64::from(remaining),
         };
         let mut headers = HeaderMap::new();
-        write_standings(&[], &mut headers);
+        write_standings([].into_iter(), &mut headers);
         assert!(headers.is_empty());
-        write_standings(&[standing(r#"a"é"#, 3), standing("b", 1)], &mut headers);
+        let both = [standing(r#"a"é"#, 3), standing("b", 1)];
+        write_standings(both.into_iter(), &mut headers);
         assert_eq!(
             headers[RATE_LIMIT_POLICY],
             r#""a\"?";q=5;w=60, "b";q=5;w=60"#

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::Rule;
 use cluster::cookie::Cookie;
 use cluster::discovery::{Seed, SeedError};
 use cluster::node::JoinError;
-use coordinator::{Policy, Strategy};
+use coordinator::{FailMode, Policy, Strategy};
 
-use crate::config::{Config, NAME_ACCEPTED, Problems, Source, valid_name};
+use crate::config::{Config, NAME_ACCEPTED, NAMESPACE, Problems, Source, valid_name};
 use crate::listeners::{Listen, ListenError};
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -65,6 +66,12 @@ pub enum StartError {
     /// Not a name that nodes can have.
     #[error("no node can be called {given:?}; accepted: {NAME_ACCEPTED}")]
     Name {
+        /// The name.
+        given: String,
+    },
+    /// Not a name that limits can have.
+    #[error("no limit can be called {given:?}; accepted: {NAME_ACCEPTED}")]
+    LimitName {
         /// The name.
         given: String,
     },
@@ -187,10 +194,18 @@ impl Builder {
         self
     }
 
-    /// One limit more. It replaces one of the same name.
-    pub fn limit(mut self, policy: Policy) -> Self {
-        self.config.limits.retain(|known| known.name != policy.name);
-        self.config.limits.push(policy);
+    /// One limit more, as one of the text: nodes that share it count together. It replaces one of the same name. When nobody
+    /// can decide, a hit on it is denied.
+    pub fn limit(mut self, name: &str, rule: Rule) -> Self {
+        self.config.limits.retain(|known| &*known.name != name);
+        self.config.limits.push(Policy {
+            namespace: NAMESPACE.into(),
+            name: name.into(),
+            limit: *rule.limit(),
+            strategy: rule.strategy(),
+            on_failure: FailMode::Deny,
+            top_keys: false,
+        });
         self
     }
 
@@ -368,6 +383,11 @@ impl Builder {
         }
         if self.cookie.is_empty() {
             return Err(StartError::NoCookie);
+        }
+        let limits = &mut self.config.limits.iter();
+        if let Some(limit) = limits.find(|limit| valid_name(&limit.name).is_none()) {
+            let given = limit.name.to_string();
+            return Err(StartError::LimitName { given });
         }
         let join = self.join.iter().map(|seed| seed.parse::<Seed>());
         let join = join.collect::<Result<Vec<_>, _>>()?;

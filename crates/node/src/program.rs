@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use client::{Answer, Counted, Error, IntoKey, Key, Limit, Limits, Operation, Outcome, Rule};
-use coordinator::{Policy, Strategy};
+use coordinator::{Hit, Policy, Strategy};
+use futures_util::future::join_all;
 use limiter::{Kind, Refusal, Selected};
 use quota::{Cost, Verdict};
 
@@ -101,13 +102,7 @@ impl Limits for Node {
         key: &Key<'_>,
         operation: Operation,
     ) -> Result<Answer, Error> {
-        if self.inner.limiter.node().has_ended() {
-            return Err(Error::NoDecision {
-                why: "the node was stopped, and the hit was not counted".to_owned(),
-                counted: Counted::No,
-                retry_after: Duration::from_secs(1),
-            });
-        }
+        self.check_runs()?;
         let limiter = &self.inner.limiter;
         let found = &*limiter.as_of_now(found);
         let key = limiter::Key::new(key.as_str(), "key").map_err(|refusal| told(&refusal, 0))?;
@@ -128,6 +123,61 @@ impl Limits for Node {
         };
         let answered = answered.map_err(|refusal| told(&refusal, cost))?;
         Ok(answer(found.policy(), &answered))
+    }
+
+    /// Hits are asked in one batch, which stays one to whoever decides them; a refund or a reset among them, one by one.
+    async fn ask_all(
+        &self,
+        questions: &[(&Selected, &Key<'_>, Operation)],
+    ) -> Vec<Result<Answer, Error>> {
+        let costs = questions.iter().map(|(_, _, operation)| match operation {
+            Operation::Hit(cost) => Some(*cost),
+            Operation::Refund(_) | Operation::Reset => None,
+        });
+        let Some(costs) = costs.collect::<Option<Vec<u32>>>() else {
+            let asked = questions
+                .iter()
+                .map(|&(found, key, operation)| self.ask(found, key, operation));
+            return join_all(asked).await;
+        };
+        if let Err(error) = self.check_runs() {
+            return vec![Err(error); questions.len()];
+        }
+        let limiter = &self.inner.limiter;
+        let asked = questions.iter().zip(costs).map(|(&(found, key, _), cost)| {
+            let key =
+                limiter::Key::new(key.as_str(), "key").map_err(|refusal| told(&refusal, 0))?;
+            Ok((limiter.as_of_now(found), key, cost))
+        });
+        let asked: Vec<Result<_, Error>> = asked.collect();
+        let hits = asked.iter().flatten();
+        let hits: Vec<Hit<'_>> = hits
+            .map(|(found, key, cost)| found.hit(key, Cost::new(*cost)))
+            .collect();
+        let mut answers = limiter.hits(&hits).await.into_iter();
+        let asked = asked.iter().map(|asked| {
+            let (found, _, cost) = asked.as_ref().map_err(Error::clone)?;
+            let answered = answers.next().expect("each hit has an answer");
+            let answered = answered.map_err(|refusal| told(&refusal, *cost))?;
+            match answered.decision.verdict {
+                Verdict::NeverConforms => Err(Error::NeverConforms { cost: *cost }),
+                Verdict::Allow | Verdict::Deny { .. } => Ok(answer(found.policy(), &answered)),
+            }
+        });
+        asked.collect()
+    }
+}
+
+impl Node {
+    fn check_runs(&self) -> Result<(), Error> {
+        if !self.inner.limiter.node().has_ended() {
+            return Ok(());
+        }
+        Err(Error::NoDecision {
+            why: "the node was stopped, and the hit was not counted".to_owned(),
+            counted: Counted::No,
+            retry_after: Duration::from_secs(1),
+        })
     }
 }
 

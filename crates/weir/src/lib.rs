@@ -5,6 +5,7 @@
 //!
 //! ```
 //! use std::time::Duration;
+//! use weir::{Algorithm, Rule};
 //!
 //! const LIMITS: &str = r#"
 //!     [[limit]]
@@ -20,6 +21,7 @@
 //!     .name("oskar")
 //!     .cookie("wojtyra")
 //!     .limits(LIMITS)?
+//!     .limit("import", Rule::new(Algorithm::Gcra, 100, Duration::from_secs(3600))?)
 //!     .start()
 //!     .await?;
 //!
@@ -32,9 +34,11 @@
 //! // Ten a minute, of which this takes one: Hammer's arguments in Hammer's order.
 //! weir.check_rate("login:ada", Duration::from_secs(60), 10, 1).await?.unwrap();
 //!
-//! // A limit of the file.
+//! // A limit by its name.
 //! let pass = weir.limit("login")?.key("u1").cost(3).check().await?;
 //! assert_eq!(pass.unwrap().remaining, 7);
+//! let pass = weir.limit("import")?.key("u1").check().await?;
+//! assert_eq!(pass.unwrap().remaining, 99);
 //!
 //! // Hands its keys to the others; nothing of it runs afterwards.
 //! weir.stop().await;
@@ -70,4 +74,5 @@ pub use layer::{
     Clues, Cookie, Denied, Extract, Extractor, Header, Missing, OnFailure, Peer, Query, RateLimit,
     RateLimitLayer, ResponseBody,
 };
+pub use node::config;
 pub use node::{Builder, Failure, Metrics, Node, NotReloaded, Role, StartError};

@@ -21,6 +21,7 @@ fn operator() -> OperatorToken {
 }
 
 struct World {
+    node: Arc<Counting>,
     access: Access,
     limiter: Limiter<Counting>,
 }
@@ -47,12 +48,22 @@ impl World {
     }
 
     fn of(node: Counting) -> Self {
+        Self::over(Arc::new(node))
+    }
+
+    /// A node of the same cluster, over the same counts and records.
+    fn another_node(&self) -> Self {
+        Self::over(Arc::clone(&self.node))
+    }
+
+    fn over(node: Arc<Counting>) -> Self {
         let url = "https://weir.example.com".to_owned();
         let service = Service::new(b"the cookie of the tests", url, plans());
         let limits = [crate::policy("login", coordinator::FailMode::Deny)];
         Self {
             access: Access::new(Some("api token".to_owned()), Some(service)),
-            limiter: Limiter::new(Arc::new(node), NAMESPACE.into(), limits, Front::Http),
+            limiter: Limiter::new(Arc::clone(&node), NAMESPACE.into(), limits, Front::Http),
+            node,
         }
     }
 
@@ -461,12 +472,14 @@ fn whoever_is_refused_by_a_cap_that_was_lowered_is_told_what_was_used() {
         ..TenantChange::default()
     };
     now(world.limiter.change_tenant(&plans(), tenant, change)).unwrap();
-    let by = world.admit(operator().reveal()).unwrap();
-    let caller = world.access.within(by, &tenant.to_string()).unwrap();
-    // The second is refused without anybody being asked.
-    for _ in 0..2 {
-        let day = check(&caller, "wide").unwrap_err().day();
-        assert_eq!(day.map(|day| (day.cap, day.used)), Some((2, 4)));
+    for node in [&world, &world.another_node()] {
+        let by = node.admit(operator().reveal()).unwrap();
+        let caller = node.access.within(by, &tenant.to_string()).unwrap();
+        // The second is refused without anybody being asked.
+        for _ in 0..2 {
+            let day = check(&caller, "wide").unwrap_err().day();
+            assert_eq!(day.map(|day| (day.cap, day.used)), Some((2, 4)));
+        }
     }
 }
 

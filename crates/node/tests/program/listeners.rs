@@ -2,23 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
-use client::Remote;
-use coordinator::{FailMode, Policy, Strategy};
+use client::{Algorithm, Remote, Rule};
 use node::Node;
-use quota::{Algorithm, Limit, Nanos};
 
 use super::{PATIENCE, until};
 
-fn login(units: u32) -> Policy {
-    Policy {
-        namespace: "default".into(),
-        name: "login".into(),
-        limit: Limit::new(Algorithm::Gcra, units, Nanos::from_secs(3_600)).unwrap(),
-        strategy: Strategy::Owner,
-        on_failure: FailMode::Deny,
-        top_keys: false,
-    }
+fn per_hour(units: u32) -> Rule {
+    Rule::new(Algorithm::Gcra, units, Duration::from_secs(3_600)).unwrap()
 }
 
 /// The first bytes that whoever listens at `at` answers to `said`.
@@ -37,7 +29,10 @@ async fn a_node_serves_on_the_listeners_that_it_is_handed() {
     let at = [&http, &redis, &grpc, &cluster].map(|listener| listener.local_addr().unwrap());
     // The later one of a name is in force.
     let anna = Node::builder().name("anna").cookie("handed");
-    let anna = anna.limit(login(9)).limit(login(3)).http_on(http);
+    let anna = anna
+        .limit("login", per_hour(9))
+        .limit("login", per_hour(3))
+        .http_on(http);
     let anna = anna.redis_on(redis).grpc_on(grpc).cluster_on(cluster);
     let anna = anna.start().await.unwrap();
     let told = [anna.http(), anna.redis(), anna.grpc(), Some(anna.cluster())];
@@ -57,7 +52,7 @@ async fn a_node_serves_on_the_listeners_that_it_is_handed() {
     let bert = Node::builder()
         .name("bert")
         .cookie("handed")
-        .limit(login(3));
+        .limit("login", per_hour(3));
     let bert = bert.join(at[3].to_string()).start().await.unwrap();
     until("both", async || anna.members() == 2).await;
     for node in [bert, anna] {
@@ -70,7 +65,7 @@ async fn a_node_serves_on_the_listeners_that_it_is_handed() {
 async fn a_listener_of_its_own_tells_how_the_node_is_and_nothing_else() {
     let [http, metrics] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let anna = Node::builder().name("anna").cookie("watched");
-    let anna = anna.limit(login(3)).api_token("s3cret");
+    let anna = anna.limit("login", per_hour(3)).api_token("s3cret");
     let anna = anna
         .http_on(http)
         .metrics_on(metrics)

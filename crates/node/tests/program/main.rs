@@ -10,7 +10,7 @@ mod reload;
 
 use std::time::Duration;
 
-use client::{Algorithm, Counted, Error, Limits as _, Remote, Rule, Strategy};
+use client::{Algorithm, Counted, Error, Key, Limits as _, Operation, Remote, Rule, Strategy};
 use node::{Builder, Node};
 
 /// How long a test waits for what must happen.
@@ -121,6 +121,70 @@ async fn allow_and_check_rate_are_rules_that_all_nodes_share() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_together_is_answered_in_order_each_for_itself() {
+    let (anna, bert) = pair("together").await;
+    let login = bert.limit("login").unwrap();
+    let [ada, bob] = ["ada", "bob"].map(|key| Key::new(key).unwrap());
+    let ask = async |questions: &[(&Key<'_>, Operation)]| {
+        let questions: Vec<_> = questions
+            .iter()
+            .map(|&(key, operation)| (login.found(), key, operation))
+            .collect();
+        bert.ask_all(&questions).await
+    };
+    let hits = [
+        (&ada, Operation::Hit(3)),
+        (&bob, Operation::Hit(6)),
+        (&ada, Operation::Hit(3)),
+        (&bob, Operation::Hit(1)),
+        (&ada, Operation::Hit(0)),
+    ];
+    let answers = ask(&hits).await;
+    let stands = answers.iter().map(|answer| match answer {
+        Ok(answer) => Ok((answer.allowed, answer.remaining)),
+        Err(error) => Err(error.clone()),
+    });
+    let never = Error::NeverConforms { cost: 6 };
+    let expected = [
+        Ok((true, 2)),
+        Err(never),
+        Ok((false, 2)),
+        Ok((true, 4)),
+        Ok((true, 2)),
+    ];
+    assert_eq!(stands.collect::<Vec<_>>(), expected);
+
+    // A refund among them.
+    let answers = ask(&[(&ada, Operation::Refund(3)), (&bob, Operation::Hit(1))]).await;
+    let left = answers
+        .iter()
+        .map(|answer| answer.as_ref().unwrap().remaining);
+    assert_eq!(left.collect::<Vec<_>>(), [5, 3]);
+
+    for node in [&anna, &bert] {
+        node.stop().await;
+    }
+    let answers = ask(&hits).await;
+    let counted = answers
+        .into_iter()
+        .map(|answer| answer.unwrap_err().counted());
+    assert_eq!(counted.collect::<Vec<_>>(), [Counted::No; 5]);
+}
+
+/// One by text, one by value, which takes the place of that of the same name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_may_be_a_value() {
+    let rule = |units| Rule::new(Algorithm::Gcra, units, MINUTE).unwrap();
+    let anna = builder("anna", "values").limit("import", rule(7));
+    let anna = anna.limit("login", rule(2)).start().await.unwrap();
+    for (name, units) in [("import", 7), ("login", 2)] {
+        let pass = anna.limit(name).unwrap().key("x").check().await.unwrap();
+        assert_eq!(pass.unwrap().remaining, units - 1);
+    }
+    anna.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_may_be_counted_by_every_node_for_itself() {
     let anna = builder("anna", "local").strategy(Strategy::Local);
     let anna = anna.start().await.unwrap();
@@ -132,6 +196,11 @@ async fn a_rule_may_be_counted_by_every_node_for_itself() {
     // Another strategy keeps counts of its own.
     let owners = anna.limit_of(rule).unwrap();
     assert!(owners.key("x").check().await.unwrap().is_ok());
+    // And what Hammer calls a rate, in a window of a year: it ends in no run of this test but one.
+    for is_allowed in [true, false] {
+        let told = anna.check_rate_by(Strategy::Local, "y", YEAR, 3, 2).await;
+        assert_eq!(told.unwrap().is_ok(), is_allowed);
+    }
     anna.stop().await;
 }
 
@@ -140,6 +209,9 @@ async fn what_a_node_is_told_is_checked() {
     let start = |builder: Builder| async { builder.start().await.err().unwrap().to_string() };
     assert!(start(builder("a b", "c")).await.contains("a b"));
     assert!(start(builder("a", " ")).await.contains("cookie"));
+    let rule = Rule::new(Algorithm::Gcra, 2, MINUTE).unwrap();
+    let misnamed = builder("a", "c").limit("a b", rule);
+    assert!(start(misnamed).await.contains("no limit can be called"));
     assert!(
         start(builder("a", "c").join("nowhere"))
             .await
