@@ -31,8 +31,8 @@ function expect(is, what) {
   if (!is) wrong.push(what);
 }
 
-async function walk(browser) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+// A page on which nothing may go wrong unseen.
+async function watched(context) {
   const page = await context.newPage();
   page.on("dialog", (dialog) => {
     wrong.push(`a dialog: ${dialog.message()}`);
@@ -46,6 +46,55 @@ async function walk(browser) {
     const isExpected = message.type() === "debug" || message.text().startsWith("Failed to load resource");
     expect(isExpected || message.type() === "verbose", `on the console: ${message.text()}`);
   });
+  return page;
+}
+
+// The description of the API: to search, and to send from with an API key.
+async function readTheDocs(context, key) {
+  const page = await watched(context);
+  const shown = () => page.locator("details:visible").count();
+  await page.goto(`${url}/docs`);
+  await look(page, "docs");
+  const all = await shown();
+  await page.keyboard.press("/");
+  await page.keyboard.type("revoke key");
+  const found = await shown();
+  expect(0 < found && found < all / 4, `a search shows ${found} of ${all}`);
+  await page.fill("#search", "no such words");
+  expect((await shown()) === 0, "a search for nothing shows nothing");
+
+  await page.goto(`${url}/docs#check`);
+  const check = page.locator("#check");
+  expect(await check.locator("form").isVisible(), "an entry that the address names is open, whatever was searched for");
+  await page.fill("#token", key);
+  const send = async (body) => {
+    await check.locator("textarea").fill(body);
+    await check.locator(".send").click();
+    await check.locator(".send:enabled").waitFor();
+    return `${await check.locator(".status").textContent()} ${await check.locator(".answer").textContent()}`;
+  };
+  const allowed = await send('{"limit": "login", "key": "it\'s mine"}');
+  expect(/^200 OK [^]*"allowed": true/.test(allowed), `a hit from the page: ${allowed}`);
+  const curl = await check.locator(".curl").textContent();
+  expect(curl.includes(`Bearer ${key}`) && curl.includes("it'\\''s mine"), `as a command: ${curl}`);
+  const refused = await send('{"limit":');
+  expect(/^400 Bad Request [^]*invalid-request/.test(refused), `nonsense from the page: ${refused}`);
+  await check.locator(".copy").click();
+  expect(/^(Copied|Selected)/.test(await check.locator(".copy").textContent()), "the command is copied");
+  await look(page, "docs-answered");
+
+  await page.click("#theme");
+  await page.reload();
+  expect((await page.getAttribute("html", "data-theme")) === "dark", "the theme that was chosen is kept");
+  await page.setViewportSize({ width: 320, height: 800 });
+  const sideways = await page.evaluate(() => document.documentElement.scrollWidth);
+  expect(sideways <= 320, `/docs is ${sideways} wide at 320`);
+  await page.close();
+}
+
+async function walk(browser) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  const page = await watched(context);
   const press = (text) => page.click(`main >> :is(a, button):text-is("${text}")`);
   const go = (text) => page.click(`nav >> text="${text}"`);
 
@@ -91,6 +140,7 @@ async function walk(browser) {
   const key = await page.textContent("#secret");
   await press("I have kept it");
   await look(page, "api-key");
+  await readTheDocs(context, key);
 
   // What people call things is shown as they wrote it, and runs nowhere.
   const hostile = `<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202eabc`;

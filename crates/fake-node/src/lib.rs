@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use accounts::{ApiKey, Credential, Dated, Scope, Tenant, UnixSecs};
+use accounts::{ApiKey, Credential, Dated, Scope, Status, Tenant, UnixSecs};
 use catalogue::{Address, Changed, Content, Kind, NamedLimit, NotChanged, SERVICE};
 use coordinator::{
     Answer, ClusterStatus, Coordinator, Forgotten, Hit, NoDecision, Once, Ownership, Policy,
@@ -155,6 +155,22 @@ impl FakeNode {
             place(Kind::ApiKey, SERVICE, &id),
             Content::ApiKey(key.into()),
         );
+    }
+
+    /// Suspends the tenant of [`Self::make_tenant`].
+    ///
+    /// # Panics
+    ///
+    /// Without one.
+    pub fn suspend_tenant(&self) {
+        let place = place(Kind::Tenant, SERVICE, TENANT);
+        let mut made = locked(&self.made);
+        let Some(Content::Tenant(tenant)) = made.get(&place) else {
+            panic!("there is no tenant");
+        };
+        let mut tenant = Tenant::clone(tenant);
+        tenant.status = Status::Suspended;
+        made.insert(place, Content::Tenant(tenant.into()));
     }
 
     /// Tenants, API keys and people are not known here any more, but to another member.

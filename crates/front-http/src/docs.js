@@ -29,7 +29,12 @@ addEventListener('keydown', event => {
 });
 const open = () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target && target.tagName === 'DETAILS') target.open = true;
+  if (!target || target.tagName !== 'DETAILS') return;
+  if (target.hidden) {
+    search.value = '';
+    look();
+  }
+  target.open = true;
 };
 addEventListener('hashchange', open);
 open();

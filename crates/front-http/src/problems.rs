@@ -132,7 +132,7 @@ const fn meaning(kind: Kind) -> (&'static str, &'static str) {
             "Try again after Retry-After.",
         ),
         Kind::UnknownLimit => (
-            "The file of the node that was asked defines no limit of this name. Nothing was counted.",
+            "Neither the file of the node that was asked nor anybody at run time has made a limit of this name. Nothing was counted.",
             "GET /v1/limits lists the names. All nodes of a cluster should read the same file.",
         ),
         Kind::NotFound => (

@@ -1,5 +1,7 @@
 //! Decisions and refusals as replies.
 
+use std::borrow::Cow;
+
 use coordinator::Answer;
 use limiter::{Kind, Refusal};
 use quota::{Cost, Limit, Nanos, Verdict};
@@ -87,12 +89,18 @@ fn whole(number: u64) -> i64 {
 /// Writes why there is no decision. What it says of the hit, that it was counted, not counted or not known to be, is part
 /// of the text of each refusal that comes after a hit was asked; of the others, nothing was counted.
 pub(crate) fn write_refusal(refusal: &Refusal, reply: &mut Reply<'_>) {
-    let given = |text: &str| match refusal.given() {
-        Some(given) => format!("{text}: '{given}'"),
-        None => text.to_owned(),
-    };
+    let (code, text) = error_of(refusal);
+    reply.error(code, &text);
+}
+
+/// The code of an error, and what it says.
+pub(crate) fn error_of(refusal: &Refusal) -> (&'static str, Cow<'_, str>) {
+    let detail = Cow::from(refusal.detail());
     match (refusal.kind(), refusal.at_field(), refusal.accepted()) {
-        (Kind::UnknownLimit, _, _) => reply.error("UNKNOWNLIMIT", &given(refusal.detail())),
+        (Kind::UnknownLimit, _, _) => match refusal.given() {
+            Some(given) => ("UNKNOWNLIMIT", format!("{detail}: '{given}'").into()),
+            None => ("UNKNOWNLIMIT", detail),
+        },
         (
             Kind::NoDecision
             | Kind::NoQuorum
@@ -101,16 +109,12 @@ pub(crate) fn write_refusal(refusal: &Refusal, reply: &mut Reply<'_>) {
             | Kind::Draining,
             _,
             _,
-        ) => {
-            reply.error("NODECISION", refusal.detail());
-        }
-        (Kind::Forbidden, _, _) => reply.error("NOPERM", refusal.detail()),
-        (Kind::QuotaExceeded | Kind::TenantRate, _, _) => {
-            reply.error("QUOTA", refusal.detail());
-        }
+        ) => ("NODECISION", detail),
+        (Kind::Forbidden, _, _) => ("NOPERM", detail),
+        (Kind::QuotaExceeded | Kind::TenantRate, _, _) => ("QUOTA", detail),
         (Kind::InvalidRequest, Some(field), Some(accepted)) => {
-            reply.error("ERR", &format!("invalid {field}: must be {accepted}"));
+            ("ERR", format!("invalid {field}: must be {accepted}").into())
         }
-        _ => reply.error("ERR", refusal.detail()),
+        _ => ("ERR", detail),
     }
 }

@@ -38,8 +38,11 @@
 //! | a limit that is neither the file's nor made at run time | `-UNKNOWNLIMIT no limit has this name: '…'` |
 //! | anything but `AUTH`, `HELLO`, `QUIT`, `RESET` before the token was proven | `-NOAUTH Authentication required.` |
 //! | a wrong token | `-WRONGPASS invalid username-password pair or user is disabled.` |
+//! | an API key of a tenant that is suspended; that this node cannot tell to be in force now | `-ERR this tenant is suspended; nothing was counted`; `-NODECISION …` |
+//! | what the API key has no scope for | `-NOPERM this API key does not have the scope that this needs` |
+//! | more of a tenant than its plan lets, a day or a second | `-QUOTA …` |
 //! | `HELLO 4` | `-NOPROTO unsupported protocol version` |
-//! | an array of more than 1 024, or whose length is no number | `-ERR Protocol error: invalid multibulk length`, closed |
+//! | an array of more than 1 024, or whose length is no number; a line of more than 1 024 words | `-ERR Protocol error: invalid multibulk length`, closed |
 //! | a bulk string over 64 KiB, below zero, or whose length is no number | `-ERR Protocol error: invalid bulk length`, closed |
 //! | anything but bulk strings in an array | `-ERR Protocol error: expected '$', got ':'`, closed |
 //! | a bulk string that is longer than it says | `-ERR Protocol error: expected CRLF after a bulk string`, closed |

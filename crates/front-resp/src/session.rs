@@ -4,8 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use connections::Then;
-use limiter::{Access, Caller, Given, Limiter, Node, Rights, Unknown};
+use limiter::{Access, Caller, Given, Kind, Limiter, Node, Rights, Unknown};
 
+use crate::answer::error_of;
 use crate::command::{COMMANDS, Entry, Verb};
 use crate::decode::Arguments;
 use crate::documentation;
@@ -189,9 +190,16 @@ impl Session {
             return Err(failure(NO_TOKEN));
         }
         let caller = server.access.admit(&server.limiter, Some(given));
-        let caller = caller.map_err(|refusal| match refusal.has_invalid_token() {
-            true => ("WRONGPASS", refusal.detail().to_owned()),
-            false => ("WRONGPASS", WRONG_TOKEN.to_owned()),
+        let caller = caller.map_err(|refusal| match refusal.kind() {
+            Kind::Unauthorized if refusal.has_invalid_token() => {
+                ("WRONGPASS", refusal.detail().to_owned())
+            }
+            Kind::Unauthorized | Kind::Forbidden => ("WRONGPASS", WRONG_TOKEN.to_owned()),
+            // It may be right, and is taken at another time or by another node.
+            _ => {
+                let (code, text) = error_of(&refusal);
+                (code, text.into_owned())
+            }
         })?;
         self.is_trusted = true;
         self.credential = match caller.rights {

@@ -3,10 +3,9 @@
 use axum::body::Body;
 use axum::http::Request;
 use axum::response::Response;
-use catalogue::{Content, SERVICE};
-use fake_node::{FakeNode, TENANT};
+use fake_node::TENANT;
 use http_body_util::BodyExt as _;
-use limiter::{Node as _, Sampler};
+use limiter::Sampler;
 use serde_json::{Value, json};
 use series::{NamedTotal, Point, Sample, Told, Total};
 use tower::ServiceExt as _;
@@ -274,16 +273,6 @@ async fn a_stream_ends_when_its_tenant_is_suspended() {
     let mut live = stream(&front, Who::Tenant).await;
     next(&mut live).await;
     assert_eq!(next(&mut live).await.as_deref(), Some(": here\n\n"));
-    suspend(&front.node).await;
+    front.node.suspend_tenant();
     assert_eq!(next(&mut live).await, None);
-}
-
-async fn suspend(node: &FakeNode) {
-    let record = node
-        .record(catalogue::Kind::Tenant, SERVICE, TENANT)
-        .unwrap();
-    let mut tenant = accounts::Tenant::clone(record.tenant().unwrap());
-    tenant.status = accounts::Status::Suspended;
-    let content = Content::Tenant(tenant.into());
-    node.set(SERVICE, TENANT, content).await.unwrap();
 }

@@ -346,6 +346,21 @@ fn a_credential_that_another_member_knows_is_asked_about() {
     }
 }
 
+/// What is right and may do nothing for now is told apart from what is wrong.
+#[test]
+fn a_credential_of_a_suspended_tenant_is_told_so() {
+    let service = Service::new(b"cookie", String::new(), Plans::default());
+    let mut client = Client::with_access(Access::new(None, Some(service)));
+    client.node().make_tenant([Scope::Check]);
+    client.node().suspend_tenant();
+    let suspended = "-ERR this tenant is suspended; nothing was counted";
+    client.check(&format!(
+        "AUTH {API_KEY}                 -> {suspended}
+         HELLO 3 AUTH anybody {API_KEY} -> {suspended}
+         PING                           -> {NOAUTH}"
+    ));
+}
+
 /// What nobody knew of one command was once held against the next, where the first was refused before its credential was looked at.
 #[test]
 fn a_credential_is_asked_about_whatever_became_of_the_one_before() {
