@@ -5,6 +5,8 @@
 //!
 //! This crate does not know how a decision comes about, who is counted, or which limits there are. The types it puts on the wire are its own, so that a
 //! rename inside never breaks a client.
+//!
+//! What bad input gets, and whether the connection is closed after it, stands in `docs/http.md` under that title.
 
 mod app;
 mod auth;

@@ -1,4 +1,5 @@
-//! `docs/` is a book of mdBook: it is built, every page has its place, and every link leads somewhere.
+//! `docs/` is a book of mdBook: it is built, every page has its place, every link leads somewhere, and what pages tell of the
+//! code is so.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -105,6 +106,120 @@ fn the_overview_of_http_has_every_request_and_no_other() {
         .map(|request| request.trim_matches('`').to_owned())
         .collect();
     assert_eq!(told, served);
+}
+
+#[test]
+fn the_page_on_the_redis_protocol_has_every_command_and_no_other() {
+    let code = fs::read_to_string(root().join("crates/front-resp/src/command.rs")).unwrap();
+    // Some names stand in the line after.
+    let code: String = code.split_whitespace().collect();
+    let served: BTreeSet<String> = quoted(&code, "entry(\"").map(str::to_uppercase).collect();
+    let page = fs::read_to_string(root().join("docs/redis.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    // Errors begin with a dash.
+    let rows = rows.filter(|row| !row.starts_with('-'));
+    let rows = rows.filter_map(|row| row.split(" | ").next());
+    let told: BTreeSet<String> = rows
+        .flat_map(|row| row.split(", "))
+        .filter_map(|usage| usage.trim_matches('`').split(' ').next())
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(told, served);
+}
+
+/// Pages whose code is compiled or run.
+const PAGES: [&str; 4] = [
+    "README.md",
+    "docs/programs.md",
+    "docs/envoy.md",
+    "docs/proxies.md",
+];
+
+/// Of each language, the folders that have such code.
+const CODE: [(&str, &[&str]); 5] = [
+    (
+        "rust",
+        &[
+            "demo/axum-app/src",
+            "crates/weir",
+            "crates/layer",
+            "crates/client",
+            "crates/node",
+        ],
+    ),
+    ("toml", &["demo"]),
+    ("nginx", &["demo"]),
+    ("caddyfile", &["demo"]),
+    ("yaml", &["demo", "crates/front-grpc/tests"]),
+];
+
+/// What stands between fences, each with its language.
+fn blocks(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let fenced = text.split("```").skip(1).step_by(2);
+    fenced.filter_map(|block| block.split_once('\n'))
+}
+
+/// What of a file is compiled or run: of a library the examples of its documentation, without the lines that they hide.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut parts = file.strip_prefix(root()).unwrap().components();
+    let is_library =
+        parts.any(|part| part.as_os_str() == "src") && file.starts_with(root().join("crates"));
+    if !is_library {
+        return text;
+    }
+    let documentation = text.lines().filter_map(|line| {
+        let line = line.trim_start();
+        line.strip_prefix("//!").or(line.strip_prefix("///"))
+    });
+    let documentation = documentation.collect::<Vec<_>>().join("\n");
+    let examples = blocks(&documentation).filter(|(language, _)| language.is_empty());
+    let shown = examples
+        .flat_map(|(_, example)| example.lines())
+        .filter(|line| line.trim() != "#" && !line.trim_start().starts_with("# "));
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether `block` is made of lines that follow each other in `code`, however indented; a comment that begins with `…` stands
+/// for those left out.
+fn is_excerpt(block: &str, code: &str) -> bool {
+    let [block, code] = [block, code].map(|text| {
+        let lines = text.lines().map(str::trim);
+        lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
+    });
+    let mut rest = &code[..];
+    let is_gap = |line: &&str| ["// …", "# …"].iter().any(|gap| line.starts_with(gap));
+    let runs = block.split(is_gap);
+    runs.filter(|run| !run.is_empty()).all(|run| {
+        let found = rest.windows(run.len()).position(|lines| lines == run);
+        rest = &rest[found.map_or(0, |place| place + run.len())..];
+        found.is_some()
+    })
+}
+
+#[test]
+fn code_on_a_page_is_an_excerpt_of_what_is_compiled_or_run() {
+    for page in PAGES {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let mut checked = 0;
+        for (language, block) in blocks(&text) {
+            let Some((_, folders)) = CODE.iter().find(|(known, _)| *known == language) else {
+                continue;
+            };
+            let files = folders
+                .iter()
+                .flat_map(|folder| files(&root().join(folder), ""));
+            let is_there = files
+                .map(|file| code(&file))
+                .any(|code| is_excerpt(block, &code));
+            assert!(
+                is_there,
+                "{page} has what is in no file of {folders:?}:\n{block}"
+            );
+            checked += 1;
+        }
+        assert_ne!(checked, 0, "{page}");
+    }
 }
 
 /// Of a format that says its version: where the code has it, and how the page on upgrading begins to tell it.

@@ -6,17 +6,20 @@
 //! cargo run -p axum-app -- oskar2 8081
 //! curl -H 'X-User-Id: ada' localhost:8080/user_home     Hello, ada
 //! curl -H 'X-User-Id: ada' localhost:8081/user_home     Too Many Requests
+//! curl -X POST localhost:8080/login/ada                 9 attempts are left
 //! ```
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::http::HeaderMap;
+use axum::extract::{Path, State};
 use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use weir::{Cookie, Header, Node, Peer, RateLimitLayer};
 
@@ -53,7 +56,8 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One page for each user in a minute, and ten of the front page for each browser in ten seconds.
+/// One page for each user in a minute, ten of the front page for each browser in ten seconds, and ten attempts to log in for
+/// each user in a minute.
 fn app(weir: &Node) -> Result<Router, weir::Error> {
     let per_user = RateLimitLayer::new(weir.limit("user_home")?).by(Header("X-User-Id"));
     let per_browser = RateLimitLayer::new(weir.limit("page")?)
@@ -63,6 +67,8 @@ fn app(weir: &Node) -> Result<Router, weir::Error> {
     Ok(Router::new()
         .route("/user_home", get(user_home).layer(per_user))
         .route("/", get(page).layer(per_browser))
+        .route("/login/{user}", post(login))
+        .with_state(weir.clone())
         // For Prometheus. Nothing is forgotten by a death once `weir_unsettled_shards` is 0.
         .route("/metrics", get(async move || weir.metrics())))
 }
@@ -70,6 +76,23 @@ fn app(weir: &Node) -> Result<Router, weir::Error> {
 async fn user_home(headers: HeaderMap) -> String {
     let user = headers.get("X-User-Id").and_then(|user| user.to_str().ok());
     format!("Hello, {}", user.unwrap_or("stranger"))
+}
+
+/// Asks without a layer, and by a rule that is given here.
+async fn login(State(weir): State<Node>, Path(user): Path<String>) -> (StatusCode, String) {
+    let attempt = weir.check_rate(("login", user), Duration::from_secs(60), 10, 1);
+    match attempt.await {
+        Ok(Ok(pass)) => (
+            StatusCode::OK,
+            format!("{} attempts are left", pass.remaining),
+        ),
+        Ok(Err(limited)) => {
+            let wait = limited.retry_after;
+            (StatusCode::TOO_MANY_REQUESTS, format!("again in {wait:?}"))
+        }
+        // No decision could be had. `error.counted()` says what became of the hit.
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
 }
 
 /// Gives a browser its session. Before it has one, it is counted by its address.
