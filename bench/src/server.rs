@@ -64,29 +64,28 @@ impl Server {
     }
 
     pub(crate) fn throttlecrab() -> Result<Self> {
+        Self::throttlecrab_by("http")
+    }
+
+    fn throttlecrab_by(protocol: &str) -> Result<Self> {
         let address = free_address()?;
         let mut command = Command::new("target/peers/bin/throttlecrab-server");
-        let port = address.port().to_string();
+        let option = |of: &str| format!("--{protocol}{of}");
+        command.args([option(""), option("-host"), "127.0.0.1".to_owned()]);
+        command.args([option("-port"), address.port().to_string()]);
         // Room for the keys from the start, and no logs: at its best.
-        command.args(["--http", "--http-host", "127.0.0.1", "--http-port", &port]);
         command.args(["--store-capacity", "200000", "--log-level", "error"]);
         Self::start(&mut command, address)
     }
 
     /// The same over the Redis protocol.
     pub(crate) fn throttlecrab_redis() -> Result<Self> {
-        let address = free_address()?;
-        let mut command = Command::new("target/peers/bin/throttlecrab-server");
-        let port = address.port().to_string();
-        command.args([
-            "--redis",
-            "--redis-host",
-            "127.0.0.1",
-            "--redis-port",
-            &port,
-        ]);
-        command.args(["--store-capacity", "200000", "--log-level", "error"]);
-        Self::start(&mut command, address)
+        Self::throttlecrab_by("redis")
+    }
+
+    /// The same by gRPC.
+    pub(crate) fn throttlecrab_grpc() -> Result<Self> {
+        Self::throttlecrab_by("grpc")
     }
 
     /// A server of the Redis protocol that only says PONG.
