@@ -153,6 +153,30 @@ mod tests {
         (mixed >> 40 & 0x3) << 32 | mixed >> 52 & 0x3f
     }
 
+    /// A slot takes four bytes.
+    #[test]
+    fn an_index_is_at_most_three_quarters_full_and_gives_back_what_is_mostly_empty() {
+        let hash = |number: usize| (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut index = Index::default();
+        assert_eq!(index.bytes(), 0);
+        for keys in 1..=3_000 {
+            index.insert(hash(keys - 1), keys - 1, hash);
+            let fewest = (keys * 4).div_ceil(3).next_power_of_two();
+            assert_eq!(index.bytes(), 4 * fewest.max(SLOTS_MIN), "{keys} keys");
+        }
+        let mut slots = 4_096;
+        for keys in (0..3_000).rev() {
+            index.remove(hash(keys), keys, hash);
+            index.shrink(hash);
+            let needed = (2 * keys).next_power_of_two().max(SLOTS_MIN);
+            if needed * 4 <= slots {
+                slots = needed;
+            }
+            assert_eq!(index.bytes(), 4 * slots, "{keys} keys");
+        }
+        assert_eq!(slots, SLOTS_MIN);
+    }
+
     /// A list with its index, changed at random and compared with a search through the list.
     #[test]
     fn a_key_is_found_where_it_stands_and_only_there() {

@@ -98,3 +98,28 @@ fn a_clock_that_was_ahead_denies_no_longer_than_the_limit_does() {
         assert!(!spent(&[ahead, soon]), "{algorithm:?}: it never goes back");
     }
 }
+
+/// The node itself was ahead, and its clock has been set right since: what it wrote under its last term is bounded as
+/// anybody's, and what it writes now is not.
+#[test]
+fn what_a_node_wrote_under_its_last_term_is_bounded_and_under_this_one_it_is_not() {
+    let ahead = T0 + Nanos::from_secs(3_600);
+    let soon = T0 + Nanos::from_secs(1);
+    let later = soon + Nanos::from_secs(121);
+    for algorithm in [
+        Algorithm::Gcra,
+        Algorithm::FixedWindow,
+        Algorithm::SlidingLog,
+    ] {
+        let is_back = |number| {
+            let mut cells = Cells::new();
+            hit(&mut cells, ahead, algorithm, 1, 5);
+            cells.bound_stamps(soon);
+            let dot = Dot::new(term(number, 1), 6);
+            let written = cells.hit(later, KEY, &limit(algorithm), Cost::ONE, dot);
+            written.decision.is_allowed()
+        };
+        assert!(is_back(2), "{algorithm:?}");
+        assert!(!is_back(1), "{algorithm:?}");
+    }
+}

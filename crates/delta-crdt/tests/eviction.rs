@@ -209,6 +209,33 @@ fn room_is_made_in_bytes() {
     assert!(owner.cells.contains(key("log", 3)));
 }
 
+/// A log may be as large as dozens of other keys: as many go as it takes, and not as many keys as bytes would be.
+#[test]
+fn no_more_go_than_make_the_room_that_is_asked_for() {
+    let limit = per_day(Algorithm::SlidingLog, 10_000);
+    let mut owner = Owner::new();
+    for number in 0..80 {
+        for _ in 0..100 {
+            let _counted = owner.hit(START, key("log", number), &limit, 1);
+        }
+    }
+    let each = owner.cells.evictable_bytes() / 80;
+    assert!(100 * 32 <= each, "{each}");
+    for (keys, bytes, go) in [
+        (0, 2 * each, 2),
+        (0, 2 * each + 1, 3),
+        (5, 2 * each, 5),
+        (2, 4 * each, 4),
+        (1, 0, 1),
+        (0, 0, 0),
+    ] {
+        let (count, held) = (owner.cells.len(), owner.cells.evictable_bytes());
+        assert_eq!(owner.cells.evict(START, keys, bytes).len(), go);
+        let left = (owner.cells.len(), owner.cells.evictable_bytes());
+        assert_eq!(left, (count - go, held - go * each));
+    }
+}
+
 /// A map larger than what is compared at a time is looked through in turn.
 #[test]
 fn eviction_of_many_goes_through_all_of_a_large_map() {

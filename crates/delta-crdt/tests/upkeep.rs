@@ -189,6 +189,110 @@ fn evictions_in_the_middle_of_a_pass_do_not_stop_expiry() {
     assert!(cells.is_empty());
 }
 
+/// Two replicas that both write, and forget a key two seconds after it is full again.
+fn many_writers() -> [Cells; 2] {
+    let linger = Nanos::from_secs(2);
+    [
+        Cells::of_many_writers(linger),
+        Cells::of_many_writers(linger),
+    ]
+}
+
+/// One hit of `cost` at a replica, of ten a second, told to the other.
+fn counted_by(writers: &mut [Cells; 2], by: usize, now: UnixNanos, cost: u32, seq: u64) {
+    let replica = ReplicaId(by as u32 + 1);
+    let dot = Dot::new(Term { replica, ..TERM }, seq);
+    let limit = per_second(10);
+    let written = writers[by].hit(now, key(1), &limit, Cost::new(cost), dot);
+    assert!(written.changed);
+    let cell = writers[by].get(key(1)).expect("counted");
+    let _joined = writers[1 - by].join(now, key(1), cell);
+}
+
+#[test]
+fn where_many_write_a_key_is_forgotten_when_it_has_been_full_for_a_while() {
+    let [mut by_key, mut by_pass] = {
+        let mut writers = many_writers();
+        counted_by(&mut writers, 0, START, 10, 1);
+        writers
+    };
+    let limit = per_second(10);
+    let peek = by_key.peek(after(1_000), key(1), &limit);
+    assert_eq!(peek, limit.peek(after(1_000), None), "it is full");
+    assert!(!by_key.expire_key(after(2_999), key(1)));
+    assert_eq!(by_pass.expire(after(2_999), usize::MAX), 0);
+    assert!(by_key.expire_key(after(3_000), key(1)));
+    assert_eq!(by_pass.expire(after(3_000), usize::MAX), 1);
+    assert!(by_key.is_empty() && by_pass.is_empty());
+    assert!(!by_key.expire_key(after(3_000), key(1)), "it has gone");
+}
+
+#[test]
+fn where_many_write_each_goes_on_from_one_fill_to_the_next() {
+    let mut writers = many_writers();
+    counted_by(&mut writers, 0, START, 4, 1);
+    counted_by(&mut writers, 1, after(100), 3, 1);
+    let limit = per_second(10);
+    let used = |writers: &[Cells; 2], at| {
+        let used = |cells: &Cells| cells.used(after(at), key(1), &limit);
+        [used(&writers[0]), used(&writers[1])]
+    };
+    assert_eq!(used(&writers, 100), [6, 6], "one has drained");
+    assert_eq!(used(&writers, 1_000), [0, 0]);
+    counted_by(&mut writers, 1, after(1_000), 2, 2);
+    counted_by(&mut writers, 0, after(1_000), 5, 2);
+    assert_eq!(used(&writers, 1_000), [7, 7], "of this fill alone");
+    let cell = writers[0].get(key(1)).expect("counted");
+    let [version] = cell.versions() else {
+        panic!("no fork: {cell:?}");
+    };
+    let added = version.slots().iter().map(|slot| slot.added.units());
+    assert_eq!(added.collect::<Vec<_>>(), [9, 5]);
+    assert_eq!(writers[0].digest(), writers[1].digest());
+}
+
+#[test]
+fn where_many_write_a_reset_forgives_what_was_added_in_any_fill() {
+    let mut writers = many_writers();
+    let limit = per_second(10);
+    counted_by(&mut writers, 0, START, 4, 1);
+    counted_by(&mut writers, 0, after(1_000), 6, 2);
+    counted_by(&mut writers, 1, after(1_000), 1, 1);
+    let replica = ReplicaId(2);
+    let dot = Dot::new(Term { replica, ..TERM }, 2);
+    assert!(writers[1].reset(after(1_000), key(1), &limit, dot).changed);
+    let cell = writers[1].get(key(1)).expect("a tombstone");
+    assert!(!writers[0].join(after(1_000), key(1), cell).forked);
+    let used = |cells: &Cells| cells.used(after(1_000), key(1), &limit);
+    assert_eq!([used(&writers[0]), used(&writers[1])], [0, 0]);
+    counted_by(&mut writers, 0, after(1_000), 3, 3);
+    assert_eq!([used(&writers[0]), used(&writers[1])], [3, 3]);
+}
+
+/// Else a map whose length goes up and down by one would allocate each time.
+#[test]
+fn room_for_a_few_keys_more_is_kept() {
+    // Entries are allocated by 32.
+    let mut cells = filled(65);
+    let before = cells.bytes();
+    assert_eq!(cells.evict(START, 1, 0).len(), 1);
+    assert_eq!(cells.bytes(), before);
+    assert_eq!(cells.evict(START, 31, 0).len(), 31);
+    assert_eq!((cells.len(), cells.bytes()), (33, before));
+    assert_eq!(cells.evict(START, 1, 0).len(), 1);
+    assert_eq!(cells.bytes(), before - 32 * 64);
+}
+
+#[test]
+fn a_map_is_shown_by_its_keys_and_cells() {
+    let mut cells = filled(1);
+    let shown = format!("{cells:?}");
+    let cell = cells.get(key(1)).expect("counted");
+    assert_eq!(shown, format!("{{{:?}: {cell:?}}}", key(1)));
+    assert_eq!(cells.expire(after(1), usize::MAX), 1);
+    assert_eq!(format!("{cells:?}"), "{}");
+}
+
 #[test]
 fn a_late_delta_of_the_same_term_is_dropped() {
     let limit = per_second(10);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use delta_crdt::{ReplicaId, Term};
 use membership::{
-    Contact, CouncilId, Effect, Member, Membership, Message, NameVerdict, Settings, Standing,
-    Status,
+    Contact, Council, CouncilId, Effect, Member, Membership, Message, NameVerdict, Settings,
+    Standing, Status,
 };
 use quota::{BootNanos, Nanos};
 
@@ -36,14 +36,18 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// `names` founded a cluster together, and the first of them may change who counts.
-    fn founded(names: &[&'static str]) -> Self {
-        let mut cluster = Self {
+    fn new() -> Self {
+        Self {
             millis: 0,
             nodes: BTreeMap::new(),
             cut_off: BTreeSet::new(),
             changes: BTreeMap::new(),
-        };
+        }
+    }
+
+    /// `names` founded a cluster together, and the first of them may change who counts.
+    fn founded(names: &[&'static str]) -> Self {
+        let mut cluster = Self::new();
         for name in names {
             cluster.start(name, *name != names[0]);
         }
@@ -188,6 +192,40 @@ fn a_minority_counts_nobody_in() {
     cluster.node("d").on_recalled(true);
     cluster.run(10_000);
     assert_eq!(cluster.counted("a"), ["a", "b", "c"]);
+}
+
+/// A node of an older version goes by all who belong: it would decide with a majority that is none to the others.
+#[test]
+fn nobody_composes_the_first_council_beside_a_live_member_that_knows_of_no_such_thing() {
+    let mut cluster = Cluster::new();
+    for name in ["a", "b", "c"] {
+        cluster.start(name, true);
+    }
+    cluster.cut_off.insert("c");
+    cluster.node("a").on_chair(term(1, "a"));
+    for _ in 0..100 {
+        cluster.run(STEP);
+        let sent = at(cluster.millis);
+        let answer = Message::Answer {
+            sent,
+            granted: true,
+        };
+        cluster.node("a").on_message(sent, replica("c"), answer);
+        let heartbeat = Message::Heartbeat {
+            sent,
+            roster: 0,
+            aside: false,
+            behind: Nanos::ZERO,
+            quorum_left: Nanos::ZERO,
+            council: None,
+            recalled: false,
+        };
+        cluster.node("a").on_message(sent, replica("c"), heartbeat);
+    }
+    assert_eq!(cluster.node("a").view().council(), CouncilId::NONE);
+    cluster.run(2_500);
+    let composed = cluster.node("a").view().council();
+    assert_eq!(Some(composed.term), term(1, "a"), "it is dead");
 }
 
 #[test]
@@ -366,10 +404,40 @@ fn who_left_gets_its_name_at_once_where_enough_remember() {
 fn a_name_is_not_withheld_for_longer_than_it_takes() {
     let mut cluster = two_of_four_are_left();
     cluster.node("b").on_chair(None);
-    cluster.run(4_800);
+    // It was heard a step after it left.
+    cluster.run(4_900);
     assert_eq!(cluster.asks_for("c", "b"), NameVerdict::Asking);
-    cluster.run(200);
+    cluster.run(STEP);
     assert_eq!(cluster.asks_for("c", "b"), SECOND);
+}
+
+#[test]
+fn who_lives_or_counts_may_return_and_whoever_was_replaced_may_not() {
+    let mut cluster = Cluster::founded(&["a", "b", "c"]);
+    cluster.start("d", true);
+    cluster.cut_off.extend(["b", "c"]);
+    cluster.run(2_000);
+    let again = Member {
+        incarnation: 2,
+        replica: replica("e"),
+        ..cluster.node("c").me().clone()
+    };
+    let now = at(cluster.millis);
+    let view = |cluster: &mut Cluster| cluster.node("a").view().clone();
+    let seen = view(&mut cluster);
+    assert_eq!(
+        (seen.contains(replica("b")), seen.counts(replica("b"))),
+        (false, true)
+    );
+    assert_eq!(
+        (seen.contains(replica("d")), seen.counts(replica("d"))),
+        (true, false)
+    );
+    let may_return = ["a", "b", "c", "d", "e"].map(|name| seen.may_return(replica(name)));
+    assert_eq!(may_return, [true, true, true, true, false]);
+    cluster.node("a").on_introduced(now, &again);
+    let seen = view(&mut cluster);
+    assert!(!seen.may_return(replica("c")) && seen.may_return(replica("e")));
 }
 
 /// Whether `of` knows what a majority knows, and whether it could open a shard, as `by` sees it.
@@ -413,4 +481,204 @@ fn whoever_could_open_nothing_is_known_by_its_own_word() {
     assert_eq!(able(&mut cluster, "a", "b"), (true, false), "no majority");
     cluster.run(200);
     assert_eq!(able(&mut cluster, "a", "b"), (true, true));
+}
+
+/// What was given under the composition before has run out by then, on clocks that run slower, too.
+#[test]
+fn a_composition_is_gone_by_for_a_lease_and_a_drift_before_the_next() {
+    let mut cluster = Cluster::new();
+    cluster.start("a", false);
+    let node = cluster.node("a");
+    node.on_chair(term(1, "a"));
+    let founded = node.view().council();
+    node.on_tick(at(100));
+    // Whoever connects tells it.
+    let told = Council::founded_by(replica("a"), ["a".to_owned()]);
+    assert_eq!(told.id, founded);
+    node.on_message(at(500), replica("b"), Message::Council(told));
+    node.on_tick(at(1_109));
+    assert_eq!(node.view().council(), founded);
+    node.on_tick(at(1_110));
+    assert_eq!(Some(node.view().council().term), term(1, "a"));
+}
+
+#[test]
+fn what_a_member_goes_by_is_believed_until_it_is_suspect() {
+    let is_agreed = |said_before: u64| {
+        let mut cluster = Cluster::new();
+        cluster.start("a", false);
+        cluster.start("b", true);
+        let node = cluster.node("a");
+        node.on_founding(["b".to_owned()]);
+        node.on_chair(term(1, "a"));
+        cluster.millis = 99;
+        says(&mut cluster, "b", "a", 0, true);
+        cluster.node("a").on_tick(at(100));
+        cluster.millis = 1_109 - said_before;
+        says(&mut cluster, "b", "a", 0, true);
+        let node = cluster.node("a");
+        node.on_tick(at(1_110));
+        Some(node.view().council().term) == term(1, "a")
+    };
+    assert!(is_agreed(349));
+    assert!(!is_agreed(350));
+}
+
+#[test]
+fn what_a_newcomer_recalls_is_believed_until_it_is_suspect() {
+    let counts = |said_before: u64| {
+        let mut cluster = Cluster::new();
+        cluster.start("a", false);
+        let node = cluster.node("a");
+        node.on_chair(term(1, "a"));
+        for millis in [100, 1_110, 1_200] {
+            node.on_tick(at(millis));
+        }
+        assert_eq!(Some(node.view().council().term), term(1, "a"));
+        cluster.millis = 1_500;
+        cluster.start("d", true);
+        let answer = Message::Answer {
+            sent: at(1_500),
+            granted: true,
+        };
+        let node = cluster.node("a");
+        node.on_message(at(1_500), replica("d"), answer);
+        cluster.millis = 2_209 - said_before;
+        says(&mut cluster, "d", "a", 0, true);
+        let node = cluster.node("a");
+        node.on_tick(at(2_210));
+        node.view().counts(replica("d"))
+    };
+    assert!(counts(349));
+    assert!(!counts(350));
+}
+
+#[test]
+fn who_goes_on_after_a_panic_counts_whom_it_counted() {
+    let mut cluster = Cluster::founded(&["a", "b", "c"]);
+    let before = cluster.node("b").view().council();
+    let now = at(cluster.millis);
+    let node = cluster.node("b").restarted(now);
+    cluster.nodes.insert("b", node);
+    assert_eq!(cluster.node("b").view().council(), before);
+    assert_eq!(cluster.counted("b"), ["a", "b", "c"]);
+    assert!(cluster.node("b").leases().is_newcomer());
+}
+
+#[test]
+fn an_older_composition_changes_nothing_nor_does_any_where_all_count() {
+    let composed = |number| {
+        let term = term(number, "a").expect("a is known");
+        Council {
+            id: CouncilId { term, change: 0 },
+            names: ["a".to_owned()].into(),
+        }
+    };
+    for (quorum, followed) in [(true, 3), (false, 0)] {
+        let settings = Settings {
+            quorum,
+            ..Settings::lan()
+        };
+        let mut cluster = Cluster::new();
+        cluster.start("b", true);
+        let me = cluster.node("b").me().clone();
+        let mut node = Membership::new(at(0), me, settings, true);
+        for number in [3, 2] {
+            node.on_message(at(0), replica("a"), Message::Council(composed(number)));
+            assert_eq!(node.view().council().term.number, followed);
+            assert_eq!(node.view().counts(replica("b")), !quorum);
+        }
+    }
+}
+
+/// Without its fact the name would count again for whoever has not heard of it.
+#[test]
+fn who_left_is_listed_for_as_long_as_the_council_names_it() {
+    let mut cluster = Cluster::new();
+    cluster.start("a", false);
+    let node = cluster.node("a");
+    node.on_founding(["b".to_owned()]);
+    let left = |name: String, replica: u32| Member {
+        name,
+        incarnation: 1,
+        replica: ReplicaId(replica),
+        standing: Standing::Left,
+        contact: Contact::default(),
+    };
+    node.on_message(
+        at(0),
+        replica("c"),
+        Message::Roster(vec![left("b".into(), 2)]),
+    );
+    cluster.run(20_000);
+    assert!(cluster.node("a").roster().get("b").is_some());
+    let many = (0..300).map(|number| left(format!("pod-{number}"), 100 + number));
+    let many = Message::Roster(many.collect());
+    let now = at(cluster.millis);
+    cluster.node("a").on_message(now, replica("c"), many);
+    cluster.run(100);
+    let listed = cluster.node("a").roster().iter().count();
+    assert_eq!(listed, 1 + 256, "itself and as many as are kept");
+    cluster.run(20_000);
+    let names: Vec<&str> = cluster
+        .node("a")
+        .roster()
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    assert_eq!(names, ["a", "b"]);
+    cluster.node("a").on_chair(term(1, "a"));
+    cluster.run(5_000);
+    assert_eq!(cluster.node("a").roster().iter().count(), 1);
+}
+
+#[test]
+fn a_newcomer_that_goes_by_another_composition_does_not_count_yet() {
+    let mut cluster = Cluster::founded(&["a"]);
+    cluster.start("d", true);
+    cluster.cut_off.insert("d");
+    for _ in 0..100 {
+        let sent = at(cluster.millis);
+        let answer = Message::Answer {
+            sent,
+            granted: true,
+        };
+        let node = cluster.node("a");
+        node.on_message(sent, replica("d"), answer);
+        let heartbeat = Message::Heartbeat {
+            sent,
+            roster: 0,
+            aside: false,
+            behind: Nanos::ZERO,
+            quorum_left: Nanos::ZERO,
+            council: Some(CouncilId::NONE),
+            recalled: true,
+        };
+        node.on_message(sent, replica("d"), heartbeat);
+        cluster.run(STEP);
+    }
+    assert_eq!(cluster.counted("a"), ["a"]);
+    says(&mut cluster, "d", "a", 0, true);
+    cluster.run(STEP);
+    assert_eq!(cluster.counted("a"), ["a", "d"]);
+}
+
+#[test]
+fn those_that_count_are_told_met_or_not() {
+    let mut cluster = Cluster::founded(&["a", "b", "c"]);
+    cluster.start("d", true);
+    cluster.node("a").on_founding(["e".to_owned()]);
+    let now = at(cluster.millis);
+    cluster.node("c").on_left(now);
+    cluster.run(STEP);
+    let told = |cluster: &mut Cluster| {
+        let members = cluster.node("a").counting();
+        let told = members.into_iter().map(|it| (it.name, it.incarnation));
+        told.collect::<Vec<_>>()
+    };
+    let expected = [("a", 1), ("b", 1), ("e", 0)];
+    assert_eq!(
+        told(&mut cluster),
+        expected.map(|(name, incarnation)| (name.to_owned(), incarnation))
+    );
 }

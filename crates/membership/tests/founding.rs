@@ -1,6 +1,9 @@
 //! Who founds a cluster, and that it is founded once.
 
-use membership::{Founding, FoundingRules, FoundingStep, Silence};
+use delta_crdt::ReplicaId;
+use membership::{
+    Contact, Founding, FoundingRules, FoundingStep, Member, Membership, Settings, Silence, Standing,
+};
 use quota::{BootNanos, Nanos};
 
 fn at(millis: u64) -> BootNanos {
@@ -168,7 +171,9 @@ fn silence_is_told_after_a_second_and_then_every_half_a_minute() {
         .filter(|&millis| silence.is_due(at(millis)))
         .collect();
     assert_eq!(due, [1_000, 31_000, 61_000]);
+    assert_eq!(silence.lasts(at(70_000)), Nanos::from_secs(70));
     silence.on_answer(at(70_000));
+    assert_eq!(silence.lasts(at(70_900)), Nanos::from_millis(900));
     assert!(!silence.is_due(at(70_900)) && silence.is_due(at(71_000)));
 }
 
@@ -207,6 +212,70 @@ fn who_remembers_the_last_members_waits_for_them() {
     let mut founders = remembering("a", &["a", "b", "c"], true);
     founders.on_newcomer(at(0), "b", true, Some("a"));
     assert_eq!(founders.founders(at(0)), ["a", "b", "c"]);
+}
+
+/// Somebody may have joined it since it wrote down that it was alone.
+#[test]
+fn who_was_alone_waits_for_its_addresses_where_sides_may_part() {
+    let node = |quorum, members: &[&str]| {
+        let members = members.iter().map(|&name| name.to_owned());
+        let founding = Founding::new(at(0), "a", rules(quorum, true, None));
+        founding.remembering(members, Nanos::from_secs(10))
+    };
+    assert_eq!(founds_at(node(false, &["a"]), &[]), Some(5_000));
+    assert_eq!(founds_at(node(true, &["a"]), &[]), Some(300));
+    let both = node(false, &["a", "b"]);
+    assert_eq!(founds_at(both, &["b"]), Some(300), "all are here");
+    let mut both = node(false, &["a", "b"]);
+    both.on_newcomer(at(4_900), "b", true, Some("a"));
+    both.on_somebody();
+    assert_eq!(both.step(at(4_999)), FoundingStep::Look, "who is slow");
+    both.on_somebody();
+    assert_eq!(both.step(at(5_000)), FoundingStep::Found, "long enough");
+}
+
+#[test]
+fn what_a_newcomer_said_is_believed_for_less_than_five_seconds() {
+    let mut node = remembering("b", &["a", "b", "c"], false);
+    node.on_newcomer(at(1_000), "a", true, None);
+    node.on_remembering("a");
+    assert_eq!(node.met(at(5_999)), ["a"]);
+    assert_eq!(node.follows(at(5_999)), Some("a"));
+    assert_eq!(node.met(at(6_000)), [""; 0]);
+    assert_eq!(node.follows(at(6_000)), Some("b"));
+}
+
+/// What a node of that name sees that is alone.
+fn alone(name: &str) -> Membership {
+    let member = Member {
+        name: name.into(),
+        incarnation: 1,
+        replica: ReplicaId(1),
+        standing: Standing::Joined,
+        contact: Contact::default(),
+    };
+    Membership::new(at(0), member, Settings::lan(), false)
+}
+
+#[test]
+fn who_remembers_the_last_members_waits_three_seconds_for_the_newcomers_that_it_met() {
+    let mut node = remembering("a", &["a", "b", "c"], false);
+    assert!(node.beginning(at(1_000)).is_none(), "it met nobody");
+    node.on_newcomer(at(1_000), "b", true, Some("a"));
+    let beginning = node.beginning(at(1_000)).expect("it met one");
+    assert!(beginning.waits(at(3_999), alone("a").view()));
+    assert!(
+        !beginning.waits(at(4_000), alone("a").view()),
+        "long enough"
+    );
+    assert!(!beginning.waits(at(1_000), alone("b").view()), "it came");
+    node.on_newcomer(at(1_000), "c", true, Some("a"));
+    let beginning = node.beginning(at(1_000)).expect("it met two");
+    assert!(beginning.waits(at(1_000), alone("b").view()), "one came");
+    assert!(node.beginning(at(6_000)).is_none(), "they went");
+    let mut blank = Founding::new(at(0), "a", rules(false, false, None));
+    blank.on_newcomer(at(1_000), "b", true, Some("a"));
+    assert!(blank.beginning(at(1_000)).is_none(), "it remembers nobody");
 }
 
 /// A node whose disk was lost knows nobody, and would found a cluster of its own at once.

@@ -121,6 +121,15 @@ fn a_node_that_was_paused_asks_before_it_concludes() {
     assert_eq!(node.leases().no_quorum_since(at(9_400)), Some(at(2_000)));
 }
 
+/// It may have been paused since.
+#[test]
+fn a_node_that_has_not_ticked_for_as_long_as_makes_a_suspect_concludes_nothing() {
+    let mut node = node(&[2, 3]);
+    run(&mut node, 0, 2_500, &[]);
+    assert!(node.leases().no_quorum_since(at(2_849)).is_some());
+    assert_eq!(node.leases().no_quorum_since(at(2_850)), None);
+}
+
 #[test]
 fn a_node_alone_needs_nobody_and_whoever_joins_it_is_asked_first() {
     let mut node = node(&[]);

@@ -177,11 +177,7 @@ impl Tat {
     /// The later of two instants.
     pub(crate) fn later(self, other: Self) -> Self {
         debug_assert!(self.rate() == other.rate());
-        if self.instant() < other.instant() {
-            other
-        } else {
-            self
-        }
+        std::cmp::max_by_key(self, other, Self::instant)
     }
 }
 
@@ -298,6 +294,41 @@ impl Ticks {
         match u64::from(self.per_nano.get()) {
             1 => Nanos::new(ticks),
             per_nano => Nanos::new(ticks.div_ceil(per_nano)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::count::Stamp;
+
+    /// By the general path a hit takes several times as long.
+    #[test]
+    fn the_usual_hit_and_peek_are_answered_in_ticks_as_they_are_in_general() {
+        let now = UnixNanos::new(1_700_000_000_000_000_000);
+        let stamp = Stamp { term: 1, seq: 1 };
+        for (algorithm, units) in [
+            (Algorithm::Gcra, 10),
+            (Algorithm::LeakyBucket, 10),
+            (Algorithm::Gcra, 7),
+            (Algorithm::LeakyBucket, 7),
+        ] {
+            let limit = Limit::new(algorithm, units, Nanos::from_secs(1)).expect("within bounds");
+            let mut count = None;
+            for hit in 0..=units {
+                let mut general = count.clone();
+                let expected = limit.hit_any(now, &mut general, Cost::PEEK, stamp);
+                assert_eq!(expected.decision.remaining, units - hit);
+                let peek = limit.peek_in_ticks(now, count.as_ref());
+                assert_eq!(peek, Some(expected.decision));
+                let expected = limit.hit_any(now, &mut general, Cost::ONE, stamp);
+                let taken = limit.hit_in_ticks(now, &mut count, Cost::ONE);
+                assert_eq!((taken, &count), (Some(expected), &general));
+            }
+            let drained = now + Nanos::from_secs(1);
+            let peek = limit.peek_in_ticks(drained, count.as_ref());
+            assert_eq!(peek, Some(limit.peek(drained, None)));
         }
     }
 }

@@ -27,7 +27,7 @@ impl Limit {
     }
 
     /// The general path of [`Self::hit`], kept out of the way of the usual one.
-    fn hit_any(
+    pub(crate) fn hit_any(
         &self,
         now: UnixNanos,
         count: &mut Option<Count>,

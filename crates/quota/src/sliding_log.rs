@@ -238,6 +238,54 @@ mod tests {
         assert_eq!(log.entries().len(), 10);
     }
 
+    #[test]
+    fn hits_that_expire_together_take_no_more_room_than_those_that_count() {
+        let limit = Limit::new(Algorithm::SlidingLog, 10, Nanos::from_millis(10)).unwrap();
+        let stamp = |seq| Stamp { term: 1, seq };
+        let mut log = Log::fresh(&limit, UnixNanos::ZERO, 1, stamp(0));
+        for seq in 1..1_000 {
+            // Ten at once, then none for a period.
+            let now = UnixNanos::ZERO + Nanos::from_millis(seq / 10 * 10);
+            log.carry(&limit, now);
+            log.push(now, 1, stamp(seq));
+            assert!(log.all.len() <= 20, "{} entries", log.all.len());
+        }
+    }
+
+    /// Else it would be given back and taken again with each hit.
+    #[test]
+    fn a_log_that_is_as_busy_as_before_keeps_its_room() {
+        let limit = Limit::new(Algorithm::SlidingLog, 100, Nanos::from_millis(100)).unwrap();
+        let stamp = |seq| Stamp { term: 1, seq };
+        let mut log = Log::fresh(&limit, UnixNanos::ZERO, 1, stamp(0));
+        let mut room = Vec::new();
+        for millis in 1..1_000 {
+            let now = UnixNanos::ZERO + Nanos::from_millis(millis);
+            log.carry(&limit, now);
+            log.push(now, 1, stamp(millis));
+            room.push(log.all.capacity());
+        }
+        assert!(
+            room[300..].iter().all(|then| *then == room[300]),
+            "{room:?}"
+        );
+    }
+
+    #[test]
+    fn a_log_that_is_less_busy_than_before_has_room_for_twice_what_it_holds() {
+        let limit = Limit::new(Algorithm::SlidingLog, 10_000, Nanos::from_secs(1)).unwrap();
+        let stamp = |seq| Stamp { term: 1, seq };
+        let mut log = Log::fresh(&limit, UnixNanos::ZERO, 1, stamp(0));
+        for seq in 1..10_000 {
+            let later = Nanos::from_millis(seq / 9_000);
+            log.push(UnixNanos::ZERO + later, 1, stamp(seq));
+        }
+        log.carry(&limit, UnixNanos::ZERO + Nanos::from_secs(1));
+        assert_eq!((log.entries().len(), log.all.len()), (1_000, 1_000));
+        let room = log.all.capacity();
+        assert!((2_000..3_000).contains(&room), "{room}");
+    }
+
     /// Seen: a key kept the memory of its busiest second for as long as anybody asked for it at all.
     #[test]
     fn a_log_gives_back_the_room_of_what_it_no_longer_holds() {

@@ -208,6 +208,60 @@ fn the_stricter_of_two_windows_of_a_calendar_ends_last() {
     assert_eq!(joined.expires_at(), at("2027-03-01T00:00:00Z"));
 }
 
+/// What was counted by the hour, before the limit became one of months, is no month.
+#[test]
+fn of_a_window_of_a_calendar_and_one_that_is_none_the_one_with_more_units_is_stricter() {
+    let now = at("2027-01-21T10:30:00Z");
+    let monthly = Limit::of_calendar(9, calendar(CalendarUnit::Month, "UTC")).unwrap();
+    let hourly = Limit::new(Algorithm::FixedWindow, 9, Nanos::from_secs(HOUR)).unwrap();
+    let counted = |limit: &Limit, units| {
+        let mut count = None;
+        let stamp = Stamp { term: 1, seq: 1 };
+        let _taken = limit.hit(now, &mut count, Cost::new(units), stamp);
+        count.unwrap()
+    };
+    let (hour, month) = (counted(&hourly, 3), counted(&monthly, 2));
+    let joined = hour.clone().stricter(month.clone(), &monthly, now);
+    assert_eq!(joined, hour);
+    assert_eq!(month.stricter(hour, &monthly, now), joined);
+}
+
+/// Three hours are more than any zone changes its clocks by.
+#[test]
+fn a_window_of_a_calendar_is_as_long_as_its_days_give_or_take_three_hours() {
+    for (unit, shortest, longest) in [
+        (CalendarUnit::Day, 1, 1),
+        (CalendarUnit::Week, 7, 7),
+        (CalendarUnit::Month, 28, 31),
+        (CalendarUnit::Year, 365, 366),
+    ] {
+        let shortest = Nanos::from_secs(shortest * DAY - 3 * HOUR);
+        let longest = Nanos::from_secs(longest * DAY + 3 * HOUR);
+        for (length, may_last) in [
+            (shortest - NANO, false),
+            (shortest, true),
+            (longest, true),
+            (longest + NANO, false),
+        ] {
+            assert_eq!(unit.may_last(length), may_last, "{unit} {length}");
+        }
+    }
+}
+
+/// A fold tells counts as of an instant that may be past the bound.
+#[test]
+fn a_day_that_has_begun_by_now_needs_no_clock_ahead() {
+    let day = calendar(CalendarUnit::Day, "Europe/Vienna");
+    let limit = Limit::of_calendar(9, day).unwrap();
+    let midnight = at("2027-03-28T22:00:00Z");
+    let mut count = None;
+    let _taken = limit.hit(midnight, &mut count, Cost::ONE, Stamp { term: 1, seq: 1 });
+    let count = count.unwrap();
+    let bounded = |now| count.clone().no_later_than(&limit, now, midnight - NANO, 1);
+    assert_eq!(bounded(midnight), count);
+    assert_eq!(bounded(midnight - NANO).expires_at(), midnight);
+}
+
 #[test]
 fn what_a_clock_ahead_counted_for_tomorrow_counts_today() {
     let now = at("2027-03-28T12:00:00Z");

@@ -1,6 +1,9 @@
 //! Limits told as stories: when, what happens, what is answered.
 
-use quota::{Algorithm, Anchor, Cost, Count, Limit, Nanos, Stamp, Taken, UnixNanos, Verdict};
+use quota::{
+    Algorithm, Anchor, Calendar, CalendarUnit, Cost, Count, FixedWindow, Limit, Nanos, Stamp,
+    Taken, UnixNanos, Verdict, Zone,
+};
 
 /// Plays `story` on one key of a limit.
 ///
@@ -202,6 +205,19 @@ fn a_sliding_counter_weighs_the_window_before() {
          90s  hit 4  : allow, 0 left
         120s  peek   : 5 left
         180s  peek   : 10 left
+        ",
+    );
+}
+
+#[test]
+fn a_sliding_counter_gives_back_whole_units_of_the_window_before() {
+    check(
+        "sliding_counter 10/m",
+        "
+         30s  hit 10   : allow, 0 left
+         90s  peek     : 5 left
+         90s  refund 4 : 7 left, added -4
+         90s  reset    : 10 left, added -6
         ",
     );
 }
@@ -440,6 +456,11 @@ fn a_limit_that_cannot_be_says_what_could() {
         error(gcra.with_burst(36_501)),
         "burst is 36501, accepted: 1 to 36500, so that it is back within 100 years"
     );
+    let ten = Limit::new(Gcra, 10, day).unwrap();
+    assert_eq!(
+        error(ten.with_burst(365_001)),
+        "burst is 365001, accepted: 1 to 365000, so that it is back within 100 years"
+    );
     assert_eq!(
         error(window.with_burst(2)),
         "burst is 2, accepted: none, fixed_window has no burst"
@@ -453,4 +474,90 @@ fn a_limit_that_cannot_be_says_what_could() {
         Ok(36_500)
     );
     assert!(Limit::new(Gcra, i32::MAX as u32, span("366d")).is_ok());
+}
+
+#[test]
+fn a_window_lasts_whole_milliseconds_up_to_368_days() {
+    let end = MIDNIGHT + span("368d");
+    let lasts = |period: Nanos| {
+        let window = FixedWindow::new(end, 7, period);
+        let limit = Limit::ending(7, end, period);
+        assert_eq!(window.is_some(), limit.is_some(), "{period}");
+        if let (Some(window), Some(limit)) = (window, limit) {
+            assert_eq!((window.period(), limit.period()), (period, period));
+            assert_eq!((window.used(), limit.units()), (7, 7));
+            assert_eq!((window.end(), limit.anchor()), (end, Anchor::Ending(end)));
+        }
+        window.is_some()
+    };
+    for period in ["1ms", "999ms", "366d", "367d", "368d"] {
+        assert!(lasts(span(period)), "{period}");
+    }
+    for period in [
+        Nanos::ZERO,
+        span("999999ns"),
+        span("1500us"),
+        span("368d") + span("1ns"),
+        span("368d") + span("1ms"),
+    ] {
+        assert!(!lasts(period), "{period}");
+    }
+    assert_eq!(Limit::ending(0, end, span("1h")), None);
+}
+
+#[test]
+fn what_is_counted_under_an_hour_or_more_is_kept_unless_told_otherwise() {
+    let window = |period| Limit::new(Algorithm::FixedWindow, 9, period).expect("within bounds");
+    let day = Anchor::Calendar(Calendar {
+        unit: CalendarUnit::Day,
+        zone: Zone::utc(),
+    });
+    let end = MIDNIGHT + span("1h");
+    let hour = span("1h");
+    for (period, keeps) in [(hour - span("1ms"), false), (hour, true), (span("d"), true)] {
+        let limit = window(period);
+        assert_eq!((limit.keep(), limit.keeps_as_usual()), (keeps, true));
+        let ending = Limit::ending(9, end, period).expect("within bounds");
+        assert_eq!((ending.keep(), ending.keeps_as_usual()), (keeps, true));
+        let told = limit.with_keep(!keeps);
+        assert_eq!((told.keep(), told.keeps_as_usual()), (!keeps, false));
+        // A day has a length of its own.
+        let daily = limit.with_anchor(day).expect("windows have anchors");
+        assert_eq!((daily.keep(), daily.keeps_as_usual()), (true, true));
+        assert!(daily.at(MIDNIGHT).keep());
+        let told = told.with_anchor(day).expect("windows have anchors");
+        assert_eq!((told.keep(), told.at(MIDNIGHT).keep()), (!keeps, !keeps));
+    }
+}
+
+#[test]
+fn a_limit_that_cannot_have_an_anchor_says_which() {
+    let gcra = Limit::new(Algorithm::Gcra, 1, span("d")).unwrap();
+    for (anchor, given) in [
+        (Anchor::Epoch, "epoch"),
+        (Anchor::FirstHit, "first_hit"),
+        (Anchor::Ending(UnixNanos::new(5)), "ending 5"),
+    ] {
+        let refused = gcra.with_anchor(anchor).unwrap_err();
+        assert_eq!(
+            (refused.field(), refused.given().as_str()),
+            ("anchor", given)
+        );
+    }
+}
+
+/// A client that comes back when it was told to is not denied again.
+#[test]
+fn waits_are_told_no_shorter_than_they_are() {
+    for (wait, millis, secs) in [
+        ("0ns", 0, 0),
+        ("1ns", 1, 1),
+        ("1ms", 1, 1),
+        ("1000001ns", 2, 1),
+        ("2s", 2_000, 2),
+        ("2001ms", 2_001, 3),
+    ] {
+        let wait = span(wait);
+        assert_eq!((wait.ceil_millis(), wait.ceil_secs()), (millis, secs));
+    }
 }

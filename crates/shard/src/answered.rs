@@ -44,3 +44,34 @@ impl AnsweredHits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> BootNanos {
+        BootNanos::new(millis * 1_000_000)
+    }
+
+    #[test]
+    fn an_answer_is_kept_for_two_and_a_half_seconds() {
+        let mut hits = AnsweredHits::default();
+        hits.insert(at(0), 7);
+        hits.insert(at(1), 8);
+        assert_eq!(hits.recent(at(2_500)), [7, 8]);
+        assert_eq!(hits.recent(at(2_501)), [8]);
+        hits.insert(at(2_501), 9);
+        assert_eq!(hits.recent(at(2_501)), [8, 9]);
+        hits.clear();
+        assert_eq!(hits.recent(at(2_501)), [0; 0]);
+    }
+
+    #[test]
+    fn of_a_flood_the_newest_1024_are_kept() {
+        let mut hits = AnsweredHits::default();
+        for sequence in 0..1_026 {
+            hits.insert(at(0), sequence);
+        }
+        assert_eq!(hits.recent(at(0)), (2..1_026).collect::<Vec<_>>());
+    }
+}

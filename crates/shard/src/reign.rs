@@ -599,3 +599,6 @@ pub(crate) fn whole(cells: &Cells, buckets: Buckets) -> Vec<(KeyHash, Cell)> {
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -357,3 +357,6 @@ impl Intakes {
 fn is_in(buckets: Buckets, key: KeyHash) -> bool {
     buckets & (1 << Digest::bucket_of(key)) != 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,3 +110,113 @@ impl Delta {
         delta
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use delta_crdt::ReplicaId;
+    use quota::{Algorithm, Cost, Limit, Nanos, UnixNanos};
+
+    use super::*;
+
+    const NOW: UnixNanos = UnixNanos::new(1_700_000_000_000_000_000);
+    const TERM: Term = Term {
+        number: 2,
+        replica: ReplicaId(1),
+    };
+
+    fn key(number: u128) -> KeyHash {
+        KeyHash::new(number)
+    }
+
+    fn write(what: What) -> Write {
+        let at = BootNanos::ZERO;
+        Write { what, at }
+    }
+
+    fn counted(number: u128) -> Write {
+        let (key, admitted) = (key(number), None);
+        write(What::Counted { key, admitted })
+    }
+
+    fn remembered(ids: u64) -> Write {
+        let id = |sequence| HitId {
+            origin: TERM.replica,
+            sequence,
+        };
+        write(What::Remembered((0..ids).map(id).collect()))
+    }
+
+    /// So many units, counted in each of two keys.
+    fn counts(units: u64) -> Cells {
+        let limit = Limit::new(Algorithm::SlidingLog, 10_000, Nanos::from_secs(60));
+        let limit = limit.expect("within bounds");
+        let mut cells = Cells::new();
+        for seq in 1..=units {
+            for number in [1, 2] {
+                let dot = Dot::new(TERM, seq);
+                let _written = cells.hit(NOW, key(number), &limit, Cost::ONE, dot);
+            }
+        }
+        cells
+    }
+
+    fn told(writes: &[Write], cells: &Cells) -> (u64, Vec<KeyHash>, usize) {
+        let delta = Delta::of(writes.iter(), 5, TERM, cells);
+        let keys = delta.cells.iter().map(|&(key, _)| key);
+        (delta.writes, keys.collect(), delta.admitted.len())
+    }
+
+    #[test]
+    fn a_delta_tells_a_key_once_and_of_every_write() {
+        let cells = counts(1);
+        let writes = [
+            counted(1),
+            remembered(3),
+            counted(1),
+            counted(9),
+            counted(2),
+        ];
+        assert_eq!(told(&writes, &cells), (5, vec![key(1), key(2)], 3));
+    }
+
+    #[test]
+    fn an_eviction_is_told_under_the_number_of_its_write_before_what_was_counted_since() {
+        let mut cells = counts(1);
+        let evicted = cells.evict(NOW, 1, 0).remove(0);
+        let gone = evicted.key();
+        let eviction = write(What::Evicted(Box::new(evicted)));
+        let anew = counts(1);
+        let writes = [counted(1), eviction, counted(2)];
+        let delta = Delta::of(writes.iter(), 5, TERM, &anew);
+        let [(first, cell), rest @ ..] = &delta.cells[..] else {
+            panic!("{:?}", delta.cells);
+        };
+        assert_eq!((*first, cell.expires_at()), (gone, UnixNanos::ZERO));
+        let slots = cell.versions()[0].slots();
+        assert_eq!((slots[0].term, slots[0].seq), (TERM, 6));
+        let mut keys: Vec<KeyHash> = rest.iter().map(|&(key, _)| key).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, [key(1), key(2)]);
+    }
+
+    /// 512 KiB, 8 bytes to an id and 16 to an entry of a log.
+    #[test]
+    fn a_delta_ends_with_the_write_that_fills_it() {
+        let cells = counts(1);
+        let filled = [remembered(65_536), counted(1)];
+        assert_eq!(told(&filled, &cells), (1, vec![], 65_536));
+        let nearly = [remembered(65_535), counted(1), counted(2)];
+        assert_eq!(told(&nearly, &cells), (2, vec![key(1)], 65_535));
+        // A log of a thousand entries takes 16 045 bytes, and the cell of an eviction 45.
+        let large = counts(1_000);
+        let logs = |ids| told(&[remembered(ids), counted(1), counted(2)], &large).0;
+        assert_eq!((logs(63_531), logs(63_530)), (2, 3));
+        let evictions = |ids| {
+            let evicted = counts(1).evict(NOW, 2, 0).into_iter();
+            let evicted = evicted.map(|it| write(What::Evicted(Box::new(it))));
+            let writes: Vec<Write> = [remembered(ids)].into_iter().chain(evicted).collect();
+            told(&writes, &Cells::new()).0
+        };
+        assert_eq!((evictions(65_531), evictions(65_530)), (2, 3));
+    }
+}

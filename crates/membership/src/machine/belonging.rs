@@ -180,8 +180,7 @@ impl Membership {
                 self.join_fact(now, fact);
             }
         }
-        let is_live = self.status(from).is_some_and(Status::in_view);
-        if !is_live || self.settings.forget_after.is_none() {
+        if !self.status(from).is_some_and(Status::in_view) {
             return;
         }
         for (&replica, peer) in &mut self.peers {

@@ -228,6 +228,105 @@ fn who_was_let_go_of_is_met_again_and_not_heard_of() {
     assert!(!node.done.iter().any(looks), "it is here");
 }
 
+impl Node {
+    /// Lets go of a member that it meets now and whose process is gone.
+    fn lets_go_of(&mut self, name: &str, replica: u32) {
+        self.meets(&member(name, replica));
+        self.act(|machine, now| machine.on_process_gone(now, ReplicaId(replica)));
+        self.act(|machine, now| machine.on_unnamed(now, ReplicaId(replica)));
+    }
+
+    /// Where it looks while time passes.
+    fn looks_at(&mut self, millis: u64) -> Vec<String> {
+        self.done.clear();
+        self.passes(millis);
+        let looks = self.done.drain(..).filter_map(|effect| match effect {
+            Effect::LookAt { address } => Some(address),
+            _ => None,
+        });
+        looks.collect()
+    }
+}
+
+#[test]
+fn those_that_were_let_go_of_are_looked_for_one_by_one() {
+    let mut node = Node::new();
+    for (replica, name) in (2..).zip(["bea", "cal", "dov"]) {
+        node.lets_go_of(name, replica);
+    }
+    node.passes(25);
+    for name in ["bea", "cal", "dov", "bea"] {
+        assert_eq!(node.looks_at(10_000), [format!("{name}:4100")]);
+    }
+    assert_eq!(node.looks_at(9_900), [""; 0]);
+}
+
+#[test]
+fn the_sixty_four_that_were_let_go_of_last_are_looked_for() {
+    let mut node = Node::new();
+    // The name that sorts last goes first.
+    for number in (0..65).rev() {
+        node.lets_go_of(&format!("pod-{number:02}"), 2 + number);
+        node.millis += 1;
+    }
+    let mut looks = node.looks_at(700_000);
+    looks.truncate(65);
+    let all = (0..64).chain([0]);
+    let all: Vec<String> = all.map(|number| format!("pod-{number:02}:4100")).collect();
+    assert_eq!(looks, all);
+}
+
+#[test]
+fn those_that_were_let_go_of_are_looked_for_for_a_day() {
+    let mut node = Node::new();
+    node.lets_go_of("bea", 2);
+    node.millis += 24 * HOUR - 100;
+    node.act(|machine, now| machine.on_tick(now));
+    let address = String::from("bea:4100");
+    assert!(node.has_done(&Effect::LookAt { address }));
+    assert_eq!(node.machine.entries(), 2, "itself, and where to look");
+    node.millis += 100;
+    node.act(|machine, now| machine.on_tick(now));
+    assert_eq!(node.machine.entries(), 1);
+}
+
+#[test]
+fn everything_that_is_kept_about_others_is_an_entry() {
+    let mut node = Node::new();
+    let entries = |node: &Node| node.machine.entries();
+    assert_eq!(entries(&node), 1, "itself");
+    for (replica, name) in (2..).zip(["bea", "cal", "dov", "eve"]) {
+        let before = entries(&node);
+        node.meets(&member(name, replica));
+        assert_eq!(entries(&node), before + 3, "member, peer and leases");
+    }
+    assert!(node.grants(2));
+    let elsewhere = |incarnation: u32| {
+        let mut bea = member("bea", 10 + incarnation);
+        bea.incarnation = incarnation.into();
+        bea.contact.cluster = format!("other-{incarnation}:4100");
+        bea
+    };
+    node.meets(&elsewhere(2));
+    assert!(node.grants(12));
+    assert_eq!(entries(&node), 13 + 2, "leases and address of who it was");
+    node.meets(&elsewhere(3));
+    assert_eq!(entries(&node), 15 + 2);
+    node.hears(3, Message::Roster(vec![left("cal", 3), left("dov", 4)]));
+    assert_eq!(entries(&node), 17 - 2, "peer and leases for when it left");
+    node.millis += 1;
+    for name in ["bea", "eve"] {
+        let asked = entries(&node);
+        assert_eq!(node.wants_name(name, "new:4100"), NameVerdict::Asking);
+        assert_eq!(entries(&node), asked + 1, "a question");
+    }
+    for (replica, name) in [(20, "fay"), (21, "gus")] {
+        let before = entries(&node);
+        node.lets_go_of(name, replica);
+        assert_eq!(entries(&node), before + 2, "where to look, and leases");
+    }
+}
+
 /// A newcomer has seen the dead for less than an hour, and would send its roster back and forth until then.
 #[test]
 fn who_is_not_listed_by_a_live_member_any_more_is_let_go_of_soon() {
@@ -243,6 +342,20 @@ fn who_is_not_listed_by_a_live_member_any_more_is_let_go_of_soon() {
     let with = vec![member("ada", ME), member("bea", 2), member("cal", 3)];
     node.hears(3, Message::Roster(with));
     assert_eq!(long_dead(&mut node), []);
+    node.hears(3, without());
+    assert_eq!(long_dead(&mut node), [ReplicaId(2)]);
+}
+
+#[test]
+fn whom_a_dead_member_does_not_list_is_kept() {
+    let mut node = Node::among(&["bea", "cal"]);
+    for dead in [2, 3] {
+        node.act(|machine, now| machine.on_process_gone(now, ReplicaId(dead)));
+    }
+    let without = vec![member("ada", ME), member("cal", 3)];
+    node.hears(3, Message::Roster(without));
+    node.passes(20_000);
+    assert_eq!(node.act(|machine, now| machine.long_dead(now)), []);
 }
 
 /// Both sides let go of each other, and neither dials the other any more.

@@ -74,5 +74,9 @@ fn who_left_beside_a_dead_member_is_kept_within_a_bound() {
     for stayer in stays {
         check(town.machine(stayer), 256 + 4, 2 * 256 + 8);
         assert_eq!(town.machine(stayer).addresses().count(), 2);
+        let roster = town.machine(stayer).roster();
+        assert_eq!(roster.iter().count(), 256 + 3);
+        assert_eq!(roster.get("pod-143"), None, "the oldest went");
+        assert!(roster.get("pod-144").is_some());
     }
 }

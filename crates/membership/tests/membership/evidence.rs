@@ -104,6 +104,15 @@ fn a_closed_connection_is_a_suspicion() {
     assert_eq!(node.status(2), Some(Status::Alive));
 }
 
+#[test]
+fn a_connection_that_is_back_within_the_moment_takes_the_suspicion_back() {
+    let mut node = Node::among(&["bea"]);
+    node.act(|machine, _| machine.on_disconnected(ReplicaId(2)));
+    assert_eq!(node.status(2), Some(Status::Suspect));
+    node.meets(&member("bea", 2));
+    assert_eq!(node.status(2), Some(Status::Alive));
+}
+
 /// Two cannot listen on one address: a supervisor started the process again before anybody was refused.
 #[test]
 fn a_fresh_incarnation_at_the_address_proves_the_old_process_gone() {
@@ -161,6 +170,23 @@ fn a_replaced_incarnation_is_forgotten_when_its_lease_has_run_out() {
     assert!(node.may_promise_against(2));
     assert_eq!(node.dials(), ["other:4100"]);
     assert!(node.has_done(&Effect::RosterChanged), "dialled no more");
+}
+
+#[test]
+fn a_replaced_incarnation_is_dialled_for_as_long_as_its_lease_may_last() {
+    let is_dialled = |millis: u64| {
+        let mut node = Node::among(&["bea"]);
+        assert!(node.grants(2), "until 2 010");
+        let mut elsewhere = member("bea", 3);
+        elsewhere.incarnation = 2;
+        elsewhere.contact.cluster = "other:4100".into();
+        node.meets(&elsewhere);
+        node.millis = millis;
+        node.act(|machine, now| machine.on_tick(now));
+        node.dials().contains(&"bea:4100")
+    };
+    assert!(is_dialled(2_009));
+    assert!(!is_dialled(2_010));
 }
 
 #[test]

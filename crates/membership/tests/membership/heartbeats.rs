@@ -1,7 +1,7 @@
 //! Heartbeats and their answers: who is alive, and until when who may decide.
 
 use delta_crdt::ReplicaId;
-use membership::{Effect, Message, Status};
+use membership::{Effect, Member, Message, Seen, Standing, Status};
 use quota::Nanos;
 
 use crate::played::{Node, at, member, settings};
@@ -128,7 +128,7 @@ fn a_newcomer_promises_nothing_before_what_it_may_have_granted_has_run_out() {
 #[test]
 fn a_newcomer_promises_what_its_own_earlier_incarnation_owned_at_once() {
     let mut node = Node::new();
-    let again = membership::Member {
+    let again = Member {
         incarnation: 2,
         ..member("ada", 7)
     };
@@ -151,6 +151,91 @@ fn a_paused_node_hears_the_others_again_before_it_declares_them_dead() {
     assert!(node.machine.view().contains(ReplicaId(2)));
     node.passes(200);
     assert_eq!(node.status(2), Some(Status::Dead));
+}
+
+#[test]
+fn a_node_that_was_away_for_no_longer_than_makes_a_suspect_was_not_paused() {
+    let dies_after_a_gap_of = |gap: u64| {
+        let mut node = Node::among(&["bea"]);
+        node.millis += gap;
+        node.act(|machine, now| machine.on_tick(now));
+        while node.status(2) != Some(Status::Dead) {
+            node.passes(1);
+        }
+        node.millis
+    };
+    assert_eq!(dies_after_a_gap_of(350), 2_000, "a second after its answer");
+    assert_eq!(dies_after_a_gap_of(351), 2_351, "after this node woke");
+}
+
+#[test]
+fn silence_lasts_since_the_newest_answer_or_word_and_without_any_since_it_was_met() {
+    let mut node = Node::new();
+    let since = |node: &Node| node.machine.silent_since(ReplicaId(2));
+    assert_eq!(since(&node), None, "nobody");
+    node.act(|machine, now| machine.on_introduced(now, &member("bea", 2)));
+    assert_eq!(since(&node), Some(at(1_000)));
+    node.passes(100);
+    node.answers(2);
+    let (_, answered) = *node.heartbeats.last().expect("it was sent one");
+    assert_eq!((since(&node), answered), (Some(at(1_025)), at(1_025)));
+    node.hears_heartbeat(2, 0);
+    assert_eq!(since(&node), Some(at(1_100)));
+    node.passes(50);
+    node.answers(2);
+    assert_eq!(since(&node), Some(at(1_125)));
+}
+
+#[test]
+fn shards_are_placed_on_those_that_stay_and_at_last_on_those_whose_clocks_are_off() {
+    let mut node = Node::among(&["bea", "cal", "dov"]);
+    let aside = Message::Heartbeat {
+        sent: at(500),
+        roster: 0,
+        aside: true,
+        behind: Nanos::ZERO,
+        quorum_left: Nanos::ZERO,
+        council: None,
+        recalled: true,
+    };
+    node.hears(3, aside);
+    let leaving = Member {
+        standing: Standing::Leaving,
+        ..member("dov", 4)
+    };
+    node.hears(4, Message::Roster(vec![leaving]));
+    assert_eq!(node.status(4), Some(Status::Leaving));
+    let names =
+        |group: Vec<&Seen>| -> Vec<String> { group.iter().map(|seen| seen.name.clone()).collect() };
+    let [preferred, aside] = node.machine.view().placed();
+    assert_eq!(names(preferred), ["ada", "bea"]);
+    assert_eq!(names(aside), ["cal"]);
+}
+
+/// What it was about to do when it panicked may be half done.
+#[test]
+fn who_goes_on_after_a_panic_knows_who_belongs_and_believes_nobody_before_it_answers_again() {
+    let mut node = Node::among(&["bea", "cal"]);
+    node.act(|machine, _| machine.on_aside(true));
+    node.passes_while(2_000, &[2, 3]);
+    node.act(|machine, now| machine.on_process_gone(now, ReplicaId(3)));
+    let epoch = |node: &Node, holder| node.machine.leases().from_holder(ReplicaId(holder)).epoch;
+    assert_eq!((epoch(&node, 2), node.millis), (1, 3_000));
+    node.machine = node.machine.restarted(node.now());
+    assert_eq!(node.dials(), ["bea:4100", "cal:4100"]);
+    assert!(matches!(node.machine.view().members(), [ada] if ada.aside));
+    let lease = node.machine.leases().from_holder(ReplicaId(2));
+    assert_eq!(lease.until, at(0));
+    node.meets(&member("bea", 2));
+    node.meets(&member("cal", 3));
+    assert_eq!(node.machine.view().members().len(), 3);
+    assert_eq!(epoch(&node, 2), 2, "what it had opened is claimed anew");
+    node.passes_while(1_009, &[2, 3]);
+    assert!(!node.may_promise_against(9));
+    node.passes_while(1, &[2, 3]);
+    assert!(node.may_promise_against(9));
+    assert!(node.grants(3));
+    assert!(!node.may_promise_against(3), "it was gone, and is not");
 }
 
 #[test]

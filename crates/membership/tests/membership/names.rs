@@ -54,6 +54,20 @@ fn an_old_question_says_nothing_about_now() {
 }
 
 #[test]
+fn a_question_is_kept_for_two_seconds() {
+    let is_kept_after = |millis: u64| {
+        let mut node = beside_bea();
+        let before = node.machine.entries();
+        assert_eq!(node.wants_name("bea", "other:4100"), NameVerdict::Asking);
+        node.millis += millis;
+        node.act(|machine, now| machine.on_tick(now));
+        node.machine.entries() == before + 1
+    };
+    assert!(is_kept_after(1_999));
+    assert!(!is_kept_after(2_000));
+}
+
+#[test]
 fn a_holder_whose_process_is_gone_is_not_asked() {
     let mut node = Node::among(&["bea"]);
     node.act(|machine, now| machine.on_process_gone(now, ReplicaId(2)));

@@ -456,3 +456,126 @@ fn a_piece_is_sent_again_when_its_receipt_is_late_for_this_link() {
         "waits grow: {sent_at:?}"
     );
 }
+
+fn at(millis: u64) -> quota::BootNanos {
+    quota::BootNanos::new(millis * 1_000_000)
+}
+
+const KIB: usize = 1_024;
+
+/// After how many milliseconds a piece of `shard` that leaves now is sent again.
+fn late_after(copies: &mut Copies, from: u64, shard: ShardId) -> u64 {
+    copies.sent(at(from), FOLLOWER, shard, KIB);
+    let late = (1..20_000).find(|millis| {
+        copies.on_tick(at(from + millis));
+        copies.next_turn() == Some((FOLLOWER, shard))
+    });
+    late.expect("it is sent again")
+}
+
+#[test]
+fn a_receipt_is_waited_for_as_long_as_those_before_took_and_four_times_as_they_differ() {
+    let mut copies = Copies::default();
+    let shard = ShardId(3);
+    assert_eq!(late_after(&mut copies, 0, shard), 1_000, "none has come");
+    copies.had_none(FOLLOWER, shard);
+    let mut now = 10_000;
+    let mut receipt_takes = |copies: &mut Copies, millis| {
+        copies.sent(at(now), FOLLOWER, shard, KIB);
+        copies.received(at(now + millis), FOLLOWER, shard);
+        assert_eq!(copies.bytes_under_way(FOLLOWER), 0);
+        now += 10_000;
+    };
+    let late = |copies: &mut Copies| {
+        let late = late_after(copies, 1_000_000, shard);
+        copies.had_none(FOLLOWER, shard);
+        late
+    };
+    receipt_takes(&mut copies, 400);
+    assert_eq!(late(&mut copies), 400 + 4 * 200);
+    receipt_takes(&mut copies, 600);
+    assert_eq!(late(&mut copies), (350 + 75) + 4 * (150 + 50));
+    let mut quick = Copies::default();
+    receipt_takes(&mut quick, 8);
+    assert_eq!(late(&mut quick), 250, "the other end may be busy");
+    let mut slow = Copies::default();
+    receipt_takes(&mut slow, 9_000);
+    assert_eq!(late(&mut slow), 16_000);
+}
+
+/// Of a piece that was sent twice nobody knows which one the receipt is for.
+#[test]
+fn a_piece_is_waited_for_twice_as_long_each_time_and_its_receipt_teaches_nothing() {
+    let mut copies = Copies::default();
+    let (shard, other) = (ShardId(3), ShardId(4));
+    copies.sent(at(0), FOLLOWER, shard, KIB);
+    copies.received(at(8), FOLLOWER, shard);
+    let mut waits = Vec::new();
+    for attempt in 0..9 {
+        waits.push(late_after(&mut copies, 100_000 * attempt, shard));
+    }
+    let doubled = [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 16_000, 16_000];
+    assert_eq!(waits, doubled);
+    assert_eq!(late_after(&mut copies, 2_000_000, other), 250, "another's");
+    copies.sent(at(3_000_000), FOLLOWER, shard, KIB);
+    copies.received(at(3_010_000), FOLLOWER, shard);
+    assert_eq!(late_after(&mut copies, 4_000_000, shard), 250);
+    assert_eq!(late_after(&mut copies, 5_000_000, shard), 500);
+    copies.had_none(FOLLOWER, shard);
+    assert_eq!(late_after(&mut copies, 6_000_000, shard), 250);
+}
+
+#[test]
+fn a_window_has_room_while_less_than_256_kib_are_under_way() {
+    let mut copies = Copies::default();
+    let (now, shards) = (at(0), [1, 2, 3].map(ShardId));
+    for shard in shards {
+        copies.wants(FOLLOWER, shard, false);
+    }
+    assert_eq!(copies.next_turn(), Some((FOLLOWER, shards[0])));
+    copies.sent(now, FOLLOWER, shards[0], 256 * KIB - 1);
+    assert_eq!(copies.next_turn(), Some((FOLLOWER, shards[1])));
+    copies.sent(now, FOLLOWER, shards[1], 1);
+    assert_eq!(copies.next_turn(), None, "it is full");
+    assert_eq!(copies.bytes_under_way(FOLLOWER), 256 * KIB);
+    // The same piece once more, as it is by now.
+    copies.sent(now, FOLLOWER, shards[0], 100 * KIB);
+    assert_eq!(copies.bytes_under_way(FOLLOWER), 100 * KIB + 1);
+    assert_eq!(copies.next_turn(), Some((FOLLOWER, shards[2])));
+    assert_eq!(copies.next_turn(), None, "none waits");
+    copies.received(now, FOLLOWER, shards[0]);
+    assert_eq!(copies.bytes_under_way(FOLLOWER), 1);
+    copies.on_tick(at(1_000));
+    assert_eq!(copies.bytes_under_way(FOLLOWER), 0, "it is late");
+}
+
+#[test]
+fn what_was_under_way_when_a_connection_ended_leaves_first_and_with_new_patience() {
+    let mut copies = Copies::default();
+    let (lost, late, waits) = (ShardId(1), ShardId(2), ShardId(3));
+    assert_eq!(late_after(&mut copies, 0, late), 1_000);
+    copies.wants(FOLLOWER, waits, false);
+    copies.sent(at(2_000), FOLLOWER, lost, KIB);
+    copies.wants(FOLLOWER, lost, false);
+    copies.lost(FOLLOWER);
+    assert_eq!(copies.bytes_under_way(FOLLOWER), 0);
+    assert_eq!(copies.next_turn(), Some((FOLLOWER, lost)));
+    assert_eq!(copies.next_turn(), Some((FOLLOWER, waits)));
+    assert_eq!(copies.next_turn(), None);
+    assert_eq!(late_after(&mut copies, 3_000, late), 1_000, "not doubled");
+}
+
+#[test]
+fn copies_to_a_node_that_went_are_forgotten() {
+    let mut copies = Copies::default();
+    let stays = ReplicaId(4);
+    for to in [FOLLOWER, stays] {
+        copies.sent(at(0), to, ShardId(1), KIB);
+        copies.wants(to, ShardId(2), false);
+    }
+    copies.retain(|peer| peer == stays);
+    let under_way = [FOLLOWER, stays].map(|to| copies.bytes_under_way(to));
+    assert_eq!(under_way, [0, KIB]);
+    assert_eq!(copies.next_turn(), Some((stays, ShardId(2))));
+    assert_eq!(copies.next_turn(), None);
+}
