@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use delta_crdt::{Digest, ReplicaId, Term};
-use quota::BootNanos;
+use delta_crdt::{Cell, Digest, ReplicaId, Term};
+use quota::{BootNanos, KeyHash};
 
 use crate::admitted::HitId;
 use crate::message::Buckets;
@@ -35,8 +35,18 @@ pub(crate) struct Claim {
     pub(crate) pull_again_at: BootNanos,
     /// Under `quorum`: the record, by term and epoch, whose holders are pulled from.
     pub(crate) gathers_for: Option<(Term, u32)>,
+    /// What those were pulled for who are no holders themselves. Joined when the shard opens, in the place of what the
+    /// claimant has.
+    pub(crate) gathered: Option<Gathered>,
     /// Hits that the last owner admitted, as those who forwarded them say, and when they said so.
     pub(crate) answered: Vec<(BootNanos, HitId)>,
+}
+
+/// What the holders of a record have, as far as it has come in.
+#[derive(Default, Debug)]
+pub(crate) struct Gathered {
+    pub(crate) cells: Vec<(KeyHash, Cell)>,
+    pub(crate) admitted: Vec<HitId>,
 }
 
 impl Claim {

@@ -239,6 +239,7 @@ impl Shard {
             ask_again_at: now,
             pull_again_at: now + self.settings.resend_after,
             gathers_for: None,
+            gathered: None,
             answered: Vec::new(),
         };
         self.state = State::Claiming(claim, now);
@@ -323,9 +324,14 @@ impl Shard {
         }
     }
 
-    pub(super) fn open(&mut self, around: Surroundings<'_>, claim: Claim, started: BootNanos) {
+    pub(super) fn open(&mut self, around: Surroundings<'_>, mut claim: Claim, started: BootNanos) {
         let now = around.now.boot;
         let term = claim.term;
+        if let Some(gathered) = claim.gathered.take() {
+            self.forget();
+            self.join_cells(around.now, gathered.cells);
+            self.remember(around.now, &gathered.admitted);
+        }
         let is_minority = !around.view.is_majority(|voter| around.view.contains(voter));
         if is_minority && self.settings.has(Fault::MinorityForgets) {
             self.forget();

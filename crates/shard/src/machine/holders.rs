@@ -1,9 +1,10 @@
 //! The last holders of a shard that is claimed: what they have, and whether they can come back with it.
 
-use delta_crdt::ReplicaId;
+use delta_crdt::{Digest, ReplicaId};
 use quota::Nanos;
 
 use super::{Shard, State};
+use crate::claim::Gathered;
 use crate::effect::{Effect, Note};
 use crate::record::Record;
 use crate::settings::Fault;
@@ -47,6 +48,10 @@ impl Shard {
     /// Each of them has every answered hit. What others have, this node included, comes from owners that
     /// were deposed, and was never answered. It must not be joined: that would deny for hits that nobody was told of,
     /// and where the fold of a fork is not exact, for more than those.
+    ///
+    /// It must not be forgotten either before the shard opens. A silent owner may have made this node a holder without its
+    /// having heard so yet, and counts on its copy; if the claim comes to nothing, and the owner falls silent again, it may be
+    /// asked for it.
     pub(super) fn gather(&mut self, around: Surroundings<'_>) {
         let State::Claiming(claim, _) = &mut self.state else {
             return;
@@ -68,12 +73,12 @@ impl Shard {
             return;
         };
         let is_begun = claim.gathers_for == Some((record.term, record.epoch));
-        if !record.held_by(self.me) && !is_begun {
-            self.forget();
+        if !is_begun {
+            claim.gathered = (!record.held_by(self.me)).then(Gathered::default);
         }
-        let mine = self.cells.digest();
-        let (State::Claiming(claim, _), Some(record)) = (&mut self.state, &self.record) else {
-            return;
+        let mine = match claim.gathered {
+            Some(_) => Digest::default(),
+            None => self.cells.digest(),
         };
         let term = claim.term;
         for (to, buckets) in claim.gather(record, &mine) {

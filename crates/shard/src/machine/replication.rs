@@ -249,6 +249,12 @@ impl Shard {
         cells: Vec<(KeyHash, Cell)>,
         admitted: &[HitId],
     ) {
+        if let State::Claiming(claim, _) = &mut self.state
+            && let Some(gathered) = &mut claim.gathered
+        {
+            gathered.cells.extend(cells);
+            return gathered.admitted.extend(admitted);
+        }
         let (known, cells): (Vec<_>, Vec<_>) = cells
             .into_iter()
             .partition(|(key, cell)| self.has_let_go(*key, cell));
@@ -384,9 +390,14 @@ impl Shard {
         self.send(owner, Message::Offer { term, digest });
     }
 
-    /// A node outside the holders keeps its state only until the owner has it.
+    /// A node outside the holders keeps its state only until the owner has it, and whoever it has told what it holds.
     pub(super) fn drop_if_outside(&mut self, now: BootNanos) {
         let Some(record) = &self.record else { return };
+        // The claimant of a higher term reckons with what it was promised. The owner of the record may have opened without
+        // a majority that knows of it, and is asked by nobody.
+        if record.term < self.promised {
+            return;
+        }
         // The owner may have our confirmation and not have said yet that we are a holder.
         let is_copied_to = self.have.term == record.term || self.is_being_copied_to(now);
         let outside =

@@ -1,6 +1,7 @@
 //! One shard of one node, played message by message.
 
 mod copies;
+mod gathering;
 mod kept;
 mod leases;
 mod lessons;
