@@ -65,16 +65,13 @@ pub(crate) async fn read_json(
     max: usize,
 ) -> Result<Received, Problem> {
     if !says_json(headers) {
-        discard(&mut body).await;
         let given = headers.get(CONTENT_TYPE);
         let refusal = Refusal::invalid("the body must be JSON and say so")
             .at("Content-Type")
             .with_given(given.map_or("", |value| value.to_str().unwrap_or("?")))
             .with_accepted("application/json");
-        return Err(Problem::of_protocol(
-            Protocol::UnsupportedMediaType,
-            refusal,
-        ));
+        let problem = Problem::of_protocol(Protocol::UnsupportedMediaType, refusal);
+        return Err(after(&mut body, problem).await);
     }
     read(memory, body, max).await
 }
@@ -86,8 +83,7 @@ pub(crate) async fn read_json(
 /// As of [`read_json`].
 pub(crate) async fn read(memory: &Memory, mut body: Body, max: usize) -> Result<Received, Problem> {
     if (max as u64) < body.size_hint().lower() {
-        discard(&mut body).await;
-        return Err(too_large(max).into());
+        return Err(after(&mut body, too_large(max).into()).await);
     }
     // Small bodies come with their headers: then no timer has to be set.
     let first = match poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await {
@@ -101,15 +97,21 @@ pub(crate) async fn read(memory: &Memory, mut body: Body, max: usize) -> Result<
     }
     match tokio::time::timeout(BODY_WITHIN, read_rest(memory, first, &mut body, max)).await {
         Ok(Ok(received)) => Ok(received),
-        Ok(Err(Unread::Refused(problem))) => {
-            discard(&mut body).await;
-            Err(problem)
-        }
+        Ok(Err(Unread::Refused(problem))) => Err(after(&mut body, problem).await),
         Ok(Err(Unread::Broken)) => Err(broken().into()),
         Err(_) => {
             let detail = "the body did not arrive within 10 s; nothing was counted";
-            Err(Refusal::invalid(detail).into())
+            Err(Refusal::invalid(detail).last().into())
         }
+    }
+}
+
+/// What a request is refused with, once the rest of its body was read: the last answer on the connection, where that does not
+/// come to its end.
+async fn after(body: &mut Body, problem: Problem) -> Problem {
+    match discard(body).await {
+        true => problem,
+        false => problem.last(),
     }
 }
 

@@ -2,10 +2,10 @@
 
 /// Follows a chunked body to its end, without looking at what is in it.
 ///
-/// As strict as hyper, which decodes it: lines end with CR LF, sizes are hexadecimal digits. Extensions and trailers are
-/// passed over, together at most [`ASIDE_MAX`] bytes.
+/// At least as strict as hyper, which decodes it: lines end with CR LF, sizes are hexadecimal digits. Extensions and trailers are
+/// passed over, together at most `ASIDE_MAX` bytes; hyper alone looks at whether a trailer is one.
 #[derive(Debug)]
-pub(crate) struct Chunks {
+pub struct Chunks {
     at: At,
     aside: usize,
 }
@@ -20,7 +20,11 @@ enum At {
         size: u64,
         has_digits: bool,
     },
-    /// After the size, up to its CR.
+    /// In white space after the size.
+    Space {
+        size: u64,
+    },
+    /// In what follows the size, up to its CR.
     Extension {
         size: u64,
     },
@@ -48,17 +52,20 @@ enum At {
 
 /// What a chunked body came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Progress {
+pub enum Progress {
     /// All bytes are the body's, and more have to come.
     Going,
     /// The body ends after so many of these bytes.
     Over(usize),
-    /// This is no chunked body.
-    Broken,
+    /// This is no chunked body: what follows so many of these bytes cannot stand there.
+    Broken(usize),
 }
 
 impl Chunks {
-    pub(crate) fn new() -> Self {
+    /// At the beginning of a body.
+    #[expect(clippy::new_without_default, reason = "a body begins, it is not there")]
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             at: At::Size {
                 size: 0,
@@ -69,7 +76,7 @@ impl Chunks {
     }
 
     /// Takes the next bytes.
-    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Progress {
+    pub fn advance(&mut self, bytes: &[u8]) -> Progress {
         let mut read = 0;
         while let Some(&byte) = bytes.get(read) {
             if let At::Data { left } = self.at {
@@ -83,16 +90,16 @@ impl Chunks {
                 };
                 continue;
             }
-            read += 1;
             let Some(next) = self.at.next(byte) else {
-                return Progress::Broken;
+                return Progress::Broken(read);
             };
-            if matches!(next, At::Extension { .. } | At::Trailer) {
+            if matches!(next, At::Space { .. } | At::Extension { .. } | At::Trailer) {
                 self.aside += 1;
                 if ASIDE_MAX < self.aside {
-                    return Progress::Broken;
+                    return Progress::Broken(read);
                 }
             }
+            read += 1;
             self.at = next;
             if let At::Over = next {
                 return Progress::Over(read);
@@ -119,8 +126,11 @@ impl At {
                 },
                 _,
             ) => return None,
-            (Self::Size { size, .. } | Self::Extension { size }, b'\r') => Self::SizeEnd { size },
-            (Self::Size { size, .. }, b';' | b' ' | b'\t') => Self::Extension { size },
+            (Self::Size { size, .. } | Self::Space { size } | Self::Extension { size }, b'\r') => {
+                Self::SizeEnd { size }
+            }
+            (Self::Size { size, .. } | Self::Space { size }, b' ' | b'\t') => Self::Space { size },
+            (Self::Size { size, .. } | Self::Space { size }, b';') => Self::Extension { size },
             (Self::Extension { size }, byte) if byte != b'\n' => Self::Extension { size },
             (Self::SizeEnd { size: 0 }, b'\n') => Self::Line,
             (Self::SizeEnd { size }, b'\n') => Self::Data { left: size },
@@ -151,8 +161,9 @@ mod tests {
         let mut last = Progress::Going;
         for (read, byte) in body.bytes().enumerate() {
             last = match chunks.advance(&[byte]) {
-                Progress::Over(1) => Progress::Over(read + 1),
-                other => other,
+                Progress::Over(here) => Progress::Over(read + here),
+                Progress::Broken(here) => Progress::Broken(read + here),
+                Progress::Going => Progress::Going,
             };
             if last != Progress::Going {
                 break;
@@ -167,6 +178,7 @@ mod tests {
         check("5\r\nhello\r\n0\r\n\r\nGET /", Progress::Over(15));
         check("00a\r\n0\r\n\r\n67890\r\n0\r\n\r\n", Progress::Over(22));
         check("1;a=b\r\nx\r\n0;z\r\n\r\n", Progress::Over(17));
+        check("1 \t\r\nx\r\n0 ; z\r\n\r\n", Progress::Over(17));
         check("0\r\nA: b\r\nC: d\r\n\r\nx", Progress::Over(17));
         check("5\r\nhel", Progress::Going);
         check("0\r\n\r", Progress::Going);
@@ -175,24 +187,28 @@ mod tests {
 
     #[test]
     fn what_is_no_chunk_is_broken() {
-        for body in [
-            "\r\n",
-            "x\r\n",
-            "5\nhello\n",
-            "-1\r\n",
-            "+5\r\n",
-            "0x5\r\n",
-            "5\r\nhello!",
-            "5\r\nhello\n",
-            "5\r\r\n",
-            "0\r\n\n",
-            "0\r\nA: b\n\n",
-            "10000000000000000\r\n",
-            "5;a\n",
+        for (well, broken) in [
+            ("", "\r\n"),
+            ("", "x\r\n"),
+            ("5", "\nhello\n"),
+            ("", "-1\r\n"),
+            ("", "+5\r\n"),
+            ("0", "x5\r\n"),
+            ("5 ", "5\r\n"),
+            ("5 ", "x\r\n"),
+            ("5\r\nhello", "!"),
+            ("5\r\nhello", "\n"),
+            ("5\r", "\r\n"),
+            ("0\r\n", "\n"),
+            ("0\r\nA: b", "\n\n"),
+            ("1000000000000000", "0\r\n"),
+            ("5;a", "\n"),
         ] {
-            check(body, Progress::Broken);
+            check(&[well, broken].concat(), Progress::Broken(well.len()));
         }
-        let long = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(ASIDE_MAX));
-        check(&long, Progress::Broken);
+        for long in [";", " "] {
+            let long = format!("1{}\r\nx\r\n0\r\n\r\n", long.repeat(ASIDE_MAX + 1));
+            check(&long, Progress::Broken(1 + ASIDE_MAX));
+        }
     }
 }

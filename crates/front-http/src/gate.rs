@@ -157,8 +157,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Keeps what `buf` has from `from` on, instead of handing it on.
+    /// Keeps what `buf` has from `from` on, instead of handing it on. What follows a broken body is nothing to keep.
     fn hold(&mut self, from: usize, buf: &mut ReadBuf<'_>) {
+        if matches!(self.input, Input::Broken) {
+            buf.set_filled(from);
+            return;
+        }
         let rest = &buf.filled()[from..];
         if !rest.is_empty() {
             self.held.extend_from_slice(rest);
@@ -234,10 +238,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             Body::Chunked(chunks) => match chunks.advance(rest) {
                 Progress::Going => (rest.len(), false),
                 Progress::Over(here) => (here, true),
-                // hyper finds it, too, and ends the body with an error, which is answered.
-                Progress::Broken => {
+                // hyper, which may read on where it should not, has no more of it: a body without its end, which is
+                // answered.
+                Progress::Broken(here) => {
                     self.input = Input::Broken;
-                    return bytes.len();
+                    return of_head + here;
                 }
             },
         };

@@ -30,16 +30,16 @@ pub(crate) enum Seen {
 
 /// A head that is well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Head {
+pub struct Head {
     /// Its bytes, the empty line included.
-    pub(crate) len: usize,
+    pub len: usize,
     /// What follows it.
-    pub(crate) body: Framing,
+    pub body: Framing,
 }
 
 /// Where the body of a request ends (RFC 9112, section 6.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Framing {
+pub enum Framing {
     /// After so many bytes. 0: there is none.
     Sized(u64),
     /// With the last chunk.
@@ -65,6 +65,17 @@ pub(crate) fn read(bytes: &[u8]) -> Seen {
     match checked {
         Ok(body) => Seen::Whole(Head { len, body }),
         Err(refusal) => Seen::Refused(refusal.into()),
+    }
+}
+
+/// What [`read`] makes of `bytes`: a head, why it is refused, or nothing until more has come. Nobody calls it but the fuzzer,
+/// which cannot see what is within this crate.
+#[must_use]
+pub fn read_head(bytes: &[u8]) -> Option<Result<Head, String>> {
+    match read(bytes) {
+        Seen::Partial => None,
+        Seen::Whole(head) => Some(Ok(head)),
+        Seen::Refused(problem) => Some(Err(problem.detail().to_owned())),
     }
 }
 

@@ -42,7 +42,11 @@ mod service;
 mod throttle;
 mod traced;
 
+#[doc(hidden)]
+pub use chunks::{Chunks, Progress};
 pub use config::{HttpConfig, Route, RouteAnswer};
 pub use front::{Front, Served};
+#[doc(hidden)]
+pub use head::{Framing, Head, read_head};
 pub use router::{metrics_router, router};
 pub use serve::{PeerAddr, serve};

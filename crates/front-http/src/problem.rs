@@ -107,6 +107,14 @@ impl From<Refusal> for Problem {
 }
 
 impl Problem {
+    /// The same, as the last answer on its connection.
+    pub(crate) fn last(self) -> Self {
+        Self {
+            refusal: self.refusal.last(),
+            ..self
+        }
+    }
+
     /// A refusal that only this protocol knows.
     pub(crate) fn of_protocol(protocol: Protocol, refusal: Refusal) -> Self {
         Self {

@@ -76,7 +76,7 @@ impl<L: Limits> RateLimitLayer<L> {
     pub fn new(limit: Limit<L>) -> Self {
         Self {
             told: Arc::new(ToldLayer {
-                asked: vec![Asked::new(limit)],
+                asked: vec![Asked::new(limit, false)],
                 on_failure: OnFailure::default(),
                 missing: Missing::default(),
                 shadow: false,
@@ -100,7 +100,7 @@ impl<L: Limits> RateLimitLayer<L> {
     /// One more limit, of the same node or nodes as the first, who is asked about all of them. A request has to pass all.
     #[must_use]
     pub fn and(self, limit: Limit<L>) -> Self {
-        self.with(|told| told.asked.push(Asked::new(limit)))
+        self.with(|told| told.asked.push(Asked::new(limit, told.shadow)))
     }
 
     /// What happens to a request about which no decision could be had. Default [`OnFailure::Deny`].
@@ -157,9 +157,9 @@ impl<L: Limits> RateLimitLayer<L> {
 }
 
 impl<L: Limits> Asked<L> {
-    fn new(limit: Limit<L>) -> Self {
+    fn new(limit: Limit<L>, shadow: bool) -> Self {
         Self {
-            denials: denials(limit.name(), false),
+            denials: denials(limit.name(), shadow),
             limit,
             by: Vec::new(),
             cost: 1,

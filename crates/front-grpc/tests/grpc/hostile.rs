@@ -2,14 +2,24 @@
 
 use std::time::Duration;
 
+use front_grpc::GrpcConfig;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::server::{Server, config, request, rules};
+use crate::wire::{
+    ACK, Frame, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, Wire, half_a_message, head,
+    message,
+};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+/// When a test gives up.
+const WITHIN: Duration = Duration::from_secs(20);
 
 /// Everything that the server says until it closes.
 async fn told(server: &Server, said: &[u8]) -> Vec<u8> {
@@ -18,7 +28,7 @@ async fn told(server: &Server, said: &[u8]) -> Vec<u8> {
     let mut told = Vec::new();
     let read = stream.read_to_end(&mut told);
     // A reset is an end, too: what was sent after the end was known is not read.
-    let _ = tokio::time::timeout(Duration::from_secs(20), read)
+    let _ = tokio::time::timeout(WITHIN, read)
         .await
         .expect("the server closes");
     told
@@ -59,24 +69,143 @@ async fn who_says_nothing_or_half_a_word_makes_nobody_wait() {
         .expect("it ends");
 }
 
-/// A request whose message is of 50 bytes, as far as the first of them.
-fn half_a_message() -> Vec<u8> {
-    let mut head = vec![0x83, 0x86];
-    for (name, value) in [
-        // By their places in the table that HPACK begins with: `:path`, `:authority`, `content-type`.
-        (
-            0x44,
-            "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit",
-        ),
-        (0x41, "weir"),
-        (0x5f, "application/grpc"),
-    ] {
-        head.extend([name, value.len() as u8]);
-        head.extend_from_slice(value.as_bytes());
+/// Envoy sends some 500 bytes.
+#[tokio::test]
+async fn metadata_beyond_its_bound_is_refused_with_431() {
+    let server = Server::start(config(rules())).await;
+    let mut client = server.client().await;
+    let mut ask = async |bytes: usize| {
+        let mut asked = Request::new(request("edge", &["ip=1"]));
+        let value = MetadataValue::try_from("x".repeat(bytes)).unwrap();
+        asked.metadata_mut().insert("x", value);
+        client.should_rate_limit(asked).await
+    };
+    let refused = ask(17 * 1024).await.unwrap_err();
+    assert!(refused.message().contains(" 431"), "{refused}");
+    assert!(server.node.counted().is_empty());
+    // The connection goes on.
+    assert!(ask(15 * 1024).await.is_ok());
+}
+
+/// Of a client that does not keep to what it is told, which is how many it may send.
+#[tokio::test]
+async fn a_connection_has_256_requests_at_once_and_the_next_may_be_sent_again() {
+    let server = Server::start(config(rules())).await;
+    let mut wire = Wire::open(&server).await;
+    let settings = wire.hear().await.unwrap().payload;
+    let is_told = settings.chunks(6).any(|told| told == [0, 3, 0, 0, 1, 0]);
+    assert!(is_told, "{settings:?}");
+    for place in 0..256 {
+        wire.say(&head(2 * place + 1)).await;
     }
-    let headers = [0, 0, head.len() as u8, 1, 4, 0, 0, 0, 1];
-    let data = [0, 0, 55, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 50, 0x0a];
-    [PREFACE, SETTINGS, &headers, &head, &data].concat()
+    let asked = request("edge", &["ip=again"]);
+    let ask = |stream| [head(stream), message(stream, &asked)].concat();
+    wire.say(&ask(513)).await;
+    let refused = wire.last_of(513).await;
+    // REFUSED_STREAM: nothing was done.
+    assert_eq!(
+        (refused.kind, &*refused.payload),
+        (RST_STREAM, &[0, 0, 0, 7][..])
+    );
+    assert!(server.node.counted().is_empty());
+
+    wire.say(&message(1, &request("edge", &["ip=first"]))).await;
+    assert_eq!(wire.last_of(1).await.kind, HEADERS);
+    wire.say(&ask(515)).await;
+    assert_eq!(wire.last_of(515).await.kind, HEADERS);
+    let counted = ["again", "first"].map(|key| ("login".to_owned(), key.to_owned()));
+    assert_eq!(server.node.counted(), counted);
+}
+
+/// Those that wait have said no more than their heads.
+#[tokio::test]
+async fn while_8_192_requests_wait_others_are_unavailable() {
+    let server = Server::start(config(rules())).await;
+    let heads: Vec<u8> = (0..256).flat_map(|place| head(2 * place + 1)).collect();
+    let mut waiting = Vec::new();
+    for _ in 0..8_192 / 256 {
+        let mut wire = Wire::open(&server).await;
+        wire.say(&heads).await;
+        waiting.push(wire);
+    }
+    let mut health = HealthClient::new(server.channel().await);
+    let refused = async {
+        // Until the last of them have arrived.
+        loop {
+            let told = health.check(HealthCheckRequest::default()).await;
+            if let Err(status) = told {
+                return status;
+            }
+        }
+    };
+    let refused = tokio::time::timeout(WITHIN, refused)
+        .await
+        .expect("it is refused");
+    let asked = server.ask(request("edge", &["ip=1"])).await.unwrap_err();
+    for status in [refused, asked] {
+        let said = "too many requests are waiting; nothing was counted";
+        assert_eq!((status.code(), status.message()), (Code::Unavailable, said));
+    }
+    assert!(server.node.counted().is_empty());
+    waiting.pop();
+    let served = async { while server.ask(request("edge", &["ip=1"])).await.is_err() {} };
+    let served = tokio::time::timeout(WITHIN, served).await;
+    served.expect("who is gone makes room");
+}
+
+/// What a client hears that asks nothing, each with the second in which it does.
+async fn heard(keepalive: Option<Duration>, answers: bool) -> Vec<(u64, &'static str)> {
+    let server = Server::start(GrpcConfig {
+        keepalive,
+        ..config(rules())
+    })
+    .await;
+    let began = Instant::now();
+    let mut wire = Wire::open(&server).await;
+    let mut heard = Vec::new();
+    loop {
+        let next = wire.hear().await;
+        let second = began.elapsed().as_secs();
+        match next {
+            None => {
+                heard.push((second, "end"));
+                return heard;
+            }
+            Some(frame) if frame.kind == GOAWAY => heard.push((second, "GOAWAY")),
+            Some(frame) if (frame.kind, frame.flags) == (PING, 0) => {
+                heard.push((second, "PING"));
+                if answers {
+                    wire.say(
+                        &Frame {
+                            flags: ACK,
+                            ..frame
+                        }
+                        .bytes(),
+                    )
+                    .await;
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// A goodbye is two `GOAWAY`, with a `PING` between them that tells when all is here that was on its way.
+#[tokio::test(start_paused = true)]
+async fn who_is_asked_and_does_not_say_that_he_lives_is_cut() {
+    let goodbye = [(61, "GOAWAY"), (61, "PING"), (61, "GOAWAY"), (61, "end")];
+    let unanswered = [(61, "GOAWAY"), (61, "PING"), (71, "end")];
+    assert_eq!(heard(None, true).await, goodbye);
+    assert_eq!(heard(None, false).await, unanswered);
+
+    let keepalive = Some(Duration::from_secs(25));
+    let asked = [(25, "PING"), (50, "PING")];
+    assert_eq!(
+        heard(keepalive, true).await,
+        [&asked[..], &goodbye].concat()
+    );
+    let cut = [(25, "PING"), (45, "GOAWAY"), (45, "end")];
+    assert_eq!(heard(keepalive, false).await, cut);
 }
 
 /// Memory of this process, in bytes.
@@ -108,7 +237,7 @@ async fn a_crowd_of_idle_and_dripping_connections_is_cheap() {
     for _ in 0..5_000 {
         idle.push(connect(&[PREFACE, SETTINGS].concat()).await);
     }
-    let half = half_a_message();
+    let half = [PREFACE, SETTINGS, &half_a_message()].concat();
     let mut dripping = Vec::new();
     for _ in 0..500 {
         dripping.push(connect(&half).await);
@@ -130,10 +259,10 @@ async fn a_crowd_of_idle_and_dripping_connections_is_cheap() {
 
 mod malformed {
     use bytes::Bytes;
+    use tonic::Status;
     use tonic::client::Grpc;
     use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
     use tonic::codegen::http::uri::PathAndQuery;
-    use tonic::{Code, Request, Status};
 
     use super::*;
 

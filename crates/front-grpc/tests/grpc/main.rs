@@ -6,3 +6,4 @@ mod refusals;
 mod server;
 mod service;
 mod tls;
+mod wire;

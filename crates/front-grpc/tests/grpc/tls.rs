@@ -7,7 +7,9 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use front_grpc::{GrpcConfig, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
 use crate::server::{Server, config, request, rules};
@@ -114,6 +116,36 @@ async fn who_does_not_shake_hands_does_not_hold_up_the_end() {
     tokio::time::timeout(Duration::from_secs(8), server.stop())
         .await
         .expect("it ends");
+}
+
+/// Whether it says nothing, or a byte each second.
+#[tokio::test(start_paused = true)]
+async fn a_handshake_has_ten_seconds() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.sign("server");
+    let server = serve_with(Tls::load(&certificate, &key, None).unwrap()).await;
+    for drips in [false, true] {
+        let began = Instant::now();
+        let (mut read, mut write) = TcpStream::connect(server.address)
+            .await
+            .unwrap()
+            .into_split();
+        // The beginning of a record with a hello of 512 bytes.
+        let mut hello = [0x16, 3, 1, 2, 4, 1, 0, 2, 0]
+            .into_iter()
+            .chain(std::iter::repeat(3));
+        let dripping = tokio::spawn(async move {
+            while drips && write.write_all(&[hello.next().unwrap()]).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            std::future::pending::<()>().await;
+        });
+        let mut told = Vec::new();
+        // A reset is an end, too: of what was sent after it.
+        let _ = read.read_to_end(&mut told).await;
+        dripping.abort();
+        assert_eq!((told, began.elapsed().as_secs()), (vec![], 10), "{drips}");
+    }
 }
 
 #[tokio::test]

@@ -122,6 +122,27 @@ async fn who_sends_too_much_hears_that_before_who_he_is_matters() {
     }
 }
 
+/// Of a body that is refused, is too large or is late, and does not come.
+#[tokio::test]
+async fn whose_body_does_not_come_hears_that_the_connection_ends() {
+    let server = start().await;
+    let ask = async |headers: &str| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head = format!("POST /v1/check HTTP/1.1\r\nhost: a\r\n{headers}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        read_all(&mut stream).await
+    };
+    let (no_json, large, late) = tokio::join!(
+        ask("content-length: 27\r\ncontent-type: a/b"),
+        ask("content-length: 70000"),
+        ask("content-length: 27"),
+    );
+    for (answer, status) in [(no_json, " 415 "), (large, " 413 "), (late, " 400 ")] {
+        assert!(answer.contains(status), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn the_address_of_the_peer_is_counted() {
     let server = start().await;

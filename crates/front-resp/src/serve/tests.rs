@@ -5,8 +5,8 @@ use limiter::Front;
 use quota::{Algorithm, Limit, Nanos};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::*;
 use fake_node::FakeNode;
@@ -137,6 +137,43 @@ async fn the_largest_command_is_echoed() {
         .await
         .unwrap();
     assert_eq!(read_until(&mut client, bulk.len()).await, bulk.as_bytes());
+}
+
+/// Of 300 that begin a large command at once, 256 have the memory for it, whichever these are.
+#[tokio::test]
+async fn who_finds_all_memory_taken_is_told_so_and_the_connection_ends() {
+    let served = Served::start().await;
+    let bulk = format!("$60000\r\n{}\r\n", "x".repeat(60_000));
+    let command = format!("PING\r\n*2\r\n$4\r\nECHO\r\n{bulk}");
+    let (begun, rest) = command.split_at(10_000);
+    let go_on = Arc::new(Semaphore::new(0));
+    let mut clients = JoinSet::new();
+    for _ in 0..300 {
+        let mut client = served.connect().await;
+        let (begun, rest, length) = (begun.to_owned(), rest.to_owned(), bulk.len());
+        let go_on = Arc::clone(&go_on);
+        clients.spawn(async move {
+            client.write_all(begun.as_bytes()).await.unwrap();
+            assert_eq!(read_until(&mut client, 7).await, b"+PONG\r\n");
+            tokio::select! {
+                told = read_to_end(&mut client) => told,
+                _ = go_on.acquire() => {
+                    client.write_all(rest.as_bytes()).await.unwrap();
+                    let echo = read_until(&mut client, length).await;
+                    String::from_utf8(echo).unwrap()
+                }
+            }
+        });
+    }
+    for _ in 256..300 {
+        let told = clients.join_next().await.unwrap().unwrap();
+        assert_eq!(
+            told,
+            "-ERR requests and answers in flight take all the memory that they may; nothing was counted\r\n"
+        );
+    }
+    go_on.add_permits(256);
+    assert!(clients.join_all().await.iter().all(|echo| *echo == bulk));
 }
 
 /// A client that asks and does not read makes the front hold no more than one share of its replies.

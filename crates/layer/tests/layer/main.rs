@@ -1,6 +1,7 @@
-//! The layer before services of axum and of gRPC, over limits that are played here.
+//! The layer before services of axum, of gRPC and of no framework, over limits that are played here.
 
 mod grpc;
+mod plain;
 mod played;
 
 use axum::Router;
@@ -8,9 +9,10 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
 use bytes::Bytes;
-use client::Limits as _;
+use client::{Limit, Limits as _};
 use http::{Request, Response, StatusCode};
 use layer::{Clues, Cookie, Header, MatchedPath, Missing, OnFailure, Peer, Query, RateLimitLayer};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tower::ServiceExt as _;
 
 use self::played::Played;
@@ -215,11 +217,56 @@ async fn a_limit_that_cannot_be_asked_lets_nobody_pass() {
     );
 }
 
+/// What the metric of denials has counted: the limit, whether in the shadow, and how often.
+fn denials(recorder: &DebuggingRecorder) -> Vec<String> {
+    let snapshot = recorder.snapshotter().snapshot().into_vec();
+    let counted = snapshot.into_iter().filter_map(|(key, _, _, value)| {
+        let DebugValue::Counter(count @ 1..) = value else {
+            return None;
+        };
+        assert_eq!(key.key().name(), "weir_layer_denials_total");
+        let labels = key.key().labels();
+        let labels: Vec<_> = labels
+            .map(|label| format!("{}={}", label.key(), label.value()))
+            .collect();
+        Some(format!("{} {count}", labels.join(" ")))
+    });
+    let mut counted: Vec<_> = counted.collect();
+    counted.sort();
+    counted
+}
+
+/// A limit that was added once the layer was in the shadow counted as if it had denied.
 #[tokio::test]
-async fn in_the_shadow_nobody_is_denied() {
-    let app = app(RateLimitLayer::new(Played::default().limit("1").unwrap()).shadow());
-    for _ in 0..3 {
-        assert_eq!(status(&app, request("/home", &[])).await, StatusCode::OK);
+async fn in_the_shadow_nobody_is_denied_and_the_metric_tells_what_would_have_been() {
+    let in_shadow = ["limit=1 shadow=true 3", "limit=2 shadow=true 2"];
+    type Layer = fn(Limit<Played>, Limit<Played>) -> RateLimitLayer<Played>;
+    let cases: [(Layer, _, &[_]); 3] = [
+        (
+            |one, two| RateLimitLayer::new(one).and(two).shadow(),
+            4,
+            &in_shadow,
+        ),
+        (
+            |one, two| RateLimitLayer::new(one).shadow().and(two),
+            4,
+            &in_shadow,
+        ),
+        (
+            |one, two| RateLimitLayer::new(one).and(two),
+            1,
+            &["limit=1 shadow=false 3"],
+        ),
+    ];
+    for (layer, passing, counted) in cases {
+        let (recorder, played) = (DebuggingRecorder::new(), Played::default());
+        let [one, two] = ["1", "2"].map(|name| played.limit(name).unwrap());
+        let app = app(metrics::with_local_recorder(&recorder, || layer(one, two)));
+        for asked in 0..4 {
+            let is_passed = status(&app, request("/home", &[])).await == StatusCode::OK;
+            assert_eq!(is_passed, asked < passing);
+        }
+        assert_eq!(denials(&recorder), counted);
     }
 }
 
