@@ -16,12 +16,15 @@ pub fn account(node: &Node, hits: &[Hit]) -> BTreeMap<Target, Account> {
         match &hit.outcome {
             Outcome::Admitted => account.admitted += 1,
             Outcome::Denied => account.denied += 1,
-            // A refusal may say that it does not know whether the hit was counted.
+            // Stands in no column: if it is counted all the same, it is invented.
+            refused if refused.is_uncounted() => {}
             Outcome::Refused(..) | Outcome::Unanswered(_) => account.unknown += 1,
         }
     }
-    for (target, account) in &mut accounts {
-        account.counted = node.counted(&target.limit, &target.key);
+    let targets: Vec<Target> = accounts.keys().cloned().collect();
+    let counts = node.counts(&targets);
+    for (account, counted) in accounts.values_mut().zip(counts) {
+        account.counted = counted;
     }
     accounts
 }

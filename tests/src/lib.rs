@@ -34,4 +34,4 @@ pub use self::proxy::{App, Proxy, demo, python_program};
 pub use self::redis::Redis;
 pub use self::site::Site;
 pub use self::wait::{DEADLINE, eventually};
-pub use rehearsal::{Account, Client, MemberView, Response, View};
+pub use rehearsal::{Account, Client, MemberView, Response, View, check, until};

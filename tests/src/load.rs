@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rehearsal::{Client, Response};
+use serde_json::Value;
 
 use crate::node::Node;
 use crate::wait::eventually;
@@ -60,6 +61,19 @@ impl Target {
 }
 
 impl Outcome {
+    /// Whether the client was told that its hit is not counted: a problem says so, unless it says that this is unknown.
+    #[must_use]
+    pub fn is_uncounted(&self) -> bool {
+        match self {
+            Self::Admitted | Self::Unanswered(_) => false,
+            Self::Denied => true,
+            Self::Refused(_, body) => {
+                let problem: Value = serde_json::from_str(body).unwrap_or_default();
+                problem["type"].is_string() && problem["counted"] != "unknown"
+            }
+        }
+    }
+
     fn of(answer: std::io::Result<Response>) -> Self {
         match answer {
             Ok(response) => match response.status {
@@ -89,19 +103,40 @@ impl Load {
     /// A client whose connection breaks opens another; when its node is gone, it ends.
     #[must_use]
     pub fn start(nodes: &[Node], targets: &[Target], rate: u32) -> Self {
+        Self::run(nodes, rate, |number| {
+            // Each begins elsewhere, so that a target is hit through all nodes.
+            let mut turn = targets.to_vec();
+            turn.rotate_left(number % targets.len());
+            turn.into_iter().cycle()
+        })
+    }
+
+    /// The same of keys that are hit once each, by turns of `limits`: what is counted of a key says what became of that hit.
+    #[must_use]
+    pub fn of_fresh_keys(nodes: &[Node], limits: &[&str], rate: u32) -> Self {
+        Self::run(nodes, rate, |number| {
+            let limits: Vec<String> = limits.iter().map(ToString::to_string).collect();
+            let keys = (0..).map(move |hit| format!("fresh-{number}-{hit}"));
+            let turns = limits.into_iter().cycle().zip(keys);
+            turns.map(|(limit, key)| Target { limit, key })
+        })
+    }
+
+    fn run<T>(nodes: &[Node], rate: u32, targets: impl Fn(usize) -> T) -> Self
+    where
+        T: Iterator<Item = Target> + Send + 'static,
+    {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(AtomicUsize::new(0));
         let clients = u32::try_from(nodes.len() * CLIENTS_PER_NODE).expect("few");
         let pause = Duration::from_secs(1) * clients / rate;
         let client = |number: usize, address: SocketAddr| {
             let (stop, answered) = (stop.clone(), answered.clone());
-            // Each begins elsewhere, so that a target is hit through all nodes.
-            let mut turn = targets.to_vec();
-            turn.rotate_left(number % targets.len());
+            let targets = targets(number);
             thread::spawn(move || {
                 let mut hits = Vec::new();
                 let mut client = Client::connect(address).expect("connecting");
-                for target in turn.into_iter().cycle() {
+                for target in targets {
                     let hit = hit(&mut client, address, target);
                     let due = hit.sent + pause;
                     let is_broken = matches!(hit.outcome, Outcome::Unanswered(_));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fd::AsFd;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
 
 /// Namespaces, one per host, each joined to a hub by a link. Deleted when dropped.
 ///
@@ -113,6 +114,25 @@ impl Network {
         self.rules("-D", host, REFUSE);
     }
 
+    /// Refuses what comes to `host` from the other hosts, and lets through what it says itself: a rule on one side alone.
+    pub fn refuse_one_way(&self, host: usize) {
+        self.rule("-A", "-d", host, REFUSE);
+    }
+
+    /// Ends what [`Self::refuse_one_way`] began.
+    pub fn accept_one_way(&self, host: usize) {
+        self.rule("-D", "-d", host, REFUSE);
+    }
+
+    /// Bytes that have been sent to `host` so far, by whomever.
+    #[must_use]
+    pub fn bytes_to(&self, host: usize) -> u64 {
+        let hub = self.hub();
+        let told = run(&format!("ip -n {hub} -s -j link show to{host}"));
+        let told: Value = serde_json::from_slice(&told).expect("JSON, as asked for");
+        told[0]["stats64"]["tx"]["bytes"].as_u64().expect("a count")
+    }
+
     /// Lets at most so many megabits a second pass to `host` and from it, for good.
     pub fn slow_down(&self, host: usize, megabits: u32) {
         // 32 KiB at once, and a queue of 200 ms before packets are dropped.
@@ -128,11 +148,15 @@ impl Network {
 
     fn rules(&self, act: &str, host: usize, what: &str) {
         for side in ["-s", "-d"] {
-            let (hub, address) = (self.hub(), address(host));
-            run(&format!(
-                "ip netns exec {hub} iptables -w {act} FORWARD {side} {address} {what}"
-            ));
+            self.rule(act, side, host, what);
         }
+    }
+
+    fn rule(&self, act: &str, side: &str, host: usize, what: &str) {
+        let (hub, address) = (self.hub(), address(host));
+        run(&format!(
+            "ip netns exec {hub} iptables -w {act} FORWARD {side} {address} {what}"
+        ));
     }
 
     fn hub(&self) -> String {
@@ -159,8 +183,9 @@ pub fn address(host: usize) -> String {
     format!("10.77.{host}.2")
 }
 
+/// What it prints.
 #[track_caller]
-fn run(line: &str) {
+fn run(line: &str) -> Vec<u8> {
     let mut words = line.split_whitespace();
     let output = Command::new(words.next().expect("a program"))
         .args(words)
@@ -171,4 +196,5 @@ fn run(line: &str) {
         "{line} (needs root): {}",
         String::from_utf8_lossy(&output.stderr)
     );
+    output.stdout
 }

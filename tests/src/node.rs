@@ -8,11 +8,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
-use rehearsal::{Client, Ready, Response, memory_of};
+use rehearsal::{Client, Ready, Response, cpu_of, memory_of};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
+use crate::load::Target;
 use crate::wait::{DEADLINE, eventually};
+
+/// Checks of one batch: the most that is taken.
+const BATCH: usize = 1_000;
 
 /// Lines of a node's log that a failed test shows.
 const TAIL: usize = 40;
@@ -199,6 +205,38 @@ impl Node {
         })
     }
 
+    /// The same of many, a batch at a time.
+    #[must_use]
+    #[track_caller]
+    pub fn counts(&self, targets: &[Target]) -> Vec<u64> {
+        let batches = targets.chunks(BATCH);
+        batches
+            .flat_map(|batch| eventually("peeks are answered", || self.peek(batch)))
+            .collect()
+    }
+
+    fn peek(&self, targets: &[Target]) -> Result<Vec<u64>, String> {
+        let peek =
+            |Target { limit, key }: &Target| json!({ "limit": limit, "key": key, "cost": 0 });
+        let checks: Vec<Value> = targets.iter().map(peek).collect();
+        let body = json!({ "checks": checks }).to_string();
+        let answer = self.ask("POST", "/v1/check/batch", &[], Some(&body));
+        let results = answer.json()["results"].as_array().cloned();
+        let results = results.unwrap_or_default().into_iter();
+        let counted = |result: Value| {
+            let units = |name: &str| result[name].as_u64();
+            let counted = units("limit").zip(units("remaining"));
+            counted
+                .map(|(limit, remaining)| limit - remaining)
+                .ok_or_else(|| result.to_string())
+        };
+        let counts: Vec<u64> = results.map(counted).collect::<Result<_, String>>()?;
+        match counts.len() == targets.len() {
+            true => Ok(counts),
+            false => Err(format!("{answer:?}")),
+        }
+    }
+
     /// Waits until a replica has everything that this node has counted.
     pub fn replicated(&self) {
         eventually("everything counted is replicated", || {
@@ -248,6 +286,12 @@ impl Node {
     #[must_use]
     pub fn memory(&self) -> u64 {
         memory_of(self.pid()).expect("it runs")
+    }
+
+    /// Time that processors have worked for it, in ticks of 10 ms.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
+        cpu_of(self.pid()).expect("it runs")
     }
 
     /// What it has logged so far.

@@ -153,37 +153,52 @@ fn a_node_told_to_stop_forgets_nothing() {
 /// found dead by silence alone, after 1.0 to 1.6 s.
 #[test]
 fn a_node_that_is_started_again_at_once_is_found_dead_all_the_same() {
-    // Promised are 100 ms; a lease and what is added to it would be 1 010. Under `quorum` that was seen, too: a claim waited
-    // for the newcomer, which had yet to recall what its votes were.
-    let bound = Duration::from_millis(700);
+    // Promised are 100 ms, which medians of seven keep, of 61 to 85 ms, where nothing else has the processors; where ten others
+    // want them they were 143 to 407 ms. A lease and what is added to it would be 1 010. Under `quorum` that was seen, too: a
+    // claim waited for the newcomer, which had yet to recall what its votes were.
+    let bound = Duration::from_millis(500);
     for partition in ["available", "quorum"] {
         let mut config = config("fast");
         config.insert_str(10, &format!("partition = \"{partition}\"\n"));
         let mut cluster = Cluster::with_config(&config).started(&NAMES);
         let keys = cluster.keys_of("oskar3", "gcra", 3);
-        // Who has just joined promises nothing for the span of a lease, whoever died: they are to be older than that.
-        thread::sleep(Duration::from_millis(1_100));
-        let mut dying = cluster.take("oskar3");
-        let path = cluster.home().join("weir.toml").display().to_string();
-        let address = dying.cluster.to_string();
-        let args = ["--config", &path, "--cluster", &address];
-        let again = Options {
-            args: args.map(str::to_owned).to_vec(),
-            ..Options::new("oskar3", Cluster::COOKIE)
-        };
-        dying.kill();
-        let killed = Instant::now();
-        let starting = Starting::launch(cluster.home(), &again);
-        for key in &keys {
-            let answer = cluster.nodes[0].check("gcra", key, 1);
-            assert_eq!(answer.status, 200, "{partition} {answer:?}");
-        }
-        let waited = killed.elapsed();
-        assert!(waited < bound, "{partition} {waited:?}");
-        let again = starting.ready().unwrap_or_else(|(_, log)| panic!("{log}"));
-        cluster.nodes.push(again);
-        cluster.settle();
+        let mut waited: Vec<Duration> = (0..KILLS)
+            .map(|_| kill_and_start_at_once(&mut cluster, &keys))
+            .collect();
+        waited.sort_unstable();
+        assert!(waited[KILLS / 2] < bound, "{partition} {waited:?}");
     }
+}
+
+/// How often a node is killed before its cluster is judged by the median.
+const KILLS: usize = 3;
+
+/// Kills the third node, and starts it again at its address: how long until a survivor answers for its keys.
+#[track_caller]
+fn kill_and_start_at_once(cluster: &mut Cluster, keys: &[String]) -> Duration {
+    // Who has just joined promises nothing for the span of a lease, whoever died: they are to be older than that.
+    thread::sleep(Duration::from_millis(1_100));
+    let mut dying = cluster.take("oskar3");
+    let path = cluster.home().join("weir.toml").display().to_string();
+    let address = dying.cluster.to_string();
+    let args = ["--config", &path, "--cluster", &address];
+    let again = Options {
+        args: args.map(str::to_owned).to_vec(),
+        ..Options::new("oskar3", Cluster::COOKIE)
+    };
+    let killed = Instant::now();
+    dying.kill();
+    let starting = Starting::launch(cluster.home(), &again);
+    let mut waited = None;
+    for key in keys {
+        let answer = cluster.nodes[0].check("gcra", key, 1);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        waited.get_or_insert_with(|| killed.elapsed());
+    }
+    let again = starting.ready().unwrap_or_else(|(_, log)| panic!("{log}"));
+    cluster.nodes.push(again);
+    cluster.settle();
+    waited.expect("there are keys")
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! From start to stop: what a node answers while it joins, which signals it minds, and how it goes.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use e2e::{Client, Cluster, Node, Options, Response, Starting, eventually};
+use e2e::{
+    Client, Cluster, DEADLINE, Node, Options, Response, Starting, Target, check, eventually,
+};
 use rustix::process::Signal;
 
 fn get(http: SocketAddr, path: &str) -> std::io::Result<Response> {
@@ -120,6 +123,60 @@ fn who_is_told_to_stop_serves_until_balancers_know() {
     assert!(get(node.http, "/ready").is_err());
     let status = cluster.nodes[0].get("/v1/cluster", &[]).json();
     assert_ne!(status["members"][1]["status"], "dead", "{status}");
+}
+
+/// Requests in one write.
+const PIPELINED: usize = 160;
+
+/// Clients that each write so many.
+const PIPELINES: usize = 48;
+
+/// Of 160 requests in one write 10 to 86 were counted and not answered.
+#[test]
+fn what_a_node_counts_of_a_pipeline_while_it_stops_it_answers() {
+    let config =
+        "[[limit]]\nname = \"log\"\nalgorithm = \"sliding_log\"\nlimit = 1000\nper = \"365d\"\n";
+    let mut cluster = Cluster::with_config(config).started(&["oskar", "oskar2"]);
+    let mut node = cluster.take("oskar");
+    let survivor = &cluster.nodes[0];
+    let mut streams: Vec<TcpStream> = (0..PIPELINES)
+        .map(|key| {
+            let body = check("log", &format!("key-{key}"), 1);
+            let request = format!(
+                "POST /v1/check HTTP/1.1\r\nHost: weir\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let mut stream = TcpStream::connect(node.http).expect("it connects");
+            stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+            let asked = stream.write_all(request.repeat(PIPELINED).as_bytes());
+            asked.expect("it is taken");
+            stream
+        })
+        .collect();
+    node.terminate();
+    let told: Vec<String> = streams
+        .iter_mut()
+        .map(|stream| {
+            let mut told = String::new();
+            stream
+                .read_to_string(&mut told)
+                .expect("it closes in order");
+            told
+        })
+        .collect();
+    assert!(node.ended().success(), "{}", node.log());
+    let targets: Vec<Target> = (0..PIPELINES)
+        .map(|key| Target::new("log", &format!("key-{key}")))
+        .collect();
+    let counted = survivor.counts(&targets);
+    let answered: Vec<u64> = told
+        .iter()
+        .map(|told| told.matches("HTTP/1.1 200 ").count() as u64)
+        .collect();
+    assert_eq!(counted, answered);
+    // Some of it was under way when the signal came: otherwise nothing is shown.
+    let all = (PIPELINES * PIPELINED) as u64;
+    assert!((1..all).contains(&answered.iter().sum()), "{answered:?}");
 }
 
 /// Where in a node's log the lines are that have all of these words.

@@ -1,6 +1,8 @@
 //! P4 and P5: an owner whose packets are dropped without a word. Needs root, `ip` and `iptables`.
 
-use e2e::{Cluster, Network, Node, at_once, eventually, view};
+use std::time::Duration;
+
+use e2e::{Cluster, Network, Node, View, at_once, eventually, until, view};
 
 const NAMES: [&str; 3] = ["oskar", "oskar2", "oskar3"];
 
@@ -81,6 +83,20 @@ fn two_sides_that_admit_are_joined_after_the_heal() {
     }
 }
 
+/// From the end of refusals until both sides are one again. They stayed apart for good.
+const MEET_WITHIN: Duration = Duration::from_secs(2);
+
+/// Everybody lives, in one view.
+fn is_one(cluster: &Cluster) -> Result<(), String> {
+    let views: Vec<View> = cluster.nodes.iter().map(view).collect();
+    let is_whole = |view: &View| {
+        let mut members = view.members.values();
+        view.digest == views[0].digest && members.all(|member| member.status == "alive")
+    };
+    let is_one = views.iter().all(is_whole);
+    is_one.then_some(()).ok_or_else(|| format!("{views:#?}"))
+}
+
 /// A rule that rejects and a proxy without endpoints refuse connections as the host of a dead process does. Each side took
 /// the other for dead, and after the heal stayed alone for good: 12 of 6 passed.
 #[test]
@@ -89,21 +105,28 @@ fn sides_that_refused_each_other_meet_again() {
     let cluster = Cluster::with_config(&config("available")).started_on(&network, &NAMES);
     let Sides { cut_off, others } = sides(&cluster);
     let limit = "sliding_log";
-    let key = &cluster.keys_of(NAMES[OWNER], limit, 1)[0];
-    hit(others[0], limit, key, 50);
-    network.refuse(OWNER);
-    for (node, lost) in [(others[0], NAMES[OWNER]), (cut_off, NAMES[0])] {
-        eventually("the other side is held for dead", || {
-            let status = view(node).members[lost].status.clone();
-            (status == "dead").then_some(()).ok_or(status)
-        });
-    }
-    assert_eq!(at_once(&others, 16, limit, key), 150);
-    assert_eq!(at_once(&[cut_off], 16, limit, key), 150);
-    network.accept(OWNER);
-    cluster.settle();
-    for node in &cluster.nodes {
-        assert_eq!(at_once(&[node], 4, limit, key), 0, "{}", node.name);
+    let keys = cluster.keys_of(NAMES[OWNER], limit, 2);
+    type Act = fn(&Network, usize);
+    let both_ways: (Act, Act) = (Network::refuse, Network::accept);
+    let one_way: (Act, Act) = (Network::refuse_one_way, Network::accept_one_way);
+    for ((refuse, accept), key) in [both_ways, one_way].into_iter().zip(&keys) {
+        hit(others[0], limit, key, 50);
+        refuse(&network, OWNER);
+        for (node, lost) in [(others[0], NAMES[OWNER]), (cut_off, NAMES[0])] {
+            eventually("the other side is held for dead", || {
+                let status = view(node).members[lost].status.clone();
+                (status == "dead").then_some(()).ok_or(status)
+            });
+        }
+        assert_eq!(at_once(&others, 16, limit, key), 150, "{key}");
+        assert_eq!(at_once(&[cut_off], 16, limit, key), 150, "{key}");
+        accept(&network, OWNER);
+        let met = until(MEET_WITHIN, "both sides are one again", || is_one(&cluster));
+        met.unwrap_or_else(|late| panic!("{late}"));
+        cluster.settle();
+        for node in &cluster.nodes {
+            assert_eq!(at_once(&[node], 4, limit, key), 0, "{key} {}", node.name);
+        }
     }
 }
 
