@@ -244,7 +244,7 @@ fn a_join_over_a_slow_link_sends_each_key_once_and_fails_no_hit() {
 
 /// Names of each round, which come together, and how many rounds there are.
 const AT_ONCE: usize = 7;
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 2;
 
 /// Seen: two seconds, while one was dead.
 const STARTS_WITHIN: Duration = Duration::from_secs(1);

@@ -30,18 +30,19 @@ fn assert_served(cluster: &Cluster, before: &View, key: &str) {
     let nodes: Vec<&Node> = cluster.nodes.iter().collect();
     assert_eq!(at_once(&nodes, 16, "log", key), 200);
     for node in nodes {
-        let now = view(node);
-        assert_eq!(standing(&now), standing(before), "{}", node.name);
+        // On a busy machine one may be suspected for a moment. Who is given up is told below, and comes back as another.
+        eventually("everybody lives as before", || {
+            let now = view(node);
+            let is_same = standing(&now) == standing(before);
+            is_same.then_some(()).ok_or_else(|| format!("{now:?}"))
+        });
         let log = node.log();
-        let declared = log
-            .lines()
-            .find(|line| line.contains("view changed") && line.contains("members=2"));
-        let joined = log.lines().position(|line| line.contains("members=3"));
-        let after = declared.and_then(|line| log.lines().position(|other| other == line));
-        assert!(
-            after.is_none_or(|after| joined.is_some_and(|joined| after < joined)),
-            "{log}"
-        );
+        let lines: Vec<&str> = log.lines().collect();
+        let has =
+            |line: &str, members: &str| line.contains("view changed") && line.contains(members);
+        let three = lines.iter().position(|line| has(line, "members=3"));
+        let two = lines.iter().rposition(|line| has(line, "members=2"));
+        assert!(three.is_some() && two < three, "{log}");
     }
 }
 
