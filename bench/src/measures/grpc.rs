@@ -252,7 +252,7 @@ async fn ask_weir(
     Ok((calls, over))
 }
 
-/// The same of throttlecrab, whose limits are those of [`server::LIMITS`].
+/// The same of throttlecrab, whose limit stands in the request.
 async fn ask_throttlecrab(
     channel: Channel,
     caller: usize,
