@@ -68,7 +68,7 @@ pub(crate) fn read(bytes: &[u8]) -> Seen {
     }
 }
 
-/// What [`read`] makes of `bytes`: a head, why it is refused, or nothing until more has come. Nobody calls it but the fuzzer,
+/// What `read` makes of `bytes`: a head, why it is refused, or nothing until more has come. Nobody calls it but the fuzzer,
 /// which cannot see what is within this crate.
 #[must_use]
 pub fn read_head(bytes: &[u8]) -> Option<Result<Head, String>> {
