@@ -11,9 +11,6 @@ use simulator::{
     play_rough,
 };
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Seeds within which a bug must be caught.
 const SEEDS_PER_BUG: u64 = 400;
 
