@@ -97,7 +97,7 @@ impl AdmittedHits {
         self.len += 1;
         if sequences.notes.is_empty() || NOTE_EVERY <= now - sequences.noted_at {
             sequences.note(now, until);
-            self.forget_due(now);
+            self.forget_nodes(now);
         }
         while REMEMBERED_MAX < self.len {
             let mut origins = self.by_origin.values_mut();
@@ -129,12 +129,13 @@ impl AdmittedHits {
         of_nodes.chain(self.by_client.iter())
     }
 
-    /// Forgets the ids of clients that are due. Clients may fall silent, and a shard with them.
-    pub(crate) fn forget_clients(&mut self, now: BootNanos) {
+    /// Forgets what is due, of origins that have fallen silent, too.
+    pub(crate) fn forget_due(&mut self, now: BootNanos) {
         self.by_client.forget_due(now);
+        self.forget_nodes(now);
     }
 
-    fn forget_due(&mut self, now: BootNanos) {
+    fn forget_nodes(&mut self, now: BootNanos) {
         let mut forgotten = 0;
         self.by_origin.retain(|_, sequences| {
             forgotten += sequences.forget_due(now);
@@ -249,7 +250,7 @@ mod tests {
         assert!(hits.contains(of_client) && !hits.contains(of_node));
         insert(&mut hits, 7_900, of_node);
         insert(&mut hits, 8_300, id(7, 2));
-        hits.forget_clients(at(8_300));
+        hits.forget_due(at(8_300));
         assert_eq!(hits.iter().collect::<Vec<_>>(), [of_node, id(7, 2)]);
     }
 

@@ -82,15 +82,14 @@ impl Claim {
                 Asked::Pulling { digest, .. } if is_other => Some(digest.clone()),
                 _ => continue,
             };
-            let counts = digest.filter(|_| record.held_by(other));
-            let buckets = counts
-                .as_ref()
-                .map_or(0, |theirs| worth_pulling(mine, theirs));
-            *asked = match counts {
+            let counts = digest.as_ref().filter(|_| record.held_by(other));
+            let buckets = counts.map_or(0, |theirs| worth_pulling(mine, theirs));
+            *asked = match digest {
                 Some(digest) if buckets != 0 => {
                     pulls.push((other, buckets));
                     Asked::Pulling { digest, buckets }
                 }
+                // Kept, of whoever is no holder, too: by a newer record, heard of later, it may be one.
                 digest => Asked::Ready { digest },
             };
         }

@@ -1,6 +1,6 @@
 //! What an owner keeps while it owns: how far each peer has confirmed its writes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use delta_crdt::{Cell, Cells, Digest, Evicted, ReplicaId};
 use membership::{Lease, View};
@@ -102,6 +102,8 @@ pub(crate) struct Reign {
     joined: Vec<(ReplicaId, u64)>,
     /// How many copies were begun.
     copies: u32,
+    /// A bug to switch on: [`Fault::IdsAheadOfCounts`](crate::Fault::IdsAheadOfCounts).
+    pub(crate) tells_ids_ahead: bool,
 }
 
 impl Reign {
@@ -129,6 +131,7 @@ impl Reign {
             told: Vec::new(),
             joined: Vec::new(),
             copies: 0,
+            tells_ids_ahead: false,
         }
     }
 
@@ -431,6 +434,24 @@ impl Reign {
         Some((copy, *from))
     }
 
+    /// The ids of hits that were admitted since, of which a copy of these buckets to `peer` need not tell: they follow with what
+    /// was counted. A hit whose id came first, and then its owner was gone, was answered when it was asked again, and
+    /// counted by nobody.
+    pub(crate) fn ids_ahead(&self, peer: ReplicaId, buckets: Buckets) -> BTreeSet<HitId> {
+        if self.tells_ids_ahead {
+            return BTreeSet::new();
+        }
+        let known = match self.progress(peer).map(|progress| &progress.stage) {
+            Some(Stage::Base { from, .. }) => *from,
+            Some(Stage::Streaming { acked, .. }) => *acked,
+            None => self.trimmed,
+        };
+        let skip = usize::try_from(known.saturating_sub(self.trimmed)).unwrap_or(usize::MAX);
+        let since = self.recent.iter().skip(skip);
+        let ids = since.flat_map(|write| write.ids_beside(buckets));
+        ids.copied().collect()
+    }
+
     /// The piece of its copy that `peer` gets next, and about how many bytes it takes.
     pub(crate) fn piece_for(
         &mut self,
@@ -439,6 +460,12 @@ impl Reign {
         cells: &Cells,
         ids: &AdmittedHits,
     ) -> Option<(Message, usize)> {
+        let (copy, _) = self.copy_to(peer)?;
+        if copy.is_fresh() {
+            let buckets = copy.buckets;
+            let ahead = self.ids_ahead(peer, buckets);
+            self.copy_to(peer)?.0.leave_out(&ahead, ids);
+        }
         let (copy, through) = self.copy_to(peer)?;
         let (piece, bytes) = copy.piece(cells, ids);
         let message = Message::Copy {
@@ -460,6 +487,7 @@ impl Reign {
     ) -> Option<(Message, usize)> {
         let (copy, through) = self.copy_to(peer)?;
         let buckets = copy.buckets;
+        let ahead = self.ids_ahead(peer, buckets);
         let progress = self
             .peers
             .iter_mut()
@@ -477,7 +505,7 @@ impl Reign {
             },
             through,
             cells,
-            admitted: ids.iter().collect(),
+            admitted: ids.iter().filter(|id| !ahead.contains(id)).collect(),
         };
         Some((message, bytes))
     }

@@ -43,6 +43,12 @@ pub enum Fault {
     OffersNothing,
     /// A replica that a panic left without its copy asks nobody for another.
     PoisonedAsksNobody,
+    /// Under `quorum`, a claimant that is no holder forgets at once what it has.
+    ClaimantForgets,
+    /// Under `quorum`, who has promised and told what it holds drops that when it hears of an older owner.
+    DropsWhatItTold,
+    /// A copy tells the ids of hits whose counts follow it.
+    IdsAheadOfCounts,
     /// Under `quorum`, who has yet to hear what a majority knows is not asked for what is on its disk.
     AsksWhoRemembers,
     /// Under `quorum`, what others have of a shard that nobody has owned since all nodes started is not asked for.

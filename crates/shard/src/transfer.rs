@@ -1,5 +1,7 @@
 //! Whole buckets on their way to another node: a piece at a time, each confirmed by its name.
 
+use std::collections::BTreeSet;
+
 use delta_crdt::{Cell, Cells, Digest, ReplicaId, Term};
 use quota::{BootNanos, Count, KeyHash, Nanos};
 
@@ -100,6 +102,14 @@ impl Transfer {
     /// Tells the driver again, in case it has lost count.
     pub(crate) fn tell_again(&mut self) {
         self.is_told = false;
+    }
+
+    /// Leaves out these ids of those that are remembered. Comes before the first piece.
+    pub(crate) fn leave_out(&mut self, ids: &BTreeSet<HitId>, remembered: &AdmittedHits) {
+        if !ids.is_empty() {
+            let others = remembered.iter().filter(|id| !ids.contains(id));
+            self.ids = Some(others.collect());
+        }
     }
 
     /// The piece that is under way, once more; or else the next one. And about how many bytes it takes.
@@ -309,7 +319,8 @@ impl Intakes {
         })
     }
 
-    /// Keeps what a piece held until the last of its copy is there.
+    /// Keeps what a piece held until the last of its copy is there. Ids always: who knows an id without what was counted
+    /// answers its hit, asked again, as if it were counted.
     pub(crate) fn stage(
         &mut self,
         from: ReplicaId,
@@ -354,7 +365,7 @@ impl Intakes {
     }
 }
 
-fn is_in(buckets: Buckets, key: KeyHash) -> bool {
+pub(crate) fn is_in(buckets: Buckets, key: KeyHash) -> bool {
     buckets & (1 << Digest::bucket_of(key)) != 0
 }
 

@@ -6,7 +6,9 @@ use delta_crdt::{Cell, Cells, Dot, Evicted, Term};
 use quota::{BootNanos, KeyHash};
 
 use crate::admitted::HitId;
-use crate::transfer::{HIT_ID_BYTES, bytes_of};
+use crate::message::Buckets;
+use crate::reign::ALL_BUCKETS;
+use crate::transfer::{HIT_ID_BYTES, bytes_of, is_in};
 
 /// One write of an owner.
 #[derive(Debug)]
@@ -38,6 +40,16 @@ impl Write {
             What::Counted { key, .. } => Some(*key),
             What::Evicted(evicted) => Some(evicted.key()),
             What::Remembered(_) => None,
+        }
+    }
+
+    /// The ids that came with it, if it is not sure that whoever gets these buckets gets what was counted.
+    pub(crate) fn ids_beside(&self, buckets: Buckets) -> &[HitId] {
+        match self.key() {
+            Some(key) if is_in(buckets, key) => &[],
+            // What an outsider brought was written before, and is in a copy of all.
+            None if buckets == ALL_BUCKETS => &[],
+            _ => self.admitted(),
         }
     }
 
@@ -113,7 +125,7 @@ impl Delta {
 
 #[cfg(test)]
 mod tests {
-    use delta_crdt::ReplicaId;
+    use delta_crdt::{Digest, ReplicaId};
     use quota::{Algorithm, Cost, Limit, Nanos, UnixNanos};
 
     use super::*;
@@ -144,6 +156,26 @@ mod tests {
             sequence,
         };
         write(What::Remembered((0..ids).map(id).collect()))
+    }
+
+    #[test]
+    fn the_ids_beside_a_copy_are_those_whose_counts_it_may_lack() {
+        let id = HitId {
+            origin: TERM.replica,
+            sequence: 7,
+        };
+        let hit = write(What::Counted {
+            key: key(1),
+            admitted: Some(id),
+        });
+        let its = 1 << Digest::bucket_of(key(1));
+        let none: &[HitId] = &[];
+        assert_eq!(hit.ids_beside(ALL_BUCKETS), none);
+        assert_eq!(hit.ids_beside(its), none);
+        assert_eq!(hit.ids_beside(ALL_BUCKETS - its), [id]);
+        // What an outsider brought: nobody knows which keys it is of.
+        assert_eq!(remembered(1).ids_beside(ALL_BUCKETS), none);
+        assert_eq!(remembered(1).ids_beside(its).len(), 1);
     }
 
     /// So many units, counted in each of two keys.

@@ -53,6 +53,9 @@
 //! | holders that are silent are taken for gone | F2 | their state is reported lost, and they are alive |
 //! | whoever has promised drops what it holds | F3 | a hit is forgotten of which a client was told that it is counted |
 //! | who comes back keeps to itself what it has counted | F4 | the nodes never come to hold the same |
+//! | under `quorum`, a claimant that is no holder forgets at once what it has | F3 | the owner had made it a holder, and counted on it |
+//! | under `quorum`, who has promised drops what it has told | F3 | the claimant opens without it |
+//! | a copy tells the ids of hits whose counts follow it | F3 | a hit that is asked again is answered, and counted nowhere |
 //!
 //! # The others
 //!

@@ -122,7 +122,7 @@ fn play_one(arguments: &Arguments, strategy: Played, bug: Option<AnyBug>, seed: 
             Some(AnyBug::Rough(bug)) => Some(bug),
             _ => None,
         };
-        return play_rough(seed, bug, true);
+        return play_rough(seed, bug, true, arguments.watch);
     }
     if strategy == Played::Kept && arguments.seed.is_some() {
         let bug = match bug {

@@ -131,8 +131,8 @@ impl Played {
             (Self::Raft, _) => play_raft(seed, None),
             (Self::Catalogue, Some(AnyBug::Catalogue(bug))) => play_catalogue(seed, Some(bug)),
             (Self::Catalogue, _) => play_catalogue(seed, None),
-            (Self::Rough, Some(AnyBug::Rough(bug))) => play_rough(seed, Some(bug), false),
-            (Self::Rough, _) => play_rough(seed, None, false),
+            (Self::Rough, Some(AnyBug::Rough(bug))) => play_rough(seed, Some(bug), false, None),
+            (Self::Rough, _) => play_rough(seed, None, false, None),
             (Self::Kept, Some(AnyBug::Kept(bug))) => play_kept(seed, Some(bug), false),
             (Self::Kept, _) => play_kept(seed, None, false),
         }
@@ -199,7 +199,7 @@ impl AnyBug {
                 | Bug::ForgetsSummerTime,
             ) => 7,
             Self::Owner(Bug::RepeatsOldRosters | Bug::AsksAndOwns) => 5,
-            Self::Rough(RoughBug::PromiseIsReceipt) => 18,
+            Self::Rough(RoughBug::PromiseIsReceipt) => 13,
             Self::Kept(KeptBug::AsksWhoRemembers) => 11,
             Self::Kept(KeptBug::FullIsSilent) => 10,
             Self::Kept(KeptBug::StopsUnwritten) => 7,
@@ -285,8 +285,8 @@ fn play_catalogue(seed: u64, bug: Option<CatalogueBug>) -> Outcome {
 
 /// Plays one seed of `rough`; tells what happens, if that is wanted.
 #[must_use]
-pub fn play_rough(seed: u64, bug: Option<RoughBug>, verbose: bool) -> Outcome {
-    let report = run_rough(seed, bug, verbose);
+pub fn play_rough(seed: u64, bug: Option<RoughBug>, verbose: bool, watch: Option<u16>) -> Outcome {
+    let report = run_rough(seed, bug, verbose, watch);
     Outcome {
         seed,
         counts: vec![

@@ -3,7 +3,7 @@
 //! Runs the very machines of the product in three to five nodes, as the workload of `owner` does. Their links are streams, as
 //! in `transport`: a lost packet holds up whatever comes after it, and a stream of which nothing is acknowledged for three
 //! seconds ends, with all that was under way. Links lose from 1 to 60 % of their packets, come and go every two seconds, one
-//! way or both, and part the nodes again and again. Then all is well, clients fall silent, and the books are settled:
+//! way or both, part the nodes again and again, come and go in each direction by itself, or are slow besides. Then all is well, clients fall silent, and the books are settled:
 //!
 //! | promise | says |
 //! | --- | --- |
@@ -13,13 +13,16 @@
 //! | F4 | within 20 s of the heal every shard has one owner and all its copies, and every holder reads every key alike; a key that drains leaves no more than one node would that had decided every hit, but for those that a side had counted before it found the key full |
 //!
 //! T1 of the strategy `owner` is checked as well. Most keys have limits that nobody spends and that give nothing back while a run lasts, so that every unit is in the books.
-//! Hits have costs of one and two; nobody resets or gives back.
+//! Four in ten hits are on keys that are hit
+//! once, where no other hit can hide that one is forgotten. Hits have costs of one and two; nobody resets or gives back.
 
 mod books;
 mod drained;
 mod roughness;
 mod streams;
 mod world;
+
+use std::ops::Range;
 
 use quota::{Algorithm, KeyHasher, Limit, Nanos};
 use rand::Rng;
@@ -48,16 +51,25 @@ pub enum RoughBug {
     SilentIsLost,
     /// Who comes back keeps to itself what it has counted.
     OffersNothing,
+    /// Under `quorum`, a claimant that is no holder forgets at once what it has.
+    ClaimantForgets,
+    /// Under `quorum`, who has promised and told what it holds drops that when it hears of an older owner.
+    DropsWhatItTold,
+    /// A copy tells the ids of hits whose counts follow it.
+    IdsAheadOfCounts,
 }
 
 impl RoughBug {
     /// Every one.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::CommonPastTwice,
         Self::RetryCountsTwice,
         Self::PromiseIsReceipt,
         Self::SilentIsLost,
         Self::OffersNothing,
+        Self::ClaimantForgets,
+        Self::DropsWhatItTold,
+        Self::IdsAheadOfCounts,
     ];
 
     /// The promise that it is there to break.
@@ -66,7 +78,10 @@ impl RoughBug {
         match self {
             Self::CommonPastTwice | Self::RetryCountsTwice => "F1",
             Self::SilentIsLost => "F2",
-            Self::PromiseIsReceipt => "F3",
+            Self::PromiseIsReceipt
+            | Self::ClaimantForgets
+            | Self::DropsWhatItTold
+            | Self::IdsAheadOfCounts => "F3",
             Self::OffersNothing => "F4",
         }
     }
@@ -78,6 +93,9 @@ impl RoughBug {
             Self::PromiseIsReceipt => Fault::PromiseIsReceipt,
             Self::SilentIsLost => Fault::SilentIsLost,
             Self::OffersNothing => Fault::OffersNothing,
+            Self::ClaimantForgets => Fault::ClaimantForgets,
+            Self::DropsWhatItTold => Fault::DropsWhatItTold,
+            Self::IdsAheadOfCounts => Fault::IdsAheadOfCounts,
         }
     }
 }
@@ -112,10 +130,13 @@ struct Rules {
 
 impl Rules {
     fn from_seed(seed: u64, bug: Option<RoughBug>) -> Self {
-        let quorum = seed.is_multiple_of(4);
+        let turn = seed / roughness::KINDS;
+        let quorum = turn.is_multiple_of(2);
         Self {
-            hosts: 3 + (seed / 2 % 3) as usize,
-            replicated: !seed.is_multiple_of(2) || quorum,
+            // Of three hosts each counts: what one of them does not know matters most.
+            hosts: [3, 3, 4, 3, 3, 5][(turn / 2 % 6) as usize],
+            // As the driver does it: under `quorum` answers always wait.
+            replicated: quorum || (turn / 6).is_multiple_of(2),
             partition: match quorum {
                 true => Partition::Quorum,
                 false => Partition::Available,
@@ -125,12 +146,20 @@ impl Rules {
     }
 }
 
-/// The keys, and how they are hit.
+/// The keys, and how they are hit: first those that are hit over and over, then those that are hit once.
 struct Keys {
     targets: Vec<Target>,
+    /// The next of those that are hit once: of one of them no other hit hides that it is forgotten.
+    fresh: Range<usize>,
     /// Those from here on drain while a run lasts.
     draining_from: usize,
 }
+
+/// Keys that are hit over and over, and give nothing back.
+const KEPT: usize = 40;
+
+/// Keys that are hit once, more than are hit.
+const FRESH: usize = 3_000;
 
 impl Keys {
     fn new() -> Self {
@@ -144,7 +173,7 @@ impl Keys {
             limit.expect("the limits here are within bounds")
         };
         let year = Nanos::from_secs(365 * 86_400);
-        let kept = (0..40).map(|place| {
+        let kept = (0..KEPT + FRESH).map(|place| {
             let algorithm = ALGORITHMS[place % ALGORITHMS.len()];
             // Every fourth is spent after a while.
             limit(algorithm, if place % 4 == 3 { 60 } else { 9_000 }, year)
@@ -156,17 +185,21 @@ impl Keys {
             limit(algorithm, units, Nanos::from_secs(seconds))
         });
         let targets: Vec<Target> = kept.chain(draining).enumerate().map(target).collect();
+        let draining_from = targets.len() - 10;
         Self {
-            draining_from: targets.len() - 10,
+            fresh: KEPT..draining_from,
+            draining_from,
             targets,
         }
     }
 
     /// The next key to hit: one that drains less often, so that it is seldom spent.
-    fn next(&self, rng: &mut SmallRng) -> usize {
+    fn next(&mut self, rng: &mut SmallRng) -> usize {
+        let often = |rng: &mut SmallRng| rng.random_range(0..KEPT);
         match rng.random_range(0..100) {
             0..=9 => rng.random_range(self.draining_from..self.targets.len()),
-            _ => rng.random_range(0..self.draining_from),
+            10..=49 => self.fresh.next().unwrap_or_else(|| often(rng)),
+            _ => often(rng),
         }
     }
 }

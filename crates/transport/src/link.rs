@@ -165,23 +165,20 @@ impl Link {
     /// Adds a connection that was proven after the ones there. False: it is an older attempt, close it.
     pub(super) fn add(&self, connection: &Arc<Connection>) -> bool {
         let mut state = lock(&self.state);
-        let (earlier, others): (Vec<_>, Vec<_>) = std::mem::take(&mut state.connections)
-            .into_iter()
-            .partition(|other| other.dialled_here == connection.dialled_here);
-        let newest = earlier
-            .iter()
-            .all(|other| other.attempt < connection.attempt);
-        if newest {
-            for other in earlier {
+        let is_rival = |other: &Connection| other.dialled_here == connection.dialled_here;
+        let mut rivals = state.connections.iter().filter(|other| is_rival(other));
+        if rivals.any(|other| connection.attempt < other.attempt) {
+            return false;
+        }
+        state.connections.retain(|other| {
+            if is_rival(other) {
                 other.cut.notify_one();
             }
-            state.connections = others;
-            state.connections.push(connection.clone());
-            state.writer_waits = false;
-        } else {
-            state.connections = [earlier, others].concat();
-        }
-        newest
+            !is_rival(other)
+        });
+        state.connections.push(connection.clone());
+        state.writer_waits = false;
+        true
     }
 
     /// Takes a connection off. True: it was the last one, and the link is down.
@@ -334,3 +331,6 @@ pub(super) fn settle_later(link: Arc<Link>) {
         link.settle();
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -337,6 +337,7 @@ impl Shard {
             self.forget();
         }
         let mut reign = Reign::new(now, self.me, claim.lease_epochs, around.view, self.written);
+        reign.tells_ids_ahead = self.settings.has(Fault::IdsAheadOfCounts);
         let mut holders = vec![self.me];
         // What nobody brought is nowhere.
         self.has_holes = false;

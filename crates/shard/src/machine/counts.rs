@@ -28,7 +28,7 @@ impl Shard {
     /// None while the owner may not have all that this node holds: what is full again here may have been counted beside
     /// hits that only the owner knows, and then is not full again where both are known.
     pub fn expire(&mut self, now: Now, budget: usize) -> usize {
-        self.admitted.forget_clients(now.boot);
+        self.admitted.forget_due(now.boot);
         if !self.is_synced() {
             return 0;
         }

@@ -80,9 +80,13 @@ impl Shard {
             Some(_) => Digest::default(),
             None => self.cells.digest(),
         };
+        let forgets = claim.gathered.is_some() && self.settings.has(Fault::ClaimantForgets);
         let term = claim.term;
         for (to, buckets) in claim.gather(record, &mine) {
             self.pull(to, term, buckets);
+        }
+        if forgets && !is_begun {
+            self.forget_counts();
         }
     }
 

@@ -1,6 +1,6 @@
 //! Whole buckets on their way in and out: copies for those who follow an owner, answers to those who pull.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use delta_crdt::{ReplicaId, Term};
 use quota::{BootNanos, Now};
@@ -93,11 +93,16 @@ impl Shard {
             && !answering.transfer.is_done()
         {
             let term = answering.term;
+            let buckets = answering.transfer.buckets;
+            let ahead = match &self.state {
+                State::Open(reign) if answering.transfer.is_fresh() => reign.ids_ahead(to, buckets),
+                _ => BTreeSet::new(),
+            };
             if form == CopyForm::Whole {
-                let buckets = answering.transfer.buckets;
                 self.pieces.answers.remove(&to);
                 let cells = whole(&self.cells, buckets);
-                let admitted = self.admitted.iter().collect();
+                let ids = self.admitted.iter().filter(|id| !ahead.contains(id));
+                let admitted = ids.collect();
                 let state = Message::State {
                     term,
                     buckets,
@@ -106,6 +111,9 @@ impl Shard {
                 };
                 self.send(to, state);
                 return None;
+            }
+            if answering.transfer.is_fresh() {
+                answering.transfer.leave_out(&ahead, &self.admitted);
             }
             let (piece, bytes) = answering.transfer.piece(&self.cells, &self.admitted);
             self.send(to, Message::Answer { term, piece });
@@ -204,12 +212,16 @@ impl Shard {
         // Under `quorum` a whole copy replaces what this node wrote or copied outside this line of owners, which was
         // never answered. Not before all of it is there: this may be the one holder that is left to take over.
         let replaces = self.settings.partition == Partition::Quorum && piece.buckets == ALL_BUCKETS;
-        if is_new && !replaces {
-            self.join_cells(now, piece.cells);
-            self.remember(now, &piece.admitted);
-        } else if is_new {
+        if is_new {
+            let staged = match replaces {
+                true => piece.cells,
+                false => {
+                    self.join_cells(now, piece.cells);
+                    Vec::new()
+                }
+            };
             let intakes = &mut self.pieces.intakes;
-            intakes.stage(from, id, piece.cells, &piece.admitted);
+            intakes.stage(from, id, staged, &piece.admitted);
         }
         if is_new && piece.is_last {
             let (cells, admitted) = self.pieces.intakes.take_staged(from, id);
@@ -257,7 +269,13 @@ impl Shard {
             .on_piece(now.boot, from, term, id, &piece);
         // What came before is known, and may have been evicted or have expired since.
         if matches!(arrival, Arrival::First | Arrival::Next) {
-            self.join_state(now, from, piece.cells, &piece.admitted);
+            let intakes = &mut self.pieces.intakes;
+            intakes.stage(from, id, Vec::new(), &piece.admitted);
+            let ids = match piece.is_last {
+                true => intakes.take_staged(from, id).1,
+                false => Vec::new(),
+            };
+            self.join_state(now, from, piece.cells, &ids);
         }
         self.confirm(from, term, id, piece.index, arrival);
         if piece.is_last && arrival != Arrival::Gap {

@@ -263,10 +263,10 @@ impl Shard {
         if let State::Open(reign) = &mut self.state {
             // What an outsider brought goes to the replicas like any other write. So do the ids: digests do not tell of
             // them, and a retry that the next owner does not know is counted again.
-            reign.remembered(now.boot, remembered);
             for key in changed {
                 reign.wrote(now.boot, key, None);
             }
+            reign.remembered(now.boot, remembered);
             for (key, cell) in known {
                 reign.evicted(now.boot, Evicted::new(key, &cell));
             }
@@ -395,7 +395,7 @@ impl Shard {
         let Some(record) = &self.record else { return };
         // The claimant of a higher term reckons with what it was promised. The owner of the record may have opened without
         // a majority that knows of it, and is asked by nobody.
-        if record.term < self.promised {
+        if record.term < self.promised && !self.settings.has(Fault::DropsWhatItTold) {
             return;
         }
         // The owner may have our confirmation and not have said yet that we are a holder.
@@ -406,7 +406,13 @@ impl Shard {
         let spared =
             self.settings.partition == Partition::Quorum || self.synced == Some(record.term);
         if outside && spared && !self.cells.is_empty() {
+            let ids = std::mem::take(&mut self.admitted);
             self.forget();
+            // The owner has what they were counted in. Should this node own the shard again, on a side of its own, it knows
+            // them when they are asked again. Under `quorum` they were counted by nobody who counts.
+            if self.settings.partition == Partition::Available {
+                self.admitted = ids;
+            }
         }
     }
 }

@@ -168,6 +168,14 @@ pub(crate) fn record(owner: Term, holders: &[u32]) -> Record {
 
 /// An owner that has taken over from node 2 with nodes 3 and 4; node 3 holds the same as it: nothing.
 pub(crate) fn owner(partition: Partition) -> Node {
+    let (mut node, last) = owner_but_for_a_promise(partition);
+    node.hear(4, last);
+    assert_eq!(node.shard.role(), Role::Open);
+    node
+}
+
+/// The same, but for the promise of node 4.
+pub(crate) fn owner_but_for_a_promise(partition: Partition) -> (Node, Message) {
     let mut node = Node::new(partition, false, &[3, 4]);
     node.hear(
         3,
@@ -185,9 +193,7 @@ pub(crate) fn owner(partition: Partition) -> Node {
         answered: Vec::new(),
     };
     node.hear(3, promise(Some(Digest::default())));
-    node.hear(4, promise(None));
-    assert_eq!(node.shard.role(), Role::Open);
-    node
+    (node, promise(None))
 }
 
 /// The key that is hit.

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use delta_crdt::{Cell, Slot, Term};
-use quota::UnixNanos;
+use delta_crdt::{Cell, Cells, Slot, Term, Version};
+use quota::{KeyHasher, UnixNanos};
 
 use crate::oracle::RequestId;
 
@@ -36,7 +36,8 @@ impl Drained {
 
     /// What `host` holds of `key` by now. `may_let_go`: its owner has all that it held, or it is the owner.
     ///
-    /// Who lets go of what its owner may lack, or of what has not drained by its own clock, is not excused.
+    /// Who lets go of what its owner may lack, or of what has not drained by its own clock, is not excused, but where it learns
+    /// of a side that began after that: a third one may have been busy in between, and cannot tell.
     pub(super) fn on_held(
         &mut self,
         host: usize,
@@ -57,18 +58,20 @@ impl Drained {
             Some(cell) => self.held.insert((host, key), cell),
             None => self.held.remove(&(host, key)),
         };
-        let Some(before) = before.filter(|_| may_let_go) else {
-            return;
+        let Some(before) = before else { return };
+        let now_held = self.held.get(&(host, key));
+        let may_go = |version: &Version| {
+            may_let_go || now_held.is_some_and(|held| says_nothing_beside(version, held, now))
         };
         let is_kept = |slot: &Slot| after.iter().any(|it| includes(it, slot));
         let mut slots = before.versions().iter().flat_map(|version| version.slots());
         let starts_over = !slots.any(is_kept);
         let (drained, live): (Vec<_>, Vec<_>) = before.versions().iter().partition(|version| {
-            let ends = match starts_over {
+            let ends = match starts_over && may_let_go {
                 true => before.expires_at(),
                 false => version.count().expires_at(),
             };
-            ends <= now
+            ends <= now && may_go(version)
         });
         for slot in drained.iter().flat_map(|version| version.slots()) {
             let mut live = live.iter().flat_map(|version| version.slots());
@@ -109,6 +112,14 @@ fn began(slot: &Slot) -> u64 {
     (slot.added.bits() >> 48) as u64
 }
 
+/// Whether `version` had drained before what `held` says began.
+fn says_nothing_beside(version: &Version, held: &Cell, now: UnixNanos) -> bool {
+    let key = KeyHasher::new([0; 16]).hash("", "", "");
+    let mut cells = Cells::new();
+    let _joined = cells.join(now, key, held.clone());
+    !cells.join(now, key, version.clone().into()).changed
+}
+
 /// Whether whoever says `slot` knows what `other` says.
 fn includes(slot: &Slot, other: &Slot) -> bool {
     slot.term == other.term && began(slot) == began(other) && other.seq <= slot.seq
@@ -116,8 +127,8 @@ fn includes(slot: &Slot, other: &Slot) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use delta_crdt::{Cells, Dot, ReplicaId};
-    use quota::{Algorithm, Cost, KeyHash, KeyHasher, Limit, Nanos};
+    use delta_crdt::{Dot, ReplicaId};
+    use quota::{Algorithm, Cost, KeyHash, Limit, Nanos};
 
     use super::*;
 

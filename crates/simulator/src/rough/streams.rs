@@ -105,7 +105,8 @@ impl Streams {
                 ends: Some(gives_up),
             });
         }
-        let arrives = (sent + rng.random_range(WAY)).max(self.arrivals[from][to]);
+        let way = rng.random_range(WAY) + network.delay(sent, from, to);
+        let arrives = (sent + way).max(self.arrivals[from][to]);
         self.arrivals[from][to] = arrives;
         // Acknowledgements are many, and each is for all before it: lost are only all of them.
         let mut back = (arrives..gives_up).step_by((100 * MILLIS) as usize);
@@ -136,7 +137,7 @@ pub(super) fn dial(
                 return (now + rng.random_range(DIALLED_AGAIN_AFTER), false);
             }
         }
-        at += rng.random_range(WAY);
+        at += rng.random_range(WAY) + network.delay(at, from, to);
     }
     (at, true)
 }

@@ -69,11 +69,18 @@ struct World {
     report: RoughReport,
     is_over: bool,
     verbose: bool,
+    /// The messages of this shard are printed, too.
+    watch: Option<u16>,
 }
 
 /// Plays one seed; with a bug, if one is given.
 #[must_use]
-pub fn run_rough(seed: u64, bug: Option<RoughBug>, verbose: bool) -> RoughReport {
+pub fn run_rough(
+    seed: u64,
+    bug: Option<RoughBug>,
+    verbose: bool,
+    watch: Option<u16>,
+) -> RoughReport {
     let rules = Rules::from_seed(seed, bug);
     let mut rng = SmallRng::seed_from_u64(seed);
     let network = Roughness::new(seed, rules.hosts, &mut rng);
@@ -93,6 +100,7 @@ pub fn run_rough(seed: u64, bug: Option<RoughBug>, verbose: bool) -> RoughReport
         report: RoughReport::default(),
         is_over: false,
         verbose,
+        watch,
     };
     world.play();
     world.report
@@ -166,6 +174,14 @@ impl World {
         }
     }
 
+    fn say_watched(&self, what: &str, from: usize, to: usize, payload: &Payload) {
+        if let Payload::Shard(shard, message) = payload
+            && self.watch == Some(shard.0)
+        {
+            self.say(|_| format!("shard {shard}: {from} -> {to} {what}: {message:?}"));
+        }
+    }
+
     fn happen(&mut self, happening: Happening) {
         let now = self.now;
         match happening {
@@ -187,6 +203,7 @@ impl World {
                 payload,
             } => {
                 if self.streams.stands(from, to, number) {
+                    self.say_watched("arrives", from, to, &payload);
                     let node = &mut self.nodes[to];
                     node.on_payload(now, replica(from), payload, &self.keys.targets);
                     self.after(to);
@@ -290,9 +307,10 @@ impl World {
                 slot,
                 ..
             } => {
-                self.say(|_| {
+                self.say(|it| {
+                    let shard = it.keys.targets[key].key.shard(SHARDS);
                     format!(
-                        "host {host}: request {request} key {key} is decided under {term:?}, new: {is_new}: {:?}",
+                        "host {host}: request {request} key {key} of shard {shard} is decided under {term:?}, new: {is_new}: {:?}",
                         decision.verdict
                     )
                 });
@@ -337,6 +355,7 @@ impl World {
         let passage = self
             .streams
             .send(&mut self.rng, &self.network, self.now, from, to);
+        self.say_watched("sent", from, to, &payload);
         let Some(passage) = passage else {
             if let Payload::Forward(attempt) = &payload {
                 self.nodes[from].on_unsent(self.now, attempt);
