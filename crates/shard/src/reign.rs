@@ -434,9 +434,9 @@ impl Reign {
         Some((copy, *from))
     }
 
-    /// The ids of hits that were admitted since, of which a copy of these buckets to `peer` need not tell: they follow with what
-    /// was counted. A hit whose id came first, and then its owner was gone, was answered when it was asked again, and
-    /// counted by nobody.
+    /// The ids that a copy of these buckets leaves out: of hits admitted after the state that `peer` has, or is copied, unless the
+    /// copy holds what they were counted in. They follow with that. A hit whose id came first, and then its owner was gone,
+    /// was answered when it was asked again, and counted by nobody.
     pub(crate) fn ids_ahead(&self, peer: ReplicaId, buckets: Buckets) -> BTreeSet<HitId> {
         if self.tells_ids_ahead {
             return BTreeSet::new();

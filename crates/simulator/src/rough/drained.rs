@@ -112,8 +112,12 @@ fn began(slot: &Slot) -> u64 {
     (slot.added.bits() >> 48) as u64
 }
 
-/// Whether `version` had drained before what `held` says began.
+/// Whether `version` had drained before what `held` says began, and is of others who counted.
 fn says_nothing_beside(version: &Version, held: &Cell, now: UnixNanos) -> bool {
+    let mut slots = held.versions().iter().flat_map(Version::slots);
+    if slots.any(|slot| version.slots().iter().any(|it| it.term == slot.term)) {
+        return false;
+    }
     let key = KeyHasher::new([0; 16]).hash("", "", "");
     let mut cells = Cells::new();
     let _joined = cells.join(now, key, held.clone());
@@ -202,6 +206,24 @@ mod tests {
         let mut side = Side::new(false);
         side.counts(8, 10);
         assert_eq!(side.unknown(), [0; 0]);
+    }
+
+    /// A third side that was busy in between would make a difference, and is not there.
+    #[test]
+    fn who_learns_of_a_side_that_began_after_its_own_had_drained_is_excused() {
+        for (seconds, excused) in [(9, false), (10, true)] {
+            let mut side = Side::new(false);
+            let mut other = Cells::new();
+            let term = Term {
+                number: 1,
+                replica: ReplicaId(2),
+            };
+            let at = T0 + Nanos::from_secs(seconds);
+            let _written = other.hit(at, key(), &limit(), Cost::ONE, Dot::new(term, 1));
+            let cell = other.get(key());
+            side.drained.on_held(0, 44, at, cell.clone(), false);
+            assert_eq!(side.drained.is_unknown(7, cell.as_ref()), excused);
+        }
     }
 
     #[test]
