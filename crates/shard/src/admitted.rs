@@ -172,15 +172,15 @@ impl Sequences {
     /// How many are forgotten that are due.
     fn forget_due(&mut self, now: BootNanos) -> usize {
         let before = self.known.len();
+        // What came after the last note is up to a note younger than that.
         while let Some(&(until, highest)) = self.notes.front()
-            && until <= now
+            && (until + NOTE_EVERY <= now || until <= now && 1 < self.notes.len())
         {
             self.notes.pop_front();
             let kept = self.known.partition_point(|&sequence| sequence <= highest);
             self.known.drain(..kept);
         }
         if self.notes.is_empty() {
-            // What came after the last note is no more than a note younger, and far older than a retry.
             self.known = VecDeque::new();
         }
         before - self.known.len()
@@ -227,6 +227,17 @@ mod tests {
         // What an origin that fell silent left behind goes with the notes of others.
         insert(&mut hits, 20_000, id(2, 2));
         assert_eq!(hits.iter().collect::<Vec<_>>(), [id(2, 2)]);
+    }
+
+    #[test]
+    fn what_came_after_the_last_note_of_an_origin_that_fell_silent_is_remembered_as_long() {
+        let mut hits = AdmittedHits::default();
+        insert(&mut hits, 0, id(1, 1));
+        insert(&mut hits, 249, id(1, 2));
+        hits.forget_due(at(8_249));
+        assert!(hits.contains(id(1, 2)));
+        hits.forget_due(at(8_250));
+        assert_eq!(hits.iter().count(), 0);
     }
 
     #[test]

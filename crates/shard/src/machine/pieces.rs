@@ -112,9 +112,7 @@ impl Shard {
                 self.send(to, state);
                 return None;
             }
-            if answering.transfer.is_fresh() {
-                answering.transfer.leave_out(&ahead, &self.admitted);
-            }
+            answering.transfer.leave_out(&ahead, &self.admitted);
             let (piece, bytes) = answering.transfer.piece(&self.cells, &self.admitted);
             self.send(to, Message::Answer { term, piece });
             return Some(bytes);

@@ -64,6 +64,16 @@ fn claimed_with(node: &mut Node, others: &[u32]) -> Term {
     }
 }
 
+/// The buckets that `from` is asked for, and the number of that.
+fn pulled(sent: &[(ReplicaId, Message)], from: u32) -> Option<(u16, u32)> {
+    sent.iter().find_map(|(to, message)| match message {
+        Message::Pull {
+            buckets, number, ..
+        } if *to == ReplicaId(from) => Some((*buckets, *number)),
+        _ => None,
+    })
+}
+
 /// Whether it is promised that something is held.
 fn promises_counts(sent: &[(ReplicaId, Message)]) -> bool {
     let nothing = Digest::default();
@@ -108,13 +118,7 @@ fn who_opens_as_no_holder_has_what_the_holders_have_and_nothing_else() {
     node.hear(3, promise(None, None));
     let newest = record(self::term(1, 10), &[10, 2]);
     let asked = node.hear(2, promise(Some(newest), Some(theirs.clone())));
-    let pull = asked.iter().find_map(|(to, message)| match message {
-        Message::Pull {
-            buckets, number, ..
-        } if *to == ReplicaId(2) => Some((*buckets, *number)),
-        _ => None,
-    });
-    let (buckets, number) = pull.expect("node 2 is asked for what it has");
+    let (buckets, number) = pulled(&asked, 2).expect("node 2 is asked for what it has");
     assert_eq!(node.shard.role(), Role::Claiming);
     let piece = Piece {
         number,
@@ -169,13 +173,7 @@ fn who_turns_out_to_be_a_holder_is_asked_for_what_it_had_promised() {
     };
     let mut sent = node.hear(3, told);
     sent.extend(node.tick());
-    let pull = sent.iter().find_map(|(to, message)| match message {
-        Message::Pull {
-            buckets, number, ..
-        } if *to == ReplicaId(2) => Some((*buckets, *number)),
-        _ => None,
-    });
-    let (buckets, number) = pull.expect("node 2 is asked for what it has");
+    let (buckets, number) = pulled(&sent, 2).expect("node 2 is asked for what it has");
     let piece = Piece {
         number,
         index: 0,
@@ -259,13 +257,7 @@ fn ids_of_an_answer_in_pieces_count_when_all_of_it_is_there() {
             answered: vec![],
         },
     );
-    let pull = asked.iter().find_map(|(_, message)| match message {
-        Message::Pull {
-            buckets, number, ..
-        } => Some((*buckets, *number)),
-        _ => None,
-    });
-    let (buckets, number) = pull.expect("node 4 is asked for what it has");
+    let (buckets, number) = pulled(&asked, 4).expect("node 4 is asked for what it has");
     let id = HitId {
         origin: ReplicaId(3),
         sequence: 7,
